@@ -1,0 +1,64 @@
+/*
+ * Guest "physical" memory: one memfd, of which every page that a guest can ever see is a part.
+ *
+ *   memfile offset:  0 ........ chunk ........ chunk ........            (grows, never moves)
+ *                    |          |
+ *   Sentry mapping:  base+0     base+chunk      read and written by usercopy, uio, page cache
+ *   platform:        KVM slots name another mapping of the same memfd; ptrace stubs map ranges of it
+ *
+ * Pages are allocated in aligned runs and counted one by one, so that fork shares them and a run
+ * is returned page by page. A freed page is punched out of the memfd (host memory follows guest
+ * memory down) before it can be handed out again, so a new page always reads as zeroes.
+ *
+ * Any thread may call; the allocator has its own lock, the innermost of all.
+ */
+#ifndef PLATFORM_MEMFILE_H
+#define PLATFORM_MEMFILE_H
+
+#include "base/compiler.h"
+
+/* Bytes [start, start+size) of the memfile, both page aligned. */
+struct memfile_range {
+    uint64_t start;
+    uint64_t size;
+};
+
+struct memfile;
+
+struct memfile_stats {
+    uint64_t limit;     /* bytes that may be allocated at once */
+    uint64_t allocated; /* bytes allocated now */
+    uint64_t extent;    /* bytes the file has grown to */
+};
+
+/*
+ * Called, with no memfile lock held, after the file has grown to `extent` bytes and before any
+ * page beyond the old extent is handed out. The platform adds its memory slot here. Returns 0 or
+ * -errno; an error makes the allocation that caused the growth fail with -ENOMEM.
+ */
+typedef int (*memfile_grow_fn)(void *arg, uint64_t old_extent, uint64_t extent);
+
+/* `limit`: bytes, a multiple of 2 MiB. -errno of memfd_create(2) or mmap(2). */
+int memfile_create(uint64_t limit, struct memfile **ret);
+void memfile_destroy(struct memfile *mf);
+/* At most one; set before the first allocation by the platform's create(). */
+void memfile_set_grow(struct memfile *mf, memfile_grow_fn fn, void *arg);
+/* The memfd, borrowed. */
+int memfile_fd(const struct memfile *mf);
+void memfile_get_stats(struct memfile *mf, struct memfile_stats *ret_stats);
+
+/*
+ * Allocates `size` bytes (whole pages) aligned to `align` (a power of two, at most 2 MiB). Each
+ * page starts with one reference and reads as zeroes. -ENOMEM when the limit is reached.
+ */
+int memfile_alloc(struct memfile *mf, uint64_t size, uint64_t align, struct memfile_range *ret);
+/* One more, or one less, reference on each page of the range. */
+void memfile_ref(struct memfile *mf, struct memfile_range range);
+void memfile_unref(struct memfile *mf, struct memfile_range range);
+/* References on the page at this offset: 1 means that a writer need not copy. */
+uint32_t memfile_page_refs(struct memfile *mf, uint64_t offset);
+
+/* The Sentry's own view of these bytes, valid while the pages are referenced. */
+void *memfile_ptr(struct memfile *mf, uint64_t offset);
+
+#endif

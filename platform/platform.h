@@ -1,0 +1,178 @@
+/*
+ * The platform interface: "run this context in this address space until a trap".
+ *
+ *   struct platform        one per sandbox: the VM, or nothing much (ptrace)
+ *   struct address_space   what the user program sees: page tables, or a stub process
+ *   struct context         one guest thread's registers; driven by one host thread at a time
+ *   ctx_switch()           the one verb
+ *
+ * Nothing above this line knows KVM or ptrace, and nothing assumes one host exit per system call:
+ * a platform may answer pure calls inside the guest (fast path, from `struct fastpath_page`).
+ *
+ * Locking: as_map/as_unmap of one address space are serialised by the caller (mm's lock) and may
+ * run while other threads are inside ctx_switch() of the same address space. They may be called by
+ * any thread, also one that never ran a context. ctx_* are called by the context's own thread,
+ * except ctx_interrupt().
+ */
+#ifndef PLATFORM_PLATFORM_H
+#define PLATFORM_PLATFORM_H
+
+#include "base/compiler.h"
+#include "platform/memfile.h"
+
+struct platform;
+struct address_space;
+struct context;
+struct jail_request;
+
+/* General registers of a context, current between ctx_switch() calls and free to be changed. */
+struct cpu_regs {
+    uint64_t rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp;
+    uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+    uint64_t rip, rflags;
+};
+static_assert(sizeof(struct cpu_regs) == 18 * 8, "register block");
+
+/* rflags bits that a program may set: CF PF AF ZF SF TF DF OF RF NT AC ID (SDM vol. 1, 3.4.3). */
+#define RFLAGS_USER_MASK 0x254dd5UL
+#define RFLAGS_FIXED     0x202UL /* IF and the always-one bit */
+#define RFLAGS_TF        0x100UL
+
+enum trap {
+    TRAP_SYSCALL,   /* regs.rax is the number; rip is behind the instruction; rcx, r11 as Linux */
+    TRAP_FAULT,     /* page fault: trap_info.addr, .access; rip at the faulting instruction */
+    TRAP_EXCEPTION, /* any other CPU exception: trap_info.vector, .error_code, .addr */
+    TRAP_INTERRUPT, /* ctx_interrupt() was called; registers are at an instruction boundary */
+    TRAP_KILLED,    /* the context cannot go on (its stub was killed from outside, vCPU failed) */
+};
+
+/* Exception vectors (SDM vol. 3, 6.15). */
+enum x86_vector {
+    VECTOR_DE = 0,
+    VECTOR_DB = 1,
+    VECTOR_NMI = 2,
+    VECTOR_BP = 3,
+    VECTOR_OF = 4,
+    VECTOR_BR = 5,
+    VECTOR_UD = 6,
+    VECTOR_NM = 7,
+    VECTOR_DF = 8,
+    VECTOR_TS = 10,
+    VECTOR_NP = 11,
+    VECTOR_SS = 12,
+    VECTOR_GP = 13,
+    VECTOR_PF = 14,
+    VECTOR_MF = 16,
+    VECTOR_AC = 17,
+    VECTOR_MC = 18,
+    VECTOR_XM = 19,
+};
+
+enum access {
+    ACCESS_READ = 1,
+    ACCESS_WRITE = 2,
+    ACCESS_EXEC = 4,
+    /* The host does not tell (ptrace): the memory manager grants what the mapping allows. */
+    ACCESS_UNKNOWN = 8,
+};
+
+struct trap_info {
+    uint32_t vector;     /* enum x86_vector, for TRAP_FAULT always VECTOR_PF */
+    uint32_t error_code; /* as the CPU pushed it, or as well as can be told */
+    uaddr_t addr;        /* CR2 for a page fault, else 0 */
+    enum access access;
+    int si_code; /* TRAP_EXCEPTION: the host's si_code where the host tells it (ptrace), else 0 */
+    int signo;   /* likewise the signal, else 0 */
+};
+
+/* The probe's answer, one per back-end, printed by `kvmsentry doctor`. */
+struct platform_report {
+    bool usable;
+    char how[128];     /* "SYSCALL enters ring 0", "ring-3 trampoline", "PTRACE_SYSEMU" */
+    char why_not[192]; /* what was tried and what the host answered, when not usable */
+    uint64_t syscall_ns; /* one system call to the Sentry and back, median */
+    uint64_t fast_ns;    /* one call answered in the guest, 0 where there is no fast path */
+    uint64_t fault_ns;   /* one page fault served, median; 0 when not measured */
+};
+
+/*
+ * Pure calls are answered in the guest from this page, which the Sentry fills (one per context).
+ * Zero `enabled` sends every call to the Sentry: traced, filtered or strace'd tasks.
+ */
+struct fastpath_page {
+    uint32_t enabled;
+    uint32_t pid, tid, ppid;
+    uint32_t uid, euid, gid, egid;
+    uint64_t served; /* counted by the guest: how many calls never reached the Sentry (a hint) */
+};
+
+struct platform_limits {
+    uaddr_t user_min; /* lowest address that as_map() takes, at least one page */
+    uaddr_t user_max; /* one past the highest; at most 0x7ffffffff000 */
+};
+
+struct platform_ops {
+    const char *name; /* "kvm", "ptrace", "fake" */
+
+    /* Runs a tiny guest. Never fails: the report says what did not work. */
+    void (*probe)(struct platform_report *ret_report);
+
+    /* Takes over the memfile's grow callback. -errno; the reason is also logged at error level. */
+    int (*create)(struct memfile *mf, struct platform **ret);
+    void (*destroy)(struct platform *p);
+    /* Called once by runtime after create(), before the jail closes: what the jail must also let
+     * through for this platform (host/jail.h). */
+    void (*jail)(struct platform *p, struct jail_request *req);
+    void (*limits)(struct platform *p, struct platform_limits *ret_limits);
+
+    int (*as_create)(struct platform *p, struct address_space **ret);
+    void (*as_destroy)(struct address_space *as);
+    /*
+     * Maps [addr, addr+range.size) to the range with PROT_READ|WRITE|EXEC bits (PROT_WRITE and
+     * PROT_EXEC imply readable), replacing what was there. The replaced rights are gone on return
+     * when they were wider (every CPU has forgotten them). 0, -ENOMEM.
+     */
+    int (*as_map)(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
+    /* Nothing may be mapped there afterwards; returns after every CPU has forgotten the range. */
+    int (*as_unmap)(struct address_space *as, uaddr_t addr, uint64_t size);
+
+    int (*ctx_create)(struct platform *p, struct context **ret);
+    void (*ctx_destroy)(struct context *ctx);
+    /* Runs until a trap. FP and segment bases of the context persist in it. */
+    enum trap (*ctx_switch)(struct context *ctx, struct address_space *as,
+                            struct trap_info *ret_info);
+    /* Any thread: the running ctx_switch(), or else the next one, returns TRAP_INTERRUPT. */
+    void (*ctx_interrupt)(struct context *ctx);
+
+    /*
+     * The extended state in the standard (not compacted) XSAVE format, as in a signal frame.
+     * `size` is what ctx_fp_size() said. ctx_set_fp() takes hostile contents: the platform masks
+     * MXCSR and XSTATE_BV, and -EINVAL refuses what the CPU would refuse.
+     */
+    uint32_t (*fp_size)(struct platform *p);     /* bytes of the XSAVE area */
+    uint64_t (*fp_features)(struct platform *p); /* XCR0 as the guest has it */
+    int (*ctx_get_fp)(struct context *ctx, void *buf, uint32_t size);
+    int (*ctx_set_fp)(struct context *ctx, const void *buf, uint32_t size);
+    /* Back to the state of a fresh program (execve). */
+    void (*ctx_reset_fp)(struct context *ctx);
+
+    void (*ctx_get_bases)(struct context *ctx, uint64_t *ret_fs, uint64_t *ret_gs);
+    int (*ctx_set_bases)(struct context *ctx, uint64_t fs, uint64_t gs);
+
+    /* This context's page for the fast path, or NULL where the platform has none. */
+    struct fastpath_page *(*ctx_fastpath)(struct context *ctx);
+};
+
+/* The head of every back-end's context: upper floors read and write `regs` in place. */
+struct context {
+    const struct platform_ops *ops;
+    struct cpu_regs regs;
+};
+struct address_space {
+    const struct platform_ops *ops;
+};
+struct platform {
+    const struct platform_ops *ops;
+};
+
+#endif
