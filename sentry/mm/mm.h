@@ -1,0 +1,118 @@
+/*
+ * Guest address spaces: VMAs, and the pages behind them.
+ *
+ *   struct mm            one per guest address space: VMA tree, page map, platform address space
+ *   struct vma           [start, end) with one protection and one backing
+ *   page map (pmap)      which memfile page is at which guest page now, and how it may be used;
+ *                        the truth from which the platform's page tables are derived
+ *   struct mappable      what gives pages to a shared or file mapping (mappable.h)
+ *
+ * Pages appear on fault, in aligned runs. A private page is written in place when its memfile page
+ * has one reference, else copied; so fork only has to raise counts and take write rights away.
+ *
+ * Lock order: mm->lock, then mappable's locks, then memfile's. usercopy and uio take mm->lock
+ * themselves, so callers hold no lock that is taken under it.
+ */
+#ifndef SENTRY_MM_MM_H
+#define SENTRY_MM_MM_H
+
+#include <sys/mman.h>
+
+#include "base/compiler.h"
+#include "platform/platform.h"
+
+struct mm;
+struct mappable;
+
+/* What all address spaces of a sandbox share; owned by the runtime, outlives every mm. */
+struct mm_env {
+    struct platform *platform;
+    struct memfile *memfile;
+    struct platform_limits limits;
+};
+
+int mm_create(struct mm_env *env, struct mm **ret);
+struct mm *mm_ref(struct mm *mm);
+struct mm *mm_unref(struct mm *mm); /* takes NULL, returns NULL; the last one unmaps everything */
+/* A copy-on-write twin, for fork. MADV_DONTFORK areas are left out. */
+int mm_fork(struct mm *mm, struct mm **ret);
+struct address_space *mm_address_space(struct mm *mm);
+struct mm_env *mm_environment(struct mm *mm);
+
+struct mm_map_args {
+    uaddr_t addr; /* hint, or the place with MAP_FIXED; 0 for anywhere */
+    uint64_t size;
+    int prot;                /* PROT_READ|WRITE|EXEC */
+    int flags;               /* MAP_* of mmap(2), hostile: everything is checked */
+    struct mappable *object; /* NULL for anonymous memory; a reference is taken */
+    uint64_t offset;         /* into the object, page aligned */
+    int max_prot;     /* what mprotect() may grant later: shared mapping of a read-only file */
+    const char *name; /* static string for maps: "[stack]", "[vdso]"..., or NULL */
+};
+
+/* mmap(2): EINVAL, ENOMEM, EEXIST (MAP_FIXED_NOREPLACE), EPERM, EACCES as Linux orders them. */
+int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr);
+int mm_unmap(struct mm *mm, uaddr_t addr, uint64_t size);
+int mm_protect(struct mm *mm, uaddr_t addr, uint64_t size, int prot);
+int mm_remap(struct mm *mm, uaddr_t old, uint64_t old_size, uint64_t new_size, int flags,
+             uaddr_t new_addr, uaddr_t *ret_addr);
+int mm_advise(struct mm *mm, uaddr_t addr, uint64_t size, int advice);
+int mm_sync(struct mm *mm, uaddr_t addr, uint64_t size, int flags);
+/* mlock/munlock/mlockall: nothing is ever swapped; checks ranges and keeps count for VmLck. */
+int mm_lock_range(struct mm *mm, uaddr_t addr, uint64_t size, bool lock);
+/* One byte per page, bit 0: a page is there. */
+int mm_incore(struct mm *mm, uaddr_t addr, uint64_t size, uint8_t *vec);
+/* The heap starts here; set by the loader. */
+void mm_set_brk_start(struct mm *mm, uaddr_t start);
+/* brk(2): the new break, or the unchanged one when refused. */
+uaddr_t mm_brk(struct mm *mm, uaddr_t brk);
+
+/* Limits that mmap and brk observe; set from the process's rlimits, in bytes. */
+struct mm_limits {
+    uint64_t address_space; /* RLIMIT_AS */
+    uint64_t data;          /* RLIMIT_DATA */
+    uint64_t stack;         /* RLIMIT_STACK: how far a growing stack may grow */
+    uint64_t locked;        /* RLIMIT_MEMLOCK */
+};
+void mm_set_limits(struct mm *mm, const struct mm_limits *limits);
+
+/*
+ * Serves a page fault. 0: the access can be repeated. Otherwise the signal to raise is in
+ * ret_signo/ret_code: SIGSEGV with SEGV_MAPERR or SEGV_ACCERR, SIGBUS with BUS_ADRERR (beyond the
+ * end of the object) or BUS_OBJERR; and the return value is -EFAULT, or -ENOMEM when the
+ * sandbox is out of memory (then SIGKILL is due).
+ */
+int mm_fault(struct mm *mm, uaddr_t addr, enum access access, int *ret_signo, int *ret_code);
+
+/* Identity of a futex word, the same for all mappings of one shared page (futex(2)). */
+struct mm_futex_key {
+    uint64_t object; /* mm or mappable/page identity */
+    uint64_t offset;
+};
+/* -EFAULT when nothing readable is there. `shared` is the absence of FUTEX_PRIVATE_FLAG. */
+int mm_futex_key(struct mm *mm, uaddr_t addr, bool shared, struct mm_futex_key *ret_key);
+
+struct mm_stats {
+    uint64_t total, resident, data, stack, exec, locked; /* bytes */
+};
+void mm_get_stats(struct mm *mm, struct mm_stats *ret_stats);
+
+/* What execve records for AT_*, prctl(PR_SET_MM) and /proc later. Guarded by the owner's exec. */
+struct mm_layout {
+    uaddr_t code_start, code_end, data_start, data_end, brk_start, stack_start;
+    uaddr_t arg_start, arg_end, env_start, env_end, vdso;
+};
+struct mm_layout *mm_layout(struct mm *mm);
+
+/* Calls fn for each VMA in address order, under mm->lock: fn must not call back into mm. */
+struct vma_info {
+    uaddr_t start, end;
+    int prot, flags;
+    uint64_t offset;
+    const char *name;
+    struct mappable *object;
+};
+typedef int (*mm_vma_fn)(const struct vma_info *vma, void *arg);
+int mm_for_each_vma(struct mm *mm, mm_vma_fn fn, void *arg);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * The only way to guest memory, together with uio.h. Every function checks the range, faults pages
+ * in as the guest's own access would, and reads or writes each byte once. Nothing returned points
+ * into guest memory.
+ *
+ * Return 0 or -EFAULT unless said otherwise. After -EFAULT a prefix may have been copied.
+ */
+#ifndef SENTRY_MM_USERCOPY_H
+#define SENTRY_MM_USERCOPY_H
+
+#include "base/compiler.h"
+
+struct mm;
+
+int copy_from_user(struct mm *mm, void *dst, uaddr_t src, size_t size);
+int copy_to_user(struct mm *mm, uaddr_t dst, const void *src, size_t size);
+/* How many bytes could be copied: a short count where copy_*_user would say -EFAULT. */
+size_t copy_from_user_partial(struct mm *mm, void *dst, uaddr_t src, size_t size);
+size_t copy_to_user_partial(struct mm *mm, uaddr_t dst, const void *src, size_t size);
+int clear_user(struct mm *mm, uaddr_t dst, size_t size);
+/* The length without the NUL; -ENAMETOOLONG when there is none within `size` bytes; -EFAULT. */
+ssize_t strncpy_from_user(struct mm *mm, char *dst, uaddr_t src, size_t size);
+
+/* Aligned 32-bit words, for futexes: atomic with the guest's own locked instructions. */
+int user_load32(struct mm *mm, uaddr_t addr, uint32_t *ret);
+/* *ret_old is what was there; the exchange happened if that equals `expect`. */
+int user_cmpxchg32(struct mm *mm, uaddr_t addr, uint32_t expect, uint32_t desired,
+                   uint32_t *ret_old);
+
+#define copy_struct_from_user(mm, ptr, src) copy_from_user(mm, ptr, src, sizeof(*(ptr)))
+#define copy_struct_to_user(mm, dst, ptr)   copy_to_user(mm, dst, ptr, sizeof(*(ptr)))
+
+#endif

@@ -1,0 +1,70 @@
+/*
+ * Blocking. Whoever may have to wait owns a waiter (each task has one); whatever can be waited
+ * for owns a wait queue. A file implementation answers would-block; only the system-call layer
+ * sleeps:
+ *
+ *     wait_queue_add(q, &entry)          1. be told from now on
+ *     if (condition) ...                 2. look again: an event before 1 is seen here
+ *     waiter_park(w, deadline)           3. an event after 1 makes this return at once
+ *     wait_queue_remove(q, &entry)
+ *
+ * Wake-ups are latched in the waiter, so there is no lost wake-up between 2 and 3. Spurious
+ * returns happen; callers loop. waiter_interrupt() is also latched, until waiter_uninterrupt().
+ */
+#ifndef SENTRY_WAIT_WAIT_H
+#define SENTRY_WAIT_WAIT_H
+
+#include <poll.h>
+
+#include "base/list.h"
+#include "base/lock.h"
+
+struct waiter {
+    uint32_t state; /* host futex word: WAITER_WOKEN, WAITER_INTERRUPTED, WAITER_PARKED bits */
+};
+
+struct wait_queue {
+    struct lock lock;
+    struct list entries __guarded_by(lock);
+};
+
+struct wait_entry {
+    struct list node; /* guarded by the queue's lock */
+    uint32_t events;  /* POLL* bits of interest; 0 is any */
+    /* Called under the queue's lock: short, and never adds to or removes from a queue. */
+    void (*wake)(struct wait_entry *entry, uint32_t events);
+    struct waiter *waiter; /* borrowed; what the usual wake function wakes */
+};
+
+void waiter_init(struct waiter *w);
+/*
+ * Sleeps until woken, interrupted or CLOCK_MONOTONIC `deadline_ns` (host time; UINT64_MAX is
+ * never). Returns 0 when woken (the latch is taken), -EINTR while interrupted, -ETIMEDOUT.
+ */
+int waiter_park(struct waiter *w, uint64_t deadline_ns);
+void waiter_wake(struct waiter *w);
+void waiter_interrupt(struct waiter *w);
+bool waiter_interrupted(const struct waiter *w);
+void waiter_uninterrupt(struct waiter *w);
+/* Forgets a latched wake-up: before a new wait that no earlier event should end. */
+void waiter_reset(struct waiter *w);
+
+void wait_queue_init(struct wait_queue *q);
+/* An entry whose wake function wakes `w`. */
+void wait_entry_init(struct wait_entry *e, struct waiter *w, uint32_t events);
+void wait_queue_add(struct wait_queue *q, struct wait_entry *e);
+void wait_queue_remove(struct wait_queue *q, struct wait_entry *e);
+/* Wakes all entries interested in any of `events`; returns how many. */
+int wait_queue_wake(struct wait_queue *q, uint32_t events);
+
+/*
+ * Host descriptors as wait queues (sentry/wait/hostpoll.c): one thread sleeps in epoll_wait(2) for
+ * all of them and wakes the queues with the events that came. Edge-triggered: the caller asks
+ * host_poll() for the state after adding its entry.
+ */
+struct hostpoll_watch;
+int hostpoll_start(void);
+int hostpoll_watch(int fd, struct wait_queue *q, struct hostpoll_watch **ret);
+void hostpoll_unwatch(struct hostpoll_watch *watch);
+
+#endif
