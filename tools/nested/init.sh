@@ -1,0 +1,63 @@
+#!/bin/busybox sh
+# The first and only program of the nested tier's machine: loads KVM, runs the jobs, reports them.
+#
+# A job is the script /jobs/N. Its report is one line on the second serial port:
+#     NONCE N EXIT-STATUS MILLISECONDS BASE64-STDOUT BASE64-STDERR
+# Output is in base64 and the nonce is new for each boot, so what a job prints (it goes to files, the
+# console is not its terminal) cannot pass for a report.
+
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root
+busybox mkdir -p /proc /sys /dev /tmp /run /results
+busybox mount -t proc proc /proc
+busybox mount -t sysfs sys /sys
+busybox mount -t devtmpfs dev /dev
+busybox mkdir -p /dev/shm
+busybox mount -t tmpfs shm /dev/shm
+busybox mount -t tmpfs tmp /tmp
+busybox chmod 1777 /tmp
+busybox ln -s /proc/self/fd /dev/fd
+busybox --install -s /bin
+
+. /nested.conf # NONCE, NPT, TIMEOUT, LIMIT
+
+port=/dev/ttyS1
+busybox stty -F $port raw
+
+uptime_ms() {
+    read -r up _ < /proc/uptime
+    echo "${up%.*}${up#*.}0"
+}
+
+report() { # number, status, ms
+    for stream in out err; do
+        busybox head -c $LIMIT /results/$stream | busybox base64 -w 0 > /results/$stream.64
+    done
+    echo "$NONCE $1 $2 $3 =$(busybox cat /results/out.64) =$(busybox cat /results/err.64)" > $port
+}
+
+{
+    status=0
+    for module in irqbypass kvm ccp; do
+        busybox insmod /modules/$module.ko || status=1
+    done
+    busybox insmod /modules/kvm-amd.ko npt=$NPT nested=0 || status=1
+    [ -c /dev/kvm ] || status=1
+    busybox dmesg | busybox grep -i kvm
+} > /results/out 2> /results/err
+report boot $status "$(uptime_ms)"
+
+number=0
+while [ -f /jobs/$number ]; do
+    begin=$(uptime_ms)
+    busybox timeout -s KILL $TIMEOUT busybox sh /jobs/$number \
+        < /dev/null > /results/out 2> /results/err
+    status=$?
+    kill -9 -1 2> /dev/null # what the job left running
+    report $number $status $(($(uptime_ms) - begin))
+    number=$((number + 1))
+done
+: > /results/out
+: > /results/err
+report end 0 "$(uptime_ms)"
+busybox sync
+busybox reboot -f
