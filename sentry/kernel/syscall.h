@@ -9,15 +9,21 @@
 
 struct task;
 
-enum syscall_level { SYSCALL_NONE, SYSCALL_ABSENT, SYSCALL_PARTIAL, SYSCALL_FULL };
+enum syscall_level {
+    SYSCALL_NONE,    /* a gap in the numbers */
+    SYSCALL_ABSENT,  /* Linux has it, we do not yet: ENOSYS, and the log says so once */
+    SYSCALL_PARTIAL, /* works; the note says what is missing */
+    SYSCALL_FULL,
+    SYSCALL_RETIRED, /* Linux keeps the number and answers ENOSYS too: nothing to log */
+};
 
 typedef long (*syscall_handler)(struct task *task, const uint64_t args[6]);
 
 struct syscall_entry {
     const char *name;        /* NULL for a gap in the numbers */
-    syscall_handler handler; /* NULL: ENOSYS, named once in the log */
+    syscall_handler handler; /* NULL: ENOSYS */
     uint8_t level;           /* enum syscall_level */
-    const char *args;        /* argument kinds, for strace */
+    const char *args;        /* argument kinds, for strace: the language of syscalls.def */
     const char *note;        /* what is missing */
 };
 
