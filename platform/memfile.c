@@ -1,0 +1,435 @@
+/*
+ * The memfile's page allocator.
+ *
+ * The file is cut into blocks of 2 MiB. For each page there is a reference count and, while it can
+ * be handed out, a bit in the block's free map; a block also counts its free bits, so that full
+ * and empty blocks are recognised at a glance. Runs never cross a block, unless they are made of
+ * whole empty blocks. Search is first fit, from the lowest block that can hold a run of that size
+ * (`first_fit`, one hint per power of two): low memory fills up first, the file stays short.
+ *
+ *   allocated (refs >= 1)  --unref to 0-->  limbo: neither counted nor free  --punched-->  free
+ *
+ * A page passes limbo without any lock held, since punching a hole is slow and calls back into
+ * the KVM MMU notifiers. Invariant: bit set in the free map => refs == 0 and the page is a hole.
+ *
+ * The Sentry's mapping covers the limit from the start (address space costs nothing); bytes behind
+ * the file's end are never handed out.
+ */
+#include "platform/memfile.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/bug.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "host/memory.h"
+
+#define BLOCK_SIZE  HUGE_PAGE_SIZE
+#define BLOCK_PAGES (BLOCK_SIZE / PAGE_SIZE)
+#define MAP_WORDS   (BLOCK_PAGES / 64)
+#define ORDERS      10 /* runs of 2^0 .. 2^9 pages */
+
+/* The file grows by its own size, within these: few slots in the end, little to set up at first. */
+#define GROW_MIN (64UL << 20)
+#define GROW_MAX (1UL << 30)
+
+struct block {
+    uint64_t free_map[MAP_WORDS];
+    uint32_t free_count;
+};
+
+struct memfile {
+    int fd;
+    uint64_t limit;
+    uint8_t *base;
+    uint32_t *refs; /* one per page, touched atomically; demand-zero memory */
+
+    struct lock grow_lock; /* serialises growth; taken before `lock` */
+    memfile_grow_fn grow_fn;
+    void *grow_arg;
+
+    struct lock lock; /* guards what follows */
+    struct block *blocks;
+    uint64_t extent;
+    uint64_t allocated;
+    uint64_t first_fit[ORDERS]; /* no block below holds an aligned free run of 2^order pages */
+};
+
+static uint64_t table_size(uint64_t count, uint64_t size)
+{
+    return round_up(count * size, PAGE_SIZE);
+}
+
+static uint64_t refs_size(const struct memfile *mf)
+{
+    return table_size(mf->limit / PAGE_SIZE, sizeof(uint32_t));
+}
+
+static uint64_t blocks_size(const struct memfile *mf)
+{
+    return table_size(mf->limit / BLOCK_SIZE, sizeof(struct block));
+}
+
+/* Demand-zero memory: the tables are sized for the limit and cost only what is touched. */
+static int map_table(uint64_t size, void **ret)
+{
+    return host_mmap(NULL, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, ret);
+}
+
+int memfile_create(uint64_t limit, struct memfile **ret)
+{
+    struct memfile *mf;
+    void *base, *refs, *blocks;
+    int err;
+
+    BUG_ON(limit == 0 || !is_aligned(limit, BLOCK_SIZE));
+    mf = calloc(1, sizeof(*mf));
+    if (!mf)
+        return -ENOMEM;
+    mf->limit = limit;
+    lock_init(&mf->grow_lock);
+    lock_init(&mf->lock);
+    err = host_memfd_create("kvmsentry-memory");
+    if (err < 0)
+        goto fail_free;
+    mf->fd = err;
+    err = host_mmap(NULL, limit, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mf->fd, 0,
+                    &base);
+    if (err)
+        goto fail_fd;
+    mf->base = base;
+    err = map_table(refs_size(mf), &refs);
+    if (err)
+        goto fail_base;
+    mf->refs = refs;
+    err = map_table(blocks_size(mf), &blocks);
+    if (err)
+        goto fail_refs;
+    mf->blocks = blocks;
+    *ret = mf;
+    return 0;
+
+fail_refs:
+    host_munmap(refs, refs_size(mf));
+fail_base:
+    host_munmap(base, limit);
+fail_fd:
+    host_memfd_close(mf->fd);
+fail_free:
+    free(mf);
+    return err;
+}
+
+void memfile_destroy(struct memfile *mf)
+{
+    if (!mf)
+        return;
+    host_munmap(mf->blocks, blocks_size(mf));
+    host_munmap(mf->refs, refs_size(mf));
+    host_munmap(mf->base, mf->limit);
+    host_memfd_close(mf->fd);
+    lock_destroy(&mf->lock);
+    lock_destroy(&mf->grow_lock);
+    free(mf);
+}
+
+void memfile_set_grow(struct memfile *mf, memfile_grow_fn fn, void *arg)
+{
+    mf->grow_fn = fn;
+    mf->grow_arg = arg;
+}
+
+int memfile_fd(const struct memfile *mf)
+{
+    return mf->fd;
+}
+
+void memfile_get_stats(struct memfile *mf, struct memfile_stats *ret_stats)
+{
+    lock_acquire(&mf->lock);
+    *ret_stats = (struct memfile_stats){
+        .limit = mf->limit,
+        .allocated = mf->allocated,
+        .extent = mf->extent,
+    };
+    lock_release(&mf->lock);
+}
+
+/* ---- free maps ---------------------------------------------------------------------------- */
+
+/* `count` ones at bit `bit`; the run lies within one word. */
+static uint64_t run_mask(unsigned int bit, unsigned int count)
+{
+    return (count == 64 ? ~0UL : (1UL << count) - 1) << bit;
+}
+
+static bool run_is_free(const struct block *b, unsigned int page, unsigned int count)
+{
+    while (count > 0) {
+        unsigned int bit = page % 64, n = MIN(count, 64 - bit);
+        uint64_t mask = run_mask(bit, n);
+
+        if ((b->free_map[page / 64] & mask) != mask)
+            return false;
+        page += n;
+        count -= n;
+    }
+    return true;
+}
+
+static void mark_run(struct block *b, unsigned int page, unsigned int count, bool is_free)
+{
+    if (is_free)
+        b->free_count += count;
+    else
+        b->free_count -= count;
+    while (count > 0) {
+        unsigned int bit = page % 64, n = MIN(count, 64 - bit);
+        uint64_t mask = run_mask(bit, n);
+
+        if (is_free)
+            b->free_map[page / 64] |= mask;
+        else
+            b->free_map[page / 64] &= ~mask;
+        page += n;
+        count -= n;
+    }
+}
+
+/* First free run of `count` pages at a multiple of `step` pages, or -1. */
+static int find_run(const struct block *b, unsigned int count, unsigned int step)
+{
+    if (b->free_count < count)
+        return -1;
+    for (unsigned int page = 0; page + count <= BLOCK_PAGES; page += step) {
+        if (page % 64 == 0 && b->free_map[page / 64] == 0) {
+            page += MAX(64U, step) - step; /* nothing starts in this word */
+            continue;
+        }
+        if (run_is_free(b, page, count))
+            return (int)page;
+    }
+    return -1;
+}
+
+/* Smallest order whose runs, aligned to their own size, hold `count` pages at any `step`. */
+static unsigned int order_of(uint64_t pages)
+{
+    unsigned int order = 0;
+
+    while ((1UL << order) < pages)
+        order++;
+    return order;
+}
+
+/* Within one block: count <= BLOCK_PAGES. Returns the first page's index or -1. */
+static int64_t take_small(struct memfile *mf, unsigned int count, unsigned int step)
+    __must_hold(mf->lock)
+{
+    uint64_t block_count = mf->extent / BLOCK_SIZE;
+    unsigned int order = order_of(MAX(count, step));
+    /* The hint speaks of runs aligned to 2^order: exact only when the request is of that shape. */
+    bool exact = count == step && count == 1U << order;
+
+    for (uint64_t i = exact ? mf->first_fit[order] : mf->first_fit[0]; i < block_count; i++) {
+        int page = find_run(&mf->blocks[i], count, step);
+
+        if (page < 0)
+            continue;
+        mark_run(&mf->blocks[i], (unsigned int)page, count, false);
+        if (exact)
+            mf->first_fit[order] = i;
+        return (int64_t)(i * BLOCK_PAGES) + page;
+    }
+    if (exact)
+        mf->first_fit[order] = block_count;
+    return -1;
+}
+
+/* Whole empty blocks in a row; the tail of the last one stays free. */
+static int64_t take_blocks(struct memfile *mf, uint64_t pages) __must_hold(mf->lock)
+{
+    uint64_t block_count = mf->extent / BLOCK_SIZE;
+    uint64_t need = (pages + BLOCK_PAGES - 1) / BLOCK_PAGES;
+    uint64_t *hint = &mf->first_fit[ORDERS - 1];
+    uint64_t run = 0;
+
+    while (*hint < block_count && mf->blocks[*hint].free_count != BLOCK_PAGES)
+        (*hint)++;
+    for (uint64_t i = *hint; i < block_count; i++) {
+        run = mf->blocks[i].free_count == BLOCK_PAGES ? run + 1 : 0;
+        if (run < need)
+            continue;
+        for (uint64_t b = i + 1 - need; b <= i; b++) {
+            unsigned int n = (unsigned int)MIN(pages, BLOCK_PAGES);
+
+            mark_run(&mf->blocks[b], 0, n, false);
+            pages -= n;
+        }
+        return (int64_t)((i + 1 - need) * BLOCK_PAGES);
+    }
+    return -1;
+}
+
+static void lower_hints(struct memfile *mf, uint64_t block) __must_hold(mf->lock)
+{
+    for (unsigned int o = 0; o < ORDERS; o++)
+        mf->first_fit[o] = MIN(mf->first_fit[o], block);
+}
+
+static void give_back(struct memfile *mf, struct memfile_range r) __must_hold(mf->lock)
+{
+    uint64_t page = r.start / PAGE_SIZE, end = (r.start + r.size) / PAGE_SIZE;
+
+    lower_hints(mf, page / BLOCK_PAGES);
+    while (page < end) {
+        uint64_t in_block = page % BLOCK_PAGES;
+        uint64_t n = MIN(end - page, BLOCK_PAGES - in_block);
+
+        mark_run(&mf->blocks[page / BLOCK_PAGES], (unsigned int)in_block, (unsigned int)n, true);
+        page += n;
+    }
+}
+
+/* ---- growth ------------------------------------------------------------------------------- */
+
+/* Makes the file longer by at least `size` bytes, unless another thread just did. */
+static int grow(struct memfile *mf, uint64_t seen_extent, uint64_t size)
+{
+    uint64_t old, extent, step;
+    int err = 0;
+
+    lock_acquire(&mf->grow_lock);
+    lock_acquire(&mf->lock);
+    old = mf->extent;
+    lock_release(&mf->lock);
+    if (old != seen_extent)
+        goto out; /* look again first */
+
+    step = old < GROW_MIN ? GROW_MIN : MIN(old, GROW_MAX);
+    extent = MIN(old + MAX(round_up(size, BLOCK_SIZE), step), mf->limit);
+    if (extent - old < size) {
+        err = -ENOMEM;
+        goto out;
+    }
+    err = host_ftruncate(mf->fd, extent);
+    if (!err && mf->grow_fn)
+        err = mf->grow_fn(mf->grow_arg, old, extent);
+    if (err) {
+        log_warning("guest memory cannot grow to %lu MiB: error %d", extent >> 20, -err);
+        err = -ENOMEM;
+        goto out;
+    }
+    lock_acquire(&mf->lock);
+    mf->extent = extent;
+    give_back(mf, (struct memfile_range){old, extent - old});
+    lock_release(&mf->lock);
+out:
+    lock_release(&mf->grow_lock);
+    return err;
+}
+
+/* ---- the public calls --------------------------------------------------------------------- */
+
+int memfile_alloc(struct memfile *mf, uint64_t size, uint64_t align, struct memfile_range *ret)
+{
+    uint64_t pages = size / PAGE_SIZE, seen_extent;
+    int64_t first;
+    int err;
+
+    BUG_ON(size == 0 || !is_aligned(size, PAGE_SIZE));
+    BUG_ON(align > BLOCK_SIZE || (align & (align - 1)) != 0);
+    if (size > mf->limit)
+        return -ENOMEM;
+    for (;;) {
+        lock_acquire(&mf->lock);
+        if (pages <= BLOCK_PAGES && align < BLOCK_SIZE)
+            first = take_small(mf, (unsigned int)pages, (unsigned int)MAX(align / PAGE_SIZE, 1UL));
+        else
+            first = take_blocks(mf, pages);
+        if (first >= 0)
+            mf->allocated += size;
+        seen_extent = mf->extent;
+        lock_release(&mf->lock);
+        if (first >= 0)
+            break;
+        err = grow(mf, seen_extent, size);
+        if (err)
+            return err;
+    }
+    for (uint64_t i = 0; i < pages; i++)
+        __atomic_store_n(&mf->refs[(uint64_t)first + i], 1, __ATOMIC_RELAXED);
+    *ret = (struct memfile_range){(uint64_t)first * PAGE_SIZE, size};
+    return 0;
+}
+
+static void check_range(const struct memfile *mf, struct memfile_range r)
+{
+    BUG_ON(!is_aligned(r.start | r.size, PAGE_SIZE));
+    BUG_ON(r.start > mf->limit || r.size > mf->limit - r.start);
+}
+
+void memfile_ref(struct memfile *mf, struct memfile_range range)
+{
+    uint64_t page = range.start / PAGE_SIZE, end = (range.start + range.size) / PAGE_SIZE;
+
+    check_range(mf, range);
+    for (; page < end; page++) {
+        uint32_t old = __atomic_fetch_add(&mf->refs[page], 1, __ATOMIC_RELAXED);
+
+        if (unlikely(old == 0 || old >= UINT32_MAX / 2))
+            BUG("memfile page %lu: reference count %u raised", page, old);
+    }
+}
+
+/* Nobody knows these pages any more: empties them, then lets the allocator have them. */
+static void release(struct memfile *mf, struct memfile_range r)
+{
+    int err = host_punch_hole(mf->fd, r.start, r.size);
+
+    /* Handing out a page with old contents would leak them from one program to another. */
+    if (err)
+        BUG("punching the memfile at %#lx: error %d", r.start, -err);
+    lock_acquire(&mf->lock);
+    mf->allocated -= r.size;
+    give_back(mf, r);
+    lock_release(&mf->lock);
+}
+
+void memfile_unref(struct memfile *mf, struct memfile_range range)
+{
+    uint64_t end = range.start + range.size;
+    struct memfile_range dead = {range.start, 0};
+
+    check_range(mf, range);
+    for (uint64_t at = range.start; at < end; at += PAGE_SIZE) {
+        uint32_t old = __atomic_fetch_sub(&mf->refs[at / PAGE_SIZE], 1, __ATOMIC_ACQ_REL);
+
+        if (unlikely(old == 0))
+            BUG("memfile page at %#lx: reference count dropped below zero", at);
+        if (old == 1) {
+            dead.size += PAGE_SIZE;
+            continue;
+        }
+        if (dead.size)
+            release(mf, dead);
+        dead = (struct memfile_range){at + PAGE_SIZE, 0};
+    }
+    if (dead.size)
+        release(mf, dead);
+}
+
+uint32_t memfile_page_refs(struct memfile *mf, uint64_t offset)
+{
+    BUG_ON(offset >= mf->limit);
+    return __atomic_load_n(&mf->refs[offset / PAGE_SIZE], __ATOMIC_ACQUIRE);
+}
+
+void *memfile_ptr(struct memfile *mf, uint64_t offset)
+{
+    BUG_ON(offset >= mf->limit);
+    return mf->base + offset;
+}

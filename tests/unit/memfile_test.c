@@ -1,0 +1,192 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "platform/memfile.h"
+
+#define MIB (1UL << 20)
+
+static struct memfile *make(uint64_t limit)
+{
+    struct memfile *mf;
+
+    cr_assert_eq(memfile_create(limit, &mf), 0);
+    return mf;
+}
+
+static struct memfile_range alloc(struct memfile *mf, uint64_t size, uint64_t align)
+{
+    struct memfile_range r = {0};
+
+    cr_assert_eq(memfile_alloc(mf, size, align, &r), 0, "size %lu align %lu", size, align);
+    cr_assert_eq(r.size, size);
+    cr_assert(is_aligned(r.start, MAX(align, PAGE_SIZE)));
+    return r;
+}
+
+static struct memfile_stats stats(struct memfile *mf)
+{
+    struct memfile_stats s;
+
+    memfile_get_stats(mf, &s);
+    return s;
+}
+
+static bool is_zero(const uint8_t *p, uint64_t size)
+{
+    for (uint64_t i = 0; i < size; i++) {
+        if (p[i] != 0)
+            return false;
+    }
+    return true;
+}
+
+Test(memfile, a_page_is_zero_also_when_it_was_used_before)
+{
+    struct memfile *mf = make(64 * MIB);
+    struct memfile_range first = alloc(mf, PAGE_SIZE, PAGE_SIZE), second;
+    uint8_t *p = memfile_ptr(mf, first.start);
+
+    cr_assert(is_zero(p, PAGE_SIZE));
+    memset(p, 0xaa, PAGE_SIZE);
+    memfile_unref(mf, first);
+    second = alloc(mf, PAGE_SIZE, PAGE_SIZE);
+    cr_assert_eq(second.start, first.start, "first fit takes the freed page again");
+    cr_assert(is_zero(memfile_ptr(mf, second.start), PAGE_SIZE));
+    memfile_destroy(mf);
+}
+
+Test(memfile, sizes_and_alignments)
+{
+    struct memfile *mf = make(64 * MIB);
+    struct memfile_range page, run, huge, odd, many;
+
+    page = alloc(mf, PAGE_SIZE, PAGE_SIZE);
+    run = alloc(mf, 16 * PAGE_SIZE, 16 * PAGE_SIZE);
+    huge = alloc(mf, 2 * MIB, 2 * MIB);
+    odd = alloc(mf, 100 * PAGE_SIZE, PAGE_SIZE);
+    many = alloc(mf, 6 * MIB + PAGE_SIZE, 2 * MIB);
+    cr_assert_eq(stats(mf).allocated, page.size + run.size + huge.size + odd.size + many.size);
+    memfile_unref(mf, page);
+    memfile_unref(mf, run);
+    memfile_unref(mf, huge);
+    memfile_unref(mf, odd);
+    memfile_unref(mf, many);
+    cr_assert_eq(stats(mf).allocated, 0);
+    memfile_destroy(mf);
+}
+
+Test(memfile, runs_do_not_overlap)
+{
+    enum { COUNT = 300 };
+    struct memfile *mf = make(64 * MIB);
+    struct memfile_range r[COUNT];
+
+    for (unsigned int round = 0; round < 3; round++) {
+        for (unsigned int i = 0; i < COUNT; i++) {
+            uint64_t pages = 1 + (i * 7 + round) % 40;
+
+            r[i] = alloc(mf, pages * PAGE_SIZE, PAGE_SIZE << (i % 4));
+            for (uint64_t at = 0; at < r[i].size; at += PAGE_SIZE) {
+                uint32_t *p = memfile_ptr(mf, r[i].start + at);
+
+                cr_assert_eq(*p, 0);
+                *p = i + 1;
+            }
+        }
+        for (unsigned int i = 0; i < COUNT; i++) {
+            for (uint64_t at = 0; at < r[i].size; at += PAGE_SIZE)
+                cr_assert_eq(*(uint32_t *)memfile_ptr(mf, r[i].start + at), i + 1);
+        }
+        /* Every other one first, so that later runs must find their way through holes. */
+        for (unsigned int i = 0; i < COUNT; i += 2)
+            memfile_unref(mf, r[i]);
+        for (unsigned int i = 1; i < COUNT; i += 2)
+            memfile_unref(mf, r[i]);
+    }
+    memfile_destroy(mf);
+}
+
+Test(memfile, references_free_page_by_page)
+{
+    struct memfile *mf = make(64 * MIB);
+    struct memfile_range r = alloc(mf, 4 * PAGE_SIZE, 4 * PAGE_SIZE);
+    struct memfile_range middle = {r.start + PAGE_SIZE, 2 * PAGE_SIZE};
+    uint8_t *p = memfile_ptr(mf, r.start);
+
+    memset(p, 0x55, 4 * PAGE_SIZE);
+    memfile_ref(mf, middle);
+    cr_assert_eq(memfile_page_refs(mf, r.start), 1);
+    cr_assert_eq(memfile_page_refs(mf, middle.start), 2);
+    memfile_unref(mf, r);
+    cr_assert_eq(memfile_page_refs(mf, r.start), 0);
+    cr_assert_eq(memfile_page_refs(mf, middle.start), 1);
+    cr_assert_eq(stats(mf).allocated, middle.size);
+    cr_assert_eq(p[PAGE_SIZE], 0x55, "a referenced page keeps its bytes");
+    cr_assert(is_zero(p, PAGE_SIZE), "a freed page is punched out at once");
+    memfile_unref(mf, middle);
+    cr_assert_eq(stats(mf).allocated, 0);
+    memfile_destroy(mf);
+}
+
+Test(memfile, the_limit_is_kept_and_all_of_it_can_be_had)
+{
+    struct memfile *mf = make(128 * MIB);
+    struct memfile_range r[128], none = {1, 2};
+
+    for (unsigned int i = 0; i < ARRAY_COUNT(r); i++)
+        r[i] = alloc(mf, MIB, MIB);
+    cr_assert_eq(memfile_alloc(mf, PAGE_SIZE, PAGE_SIZE, &none), -ENOMEM);
+    cr_assert_eq(none.start, 1, "the result is untouched on failure");
+    cr_assert_eq(memfile_alloc(mf, 256 * MIB, PAGE_SIZE, &none), -ENOMEM);
+    memfile_unref(mf, r[77]);
+    cr_assert_eq(alloc(mf, MIB, MIB).start, r[77].start);
+    memfile_destroy(mf);
+}
+
+struct growth {
+    uint64_t calls, extent;
+    int answer;
+};
+
+static int on_grow(void *arg, uint64_t old_extent, uint64_t extent)
+{
+    struct growth *g = arg;
+
+    cr_assert_eq(old_extent, g->extent);
+    cr_assert_gt(extent, old_extent);
+    if (g->answer == 0)
+        g->extent = extent;
+    g->calls++;
+    return g->answer;
+}
+
+Test(memfile, growth_is_announced_before_pages_are_handed_out)
+{
+    struct memfile *mf = make(1024 * MIB);
+    struct growth g = {0};
+
+    memfile_set_grow(mf, on_grow, &g);
+    for (unsigned int i = 0; i < 1024; i++) {
+        struct memfile_range r = alloc(mf, MIB, PAGE_SIZE);
+
+        cr_assert_leq(r.start + r.size, g.extent);
+        cr_assert_eq(stats(mf).extent, g.extent);
+    }
+    cr_assert_gt(g.calls, 1);
+    cr_assert_lt(g.calls, 16, "growth is geometric");
+    memfile_destroy(mf);
+}
+
+Test(memfile, refused_growth_is_enomem_and_can_be_tried_again)
+{
+    struct memfile *mf = make(64 * MIB);
+    struct growth g = {.answer = -ENOSPC};
+    struct memfile_range r;
+
+    memfile_set_grow(mf, on_grow, &g);
+    cr_assert_eq(memfile_alloc(mf, PAGE_SIZE, PAGE_SIZE, &r), -ENOMEM);
+    g.answer = 0;
+    alloc(mf, PAGE_SIZE, PAGE_SIZE);
+    memfile_destroy(mf);
+}
