@@ -25,8 +25,10 @@ struct timepage {
     uint64_t realtime_ns;     /* < 1e9 */
     uint64_t boottime_off_ns; /* CLOCK_BOOTTIME - CLOCK_MONOTONIC */
     int64_t tai_offset_sec;
-    uint32_t has_rdtscp_cpu; /* getcpu can use rdtscp/rdpid in the guest */
+    uint32_t has_rdtscp_cpu; /* getcpu can use rdtscp in the guest: TSC_AUX is node << 12 | cpu */
     uint32_t pad;
+    uint64_t raw_mult; /* CLOCK_MONOTONIC_RAW: the same formula, same shift; 0: ask the Sentry */
+    uint64_t raw_ns;   /* CLOCK_MONOTONIC_RAW at base_tsc */
 };
 
 #endif

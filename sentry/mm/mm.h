@@ -62,6 +62,8 @@ int mm_sync(struct mm *mm, uaddr_t addr, uint64_t size, int flags);
 int mm_lock_range(struct mm *mm, uaddr_t addr, uint64_t size, bool lock);
 /* One byte per page, bit 0: a page is there. */
 int mm_incore(struct mm *mm, uaddr_t addr, uint64_t size, uint8_t *vec);
+/* mmap without a place takes the highest free addresses below this; set by the loader first. */
+void mm_set_mmap_base(struct mm *mm, uaddr_t base);
 /* The heap starts here; set by the loader. */
 void mm_set_brk_start(struct mm *mm, uaddr_t start);
 /* brk(2): the new break, or the unchanged one when refused. */
@@ -97,10 +99,14 @@ struct mm_stats {
 };
 void mm_get_stats(struct mm *mm, struct mm_stats *ret_stats);
 
+#define MM_AUXV_MAX 28
+
 /* What execve records for AT_*, prctl(PR_SET_MM) and /proc later. Guarded by the owner's exec. */
 struct mm_layout {
     uaddr_t code_start, code_end, data_start, data_end, brk_start, stack_start;
     uaddr_t arg_start, arg_end, env_start, env_end, vdso;
+    uint64_t auxv[MM_AUXV_MAX * 2]; /* as on the stack, AT_NULL included: /proc/PID/auxv */
+    uint32_t auxv_count;            /* pairs */
 };
 struct mm_layout *mm_layout(struct mm *mm);
 
