@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Writes docs/COMPAT.md from the table of system calls; --check only tells whether it is current."""
+
+import collections
+import os
+import sys
+
+sys.dont_write_bytecode = True
+import syscall_table
+
+OUTPUT = os.path.join(syscall_table.ROOT, "docs", "COMPAT.md")
+
+HEAD = """\
+# System calls
+
+Generated from `sentry/syscalls/syscalls.def` by `./dev doc`; edit the table, not this page.
+
+The Sentry answers as Linux {release}. Of the {total} numbers which that kernel's x86-64 table has:
+
+| | calls | meaning |
+|---|---:|---|
+| full | {FULL} | does what its manual page says |
+| partial | {PARTIAL} | works; what is missing is said below |
+| not implemented | {ABSENT} | returns `ENOSYS`; the log names it once |
+| retired | {RETIRED} | returns `ENOSYS` on Linux {release} as well: the number is kept, the call is gone |
+
+Numbers that are not listed (337 to 423, and from 470 on) return `ENOSYS` on Linux {release} too.
+"""
+RELEASE = "6.18"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|---:" + "|---" * (len(head) - 1) + "|"]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def page(rows):
+    levels = collections.Counter(row.level for row in rows)
+    counts = {level: levels[level] for level in ("FULL", "PARTIAL", "ABSENT", "RETIRED")}
+    lines = [HEAD.format(release=RELEASE, total=len(rows), **counts)]
+    supported = [row for row in rows if row.level in ("FULL", "PARTIAL")]
+    lines += ["## Implemented", ""]
+    if supported:
+        lines += table(
+            ("number", "call", "how far", "what is missing"),
+            [(str(r.number), f"`{r.name}`", r.level.lower(), r.note) for r in supported],
+        )
+    else:
+        lines.append("None yet.")
+    lines += ["", "## Not implemented", ""]
+    lines += table(
+        ("number", "call", "why, or what it waits for"),
+        [(str(r.number), f"`{r.name}`", r.note) for r in rows if r.level == "ABSENT"],
+    )
+    lines += ["", "## Retired", ""]
+    lines.append(", ".join(f"`{r.name}` ({r.number})" for r in rows if r.level == "RETIRED") + ".")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    text = page(syscall_table.read())
+    if "--check" in sys.argv[1:]:
+        with open(OUTPUT, encoding="utf-8") as current:
+            if current.read() == text:
+                return 0
+        print("docs/COMPAT.md does not follow from sentry/syscalls/syscalls.def: run ./dev doc")
+        return 1
+    os.makedirs(os.path.dirname(OUTPUT), exist_ok=True)
+    with open(OUTPUT, "w", encoding="utf-8") as output:
+        output.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
