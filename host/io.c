@@ -1,0 +1,121 @@
+#include "host/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+ssize_t host_read(int fd, void *buf, size_t size)
+{
+    ssize_t n = read(fd, buf, size);
+
+    return n < 0 ? -errno : n;
+}
+
+ssize_t host_write(int fd, const void *buf, size_t size)
+{
+    ssize_t n = write(fd, buf, size);
+
+    return n < 0 ? -errno : n;
+}
+
+ssize_t host_pread(int fd, void *buf, size_t size, int64_t offset)
+{
+    ssize_t n = pread(fd, buf, size, offset);
+
+    return n < 0 ? -errno : n;
+}
+
+ssize_t host_readv(int fd, const struct iovec *iov, int count)
+{
+    ssize_t n = readv(fd, iov, count);
+
+    return n < 0 ? -errno : n;
+}
+
+ssize_t host_writev(int fd, const struct iovec *iov, int count)
+{
+    ssize_t n = writev(fd, iov, count);
+
+    return n < 0 ? -errno : n;
+}
+
+ssize_t host_preadv(int fd, const struct iovec *iov, int count, int64_t offset)
+{
+    ssize_t n = preadv(fd, iov, count, offset);
+
+    return n < 0 ? -errno : n;
+}
+
+ssize_t host_pwritev(int fd, const struct iovec *iov, int count, int64_t offset)
+{
+    ssize_t n = pwritev(fd, iov, count, offset);
+
+    return n < 0 ? -errno : n;
+}
+
+int64_t host_lseek(int fd, int64_t offset, int whence)
+{
+    off_t at = lseek(fd, offset, whence);
+
+    return at < 0 ? -errno : at;
+}
+
+void host_close(int fd)
+{
+    close(fd);
+}
+
+int host_fstat(int fd, struct stat *ret_stat)
+{
+    return fstat(fd, ret_stat) < 0 ? -errno : 0;
+}
+
+int host_fstatfs(int fd, struct statfs *ret_statfs)
+{
+    return fstatfs(fd, ret_statfs) < 0 ? -errno : 0;
+}
+
+int host_fsync(int fd)
+{
+    return fsync(fd) < 0 ? -errno : 0;
+}
+
+int host_get_flags(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags < 0 ? -errno : flags;
+}
+
+int host_dup_above(int fd, int min)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, min);
+
+    return copy < 0 ? -errno : copy;
+}
+
+int host_ioctl(int fd, unsigned long request, void *arg)
+{
+    int result = ioctl(fd, request, arg);
+
+    return result < 0 ? -errno : result;
+}
+
+int host_random(void *buf, size_t size)
+{
+    char *at = buf;
+
+    while (size > 0) {
+        ssize_t n = getrandom(at, size, 0);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        at += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
