@@ -124,6 +124,8 @@ def suites(build):
     """Name, what it is, how to run it; the quick ones first."""
     return [
         ("unit", "unit tests (Criterion)", lambda: meson_suite(build, "unit")),
+        ("check", "style, floors, jail, documents: ./dev check",
+         lambda: command_suite(python("tools/check.py", "--build", build))),
         ("asan", "unit tests with sanitizers", lambda: sanitized_units(build)),
         ("platform", "each platform by itself", lambda: meson_suite(build, "platform")),
         ("guest", "guest programs against a native run, on each platform",
