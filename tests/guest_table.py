@@ -4,6 +4,7 @@ A command is words quoted as in a shell; `< FILE` at its end names its standard 
 tests/guest/data, which is also the folder that every test runs in.
 """
 
+import fnmatch
 import os
 import shlex
 
@@ -47,8 +48,8 @@ def _read(path):
                 yield _row(path, number, line)
 
 
-def read_tests(build):
-    """All rows of both tables; programs are those of the build folder."""
+def read_tests(build, patterns=()):
+    """The rows of both tables that match; programs are those of the build folder."""
     tests = []
     for name, options, words, stdin in _read(os.path.join(TESTS, "guest", "list.txt")):
         words[0] = os.path.join(os.path.abspath(build), "tests", "guest", words[0])
@@ -59,4 +60,6 @@ def read_tests(build):
     for name in names:
         if names.count(name) > 1:
             raise SystemExit(f"two guest tests are called {name}")
+    if patterns:
+        tests = [t for t in tests if any(fnmatch.fnmatch(t.name, p) for p in patterns)]
     return tests

@@ -13,7 +13,6 @@ busybox mount -t sysfs sys /sys
 busybox mount -t devtmpfs dev /dev
 busybox mkdir -p /dev/shm
 busybox mount -t tmpfs shm /dev/shm
-busybox mount -t tmpfs tmp /tmp
 busybox chmod 1777 /tmp
 busybox ln -s /proc/self/fd /dev/fd
 busybox --install -s /bin
