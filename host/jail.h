@@ -1,7 +1,11 @@
 /*
  * The jail: what the Sentry and the gofer lock themselves into before any guest instruction runs.
- * No new privileges, empty capability sets, and a seccomp filter whose default action kills the
- * process, built from host/calls.def. See docs/SECURITY.md.
+ * See docs/SECURITY.md. In this order, because each step forbids what the next part needs:
+ *
+ *   jail_isolate()           an empty, private root: no path leads anywhere any more
+ *   jail_drop_privileges()   every capability set empty, no new privileges; per thread in Linux,
+ *                            hence before the first thread is made
+ *   jail_enter()             the seccomp filter, around all threads; its default action kills
  */
 #ifndef HOST_JAIL_H
 #define HOST_JAIL_H
@@ -21,8 +25,22 @@ struct jail_request {
 };
 
 /*
- * Closes the jail around all threads of the process (SECCOMP_FILTER_FLAG_TSYNC); final. Each rule
- * is logged at debug level. -errno when any layer could not be put up: the caller must not go on.
+ * Moves the process to the root of an empty, read-only tmpfs that is mounted nowhere else. Open
+ * descriptors stay good. Where the host does not permit it (an ordinary user) nothing changes and
+ * the log says so: the filter, which has no call that takes a path, is what confines.
+ */
+void jail_isolate(void);
+
+/*
+ * Empties the permitted, effective, inheritable, ambient and (where permitted) bounding sets of the
+ * calling thread, locks the securebits, sets no_new_privs. Reads back what it set. -errno.
+ */
+int jail_drop_privileges(void);
+
+/*
+ * Drops privileges if that has not happened yet, then closes the filter around all threads of the
+ * process (SECCOMP_FILTER_FLAG_TSYNC); final. Each rule is logged at debug level. -errno when any
+ * layer could not be put up: the caller must not go on.
  */
 int jail_enter(const struct jail_request *req);
 
