@@ -33,12 +33,15 @@ static const struct syscall_table table = {entries, ARRAY_COUNT(entries)};
 
 #define ANY_MM ((struct mm *)1)
 
-size_t copy_from_user_partial(struct mm *mm, void *dst, uaddr_t src, size_t size)
+/* Reads past the ends of our objects, as a guest's memory goes on behind its strings. */
+__attribute__((no_sanitize("address"))) size_t copy_from_user_partial(struct mm *mm, void *dst,
+                                                                      uaddr_t src, size_t size)
 {
     cr_assert(mm == ANY_MM);
     if (src < PAGE_SIZE)
         return 0;
-    memcpy(dst, (const void *)src, size);
+    for (size_t i = 0; i < size; i++)
+        ((volatile char *)dst)[i] = ((const char *)src)[i];
     return size;
 }
 

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""Measures the sandbox against the host itself and prints Markdown for docs/PERFORMANCE.md.
+
+Native and every platform take turns, for several rounds in one run, so that what disturbs the
+machine disturbs all of them; the figure shown is the median over the rounds. A platform that does
+not work here is named and left out, never guessed.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PLATFORMS = ("kvm", "ptrace")
+
+# Benchmark of bench/guest.c, its title, options for kvmsentry.
+OPERATIONS = [
+    ("getpid", "`getpid`, raw", "getpid", ()),
+    ("sentry", "`getpid` served by the Sentry (fast path off)", "getpid", ("--no-fastpath",)),
+    ("clock", "`clock_gettime`", "clock_gettime", ()),
+    ("zero", "`read` of 4 KiB from /dev/zero", "read_zero", ()),
+    ("pipe", "1-byte pipe `write` + `read`", "pipe", ()),
+    ("fault", "page fault (first touch of 4 KiB)", "page_fault", ()),
+    ("mmap", "`mmap` + `munmap` of 64 KiB", "mmap", ()),
+    ("thread", "thread create + join", "thread", ()),
+    ("futex", "futex ping-pong, there and back", "futex", ()),
+]
+
+
+class Bench:
+    """Where things are, and how to run a program natively or on a platform."""
+
+    def __init__(self, build, budget_ms):
+        self.build = build
+        self.budget = str(budget_ms)
+        self.sentry = os.path.join(build, "kvmsentry")
+        self.guest = os.path.join(build, "bench", "bench_guest")
+        self.hello = os.path.join(build, "bench", "bench_hello")
+        self.spawn = os.path.join(build, "bench", "bench_spawn")
+
+    def command(self, where, program, *options):
+        if where == "native":
+            return list(program)
+        return [self.sentry, f"--platform={where}", *options, *program]
+
+    def works(self, where):
+        """None, or why a platform cannot be measured."""
+        result = subprocess.run(self.command(where, [self.hello]), capture_output=True, text=True,
+                                timeout=60, check=False)
+        if result.returncode == 0 and result.stdout == "hello\n":
+            return None
+        lines = result.stderr.strip().splitlines()
+        return lines[-1] if lines else f"exit status {result.returncode}"
+
+    def operation(self, where, name, options):
+        """(ns, operations) of one benchmark."""
+        command = self.command(where, [self.guest, self.budget, name], *options)
+        line = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        _, nanoseconds, operations = line.split()
+        return float(nanoseconds), int(operations)
+
+    def startup(self, where, count):
+        """Microseconds from spawn to exit of hello: the median."""
+        command = [self.spawn, str(count), *self.command(where, [self.hello])]
+        line = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        return float(line.split()[0])
+
+    def memory(self, where):
+        """KiB of all processes of a sandbox in which hello waits: (proportional, resident)."""
+        with subprocess.Popen(
+            self.command(where, [self.hello, "wait"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            process.stdout.readline()
+            time.sleep(0.05)
+            rollups = [smaps(pid) for pid in descendants(process.pid)]
+            process.stdin.close()
+        return tuple(sum(rollup[field] for rollup in rollups) for field in ("Pss", "Rss"))
+
+    def exits(self, name, options):
+        """Guest exits per operation as KVM counted them; None if the sandbox does not tell."""
+        def count(program):
+            with tempfile.NamedTemporaryFile("r", suffix=".log") as log:
+                command = self.command("kvm", program, "--stats", f"--log={log.name}", *options)
+                out = subprocess.run(command, capture_output=True, text=True, timeout=120,
+                                     check=True).stdout
+                found = re.search(r"\bKVM exits\D*(\d+)", log.read())
+            return (int(found.group(1)) if found else None), out
+
+        base, _ = count([self.hello])
+        total, out = count([self.guest, "1", name])
+        if base is None or total is None:
+            return None
+        return max(total - base, 0) / int(out.split()[2])
+
+
+def descendants(pid):
+    """A process and everything below it."""
+    found = [pid]
+    for parent in found:
+        try:
+            for thread in os.listdir(f"/proc/{parent}/task"):
+                with open(f"/proc/{parent}/task/{thread}/children", encoding="ascii") as children:
+                    found += map(int, children.read().split())
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def smaps(pid):
+    fields = {"Pss": 0, "Rss": 0}
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
+            for line in rollup:
+                name, _, value = line.partition(":")
+                if name in fields:
+                    fields[name] = int(value.split()[0])
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return fields
+
+
+def short(nanoseconds):
+    if nanoseconds < 1000:
+        return f"{nanoseconds:.0f} ns" if nanoseconds >= 100 else f"{nanoseconds:.1f} ns"
+    return f"{nanoseconds / 1000:.2f} µs" if nanoseconds < 1e6 else f"{nanoseconds / 1e6:.2f} ms"
+
+
+def row(*cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def host_line():
+    model = "unknown processor"
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as cpuinfo:
+        for line in cpuinfo:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"],
+                            capture_output=True, text=True, check=False).stdout.strip()
+    return (f"{datetime.date.today()}, commit {commit or 'unknown'}; {os.cpu_count()} CPUs, {model}; "
+            f"Linux {platform.release().split('-')[0]}")
+
+
+def print_operations(bench, places, rounds):
+    times = {(where, key): [] for where in places for key, *_ in OPERATIONS}
+    for number in range(rounds):
+        for key, _, name, options in OPERATIONS:
+            # Each round begins with another place, so that none always follows the same one.
+            for where in places[number % len(places):] + places[:number % len(places)]:
+                options_here = options if where != "native" else ()
+                times[where, key].append(bench.operation(where, name, options_here)[0])
+    head = ["operation", "native"]
+    for where in places[1:]:
+        head += [where, "ratio"]
+    if "kvm" in places:
+        head.append("KVM exits per operation")
+    print(row(*head))
+    print(row("---", *["---:"] * (len(head) - 1)))
+    for key, title, name, options in OPERATIONS:
+        native = statistics.median(times["native", key])
+        cells = [title, short(native)]
+        for where in places[1:]:
+            here = statistics.median(times[where, key])
+            cells += [short(here), f"{here / native:.2f}"]
+        if "kvm" in places:
+            exits = bench.exits(name, options)
+            cells.append("not told" if exits is None else f"{exits:.3f}")
+        print(row(*cells), flush=True)
+
+
+def print_whole(bench, places, rounds):
+    starts = {where: [] for where in places}
+    for _ in range(rounds):
+        for where in places:
+            starts[where].append(bench.startup(where, 10))
+    memory = {where: bench.memory(where) for where in places}
+    native = statistics.median(starts["native"])
+    print(row("whole program", *places))
+    print(row("---", *["---:"] * len(places)))
+    print(row("hello, from spawn to exit",
+              *[short(statistics.median(starts[where]) * 1000) for where in places]))
+    print(row("... above native",
+              *[short(max(statistics.median(starts[where]) - native, 0) * 1000)
+                for where in places]))
+    for index, title in enumerate(("proportional (PSS)", "resident (RSS)")):
+        print(row(f"memory of all its processes while hello waits, {title}",
+                  *[f"{memory[where][index] / 1024:.1f} MiB" for where in places]))
+
+
+def print_limits(bench):
+    """The bare loops: what one exit costs this host, whoever makes it."""
+    program = os.path.join(bench.build, "bench", "bench_bare")
+    result = subprocess.run([program], capture_output=True, text=True, timeout=120, check=False)
+    print(row("physical limit", "median"))
+    print(row("---", "---:"))
+    for line in result.stdout.splitlines():
+        name, value = line.split(": ", 1)
+        print(row(name, short(float(value)) if value.replace(".", "").isdigit() else value))
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--build", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=5, help="default 5")
+    parser.add_argument("--budget", type=int, default=60, metavar="MS",
+                        help="for each benchmark and round, default 60")
+    parser.add_argument("--platform", action="append", choices=PLATFORMS, help="only this one")
+    args = parser.parse_args()
+    bench = Bench(args.build, args.budget)
+    subprocess.run(["ninja", "-C", args.build, "kvmsentry", "bench/bench_guest", "bench/bench_hello",
+                    "bench/bench_spawn", "bench/bench_bare"],
+                   stdout=subprocess.DEVNULL, check=True)
+    places = ["native"]
+    print(host_line() + f"; medians of {args.rounds} rounds.\n")
+    for where in args.platform or PLATFORMS:
+        reason = bench.works(where)
+        if reason:
+            print(f"{where} is left out: {reason}\n")
+        else:
+            places.append(where)
+    print_operations(bench, places, args.rounds)
+    print()
+    print_limits(bench)
+    print()
+    print_whole(bench, places, args.rounds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
