@@ -30,7 +30,7 @@ struct wait_queue {
 
 struct wait_entry {
     struct list node; /* guarded by the queue's lock */
-    uint32_t events;  /* POLL* bits of interest; 0 is any */
+    uint32_t events;  /* POLL* bits of interest, POLLERR and POLLHUP always among them; 0: any */
     /* Called under the queue's lock: short, and never adds to or removes from a queue. */
     void (*wake)(struct wait_entry *entry, uint32_t events);
     struct waiter *waiter; /* borrowed; what the usual wake function wakes */
@@ -64,6 +64,11 @@ int wait_queue_wake(struct wait_queue *q, uint32_t events);
  */
 struct hostpoll_watch;
 int hostpoll_start(void);
+/*
+ * `q` outlives the watch, `fd` stays open until hostpoll_unwatch(). -EPERM for what epoll(7) does
+ * not watch (regular files: always ready), -EEXIST for a descriptor that is watched already.
+ * Neither is called with the lock of a queue held.
+ */
 int hostpoll_watch(int fd, struct wait_queue *q, struct hostpoll_watch **ret);
 void hostpoll_unwatch(struct hostpoll_watch *watch);
 

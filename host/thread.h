@@ -1,0 +1,31 @@
+/*
+ * Host threads: one for each guest task and a few of the Sentry's own. Detached; they end by
+ * returning. Stacks are small and mapped without reserve, so that ten thousand tasks cost little
+ * more than the pages that they touched.
+ */
+#ifndef HOST_THREAD_H
+#define HOST_THREAD_H
+
+#include "base/compiler.h"
+
+#define HOST_THREAD_STACK (96UL << 10)
+
+/*
+ * Starts a thread with every signal blocked that the caller blocks. `name`: at most 15 bytes, for
+ * the host's ps(1). -EAGAIN when the host has no room for another thread.
+ */
+int host_thread_start(const char *name, void (*fn)(void *arg), void *arg);
+
+/* Nanoseconds that the calling thread, or the whole Sentry, has run (user and system). */
+uint64_t host_thread_cpu_ns(void);
+uint64_t host_process_cpu_ns(void);
+/* A clock id with which any thread can read the calling thread's processor time. */
+int host_thread_cpu_clock(void);
+/* sched_yield(2). */
+void host_yield(void);
+/* The processor the caller runs on, and its memory node: getcpu(2). */
+void host_getcpu(unsigned *ret_cpu, unsigned *ret_node);
+/* The processors that this process may use, as sched_getaffinity(2): the bytes filled, -errno. */
+int host_get_affinity(void *mask, size_t size);
+
+#endif

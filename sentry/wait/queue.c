@@ -1,0 +1,51 @@
+/* Wait queues: lists of entries, each with a wake function that runs under the queue's lock. */
+#include "sentry/wait/wait.h"
+
+void wait_queue_init(struct wait_queue *q)
+{
+    lock_init(&q->lock);
+    list_init(&q->entries);
+}
+
+static void wake_waiter(struct wait_entry *entry, uint32_t events)
+{
+    waiter_wake(entry->waiter);
+}
+
+void wait_entry_init(struct wait_entry *e, struct waiter *w, uint32_t events)
+{
+    list_init(&e->node);
+    e->events = events;
+    e->wake = wake_waiter;
+    e->waiter = w;
+}
+
+void wait_queue_add(struct wait_queue *q, struct wait_entry *e)
+{
+    lock_acquire(&q->lock);
+    list_add_tail(&q->entries, &e->node);
+    lock_release(&q->lock);
+}
+
+void wait_queue_remove(struct wait_queue *q, struct wait_entry *e)
+{
+    lock_acquire(&q->lock);
+    list_del_init(&e->node);
+    lock_release(&q->lock);
+}
+
+int wait_queue_wake(struct wait_queue *q, uint32_t events)
+{
+    struct wait_entry *e;
+    int woken = 0;
+
+    lock_acquire(&q->lock);
+    list_for_each (e, &q->entries, node) {
+        if (e->events && !((e->events | POLLERR | POLLHUP) & events))
+            continue;
+        e->wake(e, events);
+        woken++;
+    }
+    lock_release(&q->lock);
+    return woken;
+}

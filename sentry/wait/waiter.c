@@ -1,0 +1,84 @@
+/*
+ * A waiter is one futex word of latched bits:
+ *
+ *   WOKEN         someone called waiter_wake(); taken by the park that returns 0
+ *   INTERRUPTED   a signal is due; stays until waiter_uninterrupt()
+ *   PARKED        the owner sleeps, or is about to: whoever sets a latch must wake the word
+ *
+ * WOKEN goes before INTERRUPTED: what was waited for has happened, so the call succeeds and the
+ * signal is seen on the way back to the guest.
+ */
+#include "sentry/wait/wait.h"
+
+#include <errno.h>
+
+#include "host/futex.h"
+
+#define WAITER_WOKEN       1u
+#define WAITER_INTERRUPTED 2u
+#define WAITER_PARKED      4u
+
+void waiter_init(struct waiter *w)
+{
+    __atomic_store_n(&w->state, 0, __ATOMIC_RELAXED);
+}
+
+static void waiter_unpark(struct waiter *w)
+{
+    __atomic_fetch_and(&w->state, ~WAITER_PARKED, __ATOMIC_RELAXED);
+}
+
+int waiter_park(struct waiter *w, uint64_t deadline_ns)
+{
+    int error = 0;
+
+    for (;;) {
+        uint32_t state = __atomic_or_fetch(&w->state, WAITER_PARKED, __ATOMIC_ACQUIRE);
+
+        if (state & WAITER_WOKEN) {
+            __atomic_fetch_and(&w->state, ~(WAITER_WOKEN | WAITER_PARKED), __ATOMIC_ACQUIRE);
+            return 0;
+        }
+        if (state & WAITER_INTERRUPTED)
+            error = -EINTR;
+        if (error) {
+            waiter_unpark(w);
+            return error;
+        }
+        if (host_futex_wait(&w->state, state, deadline_ns) == -ETIMEDOUT)
+            error = -ETIMEDOUT; /* unless a latch was set at the last moment */
+    }
+}
+
+static void waiter_latch(struct waiter *w, uint32_t bit)
+{
+    uint32_t old = __atomic_fetch_or(&w->state, bit, __ATOMIC_ACQ_REL);
+
+    if (!(old & bit) && (old & WAITER_PARKED))
+        host_futex_wake(&w->state, 1);
+}
+
+void waiter_wake(struct waiter *w)
+{
+    waiter_latch(w, WAITER_WOKEN);
+}
+
+void waiter_interrupt(struct waiter *w)
+{
+    waiter_latch(w, WAITER_INTERRUPTED);
+}
+
+bool waiter_interrupted(const struct waiter *w)
+{
+    return __atomic_load_n(&w->state, __ATOMIC_ACQUIRE) & WAITER_INTERRUPTED;
+}
+
+void waiter_uninterrupt(struct waiter *w)
+{
+    __atomic_fetch_and(&w->state, ~WAITER_INTERRUPTED, __ATOMIC_ACQ_REL);
+}
+
+void waiter_reset(struct waiter *w)
+{
+    __atomic_fetch_and(&w->state, ~WAITER_WOKEN, __ATOMIC_ACQ_REL);
+}
