@@ -108,7 +108,8 @@ def sanitized_units(build):
              "-Dtests=enabled"],
             stdout=subprocess.DEVNULL, check=True,
         )
-    result = subprocess.run(["ninja", "-C", folder], capture_output=True, text=True, check=False)
+    result = subprocess.run(["ninja", "-C", folder, "meson-test-prereq"],
+                            capture_output=True, text=True, check=False)
     if result.returncode != 0:
         print("\n".join(result.stdout.splitlines()[-40:]))
         return Counts(failed=1)
