@@ -22,7 +22,8 @@
 
 #if defined(__clang__)
 #define __capability(name) __attribute__((capability(name)))
-#define __guarded_by(lock) __attribute__((guarded_by(lock)))
+/* Documentation only: clang cannot yet name a sibling field in C. */
+#define __guarded_by(lock)
 #define __acquires(...)    __attribute__((acquire_capability(__VA_ARGS__)))
 #define __releases(...)    __attribute__((release_capability(__VA_ARGS__)))
 #define __must_hold(...)   __attribute__((requires_capability(__VA_ARGS__)))

@@ -7,7 +7,7 @@
  *   user_min   ET_EXEC   ...   2/3: ET_DYN, brk  ...   mmap (down) | stack gap | stack  [vdso]
  * user_max
  *
- * The file is hostile: every field of it is checked before use (elf.h).
+ * The file is hostile: every field of it is checked before use (elf_plan.h).
  */
 #ifndef LOADER_LOADER_H
 #define LOADER_LOADER_H
@@ -57,5 +57,8 @@ struct load_result {
  */
 int loader_load(const struct load_request *req, struct load_result *ret_result, char *ret_why,
                 size_t why_size);
+
+/* Words for an error of opening the program itself, as loader_load() uses for interpreters. */
+const char *loader_open_words(int error);
 
 #endif

@@ -24,6 +24,8 @@ struct vdso {
 /* One for the whole sandbox. -ENOMEM. */
 int vdso_create(struct memfile *mf, struct vdso *ret_vdso);
 void vdso_destroy(struct vdso *vdso);
+/* Bytes of address space that vdso_map() takes. */
+uint64_t vdso_size(const struct vdso *vdso);
 
 /* Maps both near `hint` (0: anywhere). ret_addr is AT_SYSINFO_EHDR. Errors as mm_map(). */
 int vdso_map(const struct vdso *vdso, struct mm *mm, uaddr_t hint, uaddr_t *ret_addr);
