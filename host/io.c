@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 ssize_t host_read(int fd, void *buf, size_t size)
@@ -69,7 +70,8 @@ void host_close(int fd)
 
 int host_fstat(int fd, struct stat *ret_stat)
 {
-    return fstat(fd, ret_stat) < 0 ? -errno : 0;
+    /* Not fstat(3): some versions of libc make it a newfstatat, which takes a path. */
+    return syscall(SYS_fstat, fd, ret_stat) < 0 ? -errno : 0;
 }
 
 int host_fstatfs(int fd, struct statfs *ret_statfs)

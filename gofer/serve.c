@@ -1,0 +1,241 @@
+/*
+ * The gofer's answers. Every object is reached through an O_PATH descriptor that the kernel found
+ * beneath the root; what is opened for reading is that very object again, after its type was seen:
+ * devices, sockets and FIFOs are never opened, so no open of the gofer has an effect or blocks.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gofer/gofer.h"
+#include "host/gofer_protocol.h"
+#include "host/io.h"
+#include "host/message.h"
+#include "host/path.h"
+
+static struct linux_stat to_guest_stat(const struct stat *st)
+{
+    return (struct linux_stat){
+        .st_dev = st->st_dev,
+        .st_ino = st->st_ino,
+        .st_nlink = st->st_nlink,
+        .st_mode = st->st_mode,
+        .st_uid = st->st_uid,
+        .st_gid = st->st_gid,
+        .st_rdev = st->st_rdev,
+        .st_size = st->st_size,
+        .st_blksize = st->st_blksize,
+        .st_blocks = st->st_blocks,
+        .st_atime_sec = (uint64_t)st->st_atim.tv_sec,
+        .st_atime_nsec = (uint64_t)st->st_atim.tv_nsec,
+        .st_mtime_sec = (uint64_t)st->st_mtim.tv_sec,
+        .st_mtime_nsec = (uint64_t)st->st_mtim.tv_nsec,
+        .st_ctime_sec = (uint64_t)st->st_ctim.tv_sec,
+        .st_ctime_nsec = (uint64_t)st->st_ctim.tv_nsec,
+    };
+}
+
+static int report(int fd, struct gofer_entry *entry)
+{
+    struct stat st;
+    int err = host_fstat(fd, &st);
+
+    if (!err)
+        entry->stat = to_guest_stat(&st);
+    return err;
+}
+
+/* O_PATH on the object itself, symbolic links not followed. The empty path is `dirfd`'s own. */
+static int locate(int dirfd, const char *path)
+{
+    return host_open_beneath(dirfd, *path ? path : ".", O_PATH | O_NOFOLLOW);
+}
+
+/* Where the walk begins: the directory that the first `skip` names lead to; ret_rest the others. */
+static int start_walk(struct gofer *g, char *path, uint32_t skip, char **ret_rest)
+{
+    char *at = path, *end = path;
+    int fd;
+
+    *ret_rest = path;
+    if (skip == 0)
+        return host_open_beneath(g->root, ".", O_PATH | O_DIRECTORY);
+    for (; skip > 0; skip--) {
+        end = strchrnul(at, '/');
+        at = *end ? end + 1 : end;
+    }
+    *end = '\0';
+    *ret_rest = at;
+    fd = host_open_beneath(g->root, path, O_PATH | O_DIRECTORY);
+    /* A name that is a symbolic link now was a directory when the Sentry looked. */
+    return fd == -ELOOP ? -ENOTDIR : fd;
+}
+
+/* Looks up one name below `dir`; replaces `dir` by what was found. */
+static int step(int *dir, const char *name, struct gofer_entry *entry)
+{
+    int fd = locate(*dir, name);
+    int err;
+
+    if (fd < 0)
+        return fd;
+    err = report(fd, entry);
+    if (err < 0) {
+        host_close(fd);
+        return err;
+    }
+    host_close(*dir);
+    *dir = fd;
+    return 0;
+}
+
+static void walk(struct gofer *g, struct gofer_request *req, uint32_t names,
+                 struct gofer_reply *reply)
+{
+    struct gofer_reply_head *head = &reply->head;
+    uint32_t left = names - req->head.skip;
+    char *rest;
+    int dir = start_walk(g, req->path, req->head.skip, &rest);
+
+    if (dir < 0) {
+        head->error = dir;
+        return;
+    }
+    if (names == 0) {
+        /* The root itself. */
+        head->error = report(dir, &reply->entries[0]);
+        head->count = head->error ? 0 : 1;
+    }
+    while (left > 0 && head->count < GOFER_WALK_MAX) {
+        struct gofer_entry *entry = &reply->entries[head->count];
+        char *end = strchrnul(rest, '/');
+        bool more = *end;
+
+        *end = '\0';
+        head->error = step(&dir, rest, entry);
+        if (head->error < 0)
+            break;
+        head->count++;
+        if (S_ISLNK(entry->stat.st_mode)) {
+            ssize_t n = host_readlink_fd(dir, reply->target, GOFER_TARGET_MAX);
+
+            head->error = n < 0 ? (int)n : 0;
+            head->target_size = n < 0 ? 0 : (uint32_t)n;
+        }
+        if (!S_ISDIR(entry->stat.st_mode))
+            break;
+        rest = more ? end + 1 : end;
+        left--;
+    }
+    host_close(dir);
+}
+
+static bool may_open(int fd, mode_t mode, int *ret_err)
+{
+    struct statfs fs;
+
+    if (S_ISREG(mode) || S_ISDIR(mode)) {
+        /* The host's view of its processes, ourselves among them, is not for the guest. */
+        if (host_fstatfs(fd, &fs) == 0 && fs.f_type != PROC_SUPER_MAGIC)
+            return true;
+        *ret_err = -EACCES;
+    } else if (S_ISLNK(mode)) {
+        *ret_err = -ELOOP;
+    } else {
+        /* Sockets cannot be opened on Linux either; a device here is as on a nodev mount. */
+        *ret_err = S_ISCHR(mode) || S_ISBLK(mode) ? -EACCES : -ENXIO;
+    }
+    return false;
+}
+
+/* The descriptor to donate, or -errno. */
+static int open_object(struct gofer *g, struct gofer_request *req, struct gofer_reply *reply)
+{
+    int fd = locate(g->root, req->path);
+    int err, opened;
+
+    if (fd < 0)
+        return fd;
+    opened = report(fd, &reply->entries[0]);
+    if (opened == 0 && may_open(fd, reply->entries[0].stat.st_mode, &err))
+        opened = host_reopen(g->proc_fds, fd);
+    else if (opened == 0)
+        opened = err;
+    host_close(fd);
+    if (opened >= 0)
+        reply->head.count = 1;
+    return opened;
+}
+
+static int access_object(struct gofer *g, struct gofer_request *req)
+{
+    int fd = locate(g->root, req->path);
+    int err;
+
+    if (fd < 0)
+        return fd;
+    err = host_access_fd(fd, (int)req->head.mode);
+    host_close(fd);
+    return err;
+}
+
+static int statfs_object(struct gofer *g, struct gofer_request *req, struct linux_statfs *ret)
+{
+    int fd = locate(g->root, req->path);
+    struct statfs fs;
+    int err;
+
+    if (fd < 0)
+        return fd;
+    err = host_fstatfs(fd, &fs);
+    host_close(fd);
+    static_assert(sizeof(fs) == sizeof(*ret), "struct statfs is the guest's");
+    if (!err)
+        memcpy(ret, &fs, sizeof(*ret));
+    return err;
+}
+
+static int send_reply(struct gofer *g, enum gofer_op op, struct gofer_reply *reply, int passed)
+{
+    struct iovec iov[3] = {
+        {&reply->head, sizeof(reply->head)},
+        {reply->entries, reply->head.count * sizeof(struct gofer_entry)},
+        {reply->target, reply->head.target_size},
+    };
+
+    if (op == GOFER_STATFS && reply->head.error == 0)
+        iov[1] = (struct iovec){&reply->statfs, sizeof(reply->statfs)};
+    return host_send_message(g->socket, iov, ARRAY_COUNT(iov), passed);
+}
+
+int gofer_serve(struct gofer *g, struct gofer_request *req, size_t size)
+{
+    static struct gofer_reply reply;
+    uint32_t names;
+    int passed = -1, err;
+
+    if (!gofer_request_valid(req, size, &names))
+        return -EPROTO;
+    memset(&reply.head, 0, sizeof(reply.head));
+    switch ((enum gofer_op)req->head.op) {
+    case GOFER_WALK:
+        walk(g, req, names, &reply);
+        break;
+    case GOFER_OPEN:
+        passed = open_object(g, req, &reply);
+        reply.head.error = MIN(passed, 0);
+        break;
+    case GOFER_ACCESS:
+        reply.head.error = access_object(g, req);
+        break;
+    case GOFER_STATFS:
+        reply.head.error = statfs_object(g, req, &reply.statfs);
+        break;
+    }
+    err = send_reply(g, (enum gofer_op)req->head.op, &reply, MAX(passed, -1));
+    if (passed >= 0)
+        host_close(passed);
+    return err;
+}

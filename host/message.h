@@ -1,0 +1,21 @@
+/*
+ * Messages over a SOCK_SEQPACKET socket, with at most one descriptor passed along (unix(7)
+ * SCM_RIGHTS): how the Sentry and the gofer talk.
+ */
+#ifndef HOST_MESSAGE_H
+#define HOST_MESSAGE_H
+
+#include <sys/uio.h>
+
+#include "base/compiler.h"
+
+/* One message from `count` pieces; `passed` is a descriptor to send along, or -1. -EPIPE... */
+int host_send_message(int socket, const struct iovec *iov, int count, int passed);
+/*
+ * Receives one message: its bytes, 0 when the other end is closed; -EMSGSIZE when it did not fit.
+ * ret_passed is the descriptor that came along (close-on-exec), or -1. More than one is refused
+ * with -EPROTO and leaves none open.
+ */
+ssize_t host_receive_message(int socket, void *buf, size_t size, int *ret_passed);
+
+#endif
