@@ -1,0 +1,240 @@
+/*
+ * Contexts: a guest thread's registers, and the member stub that runs them.
+ *
+ *   no stub  --first switch, or after a move-->  member of the space, stopped
+ *   stopped  --PTRACE_SYSEMU-->  running  --any stop-->  stopped
+ *
+ * While its thread is in the Sentry a context's stub is stopped and holds no state but the
+ * extended state: general registers, selectors and bases are in the context and are written at
+ * each resume, so calls may be injected in between without saving anything.
+ *
+ * Interrupts: ctx_interrupt() raises `interrupted`, then kicks if `running`; context_switch()
+ * raises `running`, then looks at `interrupted`. Both sequentially consistent, so at least one
+ * sees the other. A kick that comes late stops the stub once more for nothing.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "platform/ptrace/internal.h"
+
+/* The context that the calling thread drives. */
+static _Thread_local struct ptrace_context *current;
+
+struct stub *context_own_member(struct ptrace_space *s)
+{
+    struct ptrace_context *ctx = current;
+
+    return ctx && ctx->space == s && ctx->stub.tid ? &ctx->stub : NULL;
+}
+
+int context_create(struct platform *p, struct context **ret)
+{
+    struct ptrace_context *ctx = calloc(1, sizeof(*ctx));
+
+    if (!ctx)
+        return -ENOMEM;
+    ctx->base.ops = p->ops;
+    ctx->p = ptrace_platform(p);
+    ctx->fp_state = FP_IN_STUB;
+    ctx->user.cs = STUB_CS;
+    ctx->user.ss = STUB_SS;
+    lock_init(&ctx->stub_lock);
+    list_init(&ctx->bound_node);
+    *ret = &ctx->base;
+    return 0;
+}
+
+/* From here on nobody kicks or moves it. */
+static struct stub detach_stub(struct ptrace_context *ctx)
+{
+    struct stub stub = ctx->stub;
+
+    placement_forget(ctx);
+    lock_acquire(&ctx->stub_lock);
+    ctx->stub.tid = 0;
+    lock_release(&ctx->stub_lock);
+    return stub;
+}
+
+/* The stub ends, and with it the membership in its space. */
+static void leave(struct ptrace_context *ctx)
+{
+    struct stub stub;
+
+    if (!ctx->space)
+        return;
+    stub = detach_stub(ctx);
+    space_leave(ctx->space, &stub);
+    ctx->space = NULL;
+}
+
+void context_destroy(struct context *base)
+{
+    struct ptrace_context *ctx = ptrace_context(base);
+
+    if (ctx->tracer) {
+        BUG_ON(ctx->tracer != host_gettid());
+        if (current == ctx)
+            current = NULL;
+    }
+    leave(ctx);
+    lock_destroy(&ctx->stub_lock);
+    free(ctx->fp);
+    free(ctx);
+}
+
+static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
+{
+    struct stub stub;
+    int err;
+
+    if (ctx->tracer == 0) {
+        ctx->tracer = host_gettid();
+        /* threads inherit the CPU to which the context of their maker is bound */
+        if (ctx->p->bind)
+            host_set_affinity(0, &ctx->p->cpus);
+    }
+    if (ctx->space) {
+        if (ctx->stub.tid)
+            fp_detach(ctx);
+        leave(ctx);
+    }
+    err = space_join(s, &stub);
+    if (err < 0)
+        return err;
+    ctx->space = s;
+    lock_acquire(&ctx->stub_lock);
+    ctx->stub = stub;
+    lock_release(&ctx->stub_lock);
+    return 0;
+}
+
+static int store_regs(struct ptrace_context *ctx)
+{
+    const struct cpu_regs *r = &ctx->base.regs;
+    struct host_user_regs *u = &ctx->user;
+
+    /* Somebody sent the program elsewhere than where its 32-bit code stopped: a signal handler. */
+    if (unlikely(u->cs != STUB_CS) && u->rip != r->rip)
+        u->cs = STUB_CS;
+    u->rax = r->rax;
+    u->rbx = r->rbx;
+    u->rcx = r->rcx;
+    u->rdx = r->rdx;
+    u->rsi = r->rsi;
+    u->rdi = r->rdi;
+    u->rbp = r->rbp;
+    u->rsp = r->rsp;
+    u->r8 = r->r8;
+    u->r9 = r->r9;
+    u->r10 = r->r10;
+    u->r11 = r->r11;
+    u->r12 = r->r12;
+    u->r13 = r->r13;
+    u->r14 = r->r14;
+    u->r15 = r->r15;
+    u->rip = r->rip;
+    u->eflags = (r->rflags & RFLAGS_USER_MASK) | RFLAGS_FIXED;
+    u->orig_rax = -1UL; /* no host call to restart */
+    return stub_set_regs(&ctx->stub, u);
+}
+
+/* The stub was killed from outside; reaped: its end has been waited for already. */
+static enum trap killed(struct ptrace_context *ctx, bool reaped)
+{
+    struct stub stub = detach_stub(ctx);
+
+    log_warning("ptrace: stub %d was killed", stub.tid);
+    if (!reaped)
+        stub_exit(&stub, false);
+    return TRAP_KILLED;
+}
+
+static bool take_interrupt(struct ptrace_context *ctx)
+{
+    return unlikely(__atomic_load_n(&ctx->interrupted, __ATOMIC_SEQ_CST)) &&
+           __atomic_exchange_n(&ctx->interrupted, false, __ATOMIC_SEQ_CST);
+}
+
+static enum trap run(struct ptrace_context *ctx, struct trap_info *info)
+{
+    enum trap trap = TRAP_INTERRUPT;
+    int status;
+
+    while (!take_interrupt(ctx)) {
+        placement_before_run(ctx);
+        if (unlikely(store_regs(ctx) < 0 || host_ptrace_sysemu(ctx->stub.tid) < 0))
+            return killed(ctx, false); /* while it stood */
+        if (unlikely(host_wait_stub(ctx->stub.tid, &status) < 0))
+            return killed(ctx, true);
+        switch (trap_decode(ctx, status, &trap, info)) {
+        case STOP_TRAP:
+            return trap;
+        case STOP_DEAD:
+            return killed(ctx, WIFEXITED(status) || WIFSIGNALED(status));
+        case STOP_SPURIOUS:
+            break;
+        }
+    }
+    return TRAP_INTERRUPT;
+}
+
+enum trap context_switch(struct context *base, struct address_space *as, struct trap_info *ret_info)
+{
+    struct ptrace_context *ctx = ptrace_context(base);
+    struct ptrace_space *s = ptrace_space(as);
+    enum trap trap;
+
+    *ret_info = (struct trap_info){0};
+    if (unlikely(ctx->space != s)) {
+        if (enter(ctx, s) < 0)
+            return TRAP_KILLED;
+    }
+    BUG_ON(current != ctx && ctx->tracer != host_gettid());
+    if (unlikely(ctx->stub.tid == 0 || fp_load(ctx) < 0))
+        return TRAP_KILLED;
+    current = ctx;
+    __atomic_store_n(&ctx->running, true, __ATOMIC_SEQ_CST);
+    trap = run(ctx, ret_info);
+    __atomic_store_n(&ctx->running, false, __ATOMIC_RELEASE);
+    return trap;
+}
+
+void context_interrupt(struct context *base)
+{
+    struct ptrace_context *ctx = ptrace_context(base);
+
+    if (__atomic_exchange_n(&ctx->interrupted, true, __ATOMIC_SEQ_CST))
+        return; /* whoever raised it has kicked */
+    if (!__atomic_load_n(&ctx->running, __ATOMIC_SEQ_CST))
+        return;
+    lock_acquire(&ctx->stub_lock);
+    if (ctx->stub.tid)
+        host_kick_stub(ctx->stub.tgid, ctx->stub.tid, STUB_SIGNAL);
+    lock_release(&ctx->stub_lock);
+}
+
+void context_get_bases(struct context *base, uint64_t *ret_fs, uint64_t *ret_gs)
+{
+    struct ptrace_context *ctx = ptrace_context(base);
+
+    *ret_fs = ctx->user.fs_base;
+    *ret_gs = ctx->user.gs_base;
+}
+
+int context_set_bases(struct context *base, uint64_t fs, uint64_t gs)
+{
+    struct ptrace_context *ctx = ptrace_context(base);
+
+    if (fs >= STUB_BASE || gs >= STUB_BASE)
+        return -EPERM; /* as arch_prctl(2) */
+    if (fs != ctx->user.fs_base)
+        ctx->user.fs = 0; /* a base of its own needs no selector, as do_arch_prctl_64() */
+    if (gs != ctx->user.gs_base)
+        ctx->user.gs = 0;
+    ctx->user.fs_base = fs;
+    ctx->user.gs_base = gs;
+    return 0;
+}

@@ -1,0 +1,251 @@
+/*
+ * What the files of the ptrace platform share.
+ *
+ *   Sentry process                              stub processes (no memory of the Sentry)
+ *   --------------                              ----------------------------------------
+ *   keeper thread  --traces-->  master          the first stub; forked for each address space
+ *        |         --traces-->  leader of A     one per address space: never runs guest code
+ *        |         --traces-->  leader of B
+ *   task thread 1  --traces-->  member of A     threads of the leader's process: run guest code
+ *   task thread 2  --traces-->  member of A
+ *   task thread 3  --traces-->  member of B
+ *
+ * Changing an address space. as_map() and as_unmap() are host calls injected into a stub of that
+ * address space. The calling thread's own member does it when it has one there, being stopped
+ * while its thread is in the Sentry; else the keeper makes the leader do it, which always waits
+ * for that. So no change ever waits for a task thread, which might be blocked on the very lock
+ * that the caller holds; nothing is queued and nothing can be lost; and since all stubs of an
+ * address space share one host mm, the host's own TLB shootdown has reached running members when
+ * the call returns.
+ *
+ * The keeper takes no lock but its own and calls nothing above this folder: waiting for it under
+ * any lock of the Sentry is safe.
+ *
+ * No stub outlives the sandbox. The master is born with PDEATHSIG and seized with EXITKILL;
+ * leaders are cloned with CLONE_PTRACE, so that they are traced with EXITKILL from their first
+ * moment; a member is for a moment untraced (its tracer is another thread than its maker's), but
+ * it belongs to a leader's thread group and dies with it.
+ *
+ * The host's mappings are a cache, as a TLB is: when the host's limit of mappings is reached
+ * (vm.max_map_count), a space forgets all of them and the guest faults again.
+ */
+#ifndef PLATFORM_PTRACE_INTERNAL_H
+#define PLATFORM_PTRACE_INTERNAL_H
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/refcount.h"
+#include "host/ptrace.h"
+#include "platform/platform.h"
+#include "platform/ptrace/stub_layout.h"
+
+/* Ignored by default, so harmless should one ever hit a thread that is no stub any more. */
+#define STUB_SIGNAL SIGURG
+
+/* How every guest mapping is made: file pages, never private copies. */
+#define STUB_MAP_FLAGS (MAP_SHARED | MAP_FIXED)
+
+#define STUB_OPTIONS   (PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD)
+
+/* One traced host thread, used by its tracer only. */
+struct stub {
+    pid_t tgid, tid; /* tid 0: none, or gone and reaped */
+};
+
+/* --- stub.c: one stub --- */
+
+/* The executable that becomes the master: ELF header, stub.S and the seccomp filter. */
+void stub_image_build(uint8_t image[STUB_SIZE]);
+
+/* Makes the fresh master (stopped behind its execve) into a stub with nothing but its one page.
+ * *ret_user_max: where the guest's range ends. */
+int stub_prepare(struct stub *stub, uaddr_t *ret_user_max);
+
+/*
+ * Runs one host call in the stopped stub, with whatever registers it had lost. Returns the call's
+ * result, or -ESRCH when the stub is gone (killed from outside).
+ */
+long stub_call(struct stub *stub, long number, const unsigned long args[6]);
+/* In the stopped master: a new leader, stopped, traced by this thread. */
+int stub_fork(struct stub *master, struct stub *ret_leader);
+/* In the stopped leader: a new thread of it, untraced, that waits for stub_seize(). */
+int stub_spawn_thread(struct stub *leader, struct stub *ret_member);
+/* Makes the calling thread the tracer; the stub is stopped on return. */
+int stub_seize(struct stub *stub);
+/* Ends the stopped stub, as a thread or with its whole process, and reaps it. */
+void stub_exit(struct stub *stub, bool process);
+/* Writes registers that a guest may have had; see there for what the host refuses. */
+int stub_set_regs(struct stub *stub, struct host_user_regs *regs);
+
+/* --- keeper.c: the thread that traces master and leaders --- */
+
+struct keeper_request {
+    struct list node;
+    int (*run)(void *arg);
+    void *arg;
+    int result;
+    bool done;
+    pthread_cond_t answered;
+};
+
+struct keeper {
+    struct lock lock;
+    pthread_cond_t wake;
+    struct list requests;
+    bool quit, stopped;
+    bool ticking; /* placement wants its tick */
+    void (*tick)(void *arg);
+    void *tick_arg;
+};
+
+#define KEEPER_TICK_MS 5
+
+int keeper_start(struct keeper *k, void (*tick)(void *), void *tick_arg);
+void keeper_stop(struct keeper *k);
+/* Runs fn(arg) on the keeper's thread and returns its result. */
+int keeper_call(struct keeper *k, int (*run)(void *), void *arg);
+/* One tick within KEEPER_TICK_MS. */
+void keeper_want_tick(struct keeper *k);
+
+/* --- the three nouns --- */
+
+struct ptrace_platform {
+    struct platform base;
+    struct memfile *memfile; /* borrowed: the runtime's, outlives the platform */
+    struct keeper keeper;
+    struct stub master; /* the keeper's */
+    uaddr_t user_max;
+
+    uint64_t fp_features;
+    uint32_t fp_size;      /* what the guest sees of the XSAVE area */
+    uint32_t fp_host_size; /* what the host's regset wants */
+    uint8_t *fp_initial;   /* fp_host_size bytes: a fresh program's state */
+
+    cpu_set_t cpus; /* where the sandbox may run */
+    bool bind;      /* more than one CPU: placement matters */
+    struct lock bound_lock;
+    struct list bound; /* contexts that are bound to a CPU; guarded by bound_lock */
+};
+
+struct ptrace_space {
+    struct address_space base;
+    struct ptrace_platform *p; /* borrowed: destroyed after all spaces */
+    refcount_t refs;           /* the owner's, and one per member */
+    struct stub leader;        /* the keeper's */
+};
+
+enum fp_state {
+    FP_IN_STUB, /* the stub's registers are the truth, or a new stub's would be right */
+    FP_SAVED,   /* `fp` is the truth, to be loaded before the stub runs */
+    FP_BOTH,    /* they agree */
+    FP_INITIAL, /* as after execve, to be loaded before the stub runs */
+};
+
+struct ptrace_context {
+    struct context base;
+    struct ptrace_platform *p;
+    struct ptrace_space *space; /* where `stub` is; a reference */
+    struct stub stub;           /* tid 0: none yet */
+    pid_t tracer;               /* the host thread that this context belongs to */
+
+    struct host_user_regs user; /* as last read: selectors and bases are kept here */
+    uaddr_t last_exec_rip;      /* trap.c: repeated exec faults */
+    unsigned int last_exec_count;
+
+    enum fp_state fp_state;
+    uint8_t *fp; /* fp_host_size bytes, or NULL */
+
+    bool interrupted;      /* wanted by ctx_interrupt(), not yet reported */
+    bool running;          /* in the guest, or about to be */
+    struct lock stub_lock; /* stub.tid changes only under it, so that a kick cannot stray */
+
+    struct list bound_node; /* in platform.bound, or alone */
+    bool bound;
+    unsigned int loose_runs; /* resumes since it was last bound */
+};
+
+static inline struct ptrace_platform *ptrace_platform(struct platform *p)
+{
+    return container_of(p, struct ptrace_platform, base);
+}
+
+static inline struct ptrace_space *ptrace_space(struct address_space *as)
+{
+    return container_of(as, struct ptrace_space, base);
+}
+
+static inline struct ptrace_context *ptrace_context(struct context *ctx)
+{
+    return container_of(ctx, struct ptrace_context, base);
+}
+
+/* --- space.c --- */
+
+int space_create(struct platform *p, struct address_space **ret);
+void space_destroy(struct address_space *as);
+int space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
+int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);
+/* A stopped member traced by the calling thread, holding a reference on the space. */
+int space_join(struct ptrace_space *s, struct stub *ret_member);
+/* Ends a stopped member (or none, tid 0) and gives its reference back. */
+void space_leave(struct ptrace_space *s, struct stub *member);
+
+/* --- context.c --- */
+
+int context_create(struct platform *p, struct context **ret);
+void context_destroy(struct context *ctx);
+enum trap context_switch(struct context *ctx, struct address_space *as, struct trap_info *ret_info);
+void context_interrupt(struct context *ctx);
+void context_get_bases(struct context *ctx, uint64_t *ret_fs, uint64_t *ret_gs);
+int context_set_bases(struct context *ctx, uint64_t fs, uint64_t gs);
+/* The calling thread's member in this space, or NULL. It is stopped. */
+struct stub *context_own_member(struct ptrace_space *s);
+
+/* --- trap.c: from a stop to a trap --- */
+
+enum stop {
+    STOP_TRAP,     /* *ret_trap says which; ctx->base.regs are current */
+    STOP_SPURIOUS, /* nothing for the guest: a kick, a signal from outside, a group stop */
+    STOP_DEAD,     /* the stub is gone */
+};
+
+enum stop trap_decode(struct ptrace_context *ctx, int status, enum trap *ret_trap,
+                      struct trap_info *ret_info);
+/* Reads the stub's registers into ctx->user and ctx->base.regs. */
+int trap_load_regs(struct ptrace_context *ctx);
+
+/* --- fp.c --- */
+
+/* On the keeper, with the master: sizes and features. -EOPNOTSUPP without XSAVE. */
+int fp_setup(struct ptrace_platform *p);
+uint32_t fp_area_size(struct platform *p);
+uint64_t fp_area_features(struct platform *p);
+int context_get_fp(struct context *ctx, void *buf, uint32_t size);
+int context_set_fp(struct context *ctx, const void *buf, uint32_t size);
+void context_reset_fp(struct context *ctx);
+/* Into the stopped stub, when it is not there yet. */
+int fp_load(struct ptrace_context *ctx);
+/* Makes ctx->fp current. */
+int fp_fetch(struct ptrace_context *ctx);
+/* Out of the stub before it goes: for a context that moves to another one. */
+void fp_detach(struct ptrace_context *ctx);
+
+/* --- placement.c --- */
+
+/* The calling thread's context is about to resume its stub. */
+void placement_before_run(struct ptrace_context *ctx);
+/* Before the context's stub goes. */
+void placement_forget(struct ptrace_context *ctx);
+/* The keeper's tick. */
+void placement_tick(void *arg);
+
+/* --- probe.c --- */
+
+/* platform.c: create(), telling which step failed instead of logging it. */
+int platform_create_stubs(struct memfile *mf, struct platform **ret, const char **ret_step);
+void ptrace_probe(struct platform_report *ret_report);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * The keeper: one host thread that traces the master and all leaders, since a stub obeys only the
+ * thread that traces it. Others hand it functions to run. It lives from before the jail closes
+ * until the platform is destroyed; when it dies, every stub dies (PTRACE_O_EXITKILL).
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "host/thread.h"
+#include "platform/ptrace/internal.h"
+
+static void deadline_in(struct timespec *ts, unsigned int ms)
+{
+    clock_gettime(CLOCK_MONOTONIC, ts);
+    ts->tv_nsec += ms * 1000000L;
+    if (ts->tv_nsec >= 1000000000L) {
+        ts->tv_nsec -= 1000000000L;
+        ts->tv_sec++;
+    }
+}
+
+static void answer_one(struct keeper *k)
+{
+    struct keeper_request *req = list_first(&k->requests, struct keeper_request, node);
+    int result;
+
+    list_del_init(&req->node);
+    lock_release(&k->lock);
+    result = req->run(req->arg);
+    lock_acquire(&k->lock);
+    req->result = result;
+    req->done = true;
+    pthread_cond_signal(&req->answered);
+}
+
+static void keeper_main(void *arg)
+{
+    struct keeper *k = arg;
+    struct timespec deadline;
+    bool timing = false;
+
+    lock_acquire(&k->lock);
+    for (;;) {
+        if (!list_empty(&k->requests)) {
+            answer_one(k);
+            continue;
+        }
+        if (k->quit)
+            break;
+        if (!k->ticking) {
+            pthread_cond_wait(&k->wake, &k->lock.mutex);
+            continue;
+        }
+        if (!timing)
+            deadline_in(&deadline, KEEPER_TICK_MS);
+        timing = pthread_cond_timedwait(&k->wake, &k->lock.mutex, &deadline) != ETIMEDOUT;
+        if (timing)
+            continue;
+        __atomic_store_n(&k->ticking, false, __ATOMIC_SEQ_CST);
+        lock_release(&k->lock);
+        k->tick(k->tick_arg);
+        lock_acquire(&k->lock);
+    }
+    k->stopped = true;
+    pthread_cond_signal(&k->wake);
+    lock_release(&k->lock);
+}
+
+int keeper_start(struct keeper *k, void (*tick)(void *), void *tick_arg)
+{
+    pthread_condattr_t attr;
+
+    lock_init(&k->lock);
+    list_init(&k->requests);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&k->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    k->quit = k->stopped = k->ticking = false;
+    k->tick = tick;
+    k->tick_arg = tick_arg;
+    return host_thread_start("keeper", keeper_main, k);
+}
+
+void keeper_stop(struct keeper *k)
+{
+    lock_acquire(&k->lock);
+    k->quit = true;
+    pthread_cond_signal(&k->wake);
+    while (!k->stopped)
+        pthread_cond_wait(&k->wake, &k->lock.mutex);
+    lock_release(&k->lock);
+    pthread_cond_destroy(&k->wake);
+    lock_destroy(&k->lock);
+}
+
+int keeper_call(struct keeper *k, int (*run)(void *), void *arg)
+{
+    struct keeper_request req = {.run = run, .arg = arg, .answered = PTHREAD_COND_INITIALIZER};
+
+    lock_acquire(&k->lock);
+    list_add_tail(&k->requests, &req.node);
+    pthread_cond_signal(&k->wake);
+    while (!req.done)
+        pthread_cond_wait(&req.answered, &k->lock.mutex);
+    lock_release(&k->lock);
+    pthread_cond_destroy(&req.answered);
+    return req.result;
+}
+
+void keeper_want_tick(struct keeper *k)
+{
+    if (__atomic_load_n(&k->ticking, __ATOMIC_SEQ_CST))
+        return;
+    lock_acquire(&k->lock);
+    if (!k->ticking) {
+        k->ticking = true;
+        pthread_cond_signal(&k->wake);
+    }
+    lock_release(&k->lock);
+}

@@ -1,0 +1,155 @@
+/*
+ * The ptrace platform as a whole: its start, its end, what it needs of the jail, its table.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+
+#include "base/log.h"
+#include "host/jail.h"
+#include "host/thread.h"
+#include "platform/ptrace/internal.h"
+#include "platform/ptrace/ptrace.h"
+
+/* mmap_min_addr of nearly all hosts. */
+#define USER_MIN 65536
+
+struct start_job {
+    struct ptrace_platform *p;
+    const char *step;
+};
+
+/* On the keeper, which thereby becomes parent and tracer of all. */
+static int start_master(void *arg)
+{
+    struct start_job *job = arg;
+    struct ptrace_platform *p = job->p;
+    uint8_t image[STUB_SIZE];
+    pid_t pid;
+    int err;
+
+    stub_image_build(image);
+    err = host_spawn_stub(image, sizeof(image), memfile_fd(p->memfile), STUB_OPTIONS, &pid,
+                          &job->step);
+    if (err < 0)
+        return err;
+    p->master.tid = p->master.tgid = pid;
+    job->step = "emptying the stub";
+    err = stub_prepare(&p->master, &p->user_max);
+    if (err < 0)
+        return err;
+    job->step = "reading the extended state";
+    return fp_setup(p);
+}
+
+static int stop_master(void *arg)
+{
+    struct ptrace_platform *p = arg;
+
+    stub_exit(&p->master, true);
+    return 0;
+}
+
+static int create_stubs(struct ptrace_platform *p, const char **ret_step)
+{
+    struct start_job job = {.p = p, .step = "starting a thread"};
+    int err = keeper_start(&p->keeper, placement_tick, p);
+
+    if (err == 0) {
+        err = keeper_call(&p->keeper, start_master, &job);
+        if (err < 0) {
+            keeper_call(&p->keeper, stop_master, p);
+            keeper_stop(&p->keeper);
+        }
+    }
+    *ret_step = job.step;
+    return err;
+}
+
+int platform_create_stubs(struct memfile *mf, struct platform **ret, const char **ret_step)
+{
+    struct ptrace_platform *p = calloc(1, sizeof(*p));
+    int err;
+
+    *ret_step = "memory";
+    if (!p)
+        return -ENOMEM;
+    p->base.ops = &ptrace_platform_ops;
+    p->memfile = mf;
+    lock_init(&p->bound_lock);
+    list_init(&p->bound);
+    if (host_get_affinity(&p->cpus, sizeof(p->cpus)) > 0)
+        p->bind = CPU_COUNT(&p->cpus) > 1;
+    err = create_stubs(p, ret_step);
+    if (err < 0) {
+        free(p->fp_initial);
+        free(p);
+        return err;
+    }
+    *ret = &p->base;
+    return 0;
+}
+
+static int platform_create(struct memfile *mf, struct platform **ret)
+{
+    const char *step;
+    int err = platform_create_stubs(mf, ret, &step);
+
+    if (err < 0)
+        log_error("ptrace: %s failed: %s", step, strerror(-err));
+    return err;
+}
+
+static void platform_destroy(struct platform *base)
+{
+    struct ptrace_platform *p = ptrace_platform(base);
+
+    keeper_call(&p->keeper, stop_master, p);
+    keeper_stop(&p->keeper);
+    lock_destroy(&p->bound_lock);
+    free(p->fp_initial);
+    free(p);
+}
+
+static void platform_jail(struct platform *p, struct jail_request *req)
+{
+    req->roles |= JAIL_PTRACE;
+}
+
+static void platform_limits(struct platform *p, struct platform_limits *ret_limits)
+{
+    ret_limits->user_min = USER_MIN;
+    ret_limits->user_max = ptrace_platform(p)->user_max;
+}
+
+/* Every call reaches the Sentry. */
+static struct fastpath_page *no_fastpath(struct context *ctx)
+{
+    return NULL;
+}
+
+const struct platform_ops ptrace_platform_ops = {
+    .name = "ptrace",
+    .probe = ptrace_probe,
+    .create = platform_create,
+    .destroy = platform_destroy,
+    .jail = platform_jail,
+    .limits = platform_limits,
+    .as_create = space_create,
+    .as_destroy = space_destroy,
+    .as_map = space_map,
+    .as_unmap = space_unmap,
+    .ctx_create = context_create,
+    .ctx_destroy = context_destroy,
+    .ctx_switch = context_switch,
+    .ctx_interrupt = context_interrupt,
+    .fp_size = fp_area_size,
+    .fp_features = fp_area_features,
+    .ctx_get_fp = context_get_fp,
+    .ctx_set_fp = context_set_fp,
+    .ctx_reset_fp = context_reset_fp,
+    .ctx_get_bases = context_get_bases,
+    .ctx_set_bases = context_set_bases,
+    .ctx_fastpath = no_fastpath,
+};

@@ -1,0 +1,146 @@
+/*
+ * Can ptrace carry a guest here, and what does a trap cost? A guest of two instructions tells.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "platform/ptrace/internal.h"
+#include "platform/ptrace/ptrace.h"
+
+#define CODE_ADDR  0x400000UL
+#define DATA_ADDR  0x500000UL
+#define ROUNDS     64
+#define PROBE_SIZE HUGE_PAGE_SIZE
+
+/* 1: syscall; mov (%rbx), %al; jmp 1b */
+static const uint8_t probe_code[] = {0x0f, 0x05, 0x8a, 0x03, 0xeb, 0xfa};
+
+struct probe {
+    struct memfile *mf;
+    struct platform *p;
+    struct address_space *as;
+    struct context *ctx;
+    struct memfile_range code, data;
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static int compare_u64(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static uint64_t median(uint64_t *samples, size_t count)
+{
+    qsort(samples, count, sizeof(*samples), compare_u64);
+    return samples[count / 2];
+}
+
+static int set_up(struct probe *b, struct platform_report *report)
+{
+    const char *step = "guest memory";
+    int err = memfile_create(PROBE_SIZE, &b->mf);
+
+    if (err == 0)
+        err = platform_create_stubs(b->mf, &b->p, &step);
+    if (err < 0)
+        goto out;
+    step = "a stub process";
+    err = space_create(b->p, &b->as);
+    if (err == 0)
+        err = context_create(b->p, &b->ctx);
+    if (err == 0)
+        err = memfile_alloc(b->mf, PAGE_SIZE, PAGE_SIZE, &b->code);
+    if (err == 0)
+        err = memfile_alloc(b->mf, PAGE_SIZE, PAGE_SIZE, &b->data);
+    if (err == 0) {
+        memcpy(memfile_ptr(b->mf, b->code.start), probe_code, sizeof(probe_code));
+        step = "mapping memory into a stub";
+        err = space_map(b->as, CODE_ADDR, PROT_READ | PROT_EXEC, b->code);
+    }
+out:
+    if (err < 0)
+        snprintf(report->why_not, sizeof(report->why_not), "%s: %s%s", step, strerror(-err),
+                 err == -EPERM ? " (seccomp, or kernel.yama.ptrace_scope above 1?)" : "");
+    return err;
+}
+
+static void tear_down(struct probe *b)
+{
+    if (b->ctx)
+        context_destroy(b->ctx);
+    if (b->as)
+        space_destroy(b->as);
+    if (b->p)
+        b->p->ops->destroy(b->p);
+    if (b->code.size)
+        memfile_unref(b->mf, b->code);
+    if (b->data.size)
+        memfile_unref(b->mf, b->data);
+    if (b->mf)
+        memfile_destroy(b->mf);
+}
+
+/* One call and one fault, served. False: the stub did something else, said in the report. */
+static bool one_round(struct probe *b, uint64_t *ret_call, uint64_t *ret_fault,
+                      struct platform_report *report)
+{
+    struct trap_info info;
+    uint64_t start = now_ns();
+    enum trap trap = context_switch(b->ctx, b->as, &info);
+
+    *ret_call = now_ns() - start;
+    if (trap != TRAP_SYSCALL || b->ctx->regs.rip != CODE_ADDR + 2)
+        goto wrong;
+    start = now_ns();
+    trap = context_switch(b->ctx, b->as, &info);
+    if (trap != TRAP_FAULT || info.addr != DATA_ADDR)
+        goto wrong;
+    if (space_map(b->as, DATA_ADDR, PROT_READ, b->data) < 0)
+        goto wrong;
+    *ret_fault = now_ns() - start;
+    trap = context_switch(b->ctx, b->as, &info);
+    if (trap == TRAP_SYSCALL && space_unmap(b->as, DATA_ADDR, PAGE_SIZE) == 0) {
+        b->ctx->regs.rip = CODE_ADDR;
+        return true;
+    }
+wrong:
+    snprintf(report->why_not, sizeof(report->why_not), "a stub answered trap %d at %#lx", trap,
+             (unsigned long)b->ctx->regs.rip);
+    return false;
+}
+
+void ptrace_probe(struct platform_report *ret_report)
+{
+    uint64_t call[ROUNDS], fault[ROUNDS];
+    struct probe b = {0};
+    bool good;
+
+    memset(ret_report, 0, sizeof(*ret_report));
+    snprintf(ret_report->how, sizeof(ret_report->how), "PTRACE_SYSEMU");
+    good = set_up(&b, ret_report) == 0;
+    if (good) {
+        b.ctx->regs.rip = CODE_ADDR;
+        b.ctx->regs.rbx = DATA_ADDR;
+    }
+    for (int i = 0; good && i < ROUNDS; i++)
+        good = one_round(&b, &call[i], &fault[i], ret_report);
+    if (good) {
+        ret_report->syscall_ns = median(call, ROUNDS);
+        ret_report->fault_ns = median(fault, ROUNDS);
+    }
+    ret_report->usable = good;
+    tear_down(&b);
+}

@@ -1,0 +1,267 @@
+/*
+ * From a stub's stop to a trap of the guest.
+ *
+ *   SIGTRAP|0x80       a call, held at PTRACE_SYSEMU   TRAP_SYSCALL
+ *   SIGSEGV MAPERR     nothing mapped                  TRAP_FAULT, access unknown
+ *           ACCERR     mapped with fewer rights        TRAP_FAULT: a write, or an instruction fetch
+ *           SI_KERNEL  #GP and its like                TRAP_EXCEPTION
+ *   SIGFPE, SIGILL, SIGBUS, SIGTRAP by the CPU         TRAP_EXCEPTION
+ *   SIGSYS by seccomp  a vsyscall that the host would have answered: TRAP_SYSCALL
+ *   anything else      not from the guest              spurious
+ *
+ * Every mapping of a stub is readable, so an access that fails although something is mapped (the
+ * host's SEGV_ACCERR) is a write or a fetch; a fetch has the fault address at rip, or at the page
+ * behind it for an instruction across the border. Only what is not mapped leaves the kind open.
+ */
+#include <linux/audit.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "platform/ptrace/internal.h"
+
+#define SYSCALL_STOP (SIGTRAP | 0x80)
+
+/* Page fault error code bits (SDM vol. 3, 4.7). */
+#define PF_PRESENT       1u
+#define PF_WRITE         2u
+#define PF_USER          4u
+#define PF_FETCH         16u
+
+#define INT80_SIZE       2
+#define INT80_ERROR_CODE (0x80 << 3 | 2) /* of the IDT entry that refuses */
+#define LONGEST_CODE     15
+#define EXEC_REPEATS     3
+
+/* si_code of a SIGSYS by seccomp; libc has no name for it. */
+#define SIGSYS_BY_SECCOMP 1
+
+#define VSYSCALL_PAGE     0xffffffffff600000UL
+
+int trap_load_regs(struct ptrace_context *ctx)
+{
+    struct cpu_regs *r = &ctx->base.regs;
+    struct host_user_regs *u = &ctx->user;
+    int err = host_ptrace_get_regs(ctx->stub.tid, u);
+
+    if (unlikely(err < 0))
+        return err;
+    *r = (struct cpu_regs){
+        .rax = u->rax,
+        .rbx = u->rbx,
+        .rcx = u->rcx,
+        .rdx = u->rdx,
+        .rsi = u->rsi,
+        .rdi = u->rdi,
+        .rbp = u->rbp,
+        .rsp = u->rsp,
+        .r8 = u->r8,
+        .r9 = u->r9,
+        .r10 = u->r10,
+        .r11 = u->r11,
+        .r12 = u->r12,
+        .r13 = u->r13,
+        .r14 = u->r14,
+        .r15 = u->r15,
+        .rip = u->rip,
+        .rflags = u->eflags,
+    };
+    return 0;
+}
+
+static enum trap exception(struct trap_info *info, const siginfo_t *si, uint32_t vector)
+{
+    info->vector = vector;
+    info->signo = si->si_signo;
+    info->si_code = si->si_code;
+    return TRAP_EXCEPTION;
+}
+
+/*
+ * `syscall` leaves rip in rcx and rflags in r11, which tells it from `int $0x80` without another
+ * request; a guest that forges both gets what it asks for, a call by 64-bit numbers. (CPUs with
+ * FRED keep rcx and r11: there the host must be asked.) `int $0x80` and all calls from 32-bit code
+ * end as on a Linux without 32-bit emulation, in #GP at the instruction.
+ */
+static enum trap decode_syscall(struct ptrace_context *ctx, struct trap_info *info)
+{
+    struct cpu_regs *r = &ctx->base.regs;
+    uint32_t arch = AUDIT_ARCH_I386;
+
+    r->rax = ctx->user.orig_rax;
+    if (likely(ctx->user.cs == STUB_CS)) {
+        if (likely(r->rcx == r->rip && r->r11 == r->rflags))
+            return TRAP_SYSCALL;
+        if (host_ptrace_syscall_arch(ctx->stub.tid, &arch) == 0 && arch == AUDIT_ARCH_X86_64) {
+            r->rcx = r->rip;
+            r->r11 = r->rflags;
+            return TRAP_SYSCALL;
+        }
+    }
+    r->rip -= INT80_SIZE;
+    info->vector = VECTOR_GP;
+    info->error_code = INT80_ERROR_CODE;
+    info->signo = SIGSEGV;
+    info->si_code = SI_KERNEL;
+    return TRAP_EXCEPTION;
+}
+
+static bool is_fetch(const struct ptrace_context *ctx, uaddr_t addr)
+{
+    uaddr_t rip = ctx->base.regs.rip;
+
+    return addr == rip || (is_aligned(addr, PAGE_SIZE) && addr > rip && addr - rip < LONGEST_CODE);
+}
+
+/*
+ * An instruction that overwrites its own first byte in a read-only page looks like a fetch too.
+ * The fetch is granted and the fault comes back at once: then it was a write.
+ */
+static bool fetch_repeats(struct ptrace_context *ctx)
+{
+    if (ctx->last_exec_rip != ctx->base.regs.rip) {
+        ctx->last_exec_rip = ctx->base.regs.rip;
+        ctx->last_exec_count = 0;
+    }
+    return ++ctx->last_exec_count > EXEC_REPEATS;
+}
+
+static enum trap page_fault(struct ptrace_context *ctx, struct trap_info *info, uaddr_t addr,
+                            bool present)
+{
+    info->vector = VECTOR_PF;
+    info->addr = addr;
+    info->error_code = PF_USER | (present ? PF_PRESENT : 0);
+    if (is_fetch(ctx, addr) && !(present && fetch_repeats(ctx))) {
+        info->access = ACCESS_EXEC;
+        info->error_code |= PF_FETCH;
+    } else if (present) {
+        info->access = ACCESS_WRITE;
+        info->error_code |= PF_WRITE;
+    } else {
+        info->access = ACCESS_UNKNOWN;
+    }
+    return TRAP_FAULT;
+}
+
+static enum trap decode_segv(struct ptrace_context *ctx, const siginfo_t *si,
+                             struct trap_info *info)
+{
+    uaddr_t addr = (uaddr_t)si->si_addr;
+    enum trap trap;
+
+    switch (si->si_code) {
+    case SEGV_MAPERR:
+        return page_fault(ctx, info, addr, false);
+    case SEGV_ACCERR:
+        return page_fault(ctx, info, addr, true);
+    case SEGV_PKUERR:
+        trap = exception(info, si, VECTOR_PF);
+        info->addr = addr;
+        return trap;
+    default:
+        break;
+    }
+    /* The host emulates the vsyscall page and failed at the guest's pointers or stack. The Sentry
+     * emulates it better: as on hosts without that page. */
+    if (ctx->base.regs.rip >= VSYSCALL_PAGE && ctx->base.regs.rip - VSYSCALL_PAGE < PAGE_SIZE)
+        return page_fault(ctx, info, ctx->base.regs.rip, false);
+    return exception(info, si, si->si_code == SEGV_BNDERR ? VECTOR_BR : VECTOR_GP);
+}
+
+/* x87 and SSE exceptions share SIGFPE: only a pending x87 one has the summary bit in FSW set. */
+static uint32_t fpe_vector(struct ptrace_context *ctx, const siginfo_t *si)
+{
+    uint16_t fsw = 0;
+
+    if (si->si_code == FPE_INTDIV)
+        return VECTOR_DE;
+    if (fp_fetch(ctx) == 0)
+        memcpy(&fsw, ctx->fp + 2, sizeof(fsw));
+    return fsw & 0x80 ? VECTOR_MF : VECTOR_XM;
+}
+
+static enum trap decode_bus(const siginfo_t *si, struct trap_info *info)
+{
+    enum trap trap;
+
+    switch (si->si_code) {
+    case BUS_ADRALN:
+        return exception(info, si, VECTOR_AC);
+    case BUS_MCEERR_AR:
+    case BUS_MCEERR_AO:
+        trap = exception(info, si, VECTOR_MC);
+        break;
+    default: /* the host has no memory for the page */
+        trap = exception(info, si, VECTOR_PF);
+        break;
+    }
+    info->addr = (uaddr_t)si->si_addr;
+    return trap;
+}
+
+static bool is_vsyscall(const siginfo_t *si)
+{
+    uaddr_t at = (uaddr_t)si->si_call_addr;
+
+    return si->si_code == SIGSYS_BY_SECCOMP && at >= VSYSCALL_PAGE &&
+           at - VSYSCALL_PAGE < PAGE_SIZE;
+}
+
+/* A signal that the kernel raised for what the stub itself did: si_code is positive. */
+static bool decode_signal(struct ptrace_context *ctx, const siginfo_t *si, enum trap *ret_trap,
+                          struct trap_info *info)
+{
+    switch (si->si_signo) {
+    case SIGSEGV:
+        *ret_trap = decode_segv(ctx, si, info);
+        return true;
+    case SIGFPE:
+        *ret_trap = exception(info, si, fpe_vector(ctx, si));
+        return true;
+    case SIGILL:
+        *ret_trap = exception(info, si, VECTOR_UD);
+        return true;
+    case SIGBUS:
+        *ret_trap = decode_bus(si, info);
+        return true;
+    case SIGTRAP: /* int3 comes with SI_KERNEL, #DB with a TRAP_ code */
+        *ret_trap = exception(info, si, si->si_code == SI_KERNEL ? VECTOR_BP : VECTOR_DB);
+        return true;
+    case SIGSYS:
+        if (!is_vsyscall(si))
+            return false;
+        /* The host has returned from the page for the guest already: rip is the caller's. */
+        ctx->base.regs.rax = (unsigned int)si->si_syscall;
+        *ret_trap = TRAP_SYSCALL;
+        return true;
+    default:
+        return false;
+    }
+}
+
+enum stop trap_decode(struct ptrace_context *ctx, int status, enum trap *ret_trap,
+                      struct trap_info *ret_info)
+{
+    int signo = WSTOPSIG(status);
+    siginfo_t si;
+
+    if (unlikely(WIFEXITED(status) || WIFSIGNALED(status)))
+        return STOP_DEAD;
+    if (unlikely(trap_load_regs(ctx) < 0))
+        return STOP_DEAD;
+    if (likely(signo == SYSCALL_STOP)) {
+        *ret_trap = decode_syscall(ctx, ret_info);
+        ctx->last_exec_count = 0;
+        return STOP_TRAP;
+    }
+    if (signo == STUB_SIGNAL || status >> 16 != 0)
+        return STOP_SPURIOUS;
+    if (host_ptrace_get_siginfo(ctx->stub.tid, &si) < 0)
+        return STOP_DEAD;
+    if (si.si_code <= 0 || !decode_signal(ctx, &si, ret_trap, ret_info))
+        return STOP_SPURIOUS;
+    return STOP_TRAP;
+}

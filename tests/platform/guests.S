@@ -1,0 +1,148 @@
+/* Guest code for the platform tests. Each entry is told its operands in registers. */
+#define GUEST(name)             \
+        .balign 8;              \
+        .globl  name;           \
+        .hidden name;           \
+        name
+
+#define MARK(name)              \
+        .globl  name;           \
+        .hidden name;           \
+        name
+
+        .section .rodata
+        .balign 16
+GUEST(guests):
+GUEST(guest_syscall):
+1:      syscall
+        jmp     1b
+
+GUEST(guest_count):                     /* rbx counts answered calls, r12 sums results */
+1:      syscall
+        add     %rax, %r12
+        inc     %rbx
+        mov     %rbx, %rax
+        jmp     1b
+
+GUEST(guest_load):                      /* rax = *rdi, then a call */
+        mov     (%rdi), %rax
+        syscall
+        jmp     guest_load
+
+GUEST(guest_store):                     /* *rdi = rsi, then a call */
+        mov     %rsi, (%rdi)
+        syscall
+        jmp     guest_store
+
+GUEST(guest_jump):
+        jmp     *%rdi
+
+GUEST(guest_div):
+        div     %rcx
+
+GUEST(guest_ud2):
+        ud2
+
+GUEST(guest_int3):
+        int3
+
+GUEST(guest_hlt):
+        hlt
+
+GUEST(guest_step):                      /* sets TF: #DB behind the next instruction */
+        pushfq
+        orq     $0x100, (%rsp)
+        popfq
+        nop
+MARK(guest_step_at):
+        nop
+
+GUEST(guest_sse):                       /* 1/0 with the exception unmasked */
+        sub     $16, %rsp
+        movl    $0x1d80, (%rsp)
+        ldmxcsr (%rsp)
+        mov     $1, %eax
+        cvtsi2ss %eax, %xmm0
+        xorps   %xmm1, %xmm1
+MARK(guest_sse_at):
+        divss   %xmm1, %xmm0
+
+GUEST(guest_x87):                       /* the same on the x87: raised by the instruction after */
+        sub     $16, %rsp
+        movw    $0x37b, (%rsp)
+        fldcw   (%rsp)
+        fld1
+        fldz
+        fdivrp
+MARK(guest_x87_at):
+        fwait
+
+GUEST(guest_align):                     /* sets AC, reads across alignment */
+        pushfq
+        orq     $0x40000, (%rsp)
+        popfq
+MARK(guest_align_at):
+        mov     1(%rdi), %eax
+
+GUEST(guest_int80):
+        mov     $20, %eax
+MARK(guest_int80_at):
+        int     $0x80
+        ud2
+
+GUEST(guest_compat):                    /* into 32-bit code, a call from there */
+        lea     1f(%rip), %rax
+        movl    %eax, (%rdi)
+        movl    $0x23, 4(%rdi)
+        ljmp    *(%rdi)
+        .code32
+1:      mov     $20, %eax
+        int     $0x80
+        ud2
+        .code64
+
+GUEST(guest_segments):                  /* selectors of any privilege level, then a call */
+        mov     $0x28, %eax
+        mov     %eax, %ds
+        mov     $1, %eax
+        mov     %eax, %es
+        xor     %eax, %eax
+        mov     %eax, %gs
+        syscall
+
+GUEST(guest_xmm):                       /* rax = low half of xmm5, xmm5 += 1, a call */
+        movq    %xmm5, %rax
+        lea     1(%rax), %rcx
+        movq    %rcx, %xmm5
+        syscall
+        jmp     guest_xmm
+
+GUEST(guest_fs):                        /* rax = fs:0, rbx = gs:8 */
+        mov     %fs:0, %rax
+        mov     %gs:8, %rbx
+        syscall
+        jmp     guest_fs
+
+GUEST(guest_spin_load):                 /* until *rdi == rsi */
+1:      cmp     %rsi, (%rdi)
+        jne     1b
+        syscall
+        jmp     1b
+
+GUEST(guest_spin_store):
+1:      incq    (%rdi)
+        jmp     1b
+
+GUEST(guest_spin):
+1:      inc     %rbx
+        jmp     1b
+
+GUEST(guest_vsyscall):                  /* time(NULL) by the legacy page */
+        xor     %edi, %edi
+        mov     $0xffffffffff600400, %rax
+        call    *%rax
+MARK(guest_vsyscall_back):
+        ud2
+
+MARK(guests_end):
+        .section .note.GNU-stack, "", @progbits

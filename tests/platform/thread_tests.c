@@ -1,0 +1,3 @@
+/* Several contexts and threads at once. */
+#include "tests/platform/harness.h"
+const struct test thread_tests[] = {{NULL, NULL}};
