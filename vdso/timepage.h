@@ -10,7 +10,8 @@
  * Time never goes back: a reader whose TSC lies before base_tsc (another CPU published meanwhile)
  * takes the base, and a writer chooses its base not before what the old formula gives.
  *
- * Nothing here divides: `/ TIMEPAGE_NSEC` is a multiplication, for it is a constant.
+ * The writer fills the upper fields; timepage_publish() derives the lower ones from them, which
+ * spare the reader a choice, a division and, for some seconds after base_tsc, the 128-bit product.
  */
 #ifndef VDSO_TIMEPAGE_H
 #define VDSO_TIMEPAGE_H
@@ -22,6 +23,7 @@
 #define TIMEPAGE_NSEC 1000000000UL
 /* clock_getres() of the coarse clocks, Linux's tick at HZ=250; they are as fine as the others. */
 #define TIMEPAGE_COARSE_NS 4000000U
+#define TIMEPAGE_CLOCKS    12 /* CLOCK_REALTIME..CLOCK_TAI */
 
 struct timepage {
     uint32_t seq;
@@ -39,9 +41,21 @@ struct timepage {
     uint32_t pad;
     uint64_t raw_mult; /* CLOCK_MONOTONIC_RAW: the same formula, same shift; 0: ask the Sentry */
     uint64_t raw_ns;   /* CLOCK_MONOTONIC_RAW at base_tsc */
-};
 
-/* The TSC, read after all earlier loads (SDM vol. 2: RDTSC does not wait for them by itself). */
+    /* Derived. */
+    uint64_t known;     /* bit n: clock n is answered from here */
+    uint64_t max_delta; /* ticks from base_tsc for which delta * mult fits 64 bits */
+    struct {
+        uint64_t sec, ns; /* at base_tsc; ns < 1e9 */
+    } base[TIMEPAGE_CLOCKS];
+};
+/* No holes: they would carry bytes of the Sentry's stack to the guest. */
+_Static_assert(sizeof(struct timepage) == 4 * 6 + 8 * 11 + 16 * TIMEPAGE_CLOCKS, "time page");
+
+/*
+ * The TSC, read after all earlier loads (SDM vol. 2: RDTSC does not wait for them by itself).
+ * RDTSCP was measured to be no faster, and not every guest has it.
+ */
 static inline uint64_t timepage_tsc(void)
 {
     uint32_t low, high;
@@ -55,81 +69,103 @@ static inline uint64_t timepage_scale(uint64_t delta, uint64_t mult, uint32_t sh
     return (uint64_t)(((unsigned __int128)delta * mult) >> (shift & 63));
 }
 
-/* Nanoseconds from the base to `tsc`. */
+/* Nanoseconds from the base to `tsc` at the rate `mult`. */
 static inline uint64_t timepage_elapsed(const struct timepage *page, uint64_t tsc, uint64_t mult)
 {
     uint64_t delta = tsc - page->base_tsc;
 
+    if (__builtin_expect(delta <= page->max_delta, 1))
+        return (delta * mult) >> (page->shift & 63);
     return (int64_t)delta > 0 ? timepage_scale(delta, mult, page->shift) : 0;
 }
 
-/* `clock` at `tsc` by the page's present contents; the caller holds the seqlock. */
+/*
+ * `clock` at `tsc` by the page's present contents, for a caller that holds the page still. False:
+ * not a clock of this page.
+ */
 static inline bool timepage_at(const struct timepage *page, clockid_t clock, uint64_t tsc,
                                uint64_t *ret_sec, uint64_t *ret_ns)
 {
-    uint64_t sec = 0, ns;
+    uint64_t mult, sec, ns;
 
-    switch (clock) {
-    case CLOCK_REALTIME:
-    case CLOCK_REALTIME_COARSE:
-    case CLOCK_TAI:
-        ns = page->realtime_ns + timepage_elapsed(page, tsc, page->mult);
-        sec = page->realtime_sec;
-        if (clock == CLOCK_TAI)
-            sec += (uint64_t)page->tai_offset_sec;
-        break;
-    case CLOCK_MONOTONIC:
-    case CLOCK_MONOTONIC_COARSE:
-        ns = page->monotonic_ns + timepage_elapsed(page, tsc, page->mult);
-        break;
-    case CLOCK_BOOTTIME:
-        ns = page->monotonic_ns + page->boottime_off_ns + timepage_elapsed(page, tsc, page->mult);
-        break;
-    case CLOCK_MONOTONIC_RAW:
-        if (page->raw_mult == 0)
-            return false;
-        ns = page->raw_ns + timepage_elapsed(page, tsc, page->raw_mult);
-        break;
-    default:
+    if ((uint32_t)clock >= TIMEPAGE_CLOCKS || !(page->known >> clock & 1))
         return false;
+    mult = clock == CLOCK_MONOTONIC_RAW ? page->raw_mult : page->mult;
+    ns = page->base[clock].ns + timepage_elapsed(page, tsc, mult);
+    sec = page->base[clock].sec;
+    if (__builtin_expect(ns >= TIMEPAGE_NSEC, 0)) {
+        /* By a constant: a multiplication. */
+        sec += ns / TIMEPAGE_NSEC;
+        ns %= TIMEPAGE_NSEC;
     }
-    *ret_sec = sec + ns / TIMEPAGE_NSEC;
-    *ret_ns = ns % TIMEPAGE_NSEC;
+    *ret_sec = sec;
+    *ret_ns = ns;
     return true;
 }
 
 /*
- * `clock` now. False, with nothing written, when the page does not know: another clock, or no
- * usable TSC. Any thread, guest or Sentry; waits only while a writer is between its two steps.
+ * `clock` now. False, with nothing of use written, when the page does not know: another clock, or
+ * no usable TSC. Any thread, guest or Sentry; waits only while a writer is between its two steps.
  */
 static inline bool timepage_read(const struct timepage *page, clockid_t clock, uint64_t *ret_sec,
                                  uint64_t *ret_ns)
 {
-    uint64_t sec = 0, ns = 0;
+    uint64_t tsc;
     uint32_t seq;
-    bool known;
 
-    do {
-        while ((seq = __atomic_load_n(&page->seq, __ATOMIC_ACQUIRE)) & 1)
+    for (;;) {
+        seq = __atomic_load_n(&page->seq, __ATOMIC_ACQUIRE);
+        if (__builtin_expect(seq & 1, 0)) {
             __builtin_ia32_pause();
-        known = __atomic_load_n(&page->mode, __ATOMIC_RELAXED) != 0 &&
-                timepage_at(page, clock, timepage_tsc(), &sec, &ns);
+            continue;
+        }
+        if (__builtin_expect(page->mode == 0, 0))
+            return false;
+        tsc = timepage_tsc();
+        if (__builtin_expect(!timepage_at(page, clock, tsc, ret_sec, ret_ns), 0))
+            return false;
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    } while (__atomic_load_n(&page->seq, __ATOMIC_RELAXED) != seq);
-
-    if (known) {
-        *ret_sec = sec;
-        *ret_ns = ns;
+        if (__builtin_expect(__atomic_load_n(&page->seq, __ATOMIC_RELAXED) == seq, 1))
+            return true;
     }
-    return known;
 }
 
-/* Puts `next` (its seq is ignored) in place of the page's contents; writers exclude each other. */
+static inline void timepage_set_base(struct timepage *page, clockid_t clock, uint64_t sec,
+                                     uint64_t ns)
+{
+    page->base[clock].sec = sec + ns / TIMEPAGE_NSEC;
+    page->base[clock].ns = ns % TIMEPAGE_NSEC;
+    page->known |= 1UL << clock;
+}
+
+/* Fills the derived fields from the others. */
+static inline void timepage_derive(struct timepage *page)
+{
+    uint64_t real_sec = page->realtime_sec, real_ns = page->realtime_ns;
+    uint64_t mult = page->mult > page->raw_mult ? page->mult : page->raw_mult;
+
+    page->known = 0;
+    page->max_delta = mult ? UINT64_MAX / mult : 0;
+    timepage_set_base(page, CLOCK_REALTIME, real_sec, real_ns);
+    timepage_set_base(page, CLOCK_REALTIME_COARSE, real_sec, real_ns);
+    timepage_set_base(page, CLOCK_TAI, real_sec + (uint64_t)page->tai_offset_sec, real_ns);
+    timepage_set_base(page, CLOCK_MONOTONIC, 0, page->monotonic_ns);
+    timepage_set_base(page, CLOCK_MONOTONIC_COARSE, 0, page->monotonic_ns);
+    timepage_set_base(page, CLOCK_BOOTTIME, 0, page->monotonic_ns + page->boottime_off_ns);
+    if (page->raw_mult)
+        timepage_set_base(page, CLOCK_MONOTONIC_RAW, 0, page->raw_ns);
+}
+
+/*
+ * Puts `next` in place of the page's contents: its seq and derived fields are ignored. Writers
+ * exclude each other.
+ */
 static inline void timepage_publish(struct timepage *page, const struct timepage *next)
 {
-    uint32_t seq = page->seq;
     struct timepage copy = *next;
+    uint32_t seq = page->seq;
 
+    timepage_derive(&copy);
     copy.seq = seq + 1;
     __atomic_store_n(&page->seq, seq + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);

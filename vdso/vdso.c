@@ -20,7 +20,8 @@
  */
 #define VDSO_ALIAS(name) __asm__(".weak " #name "\n\t.set " #name ", __vdso_" #name)
 
-extern const struct timepage vdso_timepage __attribute__((visibility("hidden")));
+/* Not const, though nothing here writes it: the Sentry does, at any time. */
+extern struct timepage vdso_timepage __attribute__((visibility("hidden")));
 
 struct getcpu_cache;
 EXPORT int __vdso_clock_gettime(clockid_t clock, struct timespec *ts);
