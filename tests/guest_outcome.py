@@ -88,7 +88,8 @@ def check_native(test, native, label, tally):
         tally.add("skipped", label, native.out.decode(errors="replace").strip())
         return None
     if native.status is None or (native.status != 0 and "status" not in test.options):
-        text = native.out.decode(errors="replace").strip().replace("\n", "\n    ")
-        tally.add("failed", label, f"natively: status {native.status}\n    {text}")
+        lines = native.out.decode(errors="replace").splitlines()[-12:]
+        text = "".join("\n    " + line for line in lines)
+        tally.add("failed", label, f"natively: status {native.status}{text}")
         return None
     return native
