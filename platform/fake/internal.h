@@ -1,0 +1,12 @@
+#ifndef PLATFORM_FAKE_INTERNAL_H
+#define PLATFORM_FAKE_INTERNAL_H
+
+#include "platform/fake/fake.h"
+
+/* space.c */
+int fake_space_create(struct platform *p, struct address_space **ret);
+void fake_space_destroy(struct address_space *as);
+int fake_space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
+int fake_space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);
+
+#endif
