@@ -6,11 +6,14 @@
 #ifndef SENTRY_VFS_FILE_H
 #define SENTRY_VFS_FILE_H
 
+#include <fcntl.h>
+
 #include "abi/stat.h"
+#include "base/list.h"
 #include "base/lock.h"
 #include "base/refcount.h"
+#include "sentry/vfs/inode.h"
 
-struct file;
 struct uio;
 struct mm;
 struct mappable;
@@ -21,11 +24,15 @@ struct dirent_sink;
 struct file_operations {
     /*
      * `pos`: where to read or write; advanced by the implementation. A file that cannot seek
-     * (ops->llseek NULL) ignores it. Bytes moved, 0 at the end of file, -errno.
+     * (ops->llseek NULL) ignores it; with own_position it is NULL for read(2) and write(2). Bytes
+     * moved, 0 at the end of file, -errno.
      */
     ssize_t (*read)(struct file *f, struct uio *uio, int64_t *pos);
     ssize_t (*write)(struct file *f, struct uio *uio, int64_t *pos);
-    /* The new position for whence SEEK_*, computed from the old position `pos`. */
+    /*
+     * The new position for whence SEEK_*, computed from the old position `pos`; with own_position,
+     * moves it.
+     */
     int64_t (*llseek)(struct file *f, int64_t offset, int whence, int64_t pos);
     /*
      * POLL* bits that hold now. With `entry`, first adds it to the queue(s) that will be woken;
@@ -45,6 +52,14 @@ struct file_operations {
     int (*sync)(struct file *f);
     int (*truncate)(struct file *f, uint64_t size);
     void (*release)(struct file *f); /* frees f */
+    /* The position is kept elsewhere: that of a host descriptor, shared with other processes. */
+    bool own_position;
+};
+
+/* Who wants to know that a file is about to go: epoll keeps no reference on what it watches. */
+struct file_watch {
+    struct list node;
+    void (*gone)(struct file_watch *watch); /* called without locks; the watch is off the list */
 };
 
 struct file {
@@ -54,12 +69,14 @@ struct file {
         flags; /* O_ACCMODE, O_APPEND, O_NONBLOCK, O_DIRECT..., atomically changed by F_SETFL */
     struct lock pos_lock;
     int64_t pos __guarded_by(pos_lock);
-    char *path; /* as /proc/self/fd shows it; owned; NULL when there is none */
+    struct path at; /* where it was opened; empty for what is not in the tree: pipes, stdio */
+    char *path;     /* how /proc/self/fd names what is not in the tree; owned; may be NULL */
+    struct list watches __guarded_by(pos_lock);
 };
 
 /* For implementations: fills the head of a freshly allocated file, one reference. */
 void file_init(struct file *f, const struct file_operations *ops, uint32_t flags);
-/* Frees what file_init() owns (path); called by release implementations before free(). */
+/* Frees what the head owns (at, path); called by release implementations before free(). */
 void file_fini(struct file *f);
 struct file *file_ref(struct file *f);
 struct file *file_unref(struct file *f); /* takes NULL, returns NULL */
@@ -70,7 +87,29 @@ ssize_t file_write(struct file *f, struct uio *uio);
 ssize_t file_pread(struct file *f, struct uio *uio, int64_t pos);
 ssize_t file_pwrite(struct file *f, struct uio *uio, int64_t pos);
 int64_t file_llseek(struct file *f, int64_t offset, int whence);
+/* POLL* that hold; always ready for reading and writing where a file has no poll of its own. */
 uint32_t file_poll(struct file *f, struct wait_entry *entry);
 void file_unpoll(struct file *f, struct wait_entry *entry);
+int file_stat(struct file *f, struct linux_stat *ret);
+int file_statfs(struct file *f, struct linux_statfs *ret);
+/* -ENOTDIR; -ENOENT for a directory that was removed. */
+int file_getdents(struct file *f, struct dirent_sink *sink);
+
+static inline bool file_can_read(const struct file *f)
+{
+    return !(f->flags & O_PATH) && (f->flags & O_ACCMODE) != O_WRONLY;
+}
+
+static inline bool file_can_write(const struct file *f)
+{
+    return !(f->flags & O_PATH) &&
+           ((f->flags & O_ACCMODE) == O_WRONLY || (f->flags & O_ACCMODE) == O_RDWR);
+}
+
+/* lseek(2) on an object of `size` bytes without holes, for implementations. */
+int64_t file_seek_in(int64_t offset, int whence, int64_t pos, int64_t size);
+
+void file_watch_add(struct file *f, struct file_watch *watch);
+void file_watch_remove(struct file *f, struct file_watch *watch);
 
 #endif

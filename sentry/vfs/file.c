@@ -1,0 +1,220 @@
+/* Open file descriptions: life, and the checks that every kind of file shares (file.h). */
+#include "sentry/vfs/file.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sentry/vfs/dirent.h"
+
+void file_init(struct file *f, const struct file_operations *ops, uint32_t flags)
+{
+    memset(f, 0, sizeof(*f));
+    f->ops = ops;
+    f->flags = flags;
+    refcount_set(&f->refs, 1);
+    lock_init(&f->pos_lock);
+    list_init(&f->watches);
+}
+
+void file_fini(struct file *f)
+{
+    path_unref(&f->at);
+    free(f->path);
+    lock_destroy(&f->pos_lock);
+}
+
+struct file *file_ref(struct file *f)
+{
+    refcount_get(&f->refs);
+    return f;
+}
+
+static void tell_watches(struct file *f)
+{
+    lock_acquire(&f->pos_lock);
+    while (!list_empty(&f->watches)) {
+        struct file_watch *watch = list_first(&f->watches, struct file_watch, node);
+
+        list_del_init(&watch->node);
+        lock_release(&f->pos_lock);
+        watch->gone(watch);
+        lock_acquire(&f->pos_lock);
+    }
+    lock_release(&f->pos_lock);
+}
+
+struct file *file_unref(struct file *f)
+{
+    if (f && refcount_put(&f->refs)) {
+        tell_watches(f);
+        f->ops->release(f);
+    }
+    return NULL;
+}
+
+void file_watch_add(struct file *f, struct file_watch *watch)
+{
+    lock_acquire(&f->pos_lock);
+    list_add_tail(&f->watches, &watch->node);
+    lock_release(&f->pos_lock);
+}
+
+void file_watch_remove(struct file *f, struct file_watch *watch)
+{
+    lock_acquire(&f->pos_lock);
+    list_del_init(&watch->node);
+    lock_release(&f->pos_lock);
+}
+
+typedef ssize_t (*transfer_fn)(struct file *f, struct uio *uio, int64_t *pos);
+
+/* read(2) and write(2): from the file's position, which moves along. */
+static ssize_t transfer(struct file *f, transfer_fn fn, struct uio *uio)
+{
+    int64_t unused = 0;
+    ssize_t n;
+
+    if (f->ops->own_position)
+        return fn(f, uio, NULL);
+    if (!f->ops->llseek)
+        return fn(f, uio, &unused);
+    lock_acquire(&f->pos_lock);
+    n = fn(f, uio, &f->pos);
+    lock_release(&f->pos_lock);
+    return n;
+}
+
+/* What read(2) says where there is nothing to read with: directories have a word of their own. */
+static int no_read(const struct file *f)
+{
+    return f->ops->getdents ? -EISDIR : -EINVAL;
+}
+
+ssize_t file_read(struct file *f, struct uio *uio)
+{
+    if (!file_can_read(f))
+        return -EBADF;
+    if (!f->ops->read)
+        return no_read(f);
+    return transfer(f, f->ops->read, uio);
+}
+
+ssize_t file_write(struct file *f, struct uio *uio)
+{
+    if (!file_can_write(f))
+        return -EBADF;
+    if (!f->ops->write)
+        return -EINVAL;
+    return transfer(f, f->ops->write, uio);
+}
+
+ssize_t file_pread(struct file *f, struct uio *uio, int64_t pos)
+{
+    if (pos < 0)
+        return -EINVAL;
+    if (f->flags & O_PATH)
+        return -EBADF;
+    if (!f->ops->llseek)
+        return -ESPIPE;
+    if (!file_can_read(f))
+        return -EBADF;
+    if (!f->ops->read)
+        return no_read(f);
+    return f->ops->read(f, uio, &pos);
+}
+
+ssize_t file_pwrite(struct file *f, struct uio *uio, int64_t pos)
+{
+    if (pos < 0)
+        return -EINVAL;
+    if (f->flags & O_PATH)
+        return -EBADF;
+    if (!f->ops->llseek)
+        return -ESPIPE;
+    if (!file_can_write(f))
+        return -EBADF;
+    if (!f->ops->write)
+        return -EINVAL;
+    return f->ops->write(f, uio, &pos);
+}
+
+int64_t file_llseek(struct file *f, int64_t offset, int whence)
+{
+    int64_t pos;
+
+    if (f->flags & O_PATH)
+        return -EBADF;
+    if (whence < SEEK_SET || whence > SEEK_HOLE)
+        return -EINVAL;
+    if (!f->ops->llseek)
+        return -ESPIPE;
+    lock_acquire(&f->pos_lock);
+    pos = f->ops->llseek(f, offset, whence, f->pos);
+    if (pos >= 0)
+        f->pos = pos;
+    lock_release(&f->pos_lock);
+    return pos;
+}
+
+int64_t file_seek_in(int64_t offset, int whence, int64_t pos, int64_t size)
+{
+    int64_t base = whence == SEEK_CUR ? pos : whence == SEEK_END ? size : 0;
+    int64_t target;
+
+    if (whence == SEEK_DATA || whence == SEEK_HOLE) {
+        if (offset < 0 || offset >= size)
+            return -ENXIO;
+        return whence == SEEK_DATA ? offset : size;
+    }
+    if (__builtin_add_overflow(base, offset, &target))
+        return -EOVERFLOW;
+    return target < 0 ? -EINVAL : target;
+}
+
+uint32_t file_poll(struct file *f, struct wait_entry *entry)
+{
+    if (!f->ops->poll)
+        return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+    return f->ops->poll(f, entry);
+}
+
+void file_unpoll(struct file *f, struct wait_entry *entry)
+{
+    if (f->ops->unpoll)
+        f->ops->unpoll(f, entry);
+}
+
+int file_stat(struct file *f, struct linux_stat *ret)
+{
+    if (f->ops->stat)
+        return f->ops->stat(f, ret);
+    if (f->at.dentry)
+        return f->at.dentry->inode->ops->stat(f->at.dentry, false, ret);
+    return -EBADF;
+}
+
+int file_statfs(struct file *f, struct linux_statfs *ret)
+{
+    if (f->ops->statfs)
+        return f->ops->statfs(f, ret);
+    if (f->at.dentry && f->at.dentry->inode->ops->statfs)
+        return f->at.dentry->inode->ops->statfs(f->at.dentry, ret);
+    return -ENOSYS;
+}
+
+int file_getdents(struct file *f, struct dirent_sink *sink)
+{
+    int err;
+
+    if (f->flags & O_PATH)
+        return -EBADF;
+    if (!f->ops->getdents)
+        return -ENOTDIR;
+    lock_acquire(&f->pos_lock);
+    err = f->ops->getdents(f, sink, &f->pos);
+    lock_release(&f->pos_lock);
+    return err;
+}

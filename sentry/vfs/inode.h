@@ -1,0 +1,143 @@
+/*
+ * The objects of file systems, and the names that lead to them.
+ *
+ *   struct super_block   one file system instance; owns its root dentry
+ *   struct inode         an object: its type, its identity, its operations
+ *   struct dentry        a name in a directory; the tree of dentries that are in use now. There is
+ *                        one per (parent, name), so mount points and working directories have an
+ *                        identity; nobody's dentries are freed at once
+ *
+ * A dentry holds its parent and its inode; both never change while it lives. Whether a name still
+ * leads to the same object is asked anew by each walk (namei.c): the file system answers with a
+ * fresh inode, and if that is another object, the dentry is taken out of the tree and replaced.
+ *
+ * Lock order: super_block->lock is innermost but for mm and memfile; never held across operations.
+ */
+#ifndef SENTRY_VFS_INODE_H
+#define SENTRY_VFS_INODE_H
+
+#include <sys/stat.h>
+
+#include "abi/stat.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/refcount.h"
+
+struct dentry;
+struct file;
+struct inode;
+struct mount;
+struct super_block;
+
+#define VFS_NAME_MAX 255
+
+/* Where something is: a dentry, and the mount it is seen through. Holds a reference on both. */
+struct path {
+    struct mount *mount;
+    struct dentry *dentry;
+};
+
+/* A name inside a path that is being walked: not terminated. */
+struct name {
+    const char *text;
+    size_t size;
+};
+
+/* What a magic link (/proc/self/exe, /proc/self/fd/N) leads to: one of them, referenced. */
+struct link_target {
+    struct path path;
+    struct file *file; /* something without a place in the tree: a pipe, the caller's stdin */
+};
+
+struct inode_operations {
+    /*
+     * Looks up names[0] in the directory `dir`, names[1] below what that is, and so on; at least
+     * one, at most `count`. Stops at the first that is not a directory. Returns how many it found,
+     * with new references in ret_inodes; ret_error says why the next one was not (0 when it did not
+     * get that far). A file system far away answers many names in one round trip.
+     */
+    int (*lookup)(struct dentry *dir, const struct name *names, int count,
+                  struct inode **ret_inodes, int *ret_error);
+    /* The inode of a dentry was looked up again and is the same object: takes over attributes. */
+    void (*refresh)(struct inode *inode, struct inode *fresh);
+    /* The target of a symbolic link into buf, terminated; its length, or -errno. */
+    ssize_t (*readlink)(struct dentry *link, char *buf, size_t size);
+    /* Only magic links have it. */
+    int (*follow)(struct dentry *link, struct link_target *ret);
+    /* Opens an object that is no symbolic link. The caller has checked O_DIRECTORY and EROFS. */
+    int (*open)(struct dentry *dentry, uint32_t flags, struct file **ret);
+    /* `fresh`: the dentry was looked up just now, attributes from then will do. */
+    int (*stat)(struct dentry *dentry, bool fresh, struct linux_stat *ret);
+    int (*statfs)(struct dentry *dentry, struct linux_statfs *ret);
+    /* R_OK, W_OK, X_OK; 0 or -EACCES... Write access to a read-only file system was refused
+     * before. */
+    int (*access)(struct dentry *dentry, int mode);
+    void (*release)(struct inode *inode); /* frees it */
+};
+
+struct inode {
+    const struct inode_operations *ops;
+    refcount_t refs;
+    uint32_t mode;     /* S_IFMT bits and permissions */
+    uint64_t dev, ino; /* with the type: identity */
+};
+
+#define DENTRY_BUCKETS 64
+
+struct super_block {
+    refcount_t refs;
+    bool read_only;
+    uint32_t dev; /* st_dev of the objects that have none of their own */
+    struct dentry *root;
+    struct lock lock;
+    struct list buckets[DENTRY_BUCKETS] __guarded_by(lock);
+    void (*release)(struct super_block *sb); /* after the last dentry is gone; frees sb */
+};
+
+struct dentry {
+    refcount_t refs;
+    uint32_t mount_count;   /* mounts upon it, in any namespace; atomic */
+    struct super_block *sb; /* borrowed: a path's mount keeps it */
+    struct dentry *parent;  /* owned; NULL for a root */
+    struct inode *inode;    /* owned */
+    struct list bucket;     /* guarded by sb->lock; empty once replaced */
+    uint32_t name_size;
+    char name[];
+};
+
+void inode_init(struct inode *inode, const struct inode_operations *ops, uint32_t mode,
+                uint64_t dev, uint64_t ino);
+struct inode *inode_ref(struct inode *inode);
+struct inode *inode_unref(struct inode *inode);
+
+static inline uint32_t inode_type(const struct inode *inode)
+{
+    return inode->mode & S_IFMT;
+}
+
+/* Makes `sb` (allocated by the file system) usable; takes over `root`'s reference. -ENOMEM. */
+int super_init(struct super_block *sb, struct inode *root, void (*release)(struct super_block *sb));
+struct super_block *super_ref(struct super_block *sb);
+struct super_block *super_unref(struct super_block *sb);
+
+struct dentry *dentry_ref(struct dentry *dentry);
+struct dentry *dentry_unref(struct dentry *dentry);
+/* The live dentry of that name, referenced; NULL. Says nothing about the file system. */
+struct dentry *dentry_find(struct dentry *parent, struct name name);
+/*
+ * The file system just said that `name` in `parent` is `inode` (the reference is taken over): the
+ * dentry for it, old or new, referenced. NULL: out of memory.
+ */
+struct dentry *dentry_attach(struct dentry *parent, struct name name, struct inode *inode);
+/* The file system just said that there is no such name: a live dentry of it leaves the tree. */
+void dentry_detach(struct dentry *parent, struct name name);
+/*
+ * The names from the root of the file system down to `dentry`, joined by slashes, none at the
+ * front; the length, or -ENAMETOOLONG. What stateless file systems ask with.
+ */
+ssize_t dentry_path(struct dentry *dentry, char *buf, size_t size);
+
+struct path path_ref(struct path path);
+void path_unref(struct path *path); /* and clears it; an empty one is fine */
+
+#endif

@@ -1,0 +1,458 @@
+/*
+ * The walk. One loop over the names of a path; a symbolic link found on the way is put in front of
+ * what is left of the path, so there is no recursion.
+ *
+ * Names are looked up in runs: all plain names up to the next "..", mount point or end are handed
+ * to the file system at once, which may answer several in one round trip (inode_operations.lookup).
+ * Each answer becomes a dentry before the next name is looked at, so mounts and symbolic links
+ * in the middle of a run end it.
+ */
+#include "sentry/vfs/namei.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/vfs/file.h"
+
+#define WALK_LINKS_MAX 40
+#define WALK_RUN_MAX   16
+
+struct walk {
+    struct fs_context *fs;
+    struct path root;
+    struct path at;
+    const char *rest; /* what is left of the path */
+    char *buffer;     /* owned: holds `rest` once a symbolic link was followed */
+    int links;
+    bool fresh;
+    bool last_only_parent; /* path_walk_parent(): the last name is not looked up */
+};
+
+static struct name next_name(const char **rest)
+{
+    const char *at = *rest;
+    struct name name;
+
+    while (*at == '/')
+        at++;
+    name.text = at;
+    name.size = (size_t)(strchrnul(at, '/') - at);
+    *rest = at + name.size;
+    return name;
+}
+
+static bool nothing_left(const char *rest)
+{
+    return rest[strspn(rest, "/")] == '\0';
+}
+
+static bool name_is(struct name name, const char *text)
+{
+    return name.size == strlen(text) && memcmp(name.text, text, name.size) == 0;
+}
+
+static bool is_plain(struct name name)
+{
+    return !name_is(name, ".") && !name_is(name, "..");
+}
+
+static void go_to(struct walk *w, struct path to)
+{
+    path_unref(&w->at);
+    w->at = to;
+}
+
+static void go_up(struct walk *w)
+{
+    struct dentry *parent;
+
+    w->fresh = false;
+    if (w->at.dentry == w->root.dentry && w->at.mount == w->root.mount)
+        return;
+    mount_cross_up(&w->at);
+    parent = w->at.dentry->parent;
+    if (!parent)
+        return;
+    go_to(w, path_ref((struct path){w->at.mount, parent}));
+    mount_cross_down(&w->at);
+}
+
+/* Puts `target` in front of the rest of the path. */
+static int prepend(struct walk *w, const char *target, size_t size)
+{
+    size_t rest = strlen(w->rest);
+    char *joined;
+
+    if (size + rest >= PATH_MAX)
+        return -ENAMETOOLONG;
+    joined = malloc(size + rest + 1);
+    if (!joined)
+        return -ENOMEM;
+    memcpy(joined, target, size);
+    memcpy(joined + size, w->rest, rest + 1);
+    free(w->buffer);
+    w->buffer = joined;
+    w->rest = joined;
+    return 0;
+}
+
+/* `link` (its reference is taken over) is a symbolic link in w->at; ret_file as walk_result. */
+static int follow(struct walk *w, struct dentry *link, struct file **ret_file)
+{
+    const struct inode_operations *ops = link->inode->ops;
+    struct link_target target = {0};
+    char text[PATH_MAX];
+    ssize_t n = 0;
+    int err = 0;
+
+    if (++w->links > WALK_LINKS_MAX)
+        err = -ELOOP;
+    else if (ops->follow)
+        err = ops->follow(link, &target);
+    else
+        n = ops->readlink(link, text, sizeof(text));
+    dentry_unref(link);
+    if (err < 0 || n < 0)
+        return err < 0 ? err : (int)n;
+    w->fresh = false;
+    if (target.file) {
+        /* Nothing is below a pipe. */
+        if (!nothing_left(w->rest) || *w->rest) {
+            file_unref(target.file);
+            return -ENOTDIR;
+        }
+        *ret_file = target.file;
+        return 0;
+    }
+    if (target.path.dentry) {
+        go_to(w, target.path);
+        return 0;
+    }
+    if (n == 0)
+        return -ENOENT;
+    if (text[0] == '/')
+        go_to(w, path_ref(w->root));
+    return prepend(w, text, (size_t)n);
+}
+
+/*
+ * Collects the names that may be looked up in one go below w->at, starting with `first`, into
+ * `names`. Known mount points end the run: what is below them is another file system's.
+ */
+static int collect_run(struct walk *w, struct name first, struct name *names)
+{
+    struct dentry *known = dentry_ref(w->at.dentry);
+    const char *rest = w->rest;
+    int count = 0;
+
+    for (struct name name = first; count < WALK_RUN_MAX; name = next_name(&rest)) {
+        struct dentry *child;
+
+        if (name.size == 0 || name.size > VFS_NAME_MAX || !is_plain(name) ||
+            (w->last_only_parent && nothing_left(name.text + name.size)))
+            break;
+        names[count++] = name;
+        child = known ? dentry_find(known, name) : NULL;
+        dentry_unref(known);
+        known = child;
+        if (child && __atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) > 0)
+            break;
+    }
+    dentry_unref(known);
+    return count;
+}
+
+/*
+ * A name that is covered by a mount needs no look-up: the file system below is not consulted.
+ * Returns true when it was one.
+ */
+static bool enter_mount(struct walk *w, struct name name)
+{
+    struct dentry *child = dentry_find(w->at.dentry, name);
+
+    if (!child)
+        return false;
+    if (__atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) == 0) {
+        dentry_unref(child);
+        return false;
+    }
+    go_to(w, (struct path){mount_ref(w->at.mount), child});
+    mount_cross_down(&w->at);
+    w->fresh = false;
+    return true;
+}
+
+/*
+ * Takes the inodes that a look-up of `names` found (`found` of them, references taken over) into
+ * the walk, as far as the path leads through them. Returns the symbolic link where it stopped
+ * (with w->at its directory and w->rest behind it) in ret_link.
+ */
+static int advance(struct walk *w, const struct name *names, int found, struct inode **inodes,
+                   struct dentry **ret_link)
+{
+    int i = 0, err = 0;
+
+    *ret_link = NULL;
+    while (i < found) {
+        bool is_link = inode_type(inodes[i]) == S_IFLNK;
+        struct dentry *child = dentry_attach(w->at.dentry, names[i], inodes[i]);
+
+        w->rest = names[i].text + names[i].size;
+        i++;
+        if (!child) {
+            err = -ENOMEM;
+            break;
+        }
+        if (is_link) {
+            *ret_link = child;
+            break;
+        }
+        go_to(w, (struct path){mount_ref(w->at.mount), child});
+        w->fresh = true;
+        if (__atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) > 0) {
+            mount_cross_down(&w->at);
+            w->fresh = false;
+            break;
+        }
+    }
+    for (; i < found; i++)
+        inode_unref(inodes[i]);
+    return err;
+}
+
+/* Looks up `first` and what follows it; ret_link as in advance(). */
+static int step_down(struct walk *w, struct name first, struct dentry **ret_link)
+{
+    const struct inode_operations *ops = w->at.dentry->inode->ops;
+    struct inode *inodes[WALK_RUN_MAX];
+    struct name names[WALK_RUN_MAX];
+    int count, found, err, error = 0;
+
+    *ret_link = NULL;
+    if (inode_type(w->at.dentry->inode) != S_IFDIR || !ops->lookup)
+        return -ENOTDIR;
+    if (first.size > VFS_NAME_MAX)
+        return -ENAMETOOLONG;
+    if (enter_mount(w, first))
+        return 0;
+    count = collect_run(w, first, names);
+    found = ops->lookup(w->at.dentry, names, count, inodes, &error);
+    if (found <= 0) {
+        if (found == 0 && error == -ENOENT)
+            dentry_detach(w->at.dentry, first);
+        return found < 0 ? found : error;
+    }
+    err = advance(w, names, found, inodes, ret_link);
+    /* The run went through all that was found, and the next name was not. */
+    if (!err && !*ret_link && w->fresh && error < 0) {
+        if (error == -ENOENT)
+            dentry_detach(w->at.dentry, names[found]);
+        err = error;
+    }
+    return err;
+}
+
+/* Prepares a walk of `name`; the caller ends it with walk_end(). */
+static int walk_begin(struct walk *w, struct fs_context *fs, const struct path *start,
+                      const char *name)
+{
+    *w = (struct walk){.fs = fs, .rest = name};
+    w->root = fs_context_root(fs);
+    if (*name == '/')
+        w->at = path_ref(w->root);
+    else if (start)
+        w->at = path_ref(*start);
+    else
+        w->at = fs_context_cwd(fs);
+    if (strlen(name) >= PATH_MAX)
+        return -ENAMETOOLONG;
+    return 0;
+}
+
+static void walk_end(struct walk *w)
+{
+    path_unref(&w->root);
+    path_unref(&w->at);
+    free(w->buffer);
+}
+
+/* Walks until the path is used up; with last_only_parent, until the last name, left in w->rest. */
+static int walk_names(struct walk *w, unsigned flags, struct file **ret_file)
+{
+    while (!nothing_left(w->rest)) {
+        const char *before = w->rest;
+        struct name name = next_name(&w->rest);
+        struct dentry *link = NULL;
+        int err = 0;
+
+        if (w->last_only_parent && nothing_left(w->rest)) {
+            w->rest = before;
+            return inode_type(w->at.dentry->inode) == S_IFDIR ? 0 : -ENOTDIR;
+        }
+        if (!is_plain(name)) {
+            if (inode_type(w->at.dentry->inode) != S_IFDIR)
+                return -ENOTDIR;
+            if (name.size == 2)
+                go_up(w);
+            continue;
+        }
+        err = step_down(w, name, &link);
+        if (err < 0)
+            return err;
+        if (!link)
+            continue;
+        /* Slashes behind the last name mean the directory that the link leads to. */
+        if (*w->rest == '\0' && !(flags & WALK_FOLLOW)) {
+            go_to(w, (struct path){mount_ref(w->at.mount), link});
+            w->fresh = true;
+            return 0;
+        }
+        err = follow(w, link, ret_file);
+        if (err < 0 || *ret_file)
+            return err;
+    }
+    if (*w->rest == '/' && inode_type(w->at.dentry->inode) != S_IFDIR)
+        return -ENOTDIR;
+    return 0;
+}
+
+int path_walk(struct fs_context *fs, const struct path *start, const char *name, unsigned flags,
+              struct walk_result *ret)
+{
+    struct file *file = NULL;
+    struct walk w;
+    int err;
+
+    if (*name == '\0' && !(flags & WALK_EMPTY))
+        return -ENOENT;
+    err = walk_begin(&w, fs, start, name);
+    if (!err)
+        err = walk_names(&w, flags, &file);
+    if (!err && (flags & WALK_DIRECTORY) && (file || inode_type(w.at.dentry->inode) != S_IFDIR)) {
+        file_unref(file);
+        err = -ENOTDIR;
+    }
+    if (!err) {
+        *ret = (struct walk_result){.file = file, .fresh = w.fresh};
+        if (!file)
+            ret->path = path_ref(w.at);
+    }
+    walk_end(&w);
+    return err;
+}
+
+void walk_result_unref(struct walk_result *result)
+{
+    path_unref(&result->path);
+    result->file = file_unref(result->file);
+}
+
+int path_walk_parent(struct fs_context *fs, const struct path *start, const char *name,
+                     struct walk_parent *ret)
+{
+    struct file *file = NULL;
+    struct name last;
+    struct walk w;
+    int err;
+
+    if (*name == '\0')
+        return -ENOENT;
+    err = walk_begin(&w, fs, start, name);
+    w.last_only_parent = true;
+    if (!err)
+        err = walk_names(&w, WALK_FOLLOW, &file);
+    if (err < 0)
+        goto out;
+    if (file) {
+        file_unref(file);
+        err = -ENOTDIR;
+        goto out;
+    }
+    last = next_name(&w.rest);
+    if (last.size > VFS_NAME_MAX) {
+        err = -ENAMETOOLONG;
+        goto out;
+    }
+    *ret = (struct walk_parent){.path = path_ref(w.at), .slash = *w.rest == '/'};
+    if (last.size == 0)
+        ret->kind = LAST_ROOT;
+    else if (name_is(last, "."))
+        ret->kind = LAST_DOT;
+    else if (name_is(last, ".."))
+        ret->kind = LAST_DOTDOT;
+    memcpy(ret->name, last.text, last.size);
+out:
+    walk_end(&w);
+    return err;
+}
+
+int path_lookup_one(const struct path *dir, const char *name, struct walk_result *ret)
+{
+    struct name one = {name, strlen(name)};
+    struct path at = path_ref(*dir);
+    struct inode *inode;
+    struct dentry *child;
+    int found, error = 0;
+
+    child = dentry_find(at.dentry, one);
+    if (!child || __atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) == 0) {
+        child = dentry_unref(child);
+        found = at.dentry->inode->ops->lookup(at.dentry, &one, 1, &inode, &error);
+        if (found > 0)
+            child = dentry_attach(at.dentry, one, inode);
+        else
+            error = found < 0 ? found : error;
+        if (!child) {
+            path_unref(&at);
+            return error ? error : -ENOMEM;
+        }
+    }
+    dentry_unref(at.dentry);
+    at.dentry = child;
+    mount_cross_down(&at);
+    *ret = (struct walk_result){.path = at, .fresh = at.dentry == child};
+    return 0;
+}
+
+ssize_t path_to_string(const struct path *root, const struct path *path, char *buf, size_t size)
+{
+    static const char unreachable[] = "(unreachable)";
+    struct path at = path_ref(*path);
+    size_t start = size;
+    ssize_t length;
+
+    if (size < sizeof(unreachable) + 1) {
+        path_unref(&at);
+        return -ENAMETOOLONG;
+    }
+    buf[--start] = '\0';
+    while (at.dentry != root->dentry || at.mount != root->mount) {
+        struct dentry *d;
+
+        mount_cross_up(&at);
+        d = at.dentry;
+        if (!d->parent)
+            break;
+        if (start < d->name_size + 1 + sizeof(unreachable)) {
+            path_unref(&at);
+            return -ENAMETOOLONG;
+        }
+        start -= d->name_size;
+        memcpy(buf + start, d->name, d->name_size);
+        buf[--start] = '/';
+        at.dentry = dentry_ref(d->parent);
+        dentry_unref(d);
+    }
+    if (buf[start] == '\0')
+        buf[--start] = '/';
+    if (at.dentry != root->dentry || at.mount != root->mount) {
+        start -= sizeof(unreachable) - 1;
+        memcpy(buf + start, unreachable, sizeof(unreachable) - 1);
+    }
+    path_unref(&at);
+    length = (ssize_t)(size - start - 1);
+    memmove(buf, buf + start, (size_t)length + 1);
+    return length;
+}

@@ -1,0 +1,50 @@
+/*
+ * From a path to what it names: path_resolution(7). Errors in Linux's order; at most 40 symbolic
+ * links (ELOOP), names of at most 255 bytes (ENAMETOOLONG).
+ */
+#ifndef SENTRY_VFS_NAMEI_H
+#define SENTRY_VFS_NAMEI_H
+
+#include "sentry/vfs/fs_context.h"
+
+enum walk_flags {
+    WALK_FOLLOW = 1,    /* a symbolic link at the end is followed */
+    WALK_DIRECTORY = 2, /* -ENOTDIR unless a directory is found */
+    WALK_EMPTY = 4,     /* AT_EMPTY_PATH: "" is `start` itself; otherwise -ENOENT */
+};
+
+struct walk_result {
+    struct path path;  /* referenced, unless `file` is set */
+    struct file *file; /* a magic link led to something outside the tree; referenced */
+    bool fresh;        /* the file system has just reported the object's attributes */
+};
+
+/* The end of a path whose last name is about to be made or removed. */
+enum last_kind { LAST_NAME, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
+struct walk_parent {
+    struct path path; /* the directory; referenced */
+    enum last_kind kind;
+    char name[VFS_NAME_MAX + 1]; /* for LAST_NAME */
+    bool slash;                  /* slashes followed the name */
+};
+
+/*
+ * `start` is where a relative path begins; NULL for the working directory. On success the caller
+ * calls walk_result_unref().
+ */
+int path_walk(struct fs_context *fs, const struct path *start, const char *name, unsigned flags,
+              struct walk_result *ret);
+void walk_result_unref(struct walk_result *result);
+/* Walks to the directory that the last name is in; looks at the last name no further. */
+int path_walk_parent(struct fs_context *fs, const struct path *start, const char *name,
+                     struct walk_parent *ret);
+/* The object `name` in the directory `dir`, not following; -ENOENT. */
+int path_lookup_one(const struct path *dir, const char *name, struct walk_result *ret);
+
+/*
+ * The absolute name of `path` as seen from `root`, terminated: its length without the NUL,
+ * -ENAMETOOLONG. What cannot be reached from there gets "(unreachable)" in front.
+ */
+ssize_t path_to_string(const struct path *root, const struct path *path, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,22 @@
+/* open(2) and what the kernel itself opens. */
+#ifndef SENTRY_VFS_OPEN_H
+#define SENTRY_VFS_OPEN_H
+
+#include "sentry/vfs/file.h"
+#include "sentry/vfs/namei.h"
+
+/*
+ * openat(2): `start` as for path_walk(), flags as the guest gave them (unknown ones are ignored, as
+ * open(2) does), mode for what O_CREAT makes. The new file has f->at set and no O_CREAT, O_EXCL,
+ * O_NOCTTY, O_TRUNC or O_CLOEXEC in its flags.
+ */
+int vfs_open(struct fs_context *fs, const struct path *start, const char *name, uint32_t flags,
+             uint32_t mode, struct file **ret);
+/*
+ * For execve(2) and the loader: a regular file that may be executed, opened for reading. -EACCES
+ * for anything else that exists.
+ */
+int vfs_open_exec(struct fs_context *fs, const struct path *start, const char *name,
+                  unsigned walk_flags, struct file **ret);
+
+#endif
