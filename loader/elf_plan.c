@@ -1,6 +1,6 @@
 /*
- * ELF64 headers into a checked plan (elf_plan.h). Fields are copied out of the bytes first: the buffer
- * has no alignment.
+ * ELF64 headers into a checked plan (elf_plan.h). Fields are copied out of the bytes first: the
+ * buffer has no alignment.
  */
 #include "loader/elf_plan.h"
 

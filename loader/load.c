@@ -11,9 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "loader/elf_plan.h"
+#include "loader/image.h"
 #include "loader/place.h"
 #include "loader/segment.h"
 #include "loader/stack.h"
@@ -25,17 +24,6 @@
 #define SCRIPTS_MAX  5             /* Linux's exec_binprm() gives ELOOP for the sixth */
 #define STACK_EXPAND (128UL << 10) /* below what is used, as setup_arg_pages() */
 #define CLOCK_TICKS  100           /* USER_HZ */
-#define HEAD_SIZE    PAGE_SIZE
-
-/* One file on the way: its first bytes, and its plan once it is known to be an ELF. */
-struct image {
-    struct file *file; /* a reference */
-    uint64_t file_size;
-    uint8_t *head;
-    size_t head_size;
-    struct elf_plan *plan;
-    uint64_t bias;
-};
 
 struct load {
     const struct load_request *req;
@@ -64,81 +52,6 @@ const char *loader_open_words(int error)
     default:
         return strerror(-error);
     }
-}
-
-static void image_release(struct image *image)
-{
-    file_unref(image->file);
-    free(image->head);
-    free(image->plan);
-    *image = (struct image){0};
-}
-
-static int check_file(struct file *file, uint64_t *ret_size, struct why *why)
-{
-    struct linux_stat st;
-    int r = file->ops->stat ? file->ops->stat(file, &st) : -EACCES;
-
-    if (r)
-        return why_set(why, r, "cannot stat it (%s)", strerror(-r));
-    if (S_ISDIR(st.st_mode))
-        return why_set(why, -EACCES, "is a directory");
-    if (!S_ISREG(st.st_mode))
-        return why_set(why, -EACCES, "not a regular file");
-    /* Whose bit it must be is checked by who opened it; without any, root may not either. */
-    if (!(st.st_mode & 0111))
-        return why_set(why, -EACCES, "no execute permission");
-    *ret_size = st.st_size < 0 ? 0 : (uint64_t)st.st_size;
-    return 0;
-}
-
-/* Takes over the reference to the file. On failure the image is empty again. */
-static int image_open(struct image *image, struct file *file, struct why *why)
-{
-    int r;
-
-    *image = (struct image){.file = file};
-    r = check_file(file, &image->file_size, why);
-    if (r == 0) {
-        image->head_size = MIN(image->file_size, HEAD_SIZE);
-        image->head = calloc(1, HEAD_SIZE);
-        if (!image->head)
-            r = why_set(why, -ENOMEM, "out of memory");
-        else if ((r = read_exact(file, 0, image->head, image->head_size)) != 0)
-            why_set(why, r, "cannot read it (%s)", strerror(-r));
-    }
-    if (r)
-        image_release(image);
-    return r;
-}
-
-static int image_parse(struct image *image, uint64_t limit, struct why *why)
-{
-    const void *phdrs;
-    void *buf = NULL;
-    struct elf_header header;
-    uint64_t size;
-    int r;
-
-    r = elf_parse_header(image->head, image->head_size, image->file_size, &header, why);
-    if (r)
-        return r;
-    size = header.phnum * sizeof(Elf64_Phdr);
-    if (header.phoff <= image->head_size && size <= image->head_size - header.phoff) {
-        phdrs = image->head + header.phoff;
-    } else {
-        buf = malloc(size);
-        if (!buf)
-            return why_set(why, -ENOMEM, "out of memory");
-        r = read_exact(image->file, header.phoff, buf, size);
-        if (r)
-            why_set(why, r, "cannot read its program headers (%s)", strerror(-r));
-        phdrs = buf;
-    }
-    if (r == 0)
-        r = elf_parse_segments(&header, phdrs, image->file_size, limit, &image->plan, why);
-    free(buf);
-    return r;
 }
 
 /* Words that come back from a nested file get its name in front. */
@@ -233,6 +146,9 @@ static int open_interp(struct load *load, uint64_t limit)
     if (r)
         return r;
     r = image_parse(&load->interp, limit, &load->why);
+    /* One with a PT_INTERP of its own, which is not looked at, was not checked for this. */
+    if (r == 0 && !elf_plan_covers(load->interp.plan, load->interp.plan->header.entry))
+        r = why_set(&load->why, -ENOEXEC, "entry point is outside every segment");
     if (r)
         return why_prefix(&load->why, r == -ENOEXEC ? -ELIBBAD : r, "ELF interpreter", path);
     return 0;

@@ -460,6 +460,10 @@ Test(load, bad_elf_interpreter)
     add_name("/ld.so", &ld_file);
     ld.eh->e_machine = EM_386;
     refused(-ELIBBAD, "ELF interpreter /ld.so: not an x86-64 ELF (machine is i386)");
+    ld.eh->e_machine = EM_X86_64;
+    ld.eh->e_entry = 0x9000;
+    elf_make_phdr(&ld, PT_INTERP, PF_R, 0x900, 0x900, 7, 7);
+    refused(-ELIBBAD, "ELF interpreter /ld.so: entry point is outside every segment");
     m.bytes[0x906] = 'x';
     refused(-ENOEXEC, "interpreter's name has no end");
     cr_assert_eq(refcount_read(&ld_file.file.refs), 1);
