@@ -3,6 +3,8 @@
  * random bytes as code. Whatever it tries ends as a signal of its own, and it lives on.
  *
  *   hostile             all but the ports
+ *   hostile emulated    without what QEMU's TCG itself dies of: random code (an assertion), and far
+ *                       returns to ring 0 (the emulated kernel crashes)
  *   hostile ports       in and out on each of the 65,536 I/O ports
  */
 #include <pthread.h>
@@ -12,6 +14,7 @@
 
 #include "catch.h"
 
+static bool emulated;
 static unsigned char *code; /* one page to execute from */
 
 static uint64_t random_state = 88172645463325252;
@@ -163,6 +166,8 @@ static const struct {
 static void test_instructions(void)
 {
     for (size_t i = 0; i < ARRAY_COUNT(instructions); i++) {
+        if (emulated && strstr(instructions[i].name, "to ring 0"))
+            continue;
         struct caught c = run_bytes(instructions[i].bytes, instructions[i].size);
         note("%s: signal %d, code %d", instructions[i].name, c.signo, c.code);
     }
@@ -281,17 +286,18 @@ int main(int argc, char **argv)
 {
     pthread_t thread;
 
-    (void)argv;
     code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(code != MAP_FAILED);
     catch_setup();
-    if (argc > 1) {
+    emulated = argc > 1 && strcmp(argv[1], "emulated") == 0;
+    if (argc > 1 && strcmp(argv[1], "ports") == 0) {
         test_ports();
         return check_done();
     }
     test_instructions();
     test_jumps();
-    test_random_code();
+    if (!emulated)
+        test_random_code();
     CHECK_EQ(pthread_create(&thread, NULL, in_thread, NULL), 0);
     CHECK_EQ(pthread_join(thread, NULL), 0);
     return check_done();
