@@ -1,20 +1,24 @@
 /*
- * platform_test --platform=NAME [TEST...]: runs the tests against that back-end and says how each
- * ended; exit status 1 when one failed, 77 (Meson: skipped) where the platform is missing.
+ * platform_test --platform=NAME [--jailed] [TEST...]: runs the tests against that back-end and says
+ * how each ended; exit status 1 when one failed, 77 (Meson: skipped) where the platform is missing.
+ * With --jailed the jail is closed first, as for the Sentry, which leaves out the tests that start
+ * processes.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "host/jail.h"
 #include "platform/ptrace/ptrace.h"
 #include "tests/platform/harness.h"
 
 /* A test that hangs is a failure: SIGALRM ends us. */
-#define TEST_SECONDS 60
+#define RUN_SECONDS 120
 
 static const struct platform_ops *const platforms[] = {&ptrace_platform_ops};
 
-static const struct test *const suites[] = {basic_tests, exception_tests, thread_tests, life_tests};
+static const struct test *const suites[] = {basic_tests, exception_tests, thread_tests};
+static const struct test *const free_suites[] = {life_tests};
 
 static const struct platform_ops *platform_find(const char *name)
 {
@@ -34,21 +38,66 @@ static bool is_wanted(const char *name, char **words, int count)
     return count == 0;
 }
 
+struct run {
+    struct world w;
+    char **wanted;
+    int wanted_count;
+    unsigned int passed, failed;
+};
+
+static void run_suite(struct run *run, const struct test *tests)
+{
+    for (const struct test *t = tests; t->name; t++) {
+        bool good;
+
+        if (!is_wanted(t->name, run->wanted, run->wanted_count))
+            continue;
+        good = t->run(&run->w);
+        printf("%s %s\n", good ? "ok" : "FAILED", t->name);
+        *(good ? &run->passed : &run->failed) += 1;
+    }
+}
+
+static int run_all(struct run *run, const struct platform_ops *ops, bool jailed)
+{
+    struct jail_request req = {.roles = JAIL_SENTRY};
+
+    world_create(&run->w, ops);
+    if (jailed) {
+        ops->jail(run->w.p, &req);
+        if (jail_enter(&req) < 0) {
+            printf("FAILED: the jail does not close\n");
+            return 1;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(suites); i++)
+        run_suite(run, suites[i]);
+    for (size_t i = 0; i < ARRAY_COUNT(free_suites) && !jailed; i++)
+        run_suite(run, free_suites[i]);
+    world_destroy(&run->w);
+    printf("%u passed, %u failed\n", run->passed, run->failed);
+    return run->failed || !run->passed;
+}
+
 int main(int argc, char **argv)
 {
     static const char option[] = "--platform=";
     const struct platform_ops *ops = NULL;
     struct platform_report report;
-    unsigned int passed = 0, failed = 0;
-    struct world w;
+    struct run run = {0};
+    bool jailed;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc >= 2 && strncmp(argv[1], option, strlen(option)) == 0)
         ops = platform_find(argv[1] + strlen(option));
     if (!ops) {
-        fprintf(stderr, "usage: platform_test --platform=NAME [TEST...]\n");
+        fprintf(stderr, "usage: platform_test --platform=NAME [--jailed] [TEST...]\n");
         return 2;
     }
+    jailed = argc >= 3 && strcmp(argv[2], "--jailed") == 0;
+    run.wanted = argv + 2 + jailed;
+    run.wanted_count = argc - 2 - jailed;
+    alarm(RUN_SECONDS);
     ops->probe(&report);
     if (!report.usable) {
         printf("skipped: %s: %s\n", ops->name, report.why_not);
@@ -57,20 +106,5 @@ int main(int argc, char **argv)
     printf("%s: %s, call %lu ns, in the guest %lu ns, fault %lu ns\n", ops->name, report.how,
            (unsigned long)report.syscall_ns, (unsigned long)report.fast_ns,
            (unsigned long)report.fault_ns);
-    world_create(&w, ops);
-    for (size_t s = 0; s < ARRAY_COUNT(suites); s++) {
-        for (const struct test *t = suites[s]; t->name; t++) {
-            bool good;
-
-            if (!is_wanted(t->name, argv + 2, argc - 2))
-                continue;
-            alarm(TEST_SECONDS);
-            good = t->run(&w);
-            printf("%s %s\n", good ? "ok" : "FAILED", t->name);
-            *(good ? &passed : &failed) += 1;
-        }
-    }
-    world_destroy(&w);
-    printf("%u passed, %u failed\n", passed, failed);
-    return failed || !passed;
+    return run_all(&run, ops, jailed);
 }
