@@ -102,8 +102,8 @@ int elf_parse_header(const void *buf, size_t size, uint64_t file_size,
         return why_set(why, -ENOEXEC, "too many program headers (%u)", eh.e_phnum);
     if (eh.e_phoff > file_size || phdrs > file_size - eh.e_phoff)
         return why_set(why, -ENOEXEC,
-                       "truncated ELF file (program headers at %#llx, the file has %llu bytes)",
-                       (unsigned long long)eh.e_phoff, (unsigned long long)file_size);
+                       "truncated ELF file (program headers at %#lx, the file has %lu bytes)",
+                       eh.e_phoff, file_size);
 
     *ret_header = (struct elf_header){
         .is_dyn = eh.e_type == ET_DYN,
@@ -131,18 +131,17 @@ static int check_load(const Elf64_Phdr *ph, uint32_t i, uint64_t file_size, uint
     if (ph->p_filesz > ph->p_memsz)
         return why_set(why, -EINVAL, "segment %u has more bytes in the file than in memory", i);
     if (ph->p_vaddr >= limit || ph->p_memsz > limit - ph->p_vaddr)
-        return why_set(why, -EINVAL, "segment %u does not fit in the address space (%#llx+%#llx)",
-                       i, (unsigned long long)ph->p_vaddr, (unsigned long long)ph->p_memsz);
+        return why_set(why, -EINVAL, "segment %u does not fit in the address space (%#lx+%#lx)", i,
+                       ph->p_vaddr, ph->p_memsz);
     if (ph->p_filesz == 0)
         return 0;
     if (ph->p_offset > file_end || ph->p_filesz > file_end - ph->p_offset)
         return why_set(why, -ENOEXEC,
-                       "truncated ELF file (segment %u is at %#llx+%#llx, the file has %llu bytes)",
-                       i, (unsigned long long)ph->p_offset, (unsigned long long)ph->p_filesz,
-                       (unsigned long long)file_size);
+                       "truncated ELF file (segment %u is at %#lx+%#lx, the file has %lu bytes)", i,
+                       ph->p_offset, ph->p_filesz, file_size);
     if ((ph->p_offset ^ ph->p_vaddr) & (PAGE_SIZE - 1))
-        return why_set(why, -EINVAL, "segment %u is at %#llx in the file and cannot be at %#llx", i,
-                       (unsigned long long)ph->p_offset, (unsigned long long)ph->p_vaddr);
+        return why_set(why, -EINVAL, "segment %u is at %#lx in the file and cannot be at %#lx", i,
+                       ph->p_offset, ph->p_vaddr);
     return 0;
 }
 
@@ -153,8 +152,8 @@ static int check_overlap(const struct elf_plan *plan, const struct elf_segment *
         const struct elf_segment *other = &plan->segments[k];
 
         if (seg->vaddr < other->vaddr + other->memsz && other->vaddr < seg->vaddr + seg->memsz)
-            return why_set(why, -ENOEXEC, "overlapping segments (program header %u at %#llx+%#llx)",
-                           i, (unsigned long long)seg->vaddr, (unsigned long long)seg->memsz);
+            return why_set(why, -ENOEXEC, "overlapping segments (program header %u at %#lx+%#lx)",
+                           i, seg->vaddr, seg->memsz);
     }
     return 0;
 }
@@ -201,11 +200,10 @@ static int add_interp(struct elf_plan *plan, const Elf64_Phdr *ph, uint64_t file
     if (plan->interp_size)
         return 0;
     if (ph->p_filesz < 2 || ph->p_filesz > ELF_INTERP_MAX)
-        return why_set(why, -ENOEXEC, "the interpreter's name has %llu bytes",
-                       (unsigned long long)ph->p_filesz);
+        return why_set(why, -ENOEXEC, "the interpreter's name has %lu bytes", ph->p_filesz);
     if (ph->p_offset > file_size || ph->p_filesz > file_size - ph->p_offset)
-        return why_set(why, -ENOEXEC, "truncated ELF file (the interpreter's name is at %#llx)",
-                       (unsigned long long)ph->p_offset);
+        return why_set(why, -ENOEXEC, "truncated ELF file (the interpreter's name is at %#lx)",
+                       ph->p_offset);
     plan->interp_offset = ph->p_offset;
     plan->interp_size = ph->p_filesz;
     return 0;
@@ -234,14 +232,14 @@ static int check_plan(const struct elf_plan *plan, uint64_t limit, struct why *w
     if (plan->segment_count == 0)
         return why_set(why, -ENOEXEC, "no segment to load");
     if (plan->end > limit || (plan->header.is_dyn && plan->end - plan->start > limit / 4))
-        return why_set(why, -ENOMEM, "huge program: its segments span %#llx bytes",
-                       (unsigned long long)(plan->end - plan->start));
+        return why_set(why, -ENOMEM, "huge program: its segments span %#lx bytes",
+                       (plan->end - plan->start));
     if (plan->align > limit / 4)
-        return why_set(why, -EINVAL, "huge alignment (%#llx)", (unsigned long long)plan->align);
+        return why_set(why, -EINVAL, "huge alignment (%#lx)", plan->align);
     /* With an interpreter it is the interpreter's affair. */
     if (!plan->interp_size && !elf_plan_covers(plan, plan->header.entry))
-        return why_set(why, -ENOEXEC, "entry point %#llx is outside every segment",
-                       (unsigned long long)plan->header.entry);
+        return why_set(why, -ENOEXEC, "entry point %#lx is outside every segment",
+                       plan->header.entry);
     return 0;
 }
 

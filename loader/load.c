@@ -174,8 +174,8 @@ static int read_files(struct load *load, const struct platform_limits *limits)
         return r;
     plan = load->exe.plan;
     if (!plan->header.is_dyn && plan->start < limits->user_min)
-        return why_set(&load->why, -EPERM, "a segment at %#llx, below the lowest address %#llx",
-                       (unsigned long long)plan->start, (unsigned long long)limits->user_min);
+        return why_set(&load->why, -EPERM, "a segment at %#lx, below the lowest address %#lx",
+                       plan->start, limits->user_min);
     return 0;
 }
 

@@ -136,9 +136,8 @@ int segments_map(struct mm *mm, struct file *file, const struct elf_plan *plan, 
 
         r = map_segment(mm, file, object, seg, bias);
         if (r)
-            why_set(why, r, "cannot map the segment at %#llx+%#llx (%s)",
-                    (unsigned long long)(seg->vaddr + bias), (unsigned long long)seg->memsz,
-                    strerror(-r));
+            why_set(why, r, "cannot map the segment at %#lx+%#lx (%s)", (seg->vaddr + bias),
+                    seg->memsz, strerror(-r));
     }
     mappable_unref(object);
     return r;

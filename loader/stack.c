@@ -32,12 +32,11 @@ static int measure_vector(const char *const *vector, const char *what, uint64_t 
         uint64_t len = strnlen(vector[count], STACK_STRING_MAX) + 1;
 
         if (len > STACK_STRING_MAX)
-            return why_set(why, -E2BIG, "%s string %llu is longer than %lu bytes", what,
-                           (unsigned long long)count, STACK_STRING_MAX - 1);
+            return why_set(why, -E2BIG, "%s string %lu is longer than %lu bytes", what, count,
+                           STACK_STRING_MAX - 1);
         size += len;
         if (count >= POINTERS_MAX || size > limit)
-            return why_set(why, -E2BIG, "%s strings have more than %llu bytes", what,
-                           (unsigned long long)limit);
+            return why_set(why, -E2BIG, "%s strings have more than %lu bytes", what, limit);
     }
     *ret_count = count;
     *ret_size = size;
@@ -65,8 +64,8 @@ static int measure(const struct stack_spec *spec, const char *const *argv, struc
 
     total = m.arg_size + m.env_size + m.path_size + (m.argc + m.envc) * sizeof(uint64_t);
     if (total > limit)
-        return why_set(why, -E2BIG, "arguments and environment have %llu bytes, %llu may be used",
-                       (unsigned long long)total, (unsigned long long)limit);
+        return why_set(why, -E2BIG, "arguments and environment have %lu bytes, %lu may be used",
+                       total, limit);
     *ret = m;
     return 0;
 }

@@ -1,4 +1,5 @@
-/* loader/elf_plan.c and loader/script.c: what is refused, in which words, and what the plan says. */
+/* loader/elf_plan.c and loader/script.c: what is refused, in which words, and what the plan says.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
