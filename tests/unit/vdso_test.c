@@ -47,7 +47,8 @@ static struct dynamic read_dynamic(void)
     for (int i = 0; i < eh->e_phnum; i++)
         if (ph[i].p_type == PT_DYNAMIC)
             dyn = (const void *)(image + ph[i].p_offset);
-    cr_assert_not_null(dyn);
+    if (!dyn)
+        abort();
     for (; dyn->d_tag != DT_NULL; dyn++) {
         const void *p = image + dyn->d_un.d_ptr;
 
@@ -67,6 +68,8 @@ static struct dynamic read_dynamic(void)
                  dyn->d_tag == DT_TEXTREL || dyn->d_tag == DT_NEEDED)
             d.has_relocations = true;
     }
+    if (!d.symtab || !d.strtab || !d.hash || !d.versym || !d.verdef)
+        abort();
     return d;
 }
 
