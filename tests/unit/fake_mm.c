@@ -44,16 +44,15 @@ struct mm *fake_mm_create(uaddr_t user_min, uaddr_t user_max)
 
 static void drop_pages(struct mm *mm, uaddr_t start, uaddr_t end)
 {
-    for (uint32_t i = 0; i < mm->page_count;) {
-        struct page *p = &mm->pages[i];
+    uint32_t kept = 0;
 
-        if (p->addr < start || p->addr >= end) {
-            i++;
-            continue;
-        }
-        free(p->bytes);
-        *p = mm->pages[--mm->page_count];
+    for (uint32_t i = 0; i < mm->page_count; i++) {
+        if (mm->pages[i].addr >= start && mm->pages[i].addr < end)
+            free(mm->pages[i].bytes);
+        else
+            mm->pages[kept++] = mm->pages[i];
     }
+    mm->page_count = kept;
 }
 
 static void remove_area(struct mm *mm, uint32_t i)
