@@ -30,6 +30,19 @@ static inline void refcount_get(refcount_t *r)
         BUG("reference count %u raised", old);
 }
 
+/* For weak pointers, under the lock that the release takes: false when it is already going away. */
+static inline bool refcount_get_unless_zero(refcount_t *r)
+{
+    uint32_t old = __atomic_load_n(&r->count, __ATOMIC_RELAXED);
+
+    while (old != 0) {
+        if (__atomic_compare_exchange_n(&r->count, &old, old + 1, true, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+            return true;
+    }
+    return false;
+}
+
 /* True when this was the last reference: the caller frees the object. */
 static inline bool refcount_put(refcount_t *r)
 {

@@ -6,30 +6,63 @@
 #ifndef SENTRY_MM_MAPPABLE_H
 #define SENTRY_MM_MAPPABLE_H
 
+#include "base/list.h"
+#include "base/lock.h"
 #include "base/refcount.h"
 #include "platform/memfile.h"
 
 struct mappable;
 
+/*
+ * All operations are called without mm->lock and may sleep on the host, except `name`, which is
+ * called under it. None may be called with a lock held under which user memory is copied.
+ */
 struct mappable_ops {
     /*
      * The page at byte `offset` (page aligned), read in or allocated when it is not there yet, with
      * a reference for the caller. ret_range may be a longer run that starts there, at most `want`
      * bytes (a multiple of the page size). -EFAULT beyond the end of the object (SIGBUS), -EIO,
-     * -ENOMEM.
+     * -ENOMEM. `write`: the caller is about to make these pages writable.
      */
     int (*get_pages)(struct mappable *m, uint64_t offset, uint64_t want, bool write,
                      struct memfile_range *ret_range);
-    /* The last reference is gone. */
+    /* The last reference is gone. mappable_fini(), then free. */
     void (*release)(struct mappable *m);
     /* Writes "path" for /proc/self/maps; may be NULL. */
     void (*name)(struct mappable *m, char *buf, size_t size);
+    /* msync(MS_SYNC) of a shared mapping; may be NULL. */
+    int (*sync)(struct mappable *m, uint64_t offset, uint64_t size);
+    /* madvise(MADV_REMOVE): the range reads as zeroes from now on; NULL: -EOPNOTSUPP. */
+    int (*punch)(struct mappable *m, uint64_t offset, uint64_t size);
+    /* mincore(2) of pages that are not mapped: is the page at `offset` in memory? NULL: no. */
+    bool (*resident)(struct mappable *m, uint64_t offset);
+    /* get_pages(write) is wanted before the first write of each mapping, to know what is dirty. */
+    bool wants_write_notice;
 };
 
 struct mappable {
     const struct mappable_ops *ops;
     refcount_t refs;
+    uint64_t id; /* never used twice: futex keys */
+
+    struct lock invalidate_lock; /* one invalidation at a time; taken before any mm->lock */
+    struct lock mappings_lock;   /* innermost but for the memfile's */
+    struct list mappings;        /* every VMA of every mm that maps this */
+    uint64_t invalidations;      /* atomic: counts mappable_invalidate() */
 };
+
+/* The head of a new object: one reference, the caller's. */
+void mappable_init(struct mappable *m, const struct mappable_ops *ops);
+/* Called by release(). */
+void mappable_fini(struct mappable *m);
+/*
+ * Makes every mapping forget the object's pages in [offset, offset+size), so that the next access
+ * asks get_pages() again: truncation, punched holes. `private_too`: also private copies made from
+ * them (truncate does, a hole does not). The object changes first, then calls this, without locks.
+ */
+void mappable_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too);
+/* A number that neither an mm nor a mappable ever had. */
+uint64_t mappable_new_id(void);
 
 static inline struct mappable *mappable_ref(struct mappable *m)
 {
@@ -58,6 +91,8 @@ struct pagecache_source {
     void (*release)(void *arg);
     void (*name)(void *arg, char *buf, size_t size);
 };
+/* The file has changed there or became shorter: what is cached is forgotten, mappings included. */
+void pagecache_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too);
 int pagecache_create(struct memfile *mf, const struct pagecache_source *source, void *arg,
                      struct mappable **ret);
 

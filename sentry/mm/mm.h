@@ -10,8 +10,10 @@
  * Pages appear on fault, in aligned runs. A private page is written in place when its memfile page
  * has one reference, else copied; so fork only has to raise counts and take write rights away.
  *
- * Lock order: mm->lock, then mappable's locks, then memfile's. usercopy and uio take mm->lock
- * themselves, so callers hold no lock that is taken under it.
+ * Lock order: mm->lock, then mappable->mappings_lock, then memfile's. Objects' own locks are never
+ * taken under mm->lock: it is released before an object is asked for pages or given back. usercopy
+ * and uio take mm->lock themselves and may call get_pages() of anything that is mapped, so callers
+ * hold no lock that a get_pages() or release() takes: pin (uio.h) or copy before locking.
  */
 #ifndef SENTRY_MM_MM_H
 #define SENTRY_MM_MM_H
@@ -96,6 +98,7 @@ int mm_futex_key(struct mm *mm, uaddr_t addr, bool shared, struct mm_futex_key *
 
 struct mm_stats {
     uint64_t total, resident, data, stack, exec, locked; /* bytes */
+    uint64_t peak_total, peak_resident;
 };
 void mm_get_stats(struct mm *mm, struct mm_stats *ret_stats);
 

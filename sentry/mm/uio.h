@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #include "base/compiler.h"
+#include "base/list.h"
 #include "platform/memfile.h"
 
 struct mm;
@@ -47,9 +48,14 @@ struct uio_pin {
     struct iovec iov[UIO_PIN_MAX];
     struct memfile_range range[UIO_PIN_MAX]; /* referenced until uio_unpin() */
     int count;
-    uint64_t size; /* bytes in all */
+    uint64_t size;         /* bytes in all */
+    struct mm *writing_mm; /* to_guest: borrowed from the uio; fork must not share these pages */
+    struct list node;      /* in its list of pins */
 };
 /*
+ * A file that can also be mapped must not copy with a lock held that its get_pages() or release()
+ * takes: the guest's buffer may be a mapping of that very file. Pin first, then lock.
+ *
  * Pins up to `max` bytes from the current position without advancing. `to_guest`: the host will
  * write into them. -EFAULT when not one byte is accessible.
  */

@@ -17,6 +17,7 @@ int copy_to_user(struct mm *mm, uaddr_t dst, const void *src, size_t size);
 /* How many bytes could be copied: a short count where copy_*_user would say -EFAULT. */
 size_t copy_from_user_partial(struct mm *mm, void *dst, uaddr_t src, size_t size);
 size_t copy_to_user_partial(struct mm *mm, uaddr_t dst, const void *src, size_t size);
+size_t clear_user_partial(struct mm *mm, uaddr_t dst, size_t size);
 int clear_user(struct mm *mm, uaddr_t dst, size_t size);
 /* The length without the NUL; -ENAMETOOLONG when there is none within `size` bytes; -EFAULT. */
 ssize_t strncpy_from_user(struct mm *mm, char *dst, uaddr_t src, size_t size);

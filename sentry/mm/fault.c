@@ -1,0 +1,473 @@
+/*
+ * Page faults: the one way by which pages come into an address space, also for usercopy and uio.
+ *
+ *   no VMA (nor a stack to grow) ........................ SEGV_MAPERR
+ *   the VMA forbids the access .......................... SEGV_ACCERR
+ *   nothing in the page map    anonymous: allocate a run and map it
+ *                              object: ask it (mm->lock released), note its pages, look again
+ *   an entry, too few rights   write to a page that others see: copy; map, with its neighbours
+ *   an entry, all rights       another thread was faster, or the access is forbidden
+ *
+ * Runs are 64 KiB, aligned, cut at the VMA and at pages that exist; they double up to 2 MiB while
+ * faults come in ascending order. A fault costs much more than the run: its memory is not backed
+ * by the host until it is touched.
+ *
+ * The last case matters with ACCESS_UNKNOWN (ptrace tells no access type). A thread that finds all
+ * rights mapped returns to the program once and notes address and leaf epoch. If it comes back
+ * with the same address and the epoch stands, then the page had all its rights during the whole
+ * repeated access, and the access itself is wrong. If the epoch changed, rights were taken away
+ * in between, and nothing is proved.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "sentry/mm/internal.h"
+
+#define RUN_SIZE      (64UL << 10)
+#define COPY_SIZE     (16UL << 10) /* copy-on-write: this much around the fault */
+#define MAP_AROUND    (512UL << 10)
+#define MAP_CALLS     8
+#define OBJECT_AROUND (64UL << 10)
+
+struct fault {
+    struct mm *mm;
+    uaddr_t addr, page;
+    enum access access;
+    uint64_t want_size; /* the caller will touch so much from addr on; 0: unknown */
+    struct fault_info *info;
+};
+
+/* Why this thread went back to the program last time. */
+static _Thread_local struct {
+    uaddr_t addr;
+    uint64_t epoch;
+} last_doubt;
+
+static int fail(const struct fault *f, int signo, int code)
+{
+    f->info->signo = signo;
+    f->info->code = code;
+    return -EFAULT;
+}
+
+static bool access_allowed(int prot, enum access access)
+{
+    switch (access) {
+    case ACCESS_WRITE:
+        return prot & PROT_WRITE;
+    case ACCESS_EXEC:
+        return prot & PROT_EXEC;
+    default:
+        return prot != PROT_NONE;
+    }
+}
+
+static uint64_t wanted_rights(const struct fault *f, const struct vma *vma)
+{
+    switch (f->access) {
+    case ACCESS_READ:
+        return PROT_READ;
+    case ACCESS_WRITE:
+        return PROT_READ | PROT_WRITE;
+    case ACCESS_EXEC:
+        return PROT_READ | PROT_EXEC;
+    default:
+        return prot_rights(vma->prot);
+    }
+}
+
+/* ---- growing stacks ----------------------------------------------------------------------- */
+
+static bool may_grow_to(struct mm *mm, struct vma *vma, uaddr_t start)
+{
+    struct vma *prev = vma_prev(vma);
+    uint64_t size = vma->start - start;
+
+    if (start < MAX(mm->env->limits.user_min, MMAP_MIN_ADDR) || vma->end - start > mm->limits.stack)
+        return false;
+    if (prev && prev->end > start)
+        return false;
+    if (prev && !(prev->flags & VMA_GROWSDOWN) && prev->prot != PROT_NONE &&
+        start - prev->end < STACK_GUARD_GAP)
+        return false;
+    return mm_may_expand(mm, vma->prot, vma->flags, size) && mm_may_lock(mm, vma->flags, size);
+}
+
+/* `vma` is the next one above the fault. Grows by a whole run where it may, else by the page. */
+static bool grow_stack(struct fault *f, struct vma *vma)
+{
+    uaddr_t run = round_down(f->addr, RUN_SIZE);
+
+    if (!vma || !(vma->flags & VMA_GROWSDOWN))
+        return false;
+    if (!may_grow_to(f->mm, vma, run)) {
+        run = f->page;
+        if (!may_grow_to(f->mm, vma, run))
+            return false;
+    }
+    vma_resize(f->mm, vma, run, vma->end);
+    return true;
+}
+
+/* ---- anonymous memory --------------------------------------------------------------------- */
+
+/* The size of the run that the VMA's history suggests: a power of two, 4 KiB to 2 MiB. */
+static uint64_t run_size(struct fault *f, struct vma *vma)
+{
+    uint64_t window = RUN_SIZE;
+    struct memfile_stats stats;
+
+    if (vma->flags & VMA_HUGEPAGE)
+        window = HUGE_PAGE_SIZE;
+    else if (f->want_size >= HUGE_PAGE_SIZE)
+        window = HUGE_PAGE_SIZE;
+    else if (vma->fault_window && f->addr >= vma->fault_next &&
+             f->addr < vma->fault_next + vma->fault_window)
+        window = MIN(2 * vma->fault_window, HUGE_PAGE_SIZE);
+    if (vma->flags & (VMA_NOHUGEPAGE | VMA_RANDOM))
+        window = MIN(window, RUN_SIZE);
+    /* Runs are generous with memfile space: stop that before it runs out. */
+    memfile_get_stats(f->mm->env->memfile, &stats);
+    if (stats.allocated > stats.limit / 4 * 3)
+        window = PAGE_SIZE;
+    return window;
+}
+
+static int map_anonymous(struct fault *f, struct vma *vma)
+{
+    struct mm *mm = f->mm;
+    uint64_t window = run_size(f, vma), rights = prot_rights(vma->prot), align;
+    uaddr_t start = MAX(round_down(f->addr, window), vma->start);
+    uaddr_t end = MIN(round_down(f->addr, window) + window, vma->end);
+    struct memfile_range range;
+    uint64_t flags = PMAP_PRESENT | PMAP_ANON;
+    int err;
+
+    start = pmap_free_below(&mm->pmap, f->page, start);
+    end = pmap_next_used(&mm->pmap, f->page, end);
+    align = end - start == window ? window : PAGE_SIZE;
+    err = memfile_alloc(mm->env->memfile, end - start, align, &range);
+    if (err) {
+        start = f->page;
+        end = f->page + PAGE_SIZE;
+        err = memfile_alloc(mm->env->memfile, PAGE_SIZE, PAGE_SIZE, &range);
+        if (err)
+            return err;
+    }
+    vma->fault_next = end;
+    vma->fault_window = window;
+    err = pmap_set_run(&mm->pmap, start, range.size, range.start | flags | rights);
+    if (err) {
+        memfile_unref(mm->env->memfile, range);
+        return err;
+    }
+    return mm_platform_map(mm, start, rights, range);
+}
+
+/* ---- objects ------------------------------------------------------------------------------ */
+
+/*
+ * Notes the object's pages from `addr` on, unmapped, where the VMA has nothing yet. Consumes the
+ * range's references.
+ */
+static int note_object_pages(struct mm *mm, const struct vma *vma, uaddr_t addr,
+                             struct memfile_range range, bool write, struct trash *trash)
+{
+    uint64_t flags = PMAP_PRESENT | (write ? PMAP_DIRTY : 0);
+    int err = 0;
+
+    for (uint64_t at = 0; at < range.size; at += PAGE_SIZE) {
+        struct memfile_range page = {range.start + at, PAGE_SIZE};
+        uint64_t old = pmap_get(&mm->pmap, addr + at);
+        bool wanted = addr + at >= vma->start && addr + at < vma->end && !err;
+
+        /* A page that the object replaced for writing. */
+        if (wanted && write && old && !(old & (PMAP_GUARD | PMAP_ANON)) &&
+            (old & ~PMAP_FLAGS) != page.start) {
+            mm_zap(mm, addr + at, addr + at + PAGE_SIZE, ZAP_OBJECT, trash);
+            old = 0;
+        }
+        if (wanted && !old) {
+            err = pmap_set_run(&mm->pmap, addr + at, PAGE_SIZE, page.start | flags);
+            if (!err)
+                continue;
+        } else if (wanted && write && (old & ~PMAP_FLAGS) == page.start) {
+            (void)pmap_set_run(&mm->pmap, addr + at, PAGE_SIZE, old | PMAP_DIRTY);
+        }
+        trash_add_range(mm, trash, page);
+    }
+    return err;
+}
+
+/* From around the page where that works, so that the neighbours come for free. */
+static int ask_object(struct memfile *mf, struct mappable *object, uint64_t low, uint64_t offset,
+                      uint64_t high, bool write, struct memfile_range *ret_range,
+                      uint64_t *ret_offset)
+{
+    int err;
+
+    if (low < offset && object->ops->get_pages(object, low, high - low, write, ret_range) == 0) {
+        if (low + ret_range->size > offset) {
+            *ret_offset = low;
+            return 0;
+        }
+        memfile_unref(mf, *ret_range);
+    }
+    err = object->ops->get_pages(object, offset, high - offset, write, ret_range);
+    *ret_offset = offset;
+    return err;
+}
+
+/* 0: something may have changed, look again. Releases mm->lock in between. */
+static int fetch_object(struct fault *f, struct vma *vma, bool write) __no_lock_analysis
+{
+    struct mm *mm = f->mm;
+    struct memfile *mf = mm->env->memfile;
+    struct mappable *object = mappable_ref(vma->object);
+    uint64_t offset = vma_offset_of(vma, f->page), at;
+    uint64_t low = MAX(round_down(offset, OBJECT_AROUND), vma->offset);
+    uint64_t high =
+        MIN(round_down(offset, OBJECT_AROUND) + OBJECT_AROUND, vma_offset_of(vma, vma->end));
+    uint64_t seen = __atomic_load_n(&object->invalidations, __ATOMIC_ACQUIRE);
+    struct trash trash = TRASH_INIT;
+    struct memfile_range range;
+    int err;
+
+    lock_release(&mm->lock);
+    err = ask_object(mf, object, low, offset, high, write, &range, &at);
+    lock_acquire(&mm->lock);
+
+    vma = vma_at(mm, f->page);
+    if (!vma || vma->object != object || vma_offset_of(vma, f->page) != offset ||
+        seen != __atomic_load_n(&object->invalidations, __ATOMIC_ACQUIRE)) {
+        if (!err)
+            trash_add_range(mm, &trash, range);
+        err = 0;
+    } else if (!err) {
+        err = note_object_pages(mm, vma, f->page - (offset - at), range, write, &trash);
+    } else if (err != -ENOMEM) {
+        err = fail(f, SIGBUS, BUS_ADRERR);
+    }
+    /* Not under the lock: this may be the object's last reference now. */
+    mm_unlock(mm, &trash);
+    mappable_unref(object);
+    lock_acquire(&mm->lock);
+    return err;
+}
+
+/* ---- pages that are there ----------------------------------------------------------------- */
+
+static bool needs_copy(struct mm *mm, uint64_t entry)
+{
+    return (entry & PMAP_PRESENT) &&
+           (!(entry & PMAP_ANON) || (mm_entry_settle(mm, entry) & PMAP_COW));
+}
+
+/* Private pages that someone else holds too: a copy of the page and of such neighbours. */
+static int copy_pages(struct fault *f, struct vma *vma)
+{
+    struct mm *mm = f->mm;
+    struct memfile *mf = mm->env->memfile;
+    uaddr_t low = MAX(round_down(f->page, COPY_SIZE), vma->start), start = f->page;
+    uaddr_t high = MIN(round_down(f->page, COPY_SIZE) + COPY_SIZE, vma->end);
+    uaddr_t end = f->page + PAGE_SIZE;
+    uint64_t rights = prot_rights(vma->prot), old[COPY_SIZE / PAGE_SIZE];
+    struct memfile_range range;
+    unsigned int count = 0;
+    int err;
+
+    while (start > low && needs_copy(mm, pmap_get(&mm->pmap, start - PAGE_SIZE)))
+        start -= PAGE_SIZE;
+    while (end < high && needs_copy(mm, pmap_get(&mm->pmap, end)))
+        end += PAGE_SIZE;
+    err = memfile_alloc(mf, end - start, PAGE_SIZE, &range);
+    if (err) {
+        start = f->page;
+        end = start + PAGE_SIZE;
+        err = memfile_alloc(mf, PAGE_SIZE, PAGE_SIZE, &range);
+        if (err)
+            return err;
+    }
+    for (uaddr_t at = start; at < end; at += PAGE_SIZE, count++) {
+        old[count] = pmap_get(&mm->pmap, at);
+        memcpy(memfile_ptr(mf, range.start + (at - start)),
+               memfile_ptr(mf, old[count] & ~PMAP_FLAGS), PAGE_SIZE);
+    }
+    /* The leaf exists: this cannot fail. */
+    (void)pmap_set_run(&mm->pmap, start, range.size,
+                       range.start | PMAP_PRESENT | PMAP_ANON | rights);
+    err = mm_platform_map(mm, start, rights, range);
+    while (count-- > 0)
+        memfile_unref(mf, (struct memfile_range){old[count] & ~PMAP_FLAGS, PAGE_SIZE});
+    return err;
+}
+
+/* Maps the pages of [start, end) that are in the page map but not, or not fully, in the platform.
+ */
+static int map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end,
+                       unsigned int *calls)
+{
+    while (start<end && * calls> 0) {
+        uint64_t entry = mm_entry_settle(mm, pmap_get(&mm->pmap, start));
+        uint64_t rights = mm_entry_rights(vma, entry), size = PAGE_SIZE;
+        int err;
+
+        if (!(entry & PMAP_PRESENT) || (entry & PMAP_RIGHTS) == rights) {
+            start = pmap_next_used(&mm->pmap, start + PAGE_SIZE, end);
+            continue;
+        }
+        while (start + size < end) {
+            uint64_t next = mm_entry_settle(mm, pmap_get(&mm->pmap, start + size));
+
+            if ((next & ~PMAP_RIGHTS) != (entry & ~PMAP_RIGHTS) + size ||
+                (next & PMAP_RIGHTS) == rights)
+                break;
+            size += PAGE_SIZE;
+        }
+        entry = (entry & ~PMAP_RIGHTS) | rights;
+        (void)pmap_set_run(&mm->pmap, start, size, entry);
+        err = mm_platform_map(mm, start, rights, (struct memfile_range){entry & ~PMAP_FLAGS, size});
+        if (err)
+            return err;
+        (*calls)--;
+        start += size;
+    }
+    return 0;
+}
+
+static int map_around(struct fault *f, const struct vma *vma)
+{
+    uaddr_t low = MAX(round_down(f->page, MAP_AROUND), vma->start);
+    uaddr_t high = MIN(round_down(f->page, MAP_AROUND) + MAP_AROUND, vma->end);
+    unsigned int calls = MAP_CALLS;
+    int err;
+
+    err = map_present(f->mm, vma, f->page, high, &calls);
+    if (err || calls == 0)
+        return err;
+    return map_present(f->mm, vma, low, f->page, &calls);
+}
+
+/* All that is wanted is mapped already. */
+static int nothing_to_do(struct fault *f, uint64_t entry)
+{
+    struct mm *mm = f->mm;
+    uint64_t epoch = pmap_epoch(&mm->pmap, f->page);
+
+    if (last_doubt.addr != f->addr || last_doubt.epoch != epoch) {
+        last_doubt.addr = f->addr;
+        last_doubt.epoch = epoch;
+        return 0;
+    }
+    last_doubt.epoch = 0;
+    if (f->access == ACCESS_UNKNOWN)
+        return fail(f, SIGSEGV, SEGV_ACCERR);
+    /* The access is allowed and yet fails: the platform has lost the page, which it may. */
+    return mm_platform_map(mm, f->page, entry & PMAP_RIGHTS,
+                           (struct memfile_range){entry & ~PMAP_FLAGS, PAGE_SIZE});
+}
+
+static int fault_present(struct fault *f, struct vma *vma, uint64_t entry, bool *ret_again)
+{
+    struct mm *mm = f->mm;
+    uint64_t want = wanted_rights(f, vma), settled = mm_entry_settle(mm, entry);
+    bool write = want & PROT_WRITE;
+
+    if (entry & PMAP_GUARD)
+        return fail(f, SIGSEGV, SEGV_MAPERR);
+    if ((entry & want) == want)
+        return nothing_to_do(f, entry);
+    if (write && vma_is_private(vma) && needs_copy(mm, settled))
+        return copy_pages(f, vma);
+    if (write && !(mm_entry_rights(vma, settled) & PROT_WRITE)) {
+        *ret_again = true; /* a shared page whose object wants to be told */
+        return fetch_object(f, vma, true);
+    }
+    return map_around(f, vma);
+}
+
+/* ---- the fault ---------------------------------------------------------------------------- */
+
+int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t want_size,
+                    struct fault_info *ret_info)
+{
+    struct fault f = {
+        .mm = mm,
+        .addr = addr,
+        .page = round_down(addr, PAGE_SIZE),
+        .access = access,
+        .want_size = want_size,
+        .info = ret_info,
+    };
+
+    for (;;) {
+        struct vma *vma = vma_find(mm, addr);
+        uint64_t entry;
+        bool again = false;
+        int err;
+
+        if (!vma || vma->start > addr) {
+            if (addr >= mm->env->limits.user_max || !grow_stack(&f, vma))
+                return fail(&f, SIGSEGV, SEGV_MAPERR);
+        }
+        if (!access_allowed(vma->prot, access))
+            return fail(&f, SIGSEGV, SEGV_ACCERR);
+        entry = pmap_get(&mm->pmap, f.page);
+        if (entry) {
+            err = fault_present(&f, vma, entry, &again);
+            if (err || !again)
+                return err;
+        } else if (!vma->object) {
+            return map_anonymous(&f, vma);
+        } else {
+            bool write = (wanted_rights(&f, vma) & PROT_WRITE) && !vma_is_private(vma);
+
+            err = fetch_object(&f, vma, write);
+            if (err)
+                return err;
+        }
+    }
+}
+
+int mm_fault(struct mm *mm, uaddr_t addr, enum access access, int *ret_signo, int *ret_code)
+{
+    struct fault_info info = {0};
+    int err;
+
+    lock_acquire(&mm->lock);
+    err = mm_fault_locked(mm, addr, access, 0, &info);
+    lock_release(&mm->lock);
+    if (err == -EFAULT) {
+        *ret_signo = info.signo;
+        *ret_code = info.code;
+    }
+    return err;
+}
+
+int mm_populate(struct mm *mm, uaddr_t start, uaddr_t end)
+{
+    struct fault_info info;
+    int err = 0;
+
+    lock_acquire(&mm->lock);
+    while (start < end && !err) {
+        struct vma *vma = vma_find(mm, start);
+        enum access access;
+
+        if (!vma || vma->start >= end)
+            break;
+        start = MAX(start, vma->start);
+        /* As populate_vma_page_range(): break copy-on-write of private memory at once. */
+        access = (vma->prot & PROT_WRITE) && vma_is_private(vma) ? ACCESS_WRITE : ACCESS_READ;
+        if (!vma->prot) {
+            start = vma->end;
+            continue;
+        }
+        if ((pmap_get(&mm->pmap, start) & PMAP_RIGHTS & (uint64_t)access) == 0)
+            err = mm_fault_locked(mm, start, access, end - start, &info);
+        start += PAGE_SIZE;
+    }
+    lock_release(&mm->lock);
+    return err;
+}

@@ -1,0 +1,213 @@
+/*
+ * Inside the memory manager: struct mm, struct vma and what its files offer each other.
+ *
+ *   mmap.c protect.c remap.c brk.c advise.c ...   the calls: they change VMAs
+ *   vma.c      the tree of VMAs: find, gap, split, merge
+ *   pages.c    the only code that changes page map and platform together
+ *   fault.c    brings pages in
+ *
+ * Invariants, whenever mm->lock is free:
+ *   - an entry of the page map lies in a VMA and holds one reference on its memfile page;
+ *   - its rights are what the platform has mapped there, and never more than the VMA grants;
+ *   - write is only among them when nobody else may see the page, or all shall see the write.
+ *
+ * What an operation let go (VMAs, pages) is collected in `struct trash` and given back after the
+ * lock is released: releasing an object may take locks under which others copy user memory.
+ */
+#ifndef SENTRY_MM_INTERNAL_H
+#define SENTRY_MM_INTERNAL_H
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/refcount.h"
+#include "sentry/mm/mappable.h"
+#include "sentry/mm/mm.h"
+#include "sentry/mm/pmap.h"
+
+struct vma;
+void vma_augment(struct vma *vma);
+#define RB_AUGMENT(vma) vma_augment(vma)
+#include <bsd/sys/tree.h>
+
+#define VMA_MAX_COUNT   65530         /* vm.max_map_count */
+#define STACK_GUARD_GAP (256UL << 12) /* bytes, kernel parameter stack_guard_gap */
+#define MMAP_MIN_ADDR   65536UL       /* vm.mmap_min_addr */
+
+enum vma_flags {
+    VMA_SHARED = 1 << 0,
+    VMA_GROWSDOWN = 1 << 1,
+    VMA_NORESERVE = 1 << 2,
+    VMA_LOCKED = 1 << 3,
+    VMA_LOCKONFAULT = 1 << 4,
+    VMA_DONTFORK = 1 << 5,
+    VMA_WIPEONFORK = 1 << 6,
+    VMA_DONTDUMP = 1 << 7,
+    VMA_HUGEPAGE = 1 << 8,
+    VMA_NOHUGEPAGE = 1 << 9,
+    VMA_SEQUENTIAL = 1 << 10,
+    VMA_RANDOM = 1 << 11,
+    VMA_DROPPABLE = 1 << 12,
+    VMA_MERGEABLE = 1 << 13,
+};
+
+struct vma {
+    RB_ENTRY(vma) node;
+    uaddr_t start, end;
+    /* Of the subtree from here down: its span, and the largest free gap between two of its VMAs. */
+    uaddr_t tree_start, tree_end;
+    uint64_t tree_gap;
+
+    struct mm *mm;           /* borrowed: owns this */
+    struct mappable *object; /* owned reference; NULL: anonymous and private */
+    uint64_t offset;         /* of `start` in the object, bytes */
+    const char *name;        /* static string or NULL */
+    uint32_t flags;          /* enum vma_flags */
+    uint8_t prot, max_prot;
+
+    /* A run of faults in ascending order makes the next runs larger (fault.c). */
+    uaddr_t fault_next;
+    uint64_t fault_window;
+
+    struct list object_node; /* in object->mappings, under object->mappings_lock */
+    uint64_t served;         /* the last mappable_invalidate() that saw it; same lock */
+    struct vma *next_trash;
+};
+
+RB_HEAD(vma_tree, vma);
+
+struct mm {
+    refcount_t refs;
+    uint64_t id; /* never used by another mm or mappable: futex keys */
+    struct mm_env *env;
+    struct address_space *as;
+    struct mm_layout layout;
+
+    struct lock lock; /* guards what follows */
+    struct vma_tree vmas;
+    uint32_t vma_count;
+    struct vma *vma_cache; /* what vma_find() found last */
+    struct pmap pmap;
+    struct list pins; /* uio_pin of which the host may be writing into the pages */
+    uaddr_t mmap_base, brk_start, brk;
+    struct mm_limits limits;
+    struct mm_stats stats; /* all but .resident are kept up to date */
+    uint32_t future_flags; /* mlockall(MCL_FUTURE): VMA_LOCKED and VMA_LOCKONFAULT for new VMAs */
+};
+
+#define TRASH_RANGES 16
+struct trash {
+    struct vma *vmas;
+    uint32_t count;
+    struct memfile_range ranges[TRASH_RANGES];
+};
+#define TRASH_INIT                                                                                 \
+    {                                                                                              \
+        .vmas = NULL, .count = 0                                                                   \
+    }
+
+static inline bool vma_is_private(const struct vma *vma)
+{
+    return !(vma->flags & VMA_SHARED);
+}
+
+/* What the CPU gives for PROT_* bits: write and execute imply read (there are no pkeys here). */
+static inline uint64_t prot_rights(int prot)
+{
+    return prot ? (uint64_t)prot | PROT_READ : 0;
+}
+
+static inline uint64_t vma_offset_of(const struct vma *vma, uaddr_t addr)
+{
+    return vma->offset + (addr - vma->start);
+}
+
+/* ---- vma.c; all with mm->lock held ---- */
+
+/* The first VMA that ends above addr, or NULL. */
+struct vma *vma_find(struct mm *mm, uaddr_t addr);
+/* The VMA that contains addr, or NULL. */
+struct vma *vma_at(struct mm *mm, uaddr_t addr);
+struct vma *vma_next(struct vma *vma);
+struct vma *vma_prev(struct vma *vma);
+struct vma *vma_first(struct mm *mm);
+/* Does any VMA overlap [start, end)? */
+bool vma_overlaps(struct mm *mm, uaddr_t start, uaddr_t end);
+/* A copy of `like` that is in no tree, with an object reference of its own; NULL: no memory. */
+struct vma *vma_new(struct mm *mm, const struct vma *like);
+/* Gives back a VMA that is in no tree; its object must have another reference. */
+void vma_free(struct vma *vma);
+/* Puts it into the tree and the statistics. */
+void vma_insert(struct mm *mm, struct vma *vma);
+/* Takes it out of tree and statistics, into the trash. */
+void vma_remove(struct mm *mm, struct vma *vma, struct trash *trash);
+/* Moves the borders; the caller knows that no neighbour is in the way. */
+void vma_resize(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end);
+/* Changes prot and flags, keeping the statistics right. */
+void vma_change(struct mm *mm, struct vma *vma, int prot, uint32_t flags);
+/* Cuts it in two at addr; returns the upper part. NULL: no memory, nothing changed. */
+struct vma *vma_split(struct mm *mm, struct vma *vma, uaddr_t addr);
+/* Cuts so that no VMA crosses start or end. -ENOMEM also when there would be too many VMAs. */
+int vma_split_range(struct mm *mm, uaddr_t start, uaddr_t end);
+/* Joins it with equal neighbours; returns what it became. */
+struct vma *vma_merge(struct mm *mm, struct vma *vma);
+/* The highest (or lowest) free `size` bytes, a multiple of `align`, within [low, high). */
+int vma_gap_below(struct mm *mm, uint64_t size, uint64_t align, uaddr_t low, uaddr_t high,
+                  uaddr_t *ret_addr);
+int vma_gap_above(struct mm *mm, uint64_t size, uint64_t align, uaddr_t low, uaddr_t high,
+                  uaddr_t *ret_addr);
+/* RLIMIT_AS and RLIMIT_DATA allow `size` more bytes of such memory? */
+bool mm_may_expand(struct mm *mm, int prot, uint32_t flags, uint64_t size);
+bool vma_is_data(int prot, uint32_t flags);
+
+/* ---- mmap.c ---- */
+
+/* munmap without its checks: page aligned. */
+int mm_unmap_locked(struct mm *mm, uaddr_t start, uaddr_t end, struct trash *trash);
+/* get_unmapped_area(): MAP_FIXED only checks. `huge`: prefers 2 MiB alignment. */
+int mm_place(struct mm *mm, uaddr_t addr, uint64_t size, int flags, bool huge, uaddr_t *ret_addr);
+/* Heuristic overcommit: refuses what can never be had. */
+bool mm_may_commit(struct mm *mm, int prot, uint32_t flags, uint64_t size);
+/* RLIMIT_MEMLOCK allows `size` more locked bytes under these flags? */
+bool mm_may_lock(struct mm *mm, uint32_t flags, uint64_t size);
+
+/* ---- pages.c; with mm->lock held ---- */
+
+/* Forgets the pages of [start, end): platform, then map, references into the trash. */
+enum zap_kind {
+    ZAP_ALL,    /* guards too: the VMA goes */
+    ZAP_PAGES,  /* guards stay */
+    ZAP_OBJECT, /* only the object's pages, not private copies */
+};
+void mm_zap(struct mm *mm, uaddr_t start, uaddr_t end, enum zap_kind kind, struct trash *trash);
+/* Maps what the page map already holds in [addr, addr+size), one run, with these rights. */
+int mm_platform_map(struct mm *mm, uaddr_t addr, uint64_t rights, struct memfile_range range);
+void mm_platform_unmap(struct mm *mm, uaddr_t start, uaddr_t end);
+/* Computes each entry of [start, end) anew, and brings the platform in line. */
+typedef uint64_t (*mm_entry_fn)(struct mm *mm, const struct vma *vma, uaddr_t addr, uint64_t entry,
+                                void *arg);
+void mm_rewrite(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end, mm_entry_fn fn,
+                void *arg);
+/* The rights that the VMA and the state of the page allow without copying or asking anyone. */
+uint64_t mm_entry_rights(const struct vma *vma, uint64_t entry);
+/* Clears PMAP_COW where nobody else holds the page any more. */
+uint64_t mm_entry_settle(struct mm *mm, uint64_t entry);
+
+void trash_add_range(struct mm *mm, struct trash *trash, struct memfile_range range);
+/* Releases mm->lock, then gives back what the trash holds. */
+void mm_unlock(struct mm *mm, struct trash *trash) __releases(mm->lock);
+
+/* ---- fault.c ---- */
+
+struct fault_info {
+    int signo, code;
+};
+/*
+ * As mm_fault(), with mm->lock held; it may be released and taken again, so VMAs found before may
+ * be gone. `want_size` > 0: the caller will touch that much from addr on (populate).
+ */
+int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t want_size,
+                    struct fault_info *ret_info) __must_hold(mm->lock);
+/* Makes all of [start, end) present; stops at the first page that cannot be. Without the lock. */
+int mm_populate(struct mm *mm, uaddr_t start, uaddr_t end);
+
+#endif

@@ -1,0 +1,152 @@
+/*
+ * Life of an address space, and what can be asked of it.
+ */
+#include "sentry/mm/mm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/mm/internal.h"
+
+static const struct mm_limits no_limits = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+
+int mm_create(struct mm_env *env, struct mm **ret)
+{
+    struct mm *mm = calloc(1, sizeof(*mm));
+    int err;
+
+    if (!mm)
+        return -ENOMEM;
+    err = env->platform->ops->as_create(env->platform, &mm->as);
+    if (err) {
+        free(mm);
+        return err;
+    }
+    refcount_set(&mm->refs, 1);
+    mm->id = mappable_new_id();
+    mm->env = env;
+    lock_init(&mm->lock);
+    RB_INIT(&mm->vmas);
+    pmap_init(&mm->pmap);
+    list_init(&mm->pins);
+    mm->limits = no_limits;
+    mm->mmap_base = env->limits.user_max;
+    *ret = mm;
+    return 0;
+}
+
+struct mm *mm_ref(struct mm *mm)
+{
+    refcount_get(&mm->refs);
+    return mm;
+}
+
+static void destroy(struct mm *mm)
+{
+    struct trash trash = TRASH_INIT;
+    struct vma *vma;
+
+    lock_acquire(&mm->lock);
+    while ((vma = RB_ROOT(&mm->vmas)))
+        vma_remove(mm, vma, &trash);
+    /* With the address space goes every way to the pages: no need to unmap one by one. */
+    mm->as->ops->as_destroy(mm->as);
+    mm->as = NULL;
+    pmap_unref_range(&mm->pmap, mm->env->memfile, 0, PMAP_SPAN);
+    mm_unlock(mm, &trash);
+    lock_destroy(&mm->lock);
+    free(mm);
+}
+
+struct mm *mm_unref(struct mm *mm)
+{
+    if (mm && refcount_put(&mm->refs))
+        destroy(mm);
+    return NULL;
+}
+
+struct address_space *mm_address_space(struct mm *mm)
+{
+    return mm->as;
+}
+
+struct mm_env *mm_environment(struct mm *mm)
+{
+    return mm->env;
+}
+
+struct mm_layout *mm_layout(struct mm *mm)
+{
+    return &mm->layout;
+}
+
+void mm_set_mmap_base(struct mm *mm, uaddr_t base)
+{
+    lock_acquire(&mm->lock);
+    mm->mmap_base = MIN(round_down(base, PAGE_SIZE), mm->env->limits.user_max);
+    lock_release(&mm->lock);
+}
+
+void mm_set_limits(struct mm *mm, const struct mm_limits *limits)
+{
+    lock_acquire(&mm->lock);
+    mm->limits = *limits;
+    lock_release(&mm->lock);
+}
+
+void mm_get_stats(struct mm *mm, struct mm_stats *ret_stats)
+{
+    lock_acquire(&mm->lock);
+    *ret_stats = mm->stats;
+    ret_stats->resident = mm->pmap.present * PAGE_SIZE;
+    ret_stats->peak_resident = MAX(mm->stats.peak_resident, ret_stats->resident);
+    lock_release(&mm->lock);
+}
+
+/* [heap] and the like are told by place, as fs/proc/task_mmu.c does. */
+static const char *vma_name(const struct mm *mm, const struct vma *vma)
+{
+    if (vma->name || vma->object)
+        return vma->name;
+    if (vma->start < mm->brk && vma->end > mm->brk_start)
+        return "[heap]";
+    return NULL;
+}
+
+static int map_flags(const struct vma *vma)
+{
+    int flags = vma->flags & VMA_SHARED ? MAP_SHARED : MAP_PRIVATE;
+
+    if (!vma->object)
+        flags |= MAP_ANONYMOUS;
+    if (vma->flags & VMA_GROWSDOWN)
+        flags |= MAP_GROWSDOWN;
+    if (vma->flags & VMA_NORESERVE)
+        flags |= MAP_NORESERVE;
+    if (vma->flags & VMA_LOCKED)
+        flags |= MAP_LOCKED;
+    return flags;
+}
+
+int mm_for_each_vma(struct mm *mm, mm_vma_fn fn, void *arg)
+{
+    int err = 0;
+
+    lock_acquire(&mm->lock);
+    for (struct vma *vma = vma_first(mm); vma && !err; vma = vma_next(vma)) {
+        struct vma_info info = {
+            .start = vma->start,
+            .end = vma->end,
+            .prot = vma->prot,
+            .flags = map_flags(vma),
+            .offset = vma->object ? vma->offset : 0,
+            .name = vma_name(mm, vma),
+            .object = vma->object,
+        };
+
+        err = fn(&info, arg);
+    }
+    lock_release(&mm->lock);
+    return err;
+}

@@ -1,0 +1,167 @@
+/*
+ * A page cache over something that can be read at an offset. A miss reads the aligned 64 KiB
+ * around it in one go, as far as nothing is cached there and the file reaches; what lies behind
+ * the end of the file on its last page is zero (mmap(2)).
+ *
+ * `lock` is held while the source is read: two faults on one file read it once.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/lock.h"
+#include "sentry/mm/mappable.h"
+#include "sentry/mm/pmap.h"
+
+#define CHUNK_SIZE (64UL << 10)
+
+struct pagecache {
+    struct mappable base;
+    struct memfile *memfile; /* borrowed: outlives every address space */
+    struct pagecache_source source;
+    void *arg;
+
+    struct lock lock; /* guards what follows */
+    struct pmap pages;
+};
+
+static struct pagecache *to_pagecache(struct mappable *m)
+{
+    return container_of(m, struct pagecache, base);
+}
+
+/* One page past the last that has bytes of the file. */
+static uint64_t end_of_file(struct pagecache *pc)
+{
+    uint64_t size = pc->source.size_now(pc->arg);
+
+    return size > PMAP_SPAN ? PMAP_SPAN : round_up(size, PAGE_SIZE);
+}
+
+static int read_all(struct pagecache *pc, uint64_t offset, uint8_t *buf, uint64_t size)
+{
+    uint64_t done = 0;
+
+    while (done < size) {
+        ssize_t n = pc->source.read(pc->arg, offset + done, buf + done, size - done);
+
+        if (n == -EINTR)
+            continue;
+        if (n < 0)
+            return -EIO;
+        if (n == 0)
+            break; /* fresh pages are zero */
+        done += (uint64_t)n;
+    }
+    return 0;
+}
+
+static int fill(struct pagecache *pc, uint64_t offset, uint64_t file_end) __must_hold(pc->lock)
+{
+    uint64_t low = round_down(offset, CHUNK_SIZE);
+    uint64_t start = pmap_free_below(&pc->pages, offset, low);
+    uint64_t end = pmap_next_used(&pc->pages, offset, MIN(low + CHUNK_SIZE, file_end));
+    struct memfile_range range;
+    int err = memfile_alloc(pc->memfile, end - start, PAGE_SIZE, &range);
+
+    if (err)
+        return err;
+    err = read_all(pc, start, memfile_ptr(pc->memfile, range.start), range.size);
+    if (!err)
+        err = pmap_set_run(&pc->pages, start, range.size, range.start | PMAP_PRESENT);
+    if (err)
+        memfile_unref(pc->memfile, range);
+    return err;
+}
+
+static int pagecache_get_pages(struct mappable *m, uint64_t offset, uint64_t want, bool write,
+                               struct memfile_range *ret_range)
+{
+    struct pagecache *pc = to_pagecache(m);
+    uint64_t file_end = end_of_file(pc);
+    int err = 0;
+
+    if (offset >= file_end || write)
+        return -EFAULT; /* writable shared mappings are refused by max_prot */
+    lock_acquire(&pc->lock);
+    if (!pmap_get(&pc->pages, offset))
+        err = fill(pc, offset, file_end);
+    if (!err) {
+        *ret_range = pmap_run_at(&pc->pages, offset, MIN(want, file_end - offset));
+        memfile_ref(pc->memfile, *ret_range);
+    }
+    lock_release(&pc->lock);
+    return err;
+}
+
+static void drop_pages(struct pagecache *pc, uint64_t start, uint64_t end)
+{
+    lock_acquire(&pc->lock);
+    pmap_unref_range(&pc->pages, pc->memfile, start, end);
+    lock_release(&pc->lock);
+}
+
+void pagecache_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too)
+{
+    uint64_t start = round_down(offset, PAGE_SIZE);
+    uint64_t end = size > PMAP_SPAN || offset > PMAP_SPAN - size ? PMAP_SPAN : offset + size;
+
+    drop_pages(to_pagecache(m), start, round_up(end, PAGE_SIZE));
+    mappable_invalidate(m, start, round_up(end, PAGE_SIZE) - start, private_too);
+}
+
+static bool pagecache_resident(struct mappable *m, uint64_t offset)
+{
+    struct pagecache *pc = to_pagecache(m);
+    bool there;
+
+    lock_acquire(&pc->lock);
+    there = pmap_get(&pc->pages, offset) != 0;
+    lock_release(&pc->lock);
+    return there;
+}
+
+static void pagecache_release(struct mappable *m)
+{
+    struct pagecache *pc = to_pagecache(m);
+
+    drop_pages(pc, 0, PMAP_SPAN);
+    if (pc->source.release)
+        pc->source.release(pc->arg);
+    lock_destroy(&pc->lock);
+    mappable_fini(m);
+    free(pc);
+}
+
+static void pagecache_name(struct mappable *m, char *buf, size_t size)
+{
+    struct pagecache *pc = to_pagecache(m);
+
+    if (size > 0)
+        buf[0] = 0;
+    if (pc->source.name)
+        pc->source.name(pc->arg, buf, size);
+}
+
+static const struct mappable_ops pagecache_ops = {
+    .get_pages = pagecache_get_pages,
+    .release = pagecache_release,
+    .name = pagecache_name,
+    .resident = pagecache_resident,
+};
+
+int pagecache_create(struct memfile *mf, const struct pagecache_source *source, void *arg,
+                     struct mappable **ret)
+{
+    struct pagecache *pc = calloc(1, sizeof(*pc));
+
+    if (!pc)
+        return -ENOMEM;
+    mappable_init(&pc->base, &pagecache_ops);
+    pc->memfile = mf;
+    pc->source = *source;
+    pc->arg = arg;
+    lock_init(&pc->lock);
+    pmap_init(&pc->pages);
+    *ret = &pc->base;
+    return 0;
+}
