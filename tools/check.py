@@ -139,9 +139,15 @@ def check_tidy(build):
              if not path.startswith(("tests/", "bench/", "ring0/", "vdso/"))]
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
         results = pool.map(lambda path: run("clang-tidy", "--quiet", "-p", folder, path), files)
-        lines = {line for result in results for line in result.stdout.splitlines()
+        lines = {shorten(line, folder) for result in results for line in result.stdout.splitlines()
                  if re.search(r": (error|warning): ", line)}
     return sorted(lines), []
+
+
+def shorten(line, folder):
+    """A compiler's line with the file named from the root."""
+    path, rest = line.split(":", 1)
+    return os.path.relpath(os.path.join(folder, path), ROOT) + ":" + rest
 
 
 CHECKS = {

@@ -22,6 +22,12 @@ SANITIZERS = {
 }
 
 
+def targets():
+    """The names of all targets, from their sources."""
+    sources = glob.glob(os.path.join(ROOT, "tests", "fuzz", "*_fuzz.c"))
+    return sorted(os.path.basename(source).removesuffix("_fuzz.c") for source in sources)
+
+
 def build():
     if not os.path.exists(os.path.join(BUILD, "build.ninja")):
         subprocess.run(
@@ -29,7 +35,9 @@ def build():
              "-Db_sanitize=address,undefined", "-Dc_args=-fsanitize=fuzzer-no-link"],
             env={**os.environ, "CC": "clang"}, stdout=subprocess.DEVNULL, check=True,
         )
-    result = subprocess.run(["ninja", "-C", BUILD], capture_output=True, text=True, check=False)
+    programs = [f"tests/fuzz/{name}_fuzz" for name in targets()]
+    result = subprocess.run(["ninja", "-C", BUILD, *programs], capture_output=True, text=True,
+                            check=False)
     if result.returncode != 0:
         print("\n".join(result.stdout.splitlines()[-40:]))
         sys.exit("the fuzz targets do not build")
@@ -78,8 +86,8 @@ def main():
     args = parser.parse_args()
     build()
     passed = failed = 0
-    for program in sorted(glob.glob(os.path.join(BUILD, "tests", "fuzz", "*_fuzz"))):
-        name = os.path.basename(program).removesuffix("_fuzz")
+    for name in targets():
+        program = os.path.join(BUILD, "tests", "fuzz", name + "_fuzz")
         if args.target and args.target != name:
             continue
         if args.merge:
