@@ -49,15 +49,20 @@ def shared_libraries(program):
     return sorted(set(re.findall(r"(/\S+)(?= \(0x)", listing)))
 
 
+def prepare(cache):
+    """Fetches what a Machine needs into the folder `cache`; Unavailable says what is missing."""
+    if shutil.which("qemu-system-x86_64") is None:
+        raise Unavailable("qemu-system-x86_64 is not installed")
+    if not os.path.exists(BUSYBOX):
+        raise Unavailable("busybox-static is not installed")
+    return kernel.fetch(cache)
+
+
 class Machine:
     """One boot: collect files and jobs, then run()."""
 
     def __init__(self, cache, npt=True, cpus=2, memory_mb=1024, job_timeout=60):
-        if shutil.which("qemu-system-x86_64") is None:
-            raise Unavailable("qemu-system-x86_64 is not installed")
-        if not os.path.exists(BUSYBOX):
-            raise Unavailable("busybox-static is not installed")
-        self._kernel = kernel.fetch(cache)
+        self._kernel = prepare(cache)
         self._cpus = cpus
         self._memory_mb = memory_mb
         self._job_timeout = job_timeout
