@@ -1,6 +1,12 @@
 /*
  * A task: one guest thread, run by one host thread (run.c). Tasks of one process share a `struct
  * process` (CLONE_THREAD); memory, descriptors and file-system context are shared by reference.
+ *
+ *   born (clone.c, kernel.c) -> runs: task_run() -> `exiting` -> task_exit() -> zombie -> released
+ *
+ * Being told something (a signal, a group exit, a stop): the teller sets a `work` bit under
+ * process->lock and kicks (task_kick): a task in the guest is interrupted there, a blocked one
+ * through its waiter's latch. The task looks at `work` before each return to the guest.
  */
 #ifndef SENTRY_KERNEL_TASK_H
 #define SENTRY_KERNEL_TASK_H
@@ -8,6 +14,8 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/refcount.h"
+#include "sentry/kernel/cred.h"
+#include "sentry/kernel/signal.h"
 #include "sentry/wait/wait.h"
 
 struct kernel;
@@ -17,13 +25,28 @@ struct mm;
 struct fdtable;
 struct fs_context;
 
-/* Immutable once published: a task changes identity by replacing its pointer. */
-struct cred {
-    refcount_t refs;
-    uint32_t uid, euid, suid, fsuid;
-    uint32_t gid, egid, sgid, fsgid;
-    uint32_t group_count;
-    uint32_t groups[32];
+enum task_work {
+    TASK_WORK_SIGNAL = 1, /* a signal may have to be delivered */
+    TASK_WORK_EXIT = 2,   /* the process ends: leave */
+    TASK_WORK_STOP = 4,   /* the process stops */
+};
+
+/* How restart_syscall(2) goes on with a call that a signal without handler interrupted. */
+struct restart_block {
+    long (*fn)(struct task *task, struct restart_block *block);
+    uint64_t deadline_ns; /* absolute, on `clock` */
+    uaddr_t addr;         /* nanosleep: where the rest goes; futex: the word */
+    uint32_t value, bitset;
+    int clock;
+    uint32_t flags;
+};
+
+struct task_sched {
+    int policy;   /* SCHED_* */
+    int priority; /* sched_priority */
+    int nice;
+    bool reset_on_fork;
+    uint64_t affinity[16]; /* 1024 processors */
 };
 
 struct task {
@@ -34,13 +57,86 @@ struct task {
     char comm[16]; /* PR_SET_NAME; NUL-terminated */
 
     /* Only the task's own thread changes these, and only it may use them without a reference. */
-    struct context *ctx;      /* owned */
-    struct mm *mm;            /* owned reference */
-    struct fdtable *files;    /* owned reference */
-    struct fs_context *fs;    /* owned reference: cwd, root, umask */
-    const struct cred *cred;  /* owned reference */
-    struct waiter waiter;     /* what this task blocks on */
-    struct list process_node; /* in process->threads, under process->lock */
+    struct context *ctx;     /* owned; others kick through it under process->lock */
+    struct mm *mm;           /* owned reference */
+    struct fdtable *files;   /* owned reference */
+    struct fs_context *fs;   /* owned reference: cwd, root, umask */
+    const struct cred *cred; /* owned reference; replaced under process->lock */
+    struct waiter waiter;    /* what this task blocks on */
+
+    /* The call being served; own thread only. */
+    bool in_syscall;     /* a result is due in rax; cleared by calls that set all registers */
+    uint64_t syscall_nr; /* rax at entry */
+    struct restart_block restart;
+    bool exiting;    /* task_run() must end the task */
+    int exit_status; /* as wait(2) encodes it */
+    uaddr_t fault_addr;
+    uint64_t fault_vector, fault_error; /* of the last exception: the signal frame shows them */
+
+    uint32_t work;     /* atomic: enum task_work bits */
+    uint32_t in_guest; /* atomic: ctx_switch() runs or is about to */
+
+    /* Under process->lock; `blocked` is changed by the own thread only, which may read it freely.
+     */
+    struct list process_node; /* in process->threads */
+    struct sigpending pending;
+    uint64_t blocked;
+    uint64_t saved_blocked; /* what sigsuspend and the like restore, when restore_blocked */
+    bool restore_blocked;
+    uint64_t waited_for;         /* rt_sigtimedwait: blocked, but wanted */
+    bool dead;                   /* no longer takes signals */
+    struct linux_stack altstack; /* own thread only */
+
+    uaddr_t clear_child_tid;
+    uaddr_t robust_list;
+    struct task_sched sched; /* under process->lock */
+    int cpu_clock;           /* host clock id of the thread; 0 before it runs */
+    uint64_t timer_slack_ns;
+    uint32_t personality;
+    int parent_death_signal;
+    uint64_t start_ns; /* CLOCK_MONOTONIC */
 };
+
+/* A reference, or NULL when no task has this number. */
+struct task *task_find(struct kernel *kernel, int32_t tid);
+struct task *task_ref(struct task *task);
+struct task *task_unref(struct task *task); /* takes NULL, returns NULL */
+
+/*
+ * A task that belongs to `process`, shares nothing yet and is in no table; with a context in the
+ * state of a fresh program. NULL without memory.
+ */
+struct task *task_create(struct kernel *kernel, struct process *process);
+/*
+ * Gives the task its number, enters it in its process, calls `published` (may be NULL; an error
+ * takes all back) and starts the host thread, which takes over the caller's reference. With an
+ * error (-EAGAIN) the caller still has it.
+ */
+int task_start(struct task *task, int (*published)(struct task *task, void *arg), void *arg);
+/* Gives memory, files and places back; own thread, or when no thread runs it. */
+void task_release_resources(struct task *task);
+
+/* Processor time so far, in nanoseconds; process->lock held by others than the task itself. */
+uint64_t task_cpu_ns(const struct task *task);
+
+/* The soft limit RLIMIT_* of the task's process. */
+uint64_t task_rlimit(struct task *task, int resource);
+
+/* True when a signal, stop or exit waits: a blocking call must give up (-ERESTARTSYS and kin). */
+bool task_interrupted(const struct task *task);
+/*
+ * Sleeps on the task's waiter until it is woken (0), CLOCK_MONOTONIC `deadline_ns` (-ETIMEDOUT,
+ * UINT64_MAX: never), or a signal (-ERESTARTSYS; callers turn it into what their call does).
+ */
+int task_block(struct task *task, uint64_t deadline_ns);
+
+/* The host thread's body; ends with the task. */
+void task_run(struct task *task);
+/* Makes the task look at its `work` soon; process->lock held. */
+void task_kick_locked(struct task *task, uint32_t work);
+/* Fills the guest-side page of pure calls: after ids or tracing changed; own thread only. */
+void task_update_fastpath(struct task *task);
+/* From task_run() only: takes the task out of its process and of every table. */
+void task_exit(struct task *task);
 
 #endif

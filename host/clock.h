@@ -1,0 +1,20 @@
+/*
+ * The host's clocks, in nanoseconds. Served by the host's vDSO, so mostly without a system call.
+ */
+#ifndef HOST_CLOCK_H
+#define HOST_CLOCK_H
+
+#include <time.h>
+
+#include "base/compiler.h"
+
+/* CLOCK_MONOTONIC, the clock of all deadlines inside the Sentry. */
+uint64_t host_monotonic_ns(void);
+/* clock_gettime(2): nanoseconds since the clock's epoch; 0 where the host lacks the clock. */
+uint64_t host_clock_ns(clockid_t clock);
+/* The host's resolution of a clock. */
+uint64_t host_clock_resolution_ns(clockid_t clock);
+/* TAI minus UTC in seconds, as the host's kernel was told. */
+int host_tai_offset(void);
+
+#endif

@@ -1,0 +1,97 @@
+#include "sentry/kernel/cred.h"
+
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/task.h"
+
+static int compare_ids(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static struct cred *cred_alloc(uint32_t group_count)
+{
+    struct cred *cred = calloc(1, sizeof(*cred) + group_count * sizeof(uint32_t));
+
+    if (!cred)
+        return NULL;
+    refcount_set(&cred->refs, 1);
+    cred->group_count = group_count;
+    return cred;
+}
+
+struct cred *cred_copy(const struct cred *old, uint32_t group_count)
+{
+    struct cred *cred = cred_alloc(group_count);
+
+    if (!cred)
+        return NULL;
+    memcpy(cred, old, sizeof(*cred));
+    refcount_set(&cred->refs, 1);
+    cred->group_count = group_count;
+    memcpy(cred->groups, old->groups, MIN(group_count, old->group_count) * sizeof(uint32_t));
+    return cred;
+}
+
+struct cred *cred_create(uint32_t uid, uint32_t gid, const uint32_t *groups, uint32_t group_count)
+{
+    struct cred *cred = cred_alloc(group_count);
+
+    if (!cred)
+        return NULL;
+    cred->uid = cred->euid = cred->suid = cred->fsuid = uid;
+    cred->gid = cred->egid = cred->sgid = cred->fsgid = gid;
+    cred->cap_bounding = CRED_CAPS_ALL;
+    if (uid == 0)
+        cred->cap_effective = cred->cap_permitted = CRED_CAPS_ALL;
+    if (group_count > 0)
+        memcpy(cred->groups, groups, group_count * sizeof(uint32_t));
+    qsort(cred->groups, group_count, sizeof(uint32_t), compare_ids);
+    return cred;
+}
+
+const struct cred *cred_ref(const struct cred *cred)
+{
+    refcount_get(&((struct cred *)cred)->refs);
+    return cred;
+}
+
+const struct cred *cred_unref(const struct cred *cred)
+{
+    if (cred && refcount_put(&((struct cred *)cred)->refs))
+        free((struct cred *)cred);
+    return NULL;
+}
+
+bool cred_has_cap(const struct cred *cred, int cap)
+{
+    return cred->cap_effective >> cap & 1;
+}
+
+bool cred_in_group(const struct cred *cred, uint32_t gid)
+{
+    return gid == cred->fsgid ||
+           (cred->group_count > 0 &&
+            bsearch(&gid, cred->groups, cred->group_count, sizeof(uint32_t), compare_ids) != NULL);
+}
+
+void task_set_cred(struct task *task, const struct cred *cred)
+{
+    const struct cred *old = task->cred;
+
+    lock_acquire(&task->process->lock);
+    task->cred = cred;
+    lock_release(&task->process->lock);
+    cred_unref(old);
+    task_update_fastpath(task);
+}
+
+bool task_has_cap(const struct task *task, int cap)
+{
+    return cred_has_cap(task->cred, cap);
+}

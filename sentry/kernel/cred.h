@@ -1,0 +1,38 @@
+/*
+ * Who a task is: ids, groups, capabilities (credentials(7), capabilities(7)). Immutable once
+ * published: a task changes identity by replacing its pointer, so readers need no lock.
+ */
+#ifndef SENTRY_KERNEL_CRED_H
+#define SENTRY_KERNEL_CRED_H
+
+#include "base/refcount.h"
+
+struct task;
+
+#define CRED_CAPS_ALL ((1UL << 41) - 1) /* CAP_CHOWN to CAP_CHECKPOINT_RESTORE */
+
+struct cred {
+    refcount_t refs;
+    uint32_t uid, euid, suid, fsuid;
+    uint32_t gid, egid, sgid, fsgid;
+    uint64_t cap_effective, cap_permitted, cap_inheritable, cap_bounding, cap_ambient;
+    uint32_t securebits;
+    bool no_new_privs;
+    uint32_t group_count;
+    uint32_t groups[]; /* ascending */
+};
+
+/* A private copy to change, with room for `group_count` groups (copied up to that many). */
+struct cred *cred_copy(const struct cred *cred, uint32_t group_count);
+/* Root-like or plain ids with the capabilities that go with them; NULL without memory. */
+struct cred *cred_create(uint32_t uid, uint32_t gid, const uint32_t *groups, uint32_t group_count);
+const struct cred *cred_ref(const struct cred *cred);
+const struct cred *cred_unref(const struct cred *cred); /* takes NULL, returns NULL */
+bool cred_has_cap(const struct cred *cred, int cap);
+bool cred_in_group(const struct cred *cred, uint32_t gid);
+
+/* Makes `cred` the identity of the calling task; takes over the reference. */
+void task_set_cred(struct task *task, const struct cred *cred);
+bool task_has_cap(const struct task *task, int cap);
+
+#endif

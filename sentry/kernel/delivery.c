@@ -1,0 +1,180 @@
+/*
+ * From queue to handler, before a task returns to the guest: default actions, frames, and how a
+ * call that the signal interrupted goes on (Linux arch/x86/kernel/signal.c, kernel/signal.c).
+ */
+#include <errno.h>
+#include <sys/syscall.h>
+
+#include "host/futex.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/sigframe.h"
+
+#define SYSCALL_INSTRUCTION_SIZE 2
+
+static void repeat_call(struct task *task, uint64_t nr)
+{
+    struct cpu_regs *regs = &task->ctx->regs;
+
+    regs->rax = nr;
+    regs->rip -= SYSCALL_INSTRUCTION_SIZE;
+}
+
+/* `handler`: the action of the handler that will run, or NULL when none will. */
+static void settle_call(struct task *task, const struct linux_sigaction *handler)
+{
+    struct cpu_regs *regs = &task->ctx->regs;
+
+    if (!task->in_syscall)
+        return;
+    task->in_syscall = false;
+    switch (-(int64_t)regs->rax) {
+    case ERESTART_RESTARTBLOCK:
+        if (handler)
+            regs->rax = (uint64_t)-EINTR;
+        else
+            repeat_call(task, SYS_restart_syscall);
+        break;
+    case ERESTARTNOHAND:
+        if (handler)
+            regs->rax = (uint64_t)-EINTR;
+        else
+            repeat_call(task, task->syscall_nr);
+        break;
+    case ERESTARTSYS:
+        if (handler && !(handler->flags & SA_RESTART))
+            regs->rax = (uint64_t)-EINTR;
+        else
+            repeat_call(task, task->syscall_nr);
+        break;
+    case ERESTARTNOINTR:
+        repeat_call(task, task->syscall_nr);
+        break;
+    }
+}
+
+/* Sleeps through a job control stop; process->lock is held before and after. */
+static void stay_stopped(struct process *process)
+{
+    uint32_t word = __atomic_load_n(&process->stop_word, __ATOMIC_ACQUIRE);
+
+    lock_release(&process->lock);
+    host_futex_wait(&process->stop_word, word, HOST_NEVER);
+    lock_acquire(&process->lock);
+}
+
+static void stop_process_locked(struct process *process)
+{
+    struct task *task;
+
+    process->stopped = true;
+    list_for_each (task, &process->threads, process_node)
+        task_kick_locked(task, TASK_WORK_STOP);
+}
+
+static void default_action_locked(struct task *task, const siginfo_t *info)
+{
+    struct process *process = task->process;
+    int signo = info->si_signo;
+
+    if (SIGNAL_BIT(signo) & SIGNALS_STOP)
+        stop_process_locked(process);
+    else if (!signal_default_ignored(signo))
+        process_group_exit_locked(process, signo);
+}
+
+/* The action of a signal that was taken; SA_RESETHAND uses it up. */
+static struct linux_sigaction take_action(struct process *process, int signo)
+{
+    struct linux_sigaction action, *slot = &process->sighand->actions[signo - 1];
+
+    lock_acquire(&process->sighand->lock);
+    action = *slot;
+    if ((action.flags & SA_RESETHAND) && action.handler > (uaddr_t)SIG_IGN)
+        slot->handler = (uaddr_t)SIG_DFL;
+    lock_release(&process->sighand->lock);
+    return action;
+}
+
+static void trace_signal(struct task *task, const siginfo_t *info)
+{
+    if (task->kernel->strace.on)
+        strace_signal(task->tid, info->si_signo, info->si_code, (uaddr_t)info->si_addr);
+}
+
+/*
+ * Takes signals until one has a handler: its number. 0 when none is left, or the task has to end.
+ */
+static int next_handler(struct task *task, struct delivery *ret_delivery)
+{
+    struct process *process = task->process;
+    struct delivery d;
+    int signo = 0;
+
+    lock_acquire(&process->lock);
+    for (;;) {
+        if (process->group_exit) {
+            task->exiting = true;
+            signo = 0;
+            break;
+        }
+        if (process->stopped) {
+            stay_stopped(process);
+            continue;
+        }
+        signo = signal_dequeue_locked(task, ~task->blocked, &d.info);
+        if (!signo) {
+            __atomic_store_n(&task->work, 0, __ATOMIC_SEQ_CST);
+            waiter_uninterrupt(&task->waiter);
+            break;
+        }
+        d.action = take_action(process, signo);
+        if (d.action.handler == (uaddr_t)SIG_IGN)
+            continue;
+        trace_signal(task, &d.info);
+        if (d.action.handler != (uaddr_t)SIG_DFL)
+            break;
+        default_action_locked(task, &d.info);
+    }
+    lock_release(&process->lock);
+    if (signo)
+        *ret_delivery = d;
+    return signo;
+}
+
+static void run_handler(struct task *task, int signo, const struct delivery *d)
+{
+    uint64_t old = task->restore_blocked ? task->saved_blocked : task->blocked;
+    uint64_t blocked = task->blocked | d->action.mask;
+
+    if (sigframe_push(task, d, old) < 0) {
+        /* A second failure has no handler left to run. */
+        if (signo == SIGSEGV)
+            process_group_exit(task->process, SIGSEGV);
+        else
+            signal_fault(task, SIGSEGV, SI_KERNEL, 0);
+        return;
+    }
+    task->restore_blocked = false;
+    if (!(d->action.flags & SA_NODEFER))
+        blocked |= SIGNAL_BIT(signo);
+    signal_set_blocked(task, blocked);
+}
+
+void signal_deliver(struct task *task)
+{
+    struct delivery d;
+    int signo;
+
+    while ((signo = next_handler(task, &d)) != 0) {
+        settle_call(task, &d.action);
+        run_handler(task, signo, &d);
+    }
+    if (task->exiting)
+        return;
+    settle_call(task, NULL);
+    if (task->restore_blocked) {
+        task->restore_blocked = false;
+        signal_set_blocked(task, task->saved_blocked);
+    }
+}

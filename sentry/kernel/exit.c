@@ -1,0 +1,74 @@
+/*
+ * The end of a task, and of a process with its last task. The leader's number stays taken until the
+ * process is reaped, so that nobody else gets a pid that a parent still waits for.
+ */
+#include "host/futex.h"
+#include "sentry/kernel/futex.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/mm/usercopy.h"
+
+/* What the thread promised to leave behind in its memory (set_tid_address(2), get_robust_list(2)).
+ */
+static void leave_memory(struct task *task)
+{
+    static const uint32_t zero;
+
+    robust_list_exit(task);
+    if (task->clear_child_tid) {
+        if (copy_to_user(task->mm, task->clear_child_tid, &zero, sizeof(zero)) == 0)
+            futex_wake(task->kernel, task->mm, task->clear_child_tid, true, 1, UINT32_MAX);
+        task->clear_child_tid = 0;
+    }
+}
+
+/* The last thread has gone; both locks held. */
+static void process_ended_locked(struct process *process)
+{
+    struct kernel *kernel = process->kernel;
+
+    if (!process->group_exit)
+        process->exit_status = process->leader->exit_status;
+    if (process != kernel->init)
+        return;
+    kernel->init_status = process->exit_status;
+    __atomic_store_n(&kernel->init_done, 1, __ATOMIC_RELEASE);
+    host_futex_wake(&kernel->init_done, INT32_MAX);
+}
+
+void task_exit(struct task *task)
+{
+    struct kernel *kernel = task->kernel;
+    struct process *process = task->process;
+    struct context *ctx = task->ctx;
+    int status;
+
+    lock_acquire(&process->lock);
+    if (process->group_exit)
+        task->exit_status = process->exit_status;
+    status = task->exit_status;
+    lock_release(&process->lock);
+
+    leave_memory(task);
+    task_release_resources(task);
+
+    lock_acquire(&kernel->lock);
+    lock_acquire(&process->lock);
+    task->dead = true;
+    task->ctx = NULL;
+    list_del_init(&task->process_node);
+    process->dead_cpu_ns += task_cpu_ns(task);
+    task->cpu_clock = 0;
+    sigpending_clear(&task->pending);
+    signal_retarget_locked(process);
+    kernel->task_count--;
+    if (task != process->leader)
+        pid_free_locked(kernel, task);
+    if (--process->thread_count == 0)
+        process_ended_locked(process);
+    lock_release(&process->lock);
+    lock_release(&kernel->lock);
+    ctx->ops->ctx_destroy(ctx);
+    if (kernel->strace.on)
+        strace_exited(task->tid, status);
+}

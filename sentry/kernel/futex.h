@@ -1,0 +1,36 @@
+/*
+ * futex(2): sleeping on a 32-bit word of guest memory. All return a count or -errno as that call.
+ */
+#ifndef SENTRY_KERNEL_FUTEX_H
+#define SENTRY_KERNEL_FUTEX_H
+
+#include "base/compiler.h"
+
+struct futex_table;
+struct kernel;
+struct mm;
+struct task;
+
+struct futex_table *futex_table_create(void);
+void futex_table_destroy(struct futex_table *table);
+
+/*
+ * Sleeps if the word still is `value`, until woken (0), CLOCK_MONOTONIC `deadline_ns` (-ETIMEDOUT)
+ * or a signal (-ERESTARTSYS). -EAGAIN when the word differs; -EFAULT, -EINVAL.
+ */
+int futex_wait(struct task *task, uaddr_t addr, bool shared, uint32_t value, uint32_t bitset,
+               uint64_t deadline_ns);
+/* Wakes up to `count` sleepers whose bitset meets `bitset`. */
+int futex_wake(struct kernel *kernel, struct mm *mm, uaddr_t addr, bool shared, int count,
+               uint32_t bitset);
+/* Wakes `wake` and moves `requeue` to `addr2`; `expect` (may be NULL): -EAGAIN if not there. */
+int futex_requeue(struct task *task, uaddr_t addr, uaddr_t addr2, bool shared, int wake,
+                  int requeue, const uint32_t *expect);
+/* FUTEX_WAKE_OP: `op` as encoded in val3. */
+int futex_wake_op(struct task *task, uaddr_t addr, uaddr_t addr2, bool shared, int wake, int wake2,
+                  uint32_t op);
+
+/* At the end of a thread: marks the robust mutexes that it still holds (robust.c). */
+void robust_list_exit(struct task *task);
+
+#endif

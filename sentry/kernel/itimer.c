@@ -1,0 +1,67 @@
+#include "sentry/kernel/itimer.h"
+
+#include <errno.h>
+
+#include "host/clock.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/time.h"
+
+static struct itimer_value real_value_locked(struct process *process, uint64_t now)
+{
+    struct itimer_value value = {.interval_ns = process->real_interval_ns};
+
+    if (process->real_deadline_ns == 0)
+        return (struct itimer_value){0};
+    /* Due but not yet served: never 0, which would mean "not armed". */
+    value.left_ns = process->real_deadline_ns > now ? process->real_deadline_ns - now : 1;
+    return value;
+}
+
+int itimer_set_real(struct process *process, const struct itimer_value *value,
+                    struct itimer_value *ret_old)
+{
+    uint64_t now = host_monotonic_ns();
+    int error = 0;
+
+    lock_acquire(&process->lock);
+    *ret_old = real_value_locked(process, now);
+    process->real_deadline_ns = value->left_ns ? time_add(now, value->left_ns) : 0;
+    process->real_interval_ns = value->interval_ns;
+    if (process->real_deadline_ns == 0)
+        timer_disarm(&process->real_timer);
+    else
+        error = timer_arm(&process->real_timer, process->real_deadline_ns);
+    if (error < 0)
+        process->real_deadline_ns = 0;
+    lock_release(&process->lock);
+    return error < 0 ? -EAGAIN : 0;
+}
+
+void itimer_get_real(struct process *process, struct itimer_value *ret_value)
+{
+    lock_acquire(&process->lock);
+    *ret_value = real_value_locked(process, host_monotonic_ns());
+    lock_release(&process->lock);
+}
+
+void itimer_real_expired(struct timer *timer)
+{
+    struct process *process = container_of(timer, struct process, real_timer);
+    uint64_t now = host_monotonic_ns();
+    bool due;
+
+    lock_acquire(&process->lock);
+    /* It may have been set anew since it was due. */
+    due = process->real_deadline_ns != 0 && process->real_deadline_ns <= now;
+    if (due && process->real_interval_ns) {
+        uint64_t missed = (now - process->real_deadline_ns) / process->real_interval_ns;
+
+        process->real_deadline_ns += (missed + 1) * process->real_interval_ns;
+        timer_arm(&process->real_timer, process->real_deadline_ns);
+    } else if (due) {
+        process->real_deadline_ns = 0;
+    }
+    lock_release(&process->lock);
+    if (due)
+        signal_send_process(process, SIGALRM, NULL);
+}

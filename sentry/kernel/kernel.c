@@ -1,0 +1,194 @@
+#include "sentry/kernel/kernel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "host/clock.h"
+#include "host/futex.h"
+#include "host/io.h"
+#include "host/thread.h"
+#include "loader/loader.h"
+#include "sentry/kernel/futex.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/rlimit.h"
+#include "sentry/kernel/sigframe.h"
+#include "sentry/kernel/time.h"
+#include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/file.h"
+#include "sentry/vfs/fs_context.h"
+#include "sentry/wait/timer.h"
+
+/* Before any task: the Sentry's own threads know nothing of the kernel. */
+static void kernel_free(struct kernel *kernel)
+{
+    futex_table_destroy(kernel->futexes);
+    free(kernel->pids);
+    free(kernel);
+}
+
+int kernel_create(const struct kernel_config *config, struct kernel **ret)
+{
+    struct kernel *kernel = calloc(1, sizeof(*kernel));
+    struct platform *platform = config->mm_env->platform;
+    int error;
+
+    if (!kernel)
+        return -ENOMEM;
+    kernel->pids = calloc(KERNEL_PID_MAX, sizeof(*kernel->pids));
+    kernel->futexes = futex_table_create();
+    if (!kernel->pids || !kernel->futexes) {
+        kernel_free(kernel);
+        return -ENOMEM;
+    }
+    lock_init(&kernel->lock);
+    kernel->platform = platform;
+    kernel->mm_env = config->mm_env;
+    kernel->table = config->table;
+    if (config->strace)
+        kernel->strace = *config->strace;
+    kernel->vdso = config->vdso;
+    kernel->release = config->release;
+    kernel->version = config->version;
+    kernel->hostname = config->hostname;
+    kernel->no_fastpath = config->no_fastpath;
+    kernel->last_pid = KERNEL_PID_FIRST - 1;
+    kernel->boot_ns = host_monotonic_ns();
+    kernel->hwcap = getauxval(AT_HWCAP);
+    kernel->hwcap2 = getauxval(AT_HWCAP2);
+    kernel->fp_size = platform->ops->fp_size(platform);
+    kernel->min_sigstack = sigframe_max_size(kernel->fp_size);
+    error = timers_start();
+    if (error == 0)
+        error = time_start(config->timepage);
+    if (error < 0) {
+        kernel_free(kernel);
+        return error;
+    }
+    *ret = kernel;
+    return 0;
+}
+
+static void ignore_signals(struct sighand *sighand, uint64_t set)
+{
+    for (int signo = 1; signo <= SIGNAL_COUNT; signo++) {
+        if (set & SIGNAL_BIT(signo) & ~SIGNALS_UNBLOCKABLE)
+            sighand->actions[signo - 1].handler = (uaddr_t)SIG_IGN;
+    }
+}
+
+static struct task *create_first_task(struct kernel *kernel, const struct kernel_init *init)
+{
+    struct process *process = process_create(kernel);
+    struct task *task;
+
+    if (!process)
+        return NULL;
+    process->sighand = sighand_create();
+    process->parent_pid = KERNEL_PID_SENTRY;
+    rlimits_init(process, init->limits);
+    task = process->sighand ? task_create(kernel, process) : NULL;
+    if (task) {
+        ignore_signals(process->sighand, init->ignored_signals);
+        task->files = fdtable_ref(init->files);
+        task->fs = fs_context_ref(init->fs);
+        task->cred = cred_ref(init->cred);
+        host_get_affinity(task->sched.affinity, sizeof(task->sched.affinity));
+    }
+    process_unref(process);
+    return task;
+}
+
+static int load_first(struct kernel *kernel, const struct kernel_init *init, struct task *task,
+                      char *ret_why, size_t why_size)
+{
+    struct load_result result;
+    struct load_request request = {
+        .exe = init->exe,
+        .path = init->path,
+        .argv = init->argv,
+        .envp = init->envp,
+        .uid = task->cred->uid,
+        .euid = task->cred->euid,
+        .gid = task->cred->gid,
+        .egid = task->cred->egid,
+        .randomize = true,
+        .stack_limit = task_rlimit(task, RLIMIT_STACK),
+        .hwcap = kernel->hwcap,
+        .hwcap2 = kernel->hwcap2,
+        .min_sigstack = kernel->min_sigstack,
+        .vdso = kernel->vdso,
+        .open = init->open,
+        .open_arg = init->open_arg,
+    };
+    int error = mm_create(kernel->mm_env, &task->mm);
+
+    if (error < 0)
+        return error;
+    rlimits_apply(task);
+    request.mm = task->mm;
+    error = host_random(&request.entropy, sizeof(request.entropy));
+    if (error == 0)
+        error = loader_load(&request, &result, ret_why, why_size);
+    if (error < 0)
+        return error;
+    task->process->exe = result.exe;
+    memcpy(task->comm, result.comm, sizeof(task->comm));
+    task->ctx->regs = (struct cpu_regs){
+        .rip = result.entry,
+        .rsp = result.stack,
+        .rflags = RFLAGS_FIXED,
+    };
+    return 0;
+}
+
+static int become_init(struct task *task, void *arg)
+{
+    struct kernel *kernel = task->kernel;
+    struct process *process = task->process;
+
+    process->pgid = process->sid = process->pid;
+    lock_acquire(&kernel->lock);
+    kernel->init = process_ref(process);
+    lock_release(&kernel->lock);
+    return 0;
+}
+
+int kernel_start_init(struct kernel *kernel, const struct kernel_init *init, char *ret_why,
+                      size_t why_size)
+{
+    struct task *task = create_first_task(kernel, init);
+    int error;
+
+    if (why_size > 0)
+        ret_why[0] = 0;
+    if (!task)
+        return -ENOMEM;
+    error = load_first(kernel, init, task, ret_why, why_size);
+    if (error == 0)
+        error = task_start(task, become_init, NULL);
+    if (error < 0)
+        task_unref(task);
+    return error;
+}
+
+int kernel_wait_exit(struct kernel *kernel)
+{
+    while (!__atomic_load_n(&kernel->init_done, __ATOMIC_ACQUIRE))
+        host_futex_wait(&kernel->init_done, 0, HOST_NEVER);
+    return kernel->init_status;
+}
+
+void kernel_signal_init(struct kernel *kernel, int signo)
+{
+    struct process *init;
+
+    lock_acquire(&kernel->lock);
+    init = kernel->init ? process_ref(kernel->init) : NULL;
+    lock_release(&kernel->lock);
+    if (init)
+        signal_send_process(init, signo, NULL);
+    process_unref(init);
+}

@@ -1,0 +1,108 @@
+/*
+ * The kernel of one sandbox: what all its processes share.
+ *
+ * Locks, outer before inner:
+ *
+ *     kernel->lock            pid table, process tree
+ *       process->lock         threads, signal queues, limits, job control
+ *         sighand->lock       signal actions
+ *         timers' lock        arming (sentry/wait/timer.c)
+ *     futex bucket            (two: by address)
+ *       mm->lock              through usercopy
+ *
+ * No task sleeps for a guest event with any of them held.
+ */
+#ifndef SENTRY_KERNEL_KERNEL_H
+#define SENTRY_KERNEL_KERNEL_H
+
+#include "base/lock.h"
+#include "sentry/kernel/strace.h"
+#include "sentry/kernel/syscall.h"
+#include "sentry/kernel/task.h"
+#include "sentry/mm/mm.h"
+
+struct timepage;
+struct vdso;
+struct file;
+struct rlimit64;
+
+#define KERNEL_PID_MAX     32768 /* /proc/sys/kernel/pid_max */
+#define KERNEL_PID_SENTRY  1     /* the Sentry itself: parent of the first program */
+#define KERNEL_PID_FIRST   2
+#define KERNEL_THREADS_MAX 32000 /* /proc/sys/kernel/threads-max */
+
+struct kernel_config {
+    struct mm_env *mm_env; /* borrowed, like all below: outlive the kernel */
+    const struct syscall_table *table;
+    const struct strace_filter *strace; /* NULL: none */
+    const struct vdso *vdso;            /* NULL: programs get none, and time comes by calls */
+    struct timepage *timepage;          /* NULL: the kernel keeps one of its own */
+    const char *release;                /* uname -r */
+    const char *version;                /* uname -v */
+    const char *hostname;
+    bool no_fastpath;
+};
+
+/* The first program. */
+struct kernel_init {
+    struct file *exe; /* borrowed */
+    const char *path; /* as AT_EXECFN shows it */
+    const char *const *argv;
+    const char *const *envp;
+    struct fdtable *files;         /* a reference is taken */
+    struct fs_context *fs;         /* a reference is taken */
+    const struct cred *cred;       /* a reference is taken; see cred_create() */
+    const struct rlimit64 *limits; /* RLIM_NLIMITS of them; NULL: Linux's defaults */
+    uint64_t ignored_signals;      /* signals that the caller had ignored (nohup) */
+    /* Opens an ELF or `#!` interpreter; a reference for the caller, or -errno. */
+    int (*open)(void *arg, const char *path, struct file **ret);
+    void *open_arg;
+};
+
+struct kernel {
+    struct platform *platform;
+    struct mm_env *mm_env;
+    const struct syscall_table *table;
+    struct strace_filter strace;
+    const struct vdso *vdso;
+    const char *release, *version, *hostname;
+    bool no_fastpath;
+    uint64_t boot_ns; /* CLOCK_MONOTONIC at creation */
+    uint64_t hwcap, hwcap2;
+    uint32_t fp_size, min_sigstack;
+
+    struct futex_table *futexes;
+
+    struct lock lock;
+    struct task **pids __guarded_by(lock); /* KERNEL_PID_MAX slots; a reference each */
+    int32_t last_pid __guarded_by(lock);
+    uint32_t task_count __guarded_by(lock);
+    struct process *init __guarded_by(lock); /* the first program; owned reference */
+
+    uint32_t init_done;        /* host futex word: 1 when the first program has ended */
+    int init_status;           /* valid then */
+    uint32_t sigqueue_count;   /* atomic: queued signals in the sandbox */
+    uint64_t absent_logged[8]; /* atomic bits: unimplemented calls that the log has named */
+};
+
+/* Starts the Sentry's own threads (timers, time keeping). -ENOMEM, -EAGAIN. */
+int kernel_create(const struct kernel_config *config, struct kernel **ret);
+/*
+ * Loads and starts the first program. -errno as execve(2); ret_why says in words what was wrong
+ * with the file, for printing behind "PATH: ".
+ */
+int kernel_start_init(struct kernel *kernel, const struct kernel_init *init, char *ret_why,
+                      size_t why_size);
+/* Blocks until the first program has ended: its status as wait(2) encodes it. */
+int kernel_wait_exit(struct kernel *kernel);
+/* A signal of the host for the first program (SIGINT at the terminal...): as if from outside. */
+void kernel_signal_init(struct kernel *kernel, int signo);
+
+/*
+ * A free number for `task`, which is entered in the table (the table takes a reference); sets
+ * task->tid. -EAGAIN when all are in use. kernel->lock held.
+ */
+int pid_alloc_locked(struct kernel *kernel, struct task *task);
+void pid_free_locked(struct kernel *kernel, struct task *task);
+
+#endif

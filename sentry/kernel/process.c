@@ -1,0 +1,85 @@
+#include "sentry/kernel/process.h"
+
+#include <stdlib.h>
+
+#include "host/futex.h"
+#include "host/clock.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/itimer.h"
+#include "sentry/vfs/file.h"
+
+struct process *process_create(struct kernel *kernel)
+{
+    struct process *process = calloc(1, sizeof(*process));
+
+    if (!process)
+        return NULL;
+    refcount_set(&process->refs, 1);
+    process->kernel = kernel;
+    lock_init(&process->lock);
+    list_init(&process->threads);
+    sigpending_init(&process->pending);
+    timer_init(&process->real_timer, itimer_real_expired);
+    process->dumpable = 1;
+    return process;
+}
+
+struct process *process_ref(struct process *process)
+{
+    refcount_get(&process->refs);
+    return process;
+}
+
+struct process *process_unref(struct process *process)
+{
+    if (!process || !refcount_put(&process->refs))
+        return NULL;
+    timer_cancel(&process->real_timer);
+    sigpending_clear(&process->pending);
+    sighand_unref(process->sighand);
+    if (process->exe)
+        file_unref(process->exe);
+    lock_destroy(&process->lock);
+    free(process);
+    return NULL;
+}
+
+void process_group_exit_locked(struct process *process, int status)
+{
+    struct task *task;
+
+    if (process->group_exit)
+        return;
+    process->group_exit = true;
+    process->exit_status = status;
+    process_continue_locked(process);
+    list_for_each (task, &process->threads, process_node)
+        task_kick_locked(task, TASK_WORK_EXIT);
+}
+
+void process_group_exit(struct process *process, int status)
+{
+    lock_acquire(&process->lock);
+    process_group_exit_locked(process, status);
+    lock_release(&process->lock);
+}
+
+void process_continue_locked(struct process *process)
+{
+    process->stopped = false;
+    __atomic_add_fetch(&process->stop_word, 1, __ATOMIC_RELEASE);
+    host_futex_wake(&process->stop_word, INT32_MAX);
+}
+
+uint64_t process_cpu_ns(struct process *process)
+{
+    struct task *task;
+    uint64_t sum;
+
+    lock_acquire(&process->lock);
+    sum = process->dead_cpu_ns;
+    list_for_each (task, &process->threads, process_node)
+        sum += task_cpu_ns(task);
+    lock_release(&process->lock);
+    return sum;
+}

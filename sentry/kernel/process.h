@@ -1,0 +1,62 @@
+/*
+ * A process: what tasks share that were made with CLONE_THREAD.
+ */
+#ifndef SENTRY_KERNEL_PROCESS_H
+#define SENTRY_KERNEL_PROCESS_H
+
+#include <sys/resource.h>
+
+#include "base/lock.h"
+#include "sentry/kernel/signal.h"
+#include "sentry/wait/timer.h"
+
+struct file;
+
+struct process {
+    refcount_t refs;
+    struct kernel *kernel; /* borrowed */
+    int32_t pid;
+    struct sighand *sighand; /* owned reference; replaced by execve alone, with one thread left */
+
+    struct lock lock;
+    struct list threads __guarded_by(lock); /* tasks that are not dead */
+    uint32_t thread_count __guarded_by(lock);
+    struct sigpending pending __guarded_by(lock); /* process-directed */
+    bool group_exit __guarded_by(lock);           /* every thread has to leave */
+    int exit_status __guarded_by(lock);           /* as wait(2) encodes it */
+    bool stopped __guarded_by(lock);              /* job control stop */
+    uint32_t stop_word;                           /* host futex: changes at every continue */
+    struct rlimit64 limits[RLIM_NLIMITS] __guarded_by(lock);
+    uint64_t dead_cpu_ns __guarded_by(lock); /* of threads that have gone */
+    struct task *leader;                     /* owned reference: its tid is the pid */
+
+    /* ITIMER_REAL and alarm(2). */
+    struct timer real_timer;
+    uint64_t real_deadline_ns __guarded_by(lock); /* CLOCK_MONOTONIC; 0: not armed */
+    uint64_t real_interval_ns __guarded_by(lock);
+
+    int32_t parent_pid; /* the Sentry's own 1 for the first */
+    int32_t pgid, sid;
+    uint32_t dumpable;
+    bool no_exec_yet;
+    struct file *exe; /* owned reference: /proc/self/exe */
+};
+
+struct process *process_ref(struct process *process);
+struct process *process_unref(struct process *process); /* takes NULL, returns NULL */
+
+/* An empty process: its first task gives it its number. NULL without memory. */
+struct process *process_create(struct kernel *kernel);
+
+/*
+ * Starts the end of the whole process with this wait status, unless it has begun already: kicks
+ * every thread. Any thread may call.
+ */
+void process_group_exit(struct process *process, int status);
+void process_group_exit_locked(struct process *process, int status);
+/* Ends a job control stop: lets the threads go that wait in it. */
+void process_continue_locked(struct process *process);
+/* Every thread's processor time so far, in nanoseconds. */
+uint64_t process_cpu_ns(struct process *process);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * The life of a task on its host thread:
+ *
+ *     task_run:   work?  ->  signals, stop, exit
+ *                 switch ->  the guest runs until a trap
+ *                 serve  ->  syscall_dispatch, fault_handle, exception_handle
+ */
+#include <errno.h>
+
+#include "base/log.h"
+#include "sentry/kernel/exception.h"
+#include "sentry/kernel/fault.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+
+/*
+ * Runs the guest, unless somebody has something for us: then 0 traps happen. Whoever gives us work
+ * raises `work` and then looks at `in_guest`; we do it the other way round, so one sees the other.
+ */
+static bool switch_to_guest(struct task *task, enum trap *ret_trap, struct trap_info *ret_info)
+{
+    struct context *ctx = task->ctx;
+    bool run;
+
+    __atomic_store_n(&task->in_guest, 1, __ATOMIC_SEQ_CST);
+    run = __atomic_load_n(&task->work, __ATOMIC_SEQ_CST) == 0;
+    if (run)
+        *ret_trap = ctx->ops->ctx_switch(ctx, mm_address_space(task->mm), ret_info);
+    __atomic_store_n(&task->in_guest, 0, __ATOMIC_RELAXED);
+    return run;
+}
+
+static void serve_trap(struct task *task, enum trap trap, const struct trap_info *info)
+{
+    switch (trap) {
+    case TRAP_SYSCALL:
+        syscall_dispatch(task);
+        break;
+    case TRAP_FAULT:
+        fault_handle(task, info);
+        break;
+    case TRAP_EXCEPTION:
+        exception_handle(task, info);
+        break;
+    case TRAP_INTERRUPT:
+        break;
+    case TRAP_KILLED:
+        log_warning("task %d (%s): the platform cannot run it any longer", task->tid, task->comm);
+        process_group_exit(task->process, SIGKILL);
+        break;
+    }
+}
+
+/* The result of an interrupted call is settled by signal_deliver() even if no signal is left. */
+static bool must_settle(const struct task *task)
+{
+    int64_t result = (int64_t)task->ctx->regs.rax;
+
+    return task->restore_blocked ||
+           (task->in_syscall && result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK);
+}
+
+void task_run(struct task *task)
+{
+    task_update_fastpath(task);
+    while (!task->exiting) {
+        struct trap_info info;
+        enum trap trap;
+
+        if (switch_to_guest(task, &trap, &info))
+            serve_trap(task, trap, &info);
+        if (task->exiting)
+            break;
+        if (unlikely(task_interrupted(task) || must_settle(task)))
+            signal_deliver(task);
+        task->in_syscall = false;
+    }
+    task_exit(task);
+}

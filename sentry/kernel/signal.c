@@ -1,0 +1,357 @@
+/*
+ * Signals on their way: who gets one, what is queued, what is dropped. The other half, from queue
+ * to handler, is in delivery.c.
+ *
+ * Order of taking (Linux kernel/signal.c): synchronous ones first, then the lowest number, the
+ * thread's own before the process's; among equals the oldest.
+ */
+#include "sentry/kernel/signal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+
+#define SIGNAL_RT_FIRST 32 /* the kernel's SIGRTMIN; libc keeps the first for itself */
+#define SIGNALS_DEFAULT_IGNORED                                                                    \
+    (SIGNAL_BIT(SIGCONT) | SIGNAL_BIT(SIGCHLD) | SIGNAL_BIT(SIGWINCH) | SIGNAL_BIT(SIGURG))
+
+void sigpending_init(struct sigpending *pending)
+{
+    list_init(&pending->queue);
+    pending->set = 0;
+}
+
+static void sigqueue_free(struct sigqueue *entry)
+{
+    __atomic_sub_fetch(&entry->kernel->sigqueue_count, 1, __ATOMIC_RELAXED);
+    list_del_init(&entry->node);
+    free(entry);
+}
+
+/* Drops every queued signal of `set`. */
+static void sigpending_drop(struct sigpending *pending, uint64_t set)
+{
+    struct sigqueue *entry, *next;
+
+    if (!(pending->set & set))
+        return;
+    pending->set &= ~set;
+    list_for_each_safe (entry, next, &pending->queue, node) {
+        if (SIGNAL_BIT(entry->info.si_signo) & set)
+            sigqueue_free(entry);
+    }
+}
+
+void sigpending_clear(struct sigpending *pending)
+{
+    sigpending_drop(pending, ~0UL);
+}
+
+/* An entry within RLIMIT_SIGPENDING of the receiver, unless `beyond_limit`. */
+static struct sigqueue *sigqueue_alloc(struct process *process, bool beyond_limit)
+{
+    struct kernel *kernel = process->kernel;
+    uint32_t count = __atomic_add_fetch(&kernel->sigqueue_count, 1, __ATOMIC_RELAXED);
+    struct sigqueue *entry = NULL;
+
+    if (beyond_limit || count <= process->limits[RLIMIT_SIGPENDING].rlim_cur)
+        entry = malloc(sizeof(*entry));
+    if (!entry) {
+        __atomic_sub_fetch(&kernel->sigqueue_count, 1, __ATOMIC_RELAXED);
+        return NULL;
+    }
+    entry->kernel = kernel;
+    list_init(&entry->node);
+    return entry;
+}
+
+static struct linux_sigaction get_action(struct process *process, int signo)
+{
+    struct linux_sigaction action;
+
+    lock_acquire(&process->sighand->lock);
+    action = process->sighand->actions[signo - 1];
+    lock_release(&process->sighand->lock);
+    return action;
+}
+
+bool signal_default_ignored(int signo)
+{
+    return SIGNALS_DEFAULT_IGNORED & SIGNAL_BIT(signo);
+}
+
+/* A blocked signal is kept even if it is ignored now: the action may change before it is taken. */
+static bool is_ignored(struct process *process, const struct task *task, int signo)
+{
+    struct linux_sigaction action;
+
+    if (task && (task->blocked & SIGNAL_BIT(signo)))
+        return false;
+    action = get_action(process, signo);
+    return action.handler == (uaddr_t)SIG_IGN ||
+           (action.handler == (uaddr_t)SIG_DFL && signal_default_ignored(signo));
+}
+
+static void drop_everywhere(struct process *process, uint64_t set)
+{
+    struct task *task;
+
+    sigpending_drop(&process->pending, set);
+    list_for_each (task, &process->threads, process_node)
+        sigpending_drop(&task->pending, set);
+}
+
+/* What a signal does at once, whether it will be taken or not (job control). */
+static void job_control(struct process *process, int signo)
+{
+    if (SIGNAL_BIT(signo) & SIGNALS_STOP) {
+        drop_everywhere(process, SIGNAL_BIT(SIGCONT));
+    } else if (signo == SIGCONT) {
+        drop_everywhere(process, SIGNALS_STOP);
+        process_continue_locked(process);
+    }
+}
+
+static bool takes(const struct task *task, int signo)
+{
+    return !task->dead && !(task->blocked & ~task->waited_for & SIGNAL_BIT(signo));
+}
+
+/* The thread that is told of a process-directed signal: the first one, else one with no work. */
+static struct task *choose_thread(struct process *process, int signo)
+{
+    struct task *task, *chosen = NULL;
+
+    list_for_each (task, &process->threads, process_node) {
+        if (!takes(task, signo))
+            continue;
+        if (!chosen)
+            chosen = task;
+        if (task->work == 0)
+            return task;
+    }
+    return chosen;
+}
+
+static int enqueue(struct process *process, struct sigpending *pending, int signo,
+                   const siginfo_t *info)
+{
+    bool realtime = signo >= SIGNAL_RT_FIRST;
+    struct sigqueue *entry;
+
+    if (!realtime && (pending->set & SIGNAL_BIT(signo)))
+        return 0;
+    entry = sigqueue_alloc(process, !realtime && (!info || info->si_code >= 0));
+    if (entry) {
+        if (info)
+            entry->info = *info;
+        else
+            entry->info = (siginfo_t){.si_code = SI_KERNEL};
+        entry->info.si_signo = signo;
+        list_add_tail(&pending->queue, &entry->node);
+    } else if (realtime && info && info->si_code != SI_USER) {
+        return -EAGAIN;
+    }
+    /* Without an entry the signal comes all the same, with nothing to tell. */
+    pending->set |= SIGNAL_BIT(signo);
+    return 0;
+}
+
+/* `task` NULL: to the process. */
+static int send_locked(struct process *process, struct task *task, int signo, const siginfo_t *info)
+{
+    struct task *first = task;
+    int error;
+
+    if (process->group_exit || list_empty(&process->threads) || (task && task->dead))
+        return 0;
+    job_control(process, signo);
+    if (!first)
+        first = list_first(&process->threads, struct task, process_node);
+    if (signo == SIGKILL) {
+        process_group_exit_locked(process, SIGKILL);
+        return 0;
+    }
+    if (is_ignored(process, first, signo))
+        return 0;
+    error = enqueue(process, task ? &task->pending : &process->pending, signo, info);
+    if (error < 0)
+        return error;
+    if (!task)
+        task = choose_thread(process, signo);
+    if (task && takes(task, signo))
+        task_kick_locked(task, TASK_WORK_SIGNAL);
+    return 0;
+}
+
+int signal_send_task(struct task *task, int signo, const siginfo_t *info)
+{
+    int error;
+
+    lock_acquire(&task->process->lock);
+    error = send_locked(task->process, task, signo, info);
+    lock_release(&task->process->lock);
+    return error;
+}
+
+int signal_send_process(struct process *process, int signo, const siginfo_t *info)
+{
+    int error;
+
+    lock_acquire(&process->lock);
+    error = send_locked(process, NULL, signo, info);
+    lock_release(&process->lock);
+    return error;
+}
+
+void signal_force(struct task *task, const siginfo_t *info)
+{
+    struct process *process = task->process;
+    struct linux_sigaction *action = &process->sighand->actions[info->si_signo - 1];
+    uint64_t bit = SIGNAL_BIT(info->si_signo);
+
+    lock_acquire(&process->lock);
+    lock_acquire(&process->sighand->lock);
+    if (action->handler == (uaddr_t)SIG_IGN || (task->blocked & bit))
+        action->handler = (uaddr_t)SIG_DFL;
+    lock_release(&process->sighand->lock);
+    task->blocked &= ~bit;
+    send_locked(process, task, info->si_signo, info);
+    lock_release(&process->lock);
+}
+
+void signal_fault(struct task *task, int signo, int code, uaddr_t addr)
+{
+    siginfo_t info = {.si_signo = signo, .si_code = code};
+
+    info.si_addr = (void *)addr;
+    signal_force(task, &info);
+}
+
+/* Takes the oldest entry of this signal; clears its bit when it was the last. */
+static void take_entry(struct sigpending *pending, int signo, siginfo_t *ret_info)
+{
+    struct sigqueue *entry, *next, *found = NULL;
+    bool more = false;
+
+    list_for_each_safe (entry, next, &pending->queue, node) {
+        if (entry->info.si_signo != signo)
+            continue;
+        if (found) {
+            more = true;
+            break;
+        }
+        found = entry;
+    }
+    if (!more)
+        pending->set &= ~SIGNAL_BIT(signo);
+    if (found) {
+        *ret_info = found->info;
+        sigqueue_free(found);
+    } else {
+        *ret_info = (siginfo_t){.si_signo = signo, .si_code = SI_USER};
+    }
+}
+
+static int take_from(struct sigpending *pending, uint64_t set, siginfo_t *ret_info)
+{
+    uint64_t due = pending->set & set;
+    int signo;
+
+    if (!due)
+        return 0;
+    if (due & SIGNALS_SYNCHRONOUS)
+        due &= SIGNALS_SYNCHRONOUS;
+    signo = __builtin_ctzl(due) + 1;
+    take_entry(pending, signo, ret_info);
+    return signo;
+}
+
+/* A fault of the thread's own instruction goes before whatever others sent, also of its kind. */
+static int take_synchronous(struct sigpending *pending, uint64_t set, siginfo_t *ret_info)
+{
+    struct sigqueue *entry;
+
+    if (!(pending->set & set & SIGNALS_SYNCHRONOUS))
+        return 0;
+    list_for_each (entry, &pending->queue, node) {
+        int signo = entry->info.si_signo;
+
+        if (entry->info.si_code > SI_USER && (SIGNAL_BIT(signo) & SIGNALS_SYNCHRONOUS & set)) {
+            take_entry(pending, signo, ret_info);
+            return signo;
+        }
+    }
+    return 0;
+}
+
+int signal_dequeue_locked(struct task *task, uint64_t set, siginfo_t *ret_info)
+{
+    int signo = take_synchronous(&task->pending, set, ret_info);
+
+    if (!signo)
+        signo = take_from(&task->pending, set, ret_info);
+    if (!signo)
+        signo = take_from(&task->process->pending, set, ret_info);
+    return signo;
+}
+
+void signal_retarget_locked(struct process *process)
+{
+    struct task *task;
+
+    list_for_each (task, &process->threads, process_node) {
+        if (process->pending.set & ~(task->blocked & ~task->waited_for))
+            task_kick_locked(task, TASK_WORK_SIGNAL);
+    }
+}
+
+void signal_set_blocked(struct task *task, uint64_t blocked)
+{
+    struct process *process = task->process;
+    uint64_t newly;
+
+    lock_acquire(&process->lock);
+    blocked &= ~SIGNALS_UNBLOCKABLE;
+    newly = blocked & ~task->blocked;
+    task->blocked = blocked;
+    if (process->pending.set & newly)
+        signal_retarget_locked(process); /* we may have been the one who was told */
+    if ((task->pending.set | process->pending.set) & ~blocked)
+        task_kick_locked(task, TASK_WORK_SIGNAL);
+    lock_release(&process->lock);
+}
+
+uint64_t signal_pending_set(struct task *task)
+{
+    uint64_t set;
+
+    lock_acquire(&task->process->lock);
+    set = task->pending.set | task->process->pending.set;
+    lock_release(&task->process->lock);
+    return set;
+}
+
+int signal_set_action(struct task *task, int signo, const struct linux_sigaction *new_action,
+                      struct linux_sigaction *ret_old)
+{
+    struct process *process = task->process;
+    struct linux_sigaction *slot = &process->sighand->actions[signo - 1];
+
+    lock_acquire(&process->lock);
+    lock_acquire(&process->sighand->lock);
+    *ret_old = *slot;
+    if (new_action) {
+        *slot = *new_action;
+        slot->mask &= ~SIGNALS_UNBLOCKABLE;
+    }
+    lock_release(&process->sighand->lock);
+    /* POSIX: what becomes ignored is no longer pending. */
+    if (new_action && is_ignored(process, NULL, signo))
+        drop_everywhere(process, SIGNAL_BIT(signo));
+    lock_release(&process->lock);
+    return 0;
+}

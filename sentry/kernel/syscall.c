@@ -1,0 +1,65 @@
+/*
+ * Dispatch: registers to typed body and back. The result may be a restart code; signal_deliver()
+ * turns it into what the guest sees, see task_run().
+ */
+#include "sentry/kernel/syscall.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/strace.h"
+
+static long absent(struct task *task, uint32_t nr, const struct syscall_entry *entry)
+{
+    uint64_t *word, bit;
+
+    if (!entry || entry->level != SYSCALL_ABSENT ||
+        nr >= 64 * ARRAY_COUNT(task->kernel->absent_logged))
+        return -ENOSYS;
+    word = &task->kernel->absent_logged[nr / 64];
+    bit = 1UL << (nr % 64);
+    if (!(__atomic_fetch_or(word, bit, __ATOMIC_RELAXED) & bit))
+        log_warning("%s: system call %s (%u) is not implemented: %s", task->comm, entry->name, nr,
+                    entry->note);
+    return -ENOSYS;
+}
+
+static long call_traced(struct task *task, uint32_t nr, const struct syscall_entry *entry,
+                        const uint64_t args[6])
+{
+    struct strace_call call;
+    long result;
+
+    strace_enter(&call, task->mm, task->tid, nr, entry, args);
+    result = entry && entry->handler ? entry->handler(task, args) : absent(task, nr, entry);
+    if (task->exiting || !task->in_syscall)
+        strace_leave_noreturn(&call, task->mm);
+    else
+        strace_leave(&call, task->mm, result);
+    return result;
+}
+
+void syscall_dispatch(struct task *task)
+{
+    struct kernel *kernel = task->kernel;
+    struct cpu_regs *regs = &task->ctx->regs;
+    const uint64_t args[6] = {regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9};
+    uint32_t nr = (uint32_t)regs->rax; /* the upper half is ignored, as on Linux */
+    const struct syscall_entry *entry = NULL;
+    long result;
+
+    task->in_syscall = true;
+    task->syscall_nr = regs->rax;
+    if (likely(nr < kernel->table->count) && kernel->table->entries[nr].name)
+        entry = &kernel->table->entries[nr];
+    if (unlikely(strace_wants(&kernel->strace, nr)))
+        result = call_traced(task, nr, entry, args);
+    else if (likely(entry && entry->handler))
+        result = entry->handler(task, args);
+    else
+        result = absent(task, nr, entry);
+    /* execve(2) and rt_sigreturn(2) have put all registers in place themselves. */
+    if (likely(task->in_syscall))
+        regs->rax = (uint64_t)result;
+}

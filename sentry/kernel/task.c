@@ -1,0 +1,217 @@
+#include "sentry/kernel/task.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/clock.h"
+#include "host/futex.h"
+#include "host/thread.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/time.h"
+#include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/fs_context.h"
+
+struct task *task_create(struct kernel *kernel, struct process *process)
+{
+    struct task *task = calloc(1, sizeof(*task));
+
+    if (!task)
+        return NULL;
+    if (kernel->platform->ops->ctx_create(kernel->platform, &task->ctx) < 0) {
+        free(task);
+        return NULL;
+    }
+    refcount_set(&task->refs, 1);
+    task->kernel = kernel;
+    task->process = process_ref(process);
+    task->altstack.flags = SS_DISABLE;
+    task->timer_slack_ns = 50000;
+    task->start_ns = host_monotonic_ns();
+    waiter_init(&task->waiter);
+    list_init(&task->process_node);
+    sigpending_init(&task->pending);
+    return task;
+}
+
+struct task *task_ref(struct task *task)
+{
+    refcount_get(&task->refs);
+    return task;
+}
+
+void task_release_resources(struct task *task)
+{
+    task->files = fdtable_unref(task->files);
+    task->fs = fs_context_unref(task->fs);
+    task->mm = mm_unref(task->mm);
+}
+
+struct task *task_unref(struct task *task)
+{
+    if (!task || !refcount_put(&task->refs))
+        return NULL;
+    if (task->ctx)
+        task->ctx->ops->ctx_destroy(task->ctx);
+    task_release_resources(task);
+    cred_unref(task->cred);
+    sigpending_clear(&task->pending);
+    process_unref(task->process);
+    free(task);
+    return NULL;
+}
+
+static void thread_main(void *arg)
+{
+    struct task *task = arg;
+
+    lock_acquire(&task->process->lock);
+    task->cpu_clock = host_thread_cpu_clock();
+    lock_release(&task->process->lock);
+    task_run(task);
+    task_unref(task);
+}
+
+/* The tables, before the thread runs: whoever gets the number can send signals to it. */
+static int task_publish(struct task *task)
+{
+    struct kernel *kernel = task->kernel;
+    struct process *process = task->process;
+    uint64_t limit = task_rlimit(task, RLIMIT_NPROC);
+    int error = -EAGAIN;
+
+    lock_acquire(&kernel->lock);
+    if (kernel->task_count < KERNEL_THREADS_MAX &&
+        (kernel->task_count < limit || cred_has_cap(task->cred, CAP_SYS_RESOURCE)))
+        error = pid_alloc_locked(kernel, task);
+    if (error == 0) {
+        lock_acquire(&process->lock);
+        if (process->group_exit) {
+            pid_free_locked(kernel, task);
+            error = -ERESTARTNOINTR; /* the caller will not come back from its call either */
+        } else {
+            kernel->task_count++;
+            process->thread_count++;
+            list_add_tail(&process->threads, &task->process_node);
+            if (!process->leader) {
+                process->leader = task_ref(task);
+                process->pid = task->tid;
+            }
+            if (process->stopped)
+                task_kick_locked(task, TASK_WORK_STOP);
+        }
+        lock_release(&process->lock);
+    }
+    lock_release(&kernel->lock);
+    return error;
+}
+
+static void task_unpublish(struct task *task)
+{
+    struct kernel *kernel = task->kernel;
+    struct process *process = task->process;
+    bool leader;
+
+    lock_acquire(&kernel->lock);
+    lock_acquire(&process->lock);
+    task->dead = true;
+    list_del_init(&task->process_node);
+    process->thread_count--;
+    leader = process->leader == task;
+    if (leader)
+        process->leader = NULL;
+    lock_release(&process->lock);
+    kernel->task_count--;
+    pid_free_locked(kernel, task);
+    lock_release(&kernel->lock);
+    if (leader)
+        task_unref(task);
+}
+
+int task_start(struct task *task, int (*published)(struct task *task, void *arg), void *arg)
+{
+    char name[24];
+    int error = task_publish(task);
+
+    if (error < 0)
+        return error;
+    if (published)
+        error = published(task, arg);
+    if (error == 0) {
+        snprintf(name, sizeof(name), "task %d", task->tid);
+        error = host_thread_start(name, thread_main, task);
+    }
+    if (error < 0)
+        task_unpublish(task);
+    return error;
+}
+
+uint64_t task_cpu_ns(const struct task *task)
+{
+    return task->cpu_clock ? host_clock_ns(task->cpu_clock) : 0;
+}
+
+uint64_t task_rlimit(struct task *task, int resource)
+{
+    uint64_t limit;
+
+    lock_acquire(&task->process->lock);
+    limit = task->process->limits[resource].rlim_cur;
+    lock_release(&task->process->lock);
+    return limit;
+}
+
+bool task_interrupted(const struct task *task)
+{
+    return __atomic_load_n(&task->work, __ATOMIC_ACQUIRE) != 0;
+}
+
+int task_block(struct task *task, uint64_t deadline_ns)
+{
+    uint64_t host_deadline = deadline_ns;
+
+    for (;;) {
+        int error = waiter_park(&task->waiter, host_deadline);
+        uint64_t now;
+
+        if (error == -EINTR)
+            return -ERESTARTSYS;
+        if (error != -ETIMEDOUT)
+            return error;
+        /* The guest's clock may be a little behind the host's: nobody is to wake too early. */
+        now = time_monotonic_ns();
+        if (now >= deadline_ns)
+            return error;
+        host_deadline = host_monotonic_ns() + (deadline_ns - now);
+    }
+}
+
+void task_kick_locked(struct task *task, uint32_t work)
+{
+    __atomic_fetch_or(&task->work, work, __ATOMIC_SEQ_CST);
+    waiter_interrupt(&task->waiter);
+    /* Paired with task_enter_guest(): it raises in_guest, then looks at work. */
+    if (__atomic_load_n(&task->in_guest, __ATOMIC_SEQ_CST) && task->ctx)
+        task->ctx->ops->ctx_interrupt(task->ctx);
+}
+
+void task_update_fastpath(struct task *task)
+{
+    struct fastpath_page *page = task->ctx->ops->ctx_fastpath(task->ctx);
+    const struct cred *cred = task->cred;
+
+    if (!page)
+        return;
+    page->pid = (uint32_t)task->process->pid;
+    page->tid = (uint32_t)task->tid;
+    page->ppid = (uint32_t)task->process->parent_pid;
+    page->uid = cred->uid;
+    page->euid = cred->euid;
+    page->gid = cred->gid;
+    page->egid = cred->egid;
+    page->enabled = !task->kernel->no_fastpath && !task->kernel->strace.on;
+}

@@ -1,0 +1,46 @@
+/*
+ * Guest time. The monotonic and real-time clocks are the host's own, so that times mean the same on
+ * both sides; they are read through the vDSO's parameter page, as the guest does, or from the host
+ * while the TSC is not trusted.
+ */
+#ifndef SENTRY_KERNEL_TIME_H
+#define SENTRY_KERNEL_TIME_H
+
+#include <time.h>
+
+#include "base/compiler.h"
+
+struct task;
+struct timepage;
+
+#define NSEC_PER_SEC 1000000000UL
+#define TIME_NEVER   UINT64_MAX
+/* What an absolute time saturates to: KTIME_MAX. */
+#define TIME_MAX ((uint64_t)INT64_MAX)
+
+/* Starts to keep `page` (NULL: one of the Sentry's own) in step with the host. -EAGAIN. */
+int time_start(struct timepage *page);
+
+/* A clock without an owner (not a CPU clock), in nanoseconds; false: there is no such clock. */
+bool time_read(clockid_t clock, uint64_t *ret_ns);
+uint64_t time_monotonic_ns(void);
+uint64_t time_realtime_ns(void);
+/* Nanoseconds that clock_getres(2) tells. */
+uint64_t time_resolution_ns(clockid_t clock);
+
+/*
+ * Any clock that clock_gettime(2) knows, CPU clocks of tasks and processes included. -EINVAL;
+ * -ESRCH where Linux says EINVAL too is folded into it.
+ */
+int clock_read(struct task *task, clockid_t clock, uint64_t *ret_ns);
+
+/* `ns` on CLOCK_MONOTONIC for an absolute time of `clock` (real-time family or monotonic). */
+uint64_t time_to_monotonic(clockid_t clock, uint64_t ns);
+
+bool timespec_valid(const struct timespec *ts);
+/* Saturates at TIME_MAX. */
+uint64_t timespec_ns(const struct timespec *ts);
+struct timespec ns_timespec(uint64_t ns);
+uint64_t time_add(uint64_t a, uint64_t b);
+
+#endif

@@ -1,0 +1,167 @@
+/*
+ * A binary heap of armed timers, earliest first. Each timer knows its slot, so disarming costs the
+ * same as arming.
+ *
+ * `run_lock` is held while a function runs; timer_cancel() passes through it. Lock order: run_lock,
+ * then whatever functions take, then `lock`.
+ */
+#include "sentry/wait/timer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/lock.h"
+#include "host/clock.h"
+#include "host/futex.h"
+#include "host/thread.h"
+
+static struct {
+    struct lock run_lock;
+    struct lock lock;
+    struct timer **heap; /* slots 1..count; guarded by lock, like the rest */
+    size_t count, room;
+    uint32_t changed; /* futex word of the thread: a new earliest deadline */
+} timers = {.run_lock = LOCK_INIT, .lock = LOCK_INIT};
+
+static void put(struct timer *timer, size_t slot)
+{
+    timers.heap[slot] = timer;
+    timer->slot = slot;
+}
+
+static void sift_up(struct timer *timer, size_t slot)
+{
+    while (slot > 1 && timers.heap[slot / 2]->deadline_ns > timer->deadline_ns) {
+        put(timers.heap[slot / 2], slot);
+        slot /= 2;
+    }
+    put(timer, slot);
+}
+
+static void sift_down(struct timer *timer, size_t slot)
+{
+    for (;;) {
+        size_t child = slot * 2;
+
+        if (child > timers.count)
+            break;
+        if (child < timers.count &&
+            timers.heap[child + 1]->deadline_ns < timers.heap[child]->deadline_ns)
+            child++;
+        if (timers.heap[child]->deadline_ns >= timer->deadline_ns)
+            break;
+        put(timers.heap[child], slot);
+        slot = child;
+    }
+    put(timer, slot);
+}
+
+static void heap_remove(struct timer *timer)
+{
+    size_t slot = timer->slot;
+    struct timer *last = timers.heap[timers.count--];
+
+    timer->slot = 0;
+    if (last == timer)
+        return;
+    if (slot > 1 && timers.heap[slot / 2]->deadline_ns > last->deadline_ns)
+        sift_up(last, slot);
+    else
+        sift_down(last, slot);
+}
+
+static int heap_grow(void)
+{
+    size_t room = timers.room ? timers.room * 2 : 64;
+    struct timer **heap = realloc(timers.heap, room * sizeof(struct timer *));
+
+    if (!heap)
+        return -ENOMEM;
+    timers.heap = heap;
+    timers.room = room;
+    return 0;
+}
+
+void timer_init(struct timer *timer, void (*fn)(struct timer *timer))
+{
+    *timer = (struct timer){.fn = fn};
+}
+
+int timer_arm(struct timer *timer, uint64_t deadline_ns)
+{
+    bool first;
+
+    lock_acquire(&timers.lock);
+    if (timer->slot)
+        heap_remove(timer);
+    if (timers.count + 1 >= timers.room && heap_grow() < 0) {
+        lock_release(&timers.lock);
+        return -ENOMEM;
+    }
+    timer->deadline_ns = deadline_ns;
+    sift_up(timer, ++timers.count);
+    first = timer->slot == 1;
+    if (first)
+        __atomic_add_fetch(&timers.changed, 1, __ATOMIC_RELEASE);
+    lock_release(&timers.lock);
+    if (first)
+        host_futex_wake(&timers.changed, 1);
+    return 0;
+}
+
+void timer_disarm(struct timer *timer)
+{
+    lock_acquire(&timers.lock);
+    if (timer->slot)
+        heap_remove(timer);
+    lock_release(&timers.lock);
+}
+
+void timer_cancel(struct timer *timer)
+{
+    /* First, so that a function that arms its own timer again cannot do so behind our back. */
+    lock_acquire(&timers.run_lock);
+    timer_disarm(timer);
+    lock_release(&timers.run_lock);
+}
+
+/* Takes the earliest timer if it is due; else tells when to look again. */
+static struct timer *take_due(uint64_t *ret_next, uint32_t *ret_changed)
+{
+    struct timer *timer = NULL;
+
+    lock_acquire(&timers.lock);
+    *ret_changed = timers.changed;
+    *ret_next = HOST_NEVER;
+    if (timers.count > 0) {
+        *ret_next = timers.heap[1]->deadline_ns;
+        if (*ret_next <= host_monotonic_ns()) {
+            timer = timers.heap[1];
+            heap_remove(timer);
+        }
+    }
+    lock_release(&timers.lock);
+    return timer;
+}
+
+static void timers_main(void *arg)
+{
+    for (;;) {
+        uint64_t next;
+        uint32_t changed;
+        struct timer *timer;
+
+        lock_acquire(&timers.run_lock);
+        timer = take_due(&next, &changed);
+        if (timer)
+            timer->fn(timer);
+        lock_release(&timers.run_lock);
+        if (!timer)
+            host_futex_wait(&timers.changed, changed, next);
+    }
+}
+
+int timers_start(void)
+{
+    return host_thread_start("timers", timers_main, NULL);
+}
