@@ -18,7 +18,10 @@ ENVIRONMENT = {
 
 
 class Outcome:
-    """How one run of one test ended. Death by signal is 128+N, as a shell says it."""
+    """How one run of one test ended.
+
+    Death by signal N is the status -N here; in the nested tier, where a shell tells, 128+N.
+    """
 
     def __init__(self, status, out, err, seconds=0.0):
         self.status = status  # None: out of time

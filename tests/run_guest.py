@@ -49,7 +49,7 @@ def run_process(command, stdin, timeout):
         )
         try:
             out, err = process.communicate(timeout=timeout)
-            status = process.returncode if process.returncode >= 0 else 128 - process.returncode
+            status = process.returncode
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             out, err = process.communicate()
