@@ -1,6 +1,13 @@
-/* Our vDSO as an object that every address space maps (vdso.h). */
+/*
+ * Our vDSO as an object that every address space maps (vdso.h). An object of its own kind and not
+ * shared memory: the guest must have no way to punch out or replace the page that the Sentry goes
+ * on writing to.
+ */
 #include "loader/vdso.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sentry/mm/mappable.h"
@@ -11,32 +18,69 @@
 
 static_assert(sizeof(struct timepage) <= PARAMETERS_SIZE, "parameter page");
 
+struct vdso_object {
+    struct mappable base;
+    struct memfile *memfile; /* borrowed: outlives every address space */
+    struct memfile_range pages;
+};
+
+static int vdso_get_pages(struct mappable *m, uint64_t offset, uint64_t want, bool write,
+                          struct memfile_range *ret_range)
+{
+    struct vdso_object *object = container_of(m, struct vdso_object, base);
+
+    /* Only private mappings are made, and those copy before they write. */
+    if (write)
+        return -EACCES;
+    if (offset >= object->pages.size)
+        return -EFAULT;
+    ret_range->start = object->pages.start + offset;
+    ret_range->size = MIN(want, object->pages.size - offset);
+    memfile_ref(object->memfile, *ret_range);
+    return 0;
+}
+
+static void vdso_release(struct mappable *m)
+{
+    struct vdso_object *object = container_of(m, struct vdso_object, base);
+
+    memfile_unref(object->memfile, object->pages);
+    mappable_fini(m);
+    free(object);
+}
+
+static void vdso_name(struct mappable *m, char *buf, size_t size)
+{
+    snprintf(buf, size, "[vdso]");
+}
+
+static const struct mappable_ops vdso_ops = {
+    .get_pages = vdso_get_pages,
+    .release = vdso_release,
+    .name = vdso_name,
+};
+
 int vdso_create(struct memfile *mf, struct vdso *ret_vdso)
 {
-    uint64_t size = PARAMETERS_SIZE + round_up(vdso_image_size, PAGE_SIZE);
-    struct mappable *object;
-    int r = shmem_create(mf, size, &object);
+    uint64_t image_size = round_up(vdso_image_size, PAGE_SIZE);
+    struct vdso_object *object = calloc(1, sizeof(*object));
+    int r;
 
-    if (r)
+    if (!object)
+        return -ENOMEM;
+    r = memfile_alloc(mf, PARAMETERS_SIZE + image_size, PAGE_SIZE, &object->pages);
+    if (r) {
+        free(object);
         return r;
-    for (uint64_t at = 0; at < size; at += PAGE_SIZE) {
-        struct memfile_range page;
-
-        r = object->ops->get_pages(object, at, PAGE_SIZE, true, &page);
-        if (r) {
-            mappable_unref(object);
-            return r;
-        }
-        /* The object keeps its pages; ours is one reference too many. */
-        memfile_unref(mf, page);
-        if (at == 0)
-            ret_vdso->timepage = memfile_ptr(mf, page.start);
-        else
-            memcpy(memfile_ptr(mf, page.start), vdso_image + (at - PARAMETERS_SIZE),
-                   MIN(PAGE_SIZE, vdso_image_size - (at - PARAMETERS_SIZE)));
     }
-    ret_vdso->object = object;
-    ret_vdso->image_size = size - PARAMETERS_SIZE;
+    object->memfile = mf;
+    mappable_init(&object->base, &vdso_ops);
+    memcpy(memfile_ptr(mf, object->pages.start + PARAMETERS_SIZE), vdso_image, vdso_image_size);
+    *ret_vdso = (struct vdso){
+        .object = &object->base,
+        .timepage = memfile_ptr(mf, object->pages.start),
+        .image_size = image_size,
+    };
     return 0;
 }
 

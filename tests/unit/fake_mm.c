@@ -349,9 +349,8 @@ void fake_file_init(struct fake_file *f, const void *bytes, uint64_t size, uint3
 {
     *f = (struct fake_file){.bytes = bytes, .size = size, .mode = mode, .mappable = mappable};
     f->file.ops = &fake_file_ops;
-    f->object.ops = &fake_mappable_ops;
     refcount_set(&f->file.refs, 1);
-    refcount_set(&f->object.refs, 1);
+    mappable_init(&f->object, &fake_mappable_ops);
 }
 
 struct file *file_ref(struct file *f)
@@ -367,7 +366,12 @@ struct file *file_unref(struct file *f)
     return NULL;
 }
 
-int shmem_create(struct memfile *mf, uint64_t size, struct mappable **ret)
+void mappable_init(struct mappable *m, const struct mappable_ops *ops)
 {
-    return -ENOMEM;
+    *m = (struct mappable){.ops = ops};
+    refcount_set(&m->refs, 1);
+}
+
+void mappable_fini(struct mappable *m)
+{
 }

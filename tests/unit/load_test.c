@@ -8,6 +8,7 @@
 #include "loader/vdso.h"
 #include "tests/unit/elf_make.h"
 #include "tests/unit/fake_mm.h"
+#include "vdso/vdso_image.h"
 
 #define BASE     0x400000UL
 #define USER_MIN 0x10000UL
@@ -496,4 +497,28 @@ Test(load, vdso)
         fake_mm_destroy(w.mm);
         w.req.mm = w.mm = fake_mm_create(USER_MIN, USER_MAX);
     }
+}
+
+/* The one object of the sandbox: parameters first, then the image; never given for writing. */
+Test(load, vdso_object)
+{
+    struct memfile_range range;
+    struct memfile *mf;
+    struct vdso vdso;
+
+    cr_assert_eq(memfile_create(64UL << 20, &mf), 0);
+    cr_assert_eq(vdso_create(mf, &vdso), 0);
+    cr_assert_eq(vdso_size(&vdso), PAGE_SIZE + vdso.image_size);
+    cr_assert_geq(vdso.image_size, vdso_image_size);
+    cr_assert_eq(vdso.timepage->mode, 0);
+    cr_assert_eq(vdso.object->ops->get_pages(vdso.object, 0, 1UL << 20, true, &range), -EACCES);
+    cr_assert_eq(
+        vdso.object->ops->get_pages(vdso.object, vdso_size(&vdso), PAGE_SIZE, false, &range),
+        -EFAULT);
+    cr_assert_eq(vdso.object->ops->get_pages(vdso.object, PAGE_SIZE, 1UL << 20, false, &range), 0);
+    cr_assert_eq(range.size, vdso.image_size);
+    cr_assert_arr_eq(memfile_ptr(mf, range.start), vdso_image, vdso_image_size);
+    memfile_unref(mf, range);
+    vdso_destroy(&vdso);
+    memfile_destroy(mf);
 }
