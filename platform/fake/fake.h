@@ -61,5 +61,7 @@ size_t fake_map_calls(const struct address_space *as);
 size_t fake_unmap_calls(const struct address_space *as);
 /* The as_map() after `after` more ones fails with `err` (once). */
 void fake_fail_map(struct address_space *as, size_t after, int err);
+/* Every as_map() from now on fails with `err`; 0 ends that. */
+void fake_fail_maps(struct address_space *as, int err);
 
 #endif

@@ -13,6 +13,7 @@ struct fake_space {
     size_t map_calls, unmap_calls;
     size_t fail_after; /* as_map() calls until the one that fails */
     int fail_err;      /* 0: none */
+    bool fail_always;
 };
 
 static struct fake_space *space(const struct address_space *as)
@@ -62,11 +63,17 @@ static void shift(struct fake_space *s, size_t at, int by)
 /* The first mapping that ends above `addr`. */
 static size_t first_above(const struct fake_space *s, uaddr_t addr)
 {
-    size_t i = 0;
+    size_t low = 0, high = s->count;
 
-    while (i < s->count && mapping_end(&s->mappings[i]) <= addr)
-        i++;
-    return i;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (mapping_end(&s->mappings[middle]) <= addr)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 /* Takes [addr, end) out of all mappings; the index where one of that range belongs. */
@@ -135,7 +142,10 @@ int fake_space_map(struct address_space *as, uaddr_t addr, int prot, struct memf
     if (s->fail_err && s->fail_after-- == 0) {
         int err = s->fail_err;
 
-        s->fail_err = 0;
+        if (s->fail_always)
+            s->fail_after = 0;
+        else
+            s->fail_err = 0;
         return err;
     }
     i = carve(s, addr, addr + range.size);
@@ -190,4 +200,11 @@ void fake_fail_map(struct address_space *as, size_t after, int err)
 {
     space(as)->fail_after = after;
     space(as)->fail_err = err;
+    space(as)->fail_always = false;
+}
+
+void fake_fail_maps(struct address_space *as, int err)
+{
+    fake_fail_map(as, 0, err);
+    space(as)->fail_always = true;
 }

@@ -9,9 +9,9 @@
 void sandbox_init(struct sandbox *s, uint64_t memfile_limit)
 {
     cr_assert_eq(memfile_create(memfile_limit, &s->memfile), 0);
-    fake_platform_init(&s->platform, s->memfile);
+    cr_assert_eq(fake_platform_ops.create(s->memfile, &s->platform), 0);
     s->env = (struct mm_env){
-        .platform = &s->platform.base,
+        .platform = s->platform,
         .memfile = s->memfile,
         .limits = {.user_min = FAKE_USER_MIN, .user_max = FAKE_USER_MAX},
     };
@@ -26,12 +26,32 @@ void sandbox_fini(struct sandbox *s)
     s->mm = mm_unref(s->mm);
     memfile_get_stats(s->memfile, &stats);
     cr_assert_eq(stats.allocated, 0, "%lu bytes leaked", stats.allocated);
+    fake_platform_ops.destroy(s->platform);
     memfile_destroy(s->memfile);
 }
 
-struct fake_as *fake_as_of(struct mm *mm)
+size_t map_calls(struct mm *mm)
 {
-    return container_of(mm_address_space(mm), struct fake_as, base);
+    return fake_map_calls(mm_address_space(mm));
+}
+
+size_t unmap_calls(struct mm *mm)
+{
+    return fake_unmap_calls(mm_address_space(mm));
+}
+
+/* The platform's mapping at addr, or NULL. */
+static const struct fake_mapping *mapping_at(struct mm *mm, uaddr_t addr)
+{
+    return fake_mapping_find(mm_address_space(mm), addr);
+}
+
+/* The Sentry's pointer to the byte that the guest sees at addr. */
+static uint8_t *byte_at(struct mm *mm, uaddr_t addr)
+{
+    const struct fake_mapping *m = mapping_at(mm, addr);
+
+    return memfile_ptr(mm->env->memfile, m->range.start + (addr - m->addr));
 }
 
 /* The subtree's span and gap, computed without the augmented fields. */
@@ -78,8 +98,9 @@ static void check_vmas(struct mm *mm)
     cr_assert_eq(seen.locked, mm->stats.locked);
 }
 
-static void check_entry(struct mm *mm, uaddr_t addr, uint64_t entry, const struct fake_page *page)
+static void check_entry(struct mm *mm, uaddr_t addr, uint64_t entry)
 {
+    const struct fake_mapping *page = mapping_at(mm, addr);
     struct vma *vma = vma_at(mm, addr);
     uint64_t rights = entry & PMAP_RIGHTS;
     uint32_t refs;
@@ -102,25 +123,26 @@ static void check_entry(struct mm *mm, uaddr_t addr, uint64_t entry, const struc
         return;
     }
     cr_assert(page != NULL, "rights without a mapping at %#lx", addr);
-    cr_assert_eq(page->addr, addr);
     cr_assert_eq((uint64_t)page->prot, rights);
-    cr_assert_eq(page->offset, entry & ~PMAP_FLAGS);
+    cr_assert_eq(page->range.start + (addr - page->addr), entry & ~PMAP_FLAGS);
 }
 
 void mm_check(struct mm *mm)
 {
-    struct fake_as *as = fake_as_of(mm);
+    const struct address_space *as = mm_address_space(mm);
     uint64_t present = 0, mapped = 0;
     struct pmap_iter it;
 
     check_vmas(mm);
     for (pmap_iter_init(&it, &mm->pmap, 0, PMAP_SPAN); pmap_iter_next(&it);) {
-        check_entry(mm, it.addr, it.entry, fake_find(as, it.addr));
+        check_entry(mm, it.addr, it.entry);
         present += (it.entry & PMAP_PRESENT) != 0;
         mapped += (it.entry & PMAP_RIGHTS) != 0;
     }
     cr_assert_eq(present, mm->pmap.present);
-    cr_assert_eq(mapped, as->count, "the platform has mappings that the page map does not know");
+    for (size_t i = 0; i < fake_mapping_count(as); i++)
+        mapped -= fake_mapping_at(as, i)->range.size / PAGE_SIZE;
+    cr_assert_eq(mapped, 0, "the platform has mappings that the page map does not know");
 }
 
 int64_t map_at(struct mm *mm, uaddr_t addr, uint64_t size, int prot, int flags)
@@ -142,7 +164,7 @@ int touch(struct mm *mm, uaddr_t addr, enum access access)
     int need = access == ACCESS_WRITE ? PROT_WRITE : access == ACCESS_EXEC ? PROT_EXEC : PROT_READ;
 
     for (int tries = 0; tries < 8; tries++) {
-        const struct fake_page *page = fake_find(fake_as_of(mm), addr);
+        const struct fake_mapping *page = mapping_at(mm, addr);
         int signo = 0, code = 0, err;
 
         if (page && (page->prot & need))
@@ -159,23 +181,16 @@ int touch(struct mm *mm, uaddr_t addr, enum access access)
 
 int poke(struct mm *mm, uaddr_t addr, uint8_t value)
 {
-    const struct fake_page *page;
     int err = touch(mm, addr, ACCESS_WRITE);
 
-    if (err)
-        return err;
-    page = fake_find(fake_as_of(mm), addr);
-    ((uint8_t *)memfile_ptr(mm->env->memfile, page->offset))[addr & ~PAGE_MASK] = value;
-    return 0;
+    if (!err)
+        *byte_at(mm, addr) = value;
+    return err;
 }
 
 int peek(struct mm *mm, uaddr_t addr)
 {
-    const struct fake_page *page;
     int err = touch(mm, addr, ACCESS_READ);
 
-    if (err)
-        return err;
-    page = fake_find(fake_as_of(mm), addr);
-    return ((uint8_t *)memfile_ptr(mm->env->memfile, page->offset))[addr & ~PAGE_MASK];
+    return err ? err : *byte_at(mm, addr);
 }

@@ -5,12 +5,12 @@
 #ifndef TESTS_UNIT_MM_CHECK_H
 #define TESTS_UNIT_MM_CHECK_H
 
+#include "platform/fake/fake.h"
 #include "sentry/mm/mm.h"
-#include "tests/unit/fake_platform.h"
 
 struct sandbox {
     struct memfile *memfile;
-    struct fake_platform platform;
+    struct platform *platform;
     struct mm_env env;
     struct mm *mm;
 };
@@ -18,7 +18,9 @@ struct sandbox {
 void sandbox_init(struct sandbox *s, uint64_t memfile_limit);
 /* Gives the mm back and demands that no page is left. */
 void sandbox_fini(struct sandbox *s);
-struct fake_as *fake_as_of(struct mm *mm);
+/* Calls of as_map() and as_unmap() so far. */
+size_t map_calls(struct mm *mm);
+size_t unmap_calls(struct mm *mm);
 /* Ends the test when an invariant of internal.h does not hold. */
 void mm_check(struct mm *mm);
 

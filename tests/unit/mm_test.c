@@ -83,7 +83,7 @@ Test(mm, places_are_taken_from_the_top_and_reused)
 Test(mm, above_the_base_when_nothing_is_free_below)
 {
     mm_set_mmap_base(box.mm, 0x20000);
-    cr_assert_eq(map_anon(box.mm, 64 * KIB, RW), 0x10000);
+    cr_assert_eq(map_anon(box.mm, 64 * KIB, RW), 0x10000); /* vm.mmap_min_addr */
     cr_assert_eq(map_anon(box.mm, 64 * KIB, PROT_READ), 0x20000);
 }
 
@@ -97,7 +97,7 @@ Test(mm, a_page_reads_zero_and_keeps_what_is_written)
     cr_assert_eq(poke(mm, a + 5, 77), 0);
     cr_assert_eq(peek(mm, a + 5), 77);
     cr_assert_eq(allocated(), 64 * KIB, "one fault brings one run");
-    cr_assert_eq(fake_as_of(mm)->map_calls, 1);
+    cr_assert_eq(map_calls(mm), 1);
     cr_assert_eq(touch(mm, a + MIB, ACCESS_READ), -SEGV_MAPERR);
     cr_assert_eq(copy_from_user(mm, &value, a + 5, 1), 0);
     cr_assert_eq(value, 77);
@@ -114,9 +114,9 @@ Test(mm, faults_in_order_bring_larger_runs)
     for (uint64_t at = 0; at < 64 * MIB; at += PAGE_SIZE)
         cr_assert_eq(touch(mm, a + at, ACCESS_WRITE), 0);
     cr_assert_eq(allocated(), 64 * MIB);
-    cr_assert_lt(fake_as_of(mm)->map_calls, 45);
+    cr_assert_lt(map_calls(mm), 45);
     cr_assert_eq(mm_unmap(mm, a, 64 * MIB), 0);
-    cr_assert_leq(fake_as_of(mm)->unmap_calls, 4, "unmapped in large pieces");
+    cr_assert_leq(unmap_calls(mm), 4, "unmapped in large pieces");
 }
 
 Test(mm, sparse_terabytes_are_cheap)
@@ -157,7 +157,7 @@ Test(mm, protection_is_enforced)
     cr_assert_eq(copy_from_user(mm, &byte, a + 4096, 1), 0);
     mm_check(mm);
     cr_assert_eq(mm_protect(mm, a, 64 * KIB, PROT_NONE), 0);
-    cr_assert_eq(fake_as_of(mm)->count, 0);
+    cr_assert_eq(fake_mapping_count(mm_address_space(mm)), 0);
     cr_assert_eq(touch(mm, a, ACCESS_READ), -SEGV_ACCERR);
     cr_assert_eq(copy_from_user(mm, &byte, a, 1), -EFAULT);
     mm_check(mm);
@@ -315,7 +315,7 @@ Test(mm, unknown_access_grants_all_and_finds_violations)
     int signo = 0, code = 0;
 
     cr_assert_eq(mm_fault(mm, a, ACCESS_UNKNOWN, &signo, &code), 0);
-    cr_assert_eq(fake_find(fake_as_of(mm), a)->prot, PROT_READ);
+    cr_assert_eq(fake_mapping_find(mm_address_space(mm), a)->prot, PROT_READ);
     /* A write to it: once in doubt, then a violation. */
     cr_assert_eq(mm_fault(mm, a, ACCESS_UNKNOWN, &signo, &code), 0);
     cr_assert_eq(mm_fault(mm, a, ACCESS_UNKNOWN, &signo, &code), -EFAULT);
@@ -337,16 +337,16 @@ Test(mm, the_platform_is_a_cache)
 
     cr_assert_eq(poke(mm, a, 1), 0);
     cr_assert_eq(poke(mm, a + 512 * KIB, 2), 0);
-    fake_as_of(mm)->fail_maps = 1;
+    fake_fail_map(mm_address_space(mm), 0, -ENOMEM);
     cr_assert_eq(poke(mm, a + 256 * KIB, 3), 0, "emptied, then mapped");
     mm_check(mm);
     cr_assert_eq(peek(mm, a), 1);
     cr_assert_eq(peek(mm, a + 512 * KIB), 2);
-    fake_as_of(mm)->fail_maps = 1;
+    fake_fail_map(mm_address_space(mm), 0, -ENOMEM);
     cr_assert_eq(mm_protect(mm, a, MIB, PROT_READ), 0);
     mm_check(mm);
     cr_assert_eq(peek(mm, a + 256 * KIB), 3);
-    fake_as_of(mm)->fail_maps = 2;
+    fake_fail_maps(mm_address_space(mm), -ENOMEM);
     cr_assert_eq(touch(mm, a + 512 * KIB, ACCESS_READ), -ENOMEM);
     mm_check(mm);
 }
