@@ -106,8 +106,8 @@ static bool compat_mode(struct world *w)
 
     space_make(w, &s);
     trap = w->ops->ctx_switch(ctx, s.as, &info);
-    CHECK(trap == TRAP_EXCEPTION && info.vector == VECTOR_GP, "%s %u", trap_name(trap),
-          info.vector);
+    CHECK(trap == TRAP_EXCEPTION && (info.vector == VECTOR_GP || info.vector == VECTOR_UD), "%s %u",
+          trap_name(trap), info.vector);
     ctx->regs.rip = guest_addr(guest_syscall);
     trap = w->ops->ctx_switch(ctx, s.as, &info);
     CHECK(trap == TRAP_SYSCALL, "%s %u at %lx", trap_name(trap), info.vector,

@@ -9,13 +9,14 @@
 #include <unistd.h>
 
 #include "host/jail.h"
+#include "platform/kvm/kvm.h"
 #include "platform/ptrace/ptrace.h"
 #include "tests/platform/harness.h"
 
 /* A test that hangs is a failure: SIGALRM ends us. */
 #define RUN_SECONDS 120
 
-static const struct platform_ops *const platforms[] = {&ptrace_platform_ops};
+static const struct platform_ops *const platforms[] = {&kvm_platform_ops, &ptrace_platform_ops};
 
 static const struct test *const suites[] = {basic_tests, exception_tests, thread_tests};
 static const struct test *const free_suites[] = {life_tests};

@@ -1,0 +1,71 @@
+#include "host/kvm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define KICK_SIGNAL SIGUSR2 /* of no meaning to the sandbox's caller */
+
+int host_kvm_open(void)
+{
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
+}
+
+void host_kvm_close(int fd)
+{
+    close(fd);
+}
+
+int host_kvm_ioctl(int fd, unsigned long request, void *arg)
+{
+    int value = ioctl(fd, request, arg);
+
+    return value < 0 ? -errno : value;
+}
+
+int host_kvm_ioctl_number(int fd, unsigned long request, unsigned long arg)
+{
+    int value = ioctl(fd, request, arg);
+
+    return value < 0 ? -errno : value;
+}
+
+ssize_t host_kvm_read_stats(int fd, void *buf, size_t size, uint64_t offset)
+{
+    ssize_t n = pread(fd, buf, size, (off_t)offset);
+
+    return n < 0 ? -errno : n;
+}
+
+static void on_kick(int signo)
+{
+    (void)signo; /* arriving was all: the interrupted call returns -EINTR */
+}
+
+int host_kick_init(void)
+{
+    struct sigaction action = {.sa_handler = on_kick};
+
+    return sigaction(KICK_SIGNAL, &action, NULL) < 0 ? -errno : 0;
+}
+
+pid_t host_kick_register(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, KICK_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return (pid_t)syscall(SYS_gettid);
+}
+
+void host_kick_thread(pid_t tid)
+{
+    syscall(SYS_tgkill, getpid(), tid, KICK_SIGNAL);
+}

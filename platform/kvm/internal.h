@@ -1,0 +1,260 @@
+/*
+ * The parts of the KVM platform, bottom up:
+ *
+ *   slots.c          guest-physical memory: tables of ours from 0, the memfile from MEMFILE_GPA
+ *   vcpu.c, cpuid.c  one vCPU and its area
+ *   ring0.c          the pages that all vCPUs share, and which kind of host this is
+ *   pool.c           who has which vCPU
+ *   shootdown.c      making vCPUs forget
+ *   address_space.c  as_*
+ *   context.c        ctx_*, fp and segment bases
+ *   trap.c, switch.c leaving and entering the guest
+ *   vm.c             the whole; probe.c, stats.c
+ *
+ * Locks, outermost first: the caller's (one per address space), pool_lock, settle_lock, table_lock.
+ * A vCPU's fields belong to the thread that holds the vCPU (see pool.c).
+ */
+#ifndef PLATFORM_KVM_INTERNAL_H
+#define PLATFORM_KVM_INTERNAL_H
+
+#include <linux/kvm.h>
+
+#include "base/compiler.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "platform/kvm/kvm.h"
+#include "ring0/layout.h"
+#include "ring0/pagetable.h"
+
+#define MEMFILE_GPA  (1UL << 32) /* memfile offset 0; behind the holes that PCs have below 4 GiB */
+#define SPARE_GPA    0xe0000000  /* a page that is nowhere mapped: see settle() */
+#define SLOT_SPARE   0
+#define SLOT_TABLES  1  /* and up to SLOT_MEMFILE - 1 */
+#define SLOT_MEMFILE 32 /* and up */
+#define MSR_STAR     0xc0000081
+#define MSR_LSTAR    0xc0000082
+#define MSR_FMASK    0xc0000084
+#define XSAVE_MIN    4096 /* bytes of struct kvm_xsave */
+#define USER_MAX     0x7ffffffff000UL
+#define CR0_VALUE    0x80050033UL /* PG AM WP NE ET MP PE */
+#define EFER_VALUE   0xd01UL      /* NXE LMA LME SCE */
+#define CR4_BASE     0x620UL      /* PAE OSFXSR OSXMMEXCPT */
+#define CR4_FSGSBASE 0x10000UL
+#define CR4_OSXSAVE  0x40000UL
+
+enum ring_kind {
+    KIND_UNKNOWN,
+    KIND_RING0, /* SYSCALL enters ring 0 */
+    KIND_RING3, /* SYSCALL stays in ring 3: the trampoline */
+};
+
+struct kvm_platform;
+struct kvm_context;
+struct kvm_address_space;
+
+enum vcpu_state {
+    VCPU_IDLE, /* may be taken by cmpxchg to VCPU_HELD */
+    VCPU_HELD,
+};
+
+struct vcpu {
+    uint32_t state; /* enum vcpu_state, atomic */
+    unsigned int index;
+    int fd;
+    struct kvm_run *run;
+    uint64_t area;                  /* guest address of our area */
+    uint8_t *data, *tables, *stack; /* its own pages, in the VMM */
+    struct kvm_context *owner; /* whose FP state and bases are loaded; changes under pool_lock */
+    uint64_t root;             /* CR3 */
+    bool in_user;              /* stands in the program, not in a stub of ring 0 */
+    bool sregs_known;          /* run->s.regs.sregs is what the vCPU has */
+};
+
+struct kvm_context {
+    struct context base;
+    struct kvm_platform *platform;
+    struct vcpu *vcpu; /* the last one, while owner == this; cleared under pool_lock by a thief */
+    struct fastpath_page fastpath; /* copied to the vCPU's page at each switch */
+
+    /* While no vCPU has them: */
+    void *fp; /* xsave_size bytes, or NULL for a fresh program's state */
+    uint64_t fs_base, gs_base;
+    bool bases_changed; /* fs_base and gs_base are newer than the vCPU's */
+
+    /* ctx_interrupt(), from any thread: */
+    uint32_t interrupted;    /* atomic latch */
+    struct kvm_run *running; /* atomic; not NULL around KVM_RUN */
+    pid_t tid;               /* the thread in there */
+};
+
+struct kvm_address_space {
+    struct address_space base;
+    struct kvm_platform *platform;
+    struct pagetable pt;
+    struct list node; /* in platform.shells once destroyed */
+};
+
+/* Pages for page tables and vCPU areas: guest-physical 0 and up, in the VMM at base. */
+struct table_memory {
+    uint8_t *base;
+    uint64_t limit, extent, next;
+    uint64_t free_list; /* guest-physical, linked through the first word; 0 ends */
+    uint64_t free_count;
+    unsigned int slot;
+};
+
+struct kvm_platform {
+    struct platform base;
+    enum ring_kind kind;
+    int kvm_fd, vm_fd;
+    uint32_t run_size; /* bytes of struct kvm_run and what follows it */
+    unsigned int vcpu_max, vcpu_soft_max;
+    uint64_t cr4, xcr0;
+    bool has_xsave2;
+    bool tsc_is_hosts;
+    uint32_t fp_size;    /* bytes of the standard XSAVE format that upper floors see */
+    uint32_t xsave_size; /* bytes that KVM reads and writes, at least as many */
+    struct kvm_cpuid2 *cpuid;
+
+    struct memfile *memfile; /* borrowed from the caller of create() */
+    uint64_t memfile_limit;
+    uint8_t *view; /* the mapping of the memfile that the slots name */
+    unsigned int memfile_slot;
+
+    struct lock table_lock;
+    struct table_memory tables __guarded_by(table_lock);
+    struct list
+        shells __guarded_by(table_lock); /* destroyed address spaces, kept for their trees */
+    uint64_t shell_pages __guarded_by(table_lock);
+    struct pagetable_memory pt_memory;
+    uint64_t top_entry;           /* PML4[RING0_PML4_INDEX], the same everywhere */
+    uint64_t ring0_table;         /* guest-physical root of the tree under it */
+    uint64_t code_page, idt_page; /* guest-physical */
+
+    struct lock settle_lock;
+    uint64_t generation; /* atomic; completed settle()s + 1 */
+    void *spare_page;
+
+    struct lock pool_lock;
+    pthread_cond_t pool_cond;
+    uint32_t pool_waiters; /* atomic */
+    struct vcpu **vcpus;   /* vcpu_max pointers; filled from 0 */
+    uint32_t vcpu_count;   /* atomic; entries below are set */
+    unsigned int steal_hand;
+
+    char why[160]; /* see platform_blame() */
+};
+
+/* slots.c */
+int slots_init(struct kvm_platform *p, struct memfile *mf);
+void slots_destroy(struct kvm_platform *p);
+/* A zeroed page for tables or areas: its guest-physical address. -ENOMEM. */
+int table_alloc(struct kvm_platform *p, uint64_t *ret_gpa);
+void table_free(struct kvm_platform *p, uint64_t gpa);
+static inline void *table_ptr(struct kvm_platform *p, uint64_t gpa)
+{
+    return p->pt_memory.base + gpa;
+}
+
+/* cpuid.c */
+int cpuid_init(struct kvm_platform *p);
+void cpuid_destroy(struct kvm_platform *p);
+
+/* vcpu.c */
+int vcpu_create(struct kvm_platform *p, unsigned int index, struct vcpu **ret);
+void vcpu_destroy(struct kvm_platform *p, struct vcpu *v);
+/* Makes run->s.regs.sregs current. */
+int vcpu_know_sregs(struct vcpu *v);
+/* Back to the state of a new one, after a shutdown. */
+int vcpu_reset(struct kvm_platform *p, struct vcpu *v);
+/* The guest address where SYSCALL leads, from now on. */
+int vcpu_set_syscall_entry(struct vcpu *v, uint64_t entry, uint64_t mask);
+/* Lets ring 3, where it needs to, see this vCPU's code and data page. */
+int vcpu_open_area(struct kvm_platform *p, struct vcpu *v);
+
+/* ring0.c: what all vCPUs share in the guest */
+int ring0_init(struct kvm_platform *p);
+/* Maps a page of ring 0's region, the same in every address space; under pool_lock or at start. */
+int ring0_map(struct kvm_platform *p, uint64_t va, uint64_t gpa, uint64_t flags);
+/* Finds out how SYSCALL behaves here, with vCPU 0, and sets things up for it. */
+int ring0_detect_kind(struct kvm_platform *p);
+
+/* pool.c */
+void pool_init(struct kvm_platform *p);
+/* Makes vCPU 0. */
+int pool_start(struct kvm_platform *p);
+void pool_destroy(struct kvm_platform *p);
+/* A held vCPU with the context's FP state in it; blocks while all are running. NULL on failure. */
+struct vcpu *pool_acquire(struct kvm_context *ctx);
+/* Only if the context still has its last one; never blocks. */
+struct vcpu *pool_acquire_own(struct kvm_context *ctx);
+void pool_release(struct kvm_platform *p, struct vcpu *v);
+/* The context is going away. */
+void pool_forget(struct kvm_context *ctx);
+
+/* shootdown.c */
+void shootdown(struct kvm_platform *p, const struct pagetable_drops *drops);
+void settle(struct kvm_platform *p);
+
+/* address_space.c */
+int kvm_as_create(struct platform *p, struct address_space **ret);
+void kvm_as_destroy(struct address_space *as);
+int kvm_as_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
+int kvm_as_unmap(struct address_space *as, uaddr_t addr, uint64_t size);
+/* Gives table pages back that no living address space needs; true when there were any. */
+bool shells_reclaim(struct kvm_platform *p);
+
+/* context.c */
+int kvm_ctx_create(struct platform *p, struct context **ret);
+void kvm_ctx_destroy(struct context *ctx);
+void kvm_ctx_interrupt(struct context *ctx);
+uint32_t kvm_fp_size(struct platform *p);
+uint64_t kvm_fp_features(struct platform *p);
+int kvm_ctx_get_fp(struct context *ctx, void *buf, uint32_t size);
+int kvm_ctx_set_fp(struct context *ctx, const void *buf, uint32_t size);
+void kvm_ctx_reset_fp(struct context *ctx);
+void kvm_ctx_get_bases(struct context *ctx, uint64_t *ret_fs, uint64_t *ret_gs);
+int kvm_ctx_set_bases(struct context *ctx, uint64_t fs, uint64_t gs);
+struct fastpath_page *kvm_ctx_fastpath(struct context *ctx);
+/* Moves the state out of the vCPU and in; called by the pool with the vCPU held. -errno. */
+int context_save(struct kvm_context *ctx, struct vcpu *v);
+int context_load(struct kvm_context *ctx, struct vcpu *v);
+
+/* trap.c */
+enum verdict {
+    VERDICT_TRAP,        /* *ret_trap and *ret_info are set, the registers are in the context */
+    VERDICT_AGAIN,       /* in the middle of something of ours: run on as it stands */
+    VERDICT_INTERRUPTED, /* in the program, whose registers are in the context */
+};
+/* What became of KVM_RUN, which returned `result`. */
+enum verdict trap_decode(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v,
+                         int result, enum trap *ret_trap, struct trap_info *ret_info);
+bool trap_is_canonical(uint64_t address);
+
+/* switch.c */
+enum trap kvm_ctx_switch(struct context *ctx, struct address_space *as, struct trap_info *ret_info);
+
+/* probe.c */
+void kvm_probe(struct platform_report *ret_report);
+
+/* vm.c */
+/* Remembers the first reason why the platform does not come up. */
+void platform_blame(struct kvm_platform *p, const char *fmt, ...) __printf(2, 3);
+/* As create(), but the reason goes to `why` instead of the log. */
+int platform_open(struct memfile *mf, struct kvm_platform **ret, char *why, size_t why_size);
+void platform_close(struct kvm_platform *p);
+
+static inline struct kvm_platform *to_platform(struct platform *p)
+{
+    return container_of(p, struct kvm_platform, base);
+}
+static inline struct kvm_context *to_context(struct context *ctx)
+{
+    return container_of(ctx, struct kvm_context, base);
+}
+static inline struct kvm_address_space *to_address_space(struct address_space *as)
+{
+    return container_of(as, struct kvm_address_space, base);
+}
+
+#endif

@@ -1,0 +1,179 @@
+/*
+ * Into the program and out again.
+ *
+ * Going in, the registers travel in kvm_run. Where the vCPU stands decides the rest:
+ *   in the program (interrupted there, or SYSCALL never left ring 3)   the registers are enough
+ *   in a stub of ring 0, KIND_RING0     through sysret, or iretq for what sysret cannot restore
+ *   in a stub of ring 0, KIND_RING3     segments along with the registers: as cheap as anything
+ *                                       there, where each instruction of ring 0 is emulated
+ *   in another address space, or new    segments, too
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "host/kvm.h"
+#include "platform/kvm/internal.h"
+
+#define RFLAGS_RF     0x10000UL
+#define RFLAGS_KERNEL 0x2UL
+#define DPL_USER      3
+
+static __thread pid_t thread_id;
+
+static void load_registers(struct kvm_regs *to, const struct cpu_regs *from, uint64_t rflags)
+{
+    *to = (struct kvm_regs){
+        .rax = from->rax,
+        .rbx = from->rbx,
+        .rcx = from->rcx,
+        .rdx = from->rdx,
+        .rsi = from->rsi,
+        .rdi = from->rdi,
+        .rbp = from->rbp,
+        .rsp = from->rsp,
+        .r8 = from->r8,
+        .r9 = from->r9,
+        .r10 = from->r10,
+        .r11 = from->r11,
+        .r12 = from->r12,
+        .r13 = from->r13,
+        .r14 = from->r14,
+        .r15 = from->r15,
+        .rip = from->rip,
+        .rflags = rflags,
+    };
+}
+
+/* From a stub in ring 0 by its own instructions. */
+static void aim_ring0_exit(struct vcpu *v, const struct cpu_regs *user, uint64_t rflags)
+{
+    struct kvm_regs *regs = &v->run->s.regs.regs;
+    uint64_t frame[5] = {user->rip, SELECTOR_USER_CS, rflags, user->rsp, SELECTOR_USER_DS};
+
+    regs->rflags = RFLAGS_KERNEL;
+    if (user->rcx == user->rip && user->r11 == rflags && !(rflags & (RFLAGS_TF | RFLAGS_RF))) {
+        regs->rip = v->area + RING0_AREA_CODE + CODE_SYSRET;
+        return;
+    }
+    memcpy(v->stack + STACK_IRET_FRAME, frame, sizeof(frame));
+    regs->rsp = v->area + RING0_AREA_STACK + STACK_IRET_FRAME;
+    regs->rip = v->area + RING0_AREA_CODE + CODE_IRET;
+}
+
+/* The vCPU's segments, CR3 and bases for this context in the program. */
+static int load_sregs(struct kvm_context *ctx, struct vcpu *v, uint64_t root)
+{
+    struct kvm_sregs *s = &v->run->s.regs.sregs;
+    int err = vcpu_know_sregs(v);
+
+    if (err < 0)
+        return err;
+    s->cr3 = v->root = root;
+    s->cs.selector = SELECTOR_USER_CS;
+    s->cs.dpl = DPL_USER;
+    s->ss = s->ds;
+    s->ss.selector = SELECTOR_USER_DS;
+    if (ctx->bases_changed) {
+        s->fs.base = ctx->fs_base;
+        s->gs.base = ctx->gs_base;
+        ctx->bases_changed = false;
+    }
+    memset(s->interrupt_bitmap, 0, sizeof(s->interrupt_bitmap));
+    v->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+    v->in_user = true;
+    return 0;
+}
+
+static int enter(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v)
+{
+    bool ring3 = ctx->platform->kind == KIND_RING3;
+    uint64_t rflags = (ctx->base.regs.rflags & RFLAGS_USER_MASK) | RFLAGS_FIXED;
+    int err;
+
+    load_registers(&v->run->s.regs.regs, &ctx->base.regs, rflags);
+    v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+    if (v->root != as->pt.root || ctx->bases_changed || (ring3 && !v->in_user)) {
+        err = load_sregs(ctx, v, as->pt.root);
+        if (err < 0)
+            return err;
+    }
+    if (!v->in_user)
+        aim_ring0_exit(v, &ctx->base.regs, rflags);
+    return 0;
+}
+
+static void copy_fastpath(struct kvm_context *ctx, struct vcpu *v)
+{
+    struct fastpath_page *guest = (struct fastpath_page *)v->data;
+
+    memcpy(guest, &ctx->fastpath, offsetof(struct fastpath_page, served));
+    WRITE_ONCE(guest->served, 0);
+}
+
+static bool take_interrupt(struct kvm_context *ctx)
+{
+    return __atomic_load_n(&ctx->interrupted, __ATOMIC_SEQ_CST) &&
+           __atomic_exchange_n(&ctx->interrupted, 0, __ATOMIC_SEQ_CST);
+}
+
+static enum trap run(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v,
+                     struct trap_info *ret_info)
+{
+    bool midway = false; /* in a stub of ours, which is never left half done */
+    enum trap trap;
+
+    for (;;) {
+        int result;
+
+        __atomic_store_n(&ctx->running, v->run, __ATOMIC_SEQ_CST);
+        if (!midway && take_interrupt(ctx))
+            return TRAP_INTERRUPT;
+        result = host_kvm_ioctl_number(v->fd, KVM_RUN, 0);
+        WRITE_ONCE(v->run->immediate_exit, 0);
+        v->run->kvm_dirty_regs = 0;
+        switch (trap_decode(ctx, as, v, result, &trap, ret_info)) {
+        case VERDICT_TRAP:
+            return trap;
+        case VERDICT_AGAIN:
+            midway = true;
+            break;
+        case VERDICT_INTERRUPTED:
+            midway = false;
+            break;
+        }
+    }
+}
+
+enum trap kvm_ctx_switch(struct context *base, struct address_space *as, struct trap_info *ret_info)
+{
+    struct kvm_context *ctx = to_context(base);
+    struct vcpu *v;
+    enum trap trap;
+
+    *ret_info = (struct trap_info){0};
+    if (take_interrupt(ctx))
+        return TRAP_INTERRUPT;
+    if (!trap_is_canonical(base->regs.rip)) {
+        /* iretq would fault in ring 0; for the program it is as if it had jumped there. */
+        ret_info->vector = VECTOR_GP;
+        return TRAP_EXCEPTION;
+    }
+    if (unlikely(!thread_id))
+        thread_id = host_kick_register();
+    WRITE_ONCE(ctx->tid, thread_id);
+    v = pool_acquire(ctx);
+    if (!v)
+        return TRAP_KILLED;
+    copy_fastpath(ctx, v);
+    if (enter(ctx, to_address_space(as), v) == 0) {
+        trap = run(ctx, to_address_space(as), v, ret_info);
+    } else {
+        log_error("kvm: the registers of vCPU %u cannot be read", v->index);
+        trap = TRAP_KILLED;
+    }
+    __atomic_store_n(&ctx->running, NULL, __ATOMIC_RELEASE);
+    ctx->fastpath.served += READ_ONCE(((struct fastpath_page *)v->data)->served);
+    pool_release(ctx->platform, v);
+    return trap;
+}

@@ -1,0 +1,41 @@
+/*
+ * The code page where SYSCALL enters ring 0 (KVM on SVM or VMX).
+ *
+ * SYSCALL comes to offset 0 with the program's rsp and no stack of ours; none is needed, since the
+ * way out is one `out` with all registers in place. The way back: the VMM sets the registers and
+ * rip to CODE_SYSRET, or for registers that sysret would not restore, a frame on the stack page
+ * and rip to CODE_IRET. Both are reached with rcx and rip canonical, which the VMM has checked:
+ * sysret and iretq never fault here.
+ */
+#include "ring0/layout.h"
+
+    .section .rodata, "a", @progbits
+    .balign 4096
+    .globl  ring0_code_start
+    .hidden ring0_code_start
+ring0_code_start:
+code_start:
+    .set    data_page, code_start + RING0_AREA_DATA
+
+.macro STEP ret, nr, add                    /* ring 0 is always left by running on */
+.endm
+.macro FASTPATH_CHECK number
+.endm
+.macro FASTPATH_RETURN
+    incq    data_page + FASTPATH_SERVED(%rip) /* sysret brings the program's flags back */
+    sysretq
+.endm
+#include "ring0/fastpath.S"
+    outb    %al, $PORT_SYSCALL
+    ud2                                     /* never reached: the VMM moves rip */
+
+    .org    CODE_SYSRET, 0xcc
+    sysretq
+    .org    CODE_IRET, 0xcc
+    iretq
+#include "ring0/gates.S"
+
+    .globl  ring0_code_end
+    .hidden ring0_code_end
+ring0_code_end:
+    .section .note.GNU-stack, "", @progbits
