@@ -1,0 +1,121 @@
+/* Who am I: pids, uids, gids (getpid(2), getuid(2), getresuid(2), getgroups(2)). */
+#include <errno.h>
+
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/define.h"
+
+SYSCALL_DEFINE0(getpid)
+{
+    return task->process->pid;
+}
+
+SYSCALL_DEFINE0(gettid)
+{
+    return task->tid;
+}
+
+SYSCALL_DEFINE0(getppid)
+{
+    return task->process->parent_pid;
+}
+
+SYSCALL_DEFINE0(getuid)
+{
+    return task->cred->uid;
+}
+
+SYSCALL_DEFINE0(geteuid)
+{
+    return task->cred->euid;
+}
+
+SYSCALL_DEFINE0(getgid)
+{
+    return task->cred->gid;
+}
+
+SYSCALL_DEFINE0(getegid)
+{
+    return task->cred->egid;
+}
+
+static long put_three(struct task *task, const uaddr_t to[3], uint32_t a, uint32_t b, uint32_t c)
+{
+    const uint32_t ids[3] = {a, b, c};
+
+    for (int i = 0; i < 3; i++) {
+        if (copy_to_user(task->mm, to[i], &ids[i], sizeof(ids[i])) < 0)
+            return -EFAULT;
+    }
+    return 0;
+}
+
+SYSCALL_DEFINE3(getresuid, uaddr_t, ruid, uaddr_t, euid, uaddr_t, suid)
+{
+    const struct cred *cred = task->cred;
+
+    return put_three(task, (uaddr_t[]){ruid, euid, suid}, cred->uid, cred->euid, cred->suid);
+}
+
+SYSCALL_DEFINE3(getresgid, uaddr_t, rgid, uaddr_t, egid, uaddr_t, sgid)
+{
+    const struct cred *cred = task->cred;
+
+    return put_three(task, (uaddr_t[]){rgid, egid, sgid}, cred->gid, cred->egid, cred->sgid);
+}
+
+SYSCALL_DEFINE2(getgroups, int, size, uaddr_t, list)
+{
+    const struct cred *cred = task->cred;
+
+    if (size < 0)
+        return -EINVAL;
+    if (size == 0)
+        return cred->group_count;
+    if ((uint32_t)size < cred->group_count)
+        return -EINVAL;
+    if (copy_to_user(task->mm, list, cred->groups, cred->group_count * sizeof(uint32_t)) < 0)
+        return -EFAULT;
+    return cred->group_count;
+}
+
+/* The process that a pid argument means; 0 is the caller. NULL: no such process. */
+static struct process *find_process(struct task *task, int pid)
+{
+    struct task *found;
+    struct process *process;
+
+    if (pid == 0)
+        return process_ref(task->process);
+    found = task_find(task->kernel, pid);
+    if (!found)
+        return NULL;
+    process = process_ref(found->process);
+    task_unref(found);
+    return process;
+}
+
+SYSCALL_DEFINE1(getpgid, int, pid)
+{
+    struct process *process = find_process(task, pid);
+    long result = process ? process->pgid : -ESRCH;
+
+    process_unref(process);
+    return result;
+}
+
+SYSCALL_DEFINE0(getpgrp)
+{
+    return task->process->pgid;
+}
+
+SYSCALL_DEFINE1(getsid, int, pid)
+{
+    struct process *process = find_process(task, pid);
+    long result = process ? process->sid : -ESRCH;
+
+    process_unref(process);
+    return result;
+}

@@ -1,0 +1,175 @@
+/* Memory: mmap(2) and its family, thin over sentry/mm. mmap's file part asks the file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "sentry/kernel/kernel.h"
+#include "sentry/mm/mappable.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/define.h"
+#include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/file.h"
+
+#define MLOCK2_FLAGS  MLOCK_ONFAULT
+#define MINCORE_CHUNK 4096UL
+
+/* The object behind a descriptor, and what a shared mapping of it may become. */
+static int map_file(struct task *task, int fd, struct mm_map_args *args, struct file **ret_file)
+{
+    struct file *file = fdtable_get(task->files, fd);
+    uint32_t access;
+    int error = 0;
+
+    if (!file)
+        return -EBADF;
+    access = file->flags & O_ACCMODE;
+    if (file->flags & O_PATH)
+        error = -EBADF;
+    else if (access == O_WRONLY)
+        error = -EACCES;
+    else if ((args->flags & MAP_TYPE) != MAP_PRIVATE && (args->prot & PROT_WRITE) &&
+             access != O_RDWR)
+        error = -EACCES;
+    else if (!file->ops->mmap)
+        error = -ENODEV;
+    else
+        error = file->ops->mmap(file, &args->object);
+    if (error < 0) {
+        file_unref(file);
+        return error;
+    }
+    if ((args->flags & MAP_TYPE) != MAP_PRIVATE && access != O_RDWR)
+        args->max_prot &= ~PROT_WRITE;
+    *ret_file = file;
+    return 0;
+}
+
+SYSCALL_DEFINE6(mmap, uaddr_t, addr, uint64_t, length, uint64_t, prot, uint64_t, flags, int, fd,
+                uint64_t, offset)
+{
+    struct mm_map_args args = {
+        .addr = addr,
+        .size = length,
+        .prot = (int)prot,
+        .flags = (int)flags,
+        .offset = offset,
+        .max_prot = PROT_READ | PROT_WRITE | PROT_EXEC,
+    };
+    struct file *file = NULL;
+    uaddr_t mapped;
+    int error;
+
+    if (!is_aligned(offset, PAGE_SIZE))
+        return -EINVAL;
+    if (!(flags & MAP_ANONYMOUS)) {
+        error = map_file(task, fd, &args, &file);
+        if (error < 0)
+            return error;
+    }
+    error = mm_map(task->mm, &args, &mapped);
+    mappable_unref(args.object);
+    file_unref(file);
+    return error < 0 ? error : (long)mapped;
+}
+
+SYSCALL_DEFINE2(munmap, uaddr_t, addr, uint64_t, length)
+{
+    return mm_unmap(task->mm, addr, length);
+}
+
+SYSCALL_DEFINE3(mprotect, uaddr_t, addr, uint64_t, length, uint64_t, prot)
+{
+    return mm_protect(task->mm, addr, length, (int)prot);
+}
+
+SYSCALL_DEFINE5(mremap, uaddr_t, old_addr, uint64_t, old_size, uint64_t, new_size, uint64_t, flags,
+                uaddr_t, new_addr)
+{
+    uaddr_t mapped;
+    int error;
+
+    if (flags > INT32_MAX)
+        return -EINVAL;
+    error = mm_remap(task->mm, old_addr, old_size, new_size, (int)flags, new_addr, &mapped);
+    return error < 0 ? error : (long)mapped;
+}
+
+SYSCALL_DEFINE1(brk, uaddr_t, addr)
+{
+    return (long)mm_brk(task->mm, addr);
+}
+
+SYSCALL_DEFINE3(madvise, uaddr_t, addr, uint64_t, length, int, advice)
+{
+    return mm_advise(task->mm, addr, length, advice);
+}
+
+SYSCALL_DEFINE3(msync, uaddr_t, addr, uint64_t, length, int, flags)
+{
+    return mm_sync(task->mm, addr, length, flags);
+}
+
+SYSCALL_DEFINE3(mincore, uaddr_t, addr, uint64_t, length, uaddr_t, vec)
+{
+    uint8_t *chunk;
+    uint64_t pages;
+    int error = 0;
+
+    if (!is_aligned(addr, PAGE_SIZE))
+        return -EINVAL;
+    if (length > task->kernel->mm_env->limits.user_max ||
+        addr > task->kernel->mm_env->limits.user_max - length)
+        return -ENOMEM;
+    chunk = malloc(MINCORE_CHUNK);
+    if (!chunk)
+        return -EAGAIN;
+    pages = round_up(length, PAGE_SIZE) / PAGE_SIZE;
+    while (pages > 0 && error == 0) {
+        uint64_t count = MIN(pages, MINCORE_CHUNK);
+
+        error = mm_incore(task->mm, addr, count * PAGE_SIZE, chunk);
+        if (error == 0)
+            error = copy_to_user(task->mm, vec, chunk, count);
+        pages -= count;
+        addr += count * PAGE_SIZE;
+        vec += count;
+    }
+    free(chunk);
+    return error;
+}
+
+static long lock_range(struct task *task, uaddr_t addr, uint64_t length)
+{
+    uint64_t limit = task_rlimit(task, RLIMIT_MEMLOCK);
+    bool free_of_limit = task_has_cap(task, CAP_IPC_LOCK);
+    struct mm_stats stats;
+    uint64_t size;
+
+    if (limit == 0 && !free_of_limit)
+        return -EPERM;
+    size = round_up(length + addr % PAGE_SIZE, PAGE_SIZE);
+    mm_get_stats(task->mm, &stats);
+    if (!free_of_limit && (size > limit || stats.locked > limit - size))
+        return -ENOMEM;
+    return mm_lock_range(task->mm, addr, length, true);
+}
+
+SYSCALL_DEFINE2(mlock, uaddr_t, addr, uint64_t, length)
+{
+    return lock_range(task, addr, length);
+}
+
+SYSCALL_DEFINE3(mlock2, uaddr_t, addr, uint64_t, length, int, flags)
+{
+    if (flags & ~MLOCK2_FLAGS)
+        return -EINVAL;
+    return lock_range(task, addr, length);
+}
+
+SYSCALL_DEFINE2(munlock, uaddr_t, addr, uint64_t, length)
+{
+    return mm_lock_range(task->mm, addr, length, false);
+}
