@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "host/jail.h"
+#include "host/landlock.h"
 #include "host/thread.h"
 #include "platform/ptrace/internal.h"
 #include "platform/ptrace/ptrace.h"
@@ -91,10 +92,33 @@ int platform_create_stubs(struct memfile *mf, struct platform **ret, const char 
     return 0;
 }
 
+/*
+ * The jail must let the Sentry trace, and no seccomp rule can tell a stub from another process of
+ * the same user. Landlock can: this thread, which starts all others, and the stubs get a domain of
+ * their own, out of which nothing can be traced.
+ */
+static void enclose(void)
+{
+    static _Thread_local bool enclosed;
+    int err;
+
+    if (enclosed)
+        return;
+    err = host_landlock_enclose();
+    enclosed = err == 0;
+    if (err < 0)
+        log_info("ptrace: no Landlock domain (%s): tracing is confined by the host's pid "
+                 "namespace and Yama only",
+                 strerror(-err));
+}
+
 static int platform_create(struct memfile *mf, struct platform **ret)
 {
     const char *step;
-    int err = platform_create_stubs(mf, ret, &step);
+    int err;
+
+    enclose();
+    err = platform_create_stubs(mf, ret, &step);
 
     if (err < 0)
         log_error("ptrace: %s failed: %s", step, strerror(-err));

@@ -5,6 +5,9 @@
  * One rule beyond platform.h, since a tracer is a thread and not a process: the first ctx_switch()
  * of a context binds it to the calling host thread, and the same thread calls ctx_destroy() before
  * it ends. A thread that ends without it takes the address space's stubs along.
+ *
+ * create() puts the calling thread into a Landlock domain, where the host has it, so that the
+ * Sentry can trace nothing but stubs: call it on the main thread, before it starts others.
  */
 #ifndef PLATFORM_PTRACE_PTRACE_H
 #define PLATFORM_PTRACE_PTRACE_H

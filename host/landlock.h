@@ -1,0 +1,17 @@
+/*
+ * A Landlock domain without file rules, for one of its side effects: whoever is in a domain can
+ * ptrace only processes of the same domain (landlock(7), "Ptrace restrictions").
+ */
+#ifndef HOST_LANDLOCK_H
+#define HOST_LANDLOCK_H
+
+#include "base/compiler.h"
+
+/*
+ * Puts the calling thread, and all threads and processes that it starts from now on, into a domain
+ * of their own. Needs no_new_privs, and sets it. -EOPNOTSUPP or -ENOSYS where the host has no
+ * Landlock (Linux 5.13).
+ */
+int host_landlock_enclose(void);
+
+#endif
