@@ -72,7 +72,9 @@ enum access {
     ACCESS_READ = 1,
     ACCESS_WRITE = 2,
     ACCESS_EXEC = 4,
-    /* The host does not tell (ptrace): the memory manager grants what the mapping allows. */
+    /* The host does not tell (ptrace): the memory manager grants what the mapping allows. Comes
+     * only where nothing is mapped; where something is, a fault is told as WRITE or EXEC. So
+     * granting a read first, where writing would cost a copy, brings a second fault that tells. */
     ACCESS_UNKNOWN = 8,
 };
 
@@ -88,8 +90,8 @@ struct trap_info {
 /* The probe's answer, one per back-end, printed by `kvmsentry doctor`. */
 struct platform_report {
     bool usable;
-    char how[128];     /* "SYSCALL enters ring 0", "ring-3 trampoline", "PTRACE_SYSEMU" */
-    char why_not[192]; /* what was tried and what the host answered, when not usable */
+    char how[128];       /* "SYSCALL enters ring 0", "ring-3 trampoline", "PTRACE_SYSEMU" */
+    char why_not[192];   /* what was tried and what the host answered, when not usable */
     uint64_t syscall_ns; /* one system call to the Sentry and back, median */
     uint64_t fast_ns;    /* one call answered in the guest, 0 where there is no fast path */
     uint64_t fault_ns;   /* one page fault served, median; 0 when not measured */
@@ -131,6 +133,10 @@ struct platform_ops {
      * Maps [addr, addr+range.size) to the range with PROT_READ|WRITE|EXEC bits (PROT_WRITE and
      * PROT_EXEC imply readable), replacing what was there. The replaced rights are gone on return
      * when they were wider (every CPU has forgotten them). 0, -ENOMEM.
+     *
+     * Mappings are a cache, as a TLB is: a platform may forget any of them at any time (ptrace
+     * does, at the host's limit of mappings). A fault on what is mapped already asks for as_map()
+     * of the same once more.
      */
     int (*as_map)(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
     /* Nothing may be mapped there afterwards; returns after every CPU has forgotten the range. */

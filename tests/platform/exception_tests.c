@@ -162,7 +162,43 @@ static bool vsyscall(struct world *w)
     return true;
 }
 
+/*
+ * What is above the guest's range is not the guest's: running there must end in some trap of the
+ * guest's own, and leave the context sound.
+ */
+static bool beyond_range(struct world *w)
+{
+    struct platform_limits limits;
+    struct trap_info info;
+    struct space s;
+
+    w->ops->limits(w->p, &limits);
+    space_make(w, &s);
+    for (uaddr_t offset = 0; offset < 0x400; offset += offset < 0x140 ? 1 : 0x40) {
+        struct context *ctx = context_for(w, guest_jump);
+        enum trap trap;
+
+        ctx->regs.rdi = limits.user_max + offset;
+        trap = w->ops->ctx_switch(ctx, s.as, &info);
+        CHECK(trap != TRAP_KILLED && trap != TRAP_INTERRUPT, "%s at +%lx", trap_name(trap),
+              (unsigned long)offset);
+        ctx->regs.rip = guest_addr(guest_syscall);
+        ctx->regs.rsp = STACK_TOP;
+        trap = w->ops->ctx_switch(ctx, s.as, &info);
+        CHECK(trap == TRAP_SYSCALL && ctx->regs.rip == guest_addr(guest_syscall) + 2, "%s",
+              trap_name(trap));
+        w->ops->ctx_destroy(ctx);
+    }
+    space_free(&s);
+    return true;
+}
+
 const struct test exception_tests[] = {
-    {"exceptions", exceptions}, {"non_canonical", non_canonical}, {"compat_mode", compat_mode},
-    {"segments", segments},     {"vsyscall", vsyscall},           {NULL, NULL},
+    {"exceptions", exceptions},
+    {"non_canonical", non_canonical},
+    {"compat_mode", compat_mode},
+    {"segments", segments},
+    {"vsyscall", vsyscall},
+    {"beyond_range", beyond_range},
+    {NULL, NULL},
 };

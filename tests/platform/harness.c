@@ -7,11 +7,11 @@
 
 #define WORLD_MEMORY (64UL << 20)
 
-bool check_failed(const char *file, int line, const char *fmt, ...)
+bool check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
 {
     va_list ap;
 
-    printf("    %s:%d: ", file, line);
+    printf("    %s:%d: %s: ", file, line, cond);
     va_start(ap, fmt);
     vprintf(fmt, ap);
     va_end(ap);

@@ -35,12 +35,13 @@ struct test {
 
 extern const struct test basic_tests[], exception_tests[], thread_tests[], life_tests[];
 
-bool check_failed(const char *file, int line, const char *fmt, ...) __printf(3, 4);
+bool check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
+    __printf(4, 5);
 
 #define CHECK(cond, ...)                                                                           \
     do {                                                                                           \
         if (!(cond))                                                                               \
-            return check_failed(__FILE__, __LINE__, #cond ": " __VA_ARGS__);                       \
+            return check_failed(__FILE__, __LINE__, #cond, __VA_ARGS__);                           \
     } while (0)
 
 /* All end the process when they fail: that is not what is tested. */

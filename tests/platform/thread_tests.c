@@ -9,12 +9,13 @@
 
 #include "tests/platform/harness.h"
 
-#define THREADS  24
-#define CALLS    200
-#define STORM    400
-#define MANY     200
-#define FLIPS    200
-#define PREPARED 0x30000000UL
+#define THREADS     24
+#define CALLS       200
+#define STORM       400
+#define MANY        200
+#define FLIPS       200
+#define LIMIT_PAGES 70000 /* vm.max_map_count is 65530 on most hosts */
+#define PREPARED    0x30000000UL
 
 struct runner {
     pthread_t thread;
@@ -392,6 +393,42 @@ static bool sparse(struct world *w)
     return true;
 }
 
+/* More mappings than the host may have room for: as_map() does not fail, though earlier ones may be
+ * forgotten, as by a TLB. A fault on such a page asks for as_map() again. */
+static bool mapping_limit(struct world *w)
+{
+    struct context *ctx = context_at(w, guest_load);
+    struct memfile_range page = page_alloc(w);
+    struct trap_info info;
+    struct space s;
+    enum trap trap;
+
+    space_make(w, &s);
+    page_words(w, page)[0] = 0xabcd;
+    CHECK(w->ops->ctx_switch(ctx, s.as, &info) == TRAP_FAULT, "address 0 is mapped");
+    for (uaddr_t i = 0; i < LIMIT_PAGES; i++)
+        page_map(&s, PREPARED + i * 2 * PAGE_SIZE, PROT_READ, page);
+    for (uaddr_t i = 0; i < LIMIT_PAGES; i += LIMIT_PAGES / 7) {
+        uaddr_t addr = PREPARED + i * 2 * PAGE_SIZE;
+
+        page_map(&s, CODE_ADDR, PROT_READ | PROT_EXEC, s.code);
+        ctx->regs.rip = guest_addr(guest_load);
+        ctx->regs.rdi = addr;
+        trap = w->ops->ctx_switch(ctx, s.as, &info);
+        if (trap == TRAP_FAULT) {
+            CHECK(info.addr == addr, "%lx", (unsigned long)info.addr);
+            page_map(&s, addr, PROT_READ, page);
+            trap = w->ops->ctx_switch(ctx, s.as, &info);
+        }
+        CHECK(trap == TRAP_SYSCALL && ctx->regs.rax == 0xabcd, "%s", trap_name(trap));
+    }
+    CHECK(w->ops->as_unmap(s.as, PREPARED, LIMIT_PAGES * 2 * PAGE_SIZE) == 0, "unmap");
+    w->ops->ctx_destroy(ctx);
+    space_free(&s);
+    page_free(w, page);
+    return true;
+}
+
 const struct test thread_tests[] = {
     {"threads", threads},
     {"many_contexts", many_contexts},
@@ -403,5 +440,6 @@ const struct test thread_tests[] = {
     {"interrupted_calls", interrupted_calls},
     {"interrupt_before", interrupt_before},
     {"sparse", sparse},
+    {"mapping_limit", mapping_limit},
     {NULL, NULL},
 };
