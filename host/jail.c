@@ -5,6 +5,7 @@
  */
 #include "host/jail.h"
 
+#include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>

@@ -62,11 +62,15 @@ void file_watch_add(struct file *f, struct file_watch *watch)
     lock_release(&f->pos_lock);
 }
 
-void file_watch_remove(struct file *f, struct file_watch *watch)
+bool file_watch_remove(struct file *f, struct file_watch *watch)
 {
+    bool was_on;
+
     lock_acquire(&f->pos_lock);
+    was_on = !list_empty(&watch->node);
     list_del_init(&watch->node);
     lock_release(&f->pos_lock);
+    return was_on;
 }
 
 typedef ssize_t (*transfer_fn)(struct file *f, struct uio *uio, int64_t *pos);

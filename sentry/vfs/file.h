@@ -110,6 +110,7 @@ static inline bool file_can_write(const struct file *f)
 int64_t file_seek_in(int64_t offset, int whence, int64_t pos, int64_t size);
 
 void file_watch_add(struct file *f, struct file_watch *watch);
-void file_watch_remove(struct file *f, struct file_watch *watch);
+/* False: the file is going, gone() is being called or will be. */
+bool file_watch_remove(struct file *f, struct file_watch *watch);
 
 #endif

@@ -74,7 +74,7 @@ static int open_at(const struct path *at, uint32_t flags, struct file **ret)
     err = inode->ops->open(at->dentry, flags & ~(uint32_t)OPEN_ONLY_FLAGS, &f);
     if (err < 0)
         return err;
-    if (!f->at.dentry)
+    if (!f->at.dentry && refcount_read(&f->refs) == 1)
         f->at = path_ref(*at);
     *ret = f;
     return 0;

@@ -1,0 +1,158 @@
+/* The devices of null(4), random(4), tty(4). */
+#include "sentry/fs/dev/dev.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+
+#include "host/io.h"
+#include "sentry/fs/treefs.h"
+#include "sentry/mm/uio.h"
+
+#define DEV_MINOR 5 /* st_dev of the tree */
+
+static struct file *controlling_tty; /* owned; set before the guest runs */
+
+static ssize_t null_read(struct file *f, struct uio *uio, int64_t *pos)
+{
+    return 0;
+}
+
+/* Takes everything without looking at it, unreadable memory included. */
+static ssize_t null_write(struct file *f, struct uio *uio, int64_t *pos)
+{
+    uint64_t size = uio->left;
+
+    uio_advance(uio, size);
+    return (ssize_t)size;
+}
+
+static ssize_t zero_read(struct file *f, struct uio *uio, int64_t *pos)
+{
+    return uio_zero(uio, uio->left);
+}
+
+static ssize_t full_write(struct file *f, struct uio *uio, int64_t *pos)
+{
+    return -ENOSPC;
+}
+
+static ssize_t random_read(struct file *f, struct uio *uio, int64_t *pos)
+{
+    uint8_t buf[1024];
+    ssize_t done = 0;
+
+    while (uio->left > 0) {
+        size_t size = MIN(uio->left, sizeof(buf));
+        int err = host_random(buf, size);
+        ssize_t n = err < 0 ? err : uio_copy_out(uio, buf, size);
+
+        if (n < 0)
+            return done ? done : n;
+        done += n;
+        if ((size_t)n < size)
+            break;
+    }
+    return done;
+}
+
+/* Entropy is accepted and not used; its memory must be readable all the same. */
+static ssize_t random_write(struct file *f, struct uio *uio, int64_t *pos)
+{
+    uint8_t buf[1024];
+    ssize_t done = 0;
+
+    while (uio->left > 0) {
+        ssize_t n = uio_copy_in(uio, buf, MIN(uio->left, sizeof(buf)));
+
+        if (n < 0)
+            return done ? done : n;
+        done += n;
+    }
+    return done;
+}
+
+static int64_t device_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
+{
+    return 0;
+}
+
+/* Private mappings of /dev/zero are anonymous memory, and shared ones shared anonymous memory. */
+static int zero_mmap(struct file *f, struct mappable **ret_object)
+{
+    *ret_object = NULL;
+    return 0;
+}
+
+static void device_release(struct file *f)
+{
+    file_fini(f);
+    free(f);
+}
+
+#define DEVICE_OPERATIONS(name, ...)                                                               \
+    static const struct file_operations name##_operations = {                                      \
+        .llseek = device_llseek, .release = device_release, __VA_ARGS__}
+
+DEVICE_OPERATIONS(null, .read = null_read, .write = null_write);
+DEVICE_OPERATIONS(zero, .read = zero_read, .write = null_write, .mmap = zero_mmap);
+DEVICE_OPERATIONS(full, .read = zero_read, .write = full_write);
+DEVICE_OPERATIONS(random, .read = random_read, .write = random_write);
+
+static int open_device(const struct file_operations *ops, uint32_t flags, struct file **ret)
+{
+    struct file *f = malloc(sizeof(*f));
+
+    if (!f)
+        return -ENOMEM;
+    file_init(f, ops, flags);
+    *ret = f;
+    return 0;
+}
+
+#define DEVICE_OPEN(name)                                                                          \
+    static int name##_open(const struct tree_node *node, uint32_t flags, struct file **ret)        \
+    {                                                                                              \
+        return open_device(&name##_operations, flags, ret);                                        \
+    }
+DEVICE_OPEN(null)
+DEVICE_OPEN(zero)
+DEVICE_OPEN(full)
+DEVICE_OPEN(random)
+
+/* The same description that stdio has: terminals keep no position, so nobody sees the difference.
+ */
+static int tty_open(const struct tree_node *node, uint32_t flags, struct file **ret)
+{
+    if (!controlling_tty)
+        return -ENXIO;
+    *ret = file_ref(controlling_tty);
+    return 0;
+}
+
+#define DEVICE(name_, major_, minor_, open_)                                                       \
+    {                                                                                              \
+        .name = name_, .mode = S_IFCHR | 0666, .major = major_, .minor = minor_, .open = open_     \
+    }
+
+static const struct tree_node dev_nodes[] = {
+    DEVICE("null", 1, 3, null_open),        DEVICE("zero", 1, 5, zero_open),
+    DEVICE("full", 1, 7, full_open),        DEVICE("random", 1, 8, random_open),
+    DEVICE("urandom", 1, 9, random_open),   DEVICE("tty", 5, 0, tty_open),
+    TREE_LINK("fd", "/proc/self/fd"),       TREE_LINK("stdin", "/proc/self/fd/0"),
+    TREE_LINK("stdout", "/proc/self/fd/1"), TREE_LINK("stderr", "/proc/self/fd/2"),
+};
+
+static const struct tree_node dev_root = {.name = "",
+                                          .mode = S_IFDIR | 0755,
+                                          .children = dev_nodes,
+                                          .child_count = ARRAY_COUNT(dev_nodes)};
+
+int devfs_create(struct file *tty, struct super_block **ret)
+{
+    int err = treefs_create(&dev_root, TMPFS_MAGIC, DEV_MINOR, ret);
+
+    if (!err && tty)
+        controlling_tty = file_ref(tty);
+    return err;
+}

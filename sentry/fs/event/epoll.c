@@ -1,0 +1,381 @@
+/*
+ * An epoll file has items, one for each (file, descriptor) it watches. An item's wait entry sits in
+ * the queue of its file; when that wakes, the item goes to the ready list, and whoever waits for
+ * the epoll file is woken. epoll_collect() takes items off the ready list, asks their files what
+ * really holds, and puts level-triggered ones back.
+ *
+ * Items keep no reference on their file: it would never be closed. The file tells when it goes
+ * (file_watch). That may race with the item's removal, hence `control_lock` around both, and a
+ * watch that was already taken off its file's list leaves the item to epoll_file_gone().
+ *
+ * Locks: control_lock (membership of all epoll files), then epoll->lock (items; nested epoll files
+ * outer before inner: loops are refused), then a watched file's queue, then epoll->ready_lock, then
+ * the epoll's own queue.
+ */
+#include "sentry/fs/event/epoll.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "sentry/fs/event/anon.h"
+#include "sentry/vfs/file.h"
+#include "sentry/wait/wait.h"
+
+#define ITEM_BUCKETS 64
+#define NEST_MAX     4 /* epoll files that watch epoll files: EP_MAX_NESTS */
+/* What a one-shot item keeps when it has fired. */
+#define PRIVATE_BITS  ((uint32_t)(EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE))
+#define ALWAYS_EVENTS (EPOLLERR | EPOLLHUP)
+
+struct epoll {
+    struct file file;
+    struct wait_queue queue;
+    struct lock lock;
+    struct list buckets[ITEM_BUCKETS] __guarded_by(lock);
+    struct lock ready_lock;
+    struct list ready __guarded_by(ready_lock);
+};
+
+struct epoll_item {
+    struct wait_entry entry; /* in the file's queue */
+    struct file_watch watch;
+    struct epoll *epoll; /* NULL: only epoll_file_gone() still knows the item, and frees it */
+    struct file *file;   /* borrowed: tells when it goes */
+    int fd;
+    struct linux_epoll_event event; /* under epoll->lock; .events atomic: the wake-up reads it */
+    struct list bucket;             /* in epoll->buckets */
+    struct list ready;              /* in epoll->ready, under ready_lock; empty when not ready */
+};
+
+static struct lock control_lock = LOCK_INIT;
+
+static const struct file_operations epoll_operations;
+
+static struct epoll *epoll_of(struct file *f)
+{
+    return container_of(f, struct epoll, file);
+}
+
+bool epoll_is(const struct file *f)
+{
+    return f->ops == &epoll_operations;
+}
+
+static struct list *bucket_of(struct epoll *e, struct file *file, int fd)
+{
+    uintptr_t hash = ((uintptr_t)file >> 6) * 31 + (uintptr_t)fd;
+
+    return &e->buckets[hash % ITEM_BUCKETS];
+}
+
+static void make_ready(struct epoll_item *item)
+{
+    struct epoll *e = item->epoll;
+
+    lock_acquire(&e->ready_lock);
+    if (list_empty(&item->ready))
+        list_add_tail(&e->ready, &item->ready);
+    lock_release(&e->ready_lock);
+    wait_queue_wake(&e->queue, POLLIN | POLLRDNORM);
+}
+
+/* Called under the lock of the watched file's queue. */
+static void item_wake(struct wait_entry *entry, uint32_t events)
+{
+    struct epoll_item *item = container_of(entry, struct epoll_item, entry);
+    uint32_t wanted = __atomic_load_n(&item->event.events, __ATOMIC_RELAXED);
+
+    if (wanted & ~PRIVATE_BITS)
+        make_ready(item);
+}
+
+/* What holds for the item now, of what it wants. */
+static uint32_t item_events(struct epoll_item *item, struct wait_entry *entry)
+{
+    uint32_t wanted = item->event.events & ~PRIVATE_BITS;
+
+    return file_poll(item->file, entry) & wanted;
+}
+
+static struct epoll_item *find_locked(struct epoll *e, struct file *file, int fd)
+    __must_hold(e->lock)
+{
+    struct list *bucket = bucket_of(e, file, fd);
+    struct epoll_item *item;
+
+    list_for_each (item, bucket, bucket) {
+        if (item->file == file && item->fd == fd)
+            return item;
+    }
+    return NULL;
+}
+
+/* Takes the item out of everything; frees it unless its file is about to do that. */
+static void detach_locked(struct epoll_item *item, bool watched)
+{
+    struct epoll *e = item->epoll;
+
+    file_unpoll(item->file, &item->entry);
+    list_del_init(&item->bucket);
+    lock_acquire(&e->ready_lock);
+    list_del_init(&item->ready);
+    lock_release(&e->ready_lock);
+    item->epoll = NULL;
+    if (!watched || file_watch_remove(item->file, &item->watch))
+        free(item);
+}
+
+/* The watched file has lost its last reference. */
+static void epoll_file_gone(struct file_watch *watch)
+{
+    struct epoll_item *item = container_of(watch, struct epoll_item, watch);
+    struct epoll *e;
+
+    lock_acquire(&control_lock);
+    e = item->epoll;
+    if (e) {
+        lock_acquire(&e->lock);
+        detach_locked(item, false);
+        lock_release(&e->lock);
+    } else {
+        free(item);
+    }
+    lock_release(&control_lock);
+}
+
+/* How deep epoll files are nested below `f`; -ELOOP when `top` is among them or it is too deep. */
+static int nesting(struct file *f, struct file *top, int depth)
+{
+    struct epoll_item *item;
+    struct epoll *e;
+
+    if (f == top || depth > NEST_MAX)
+        return -ELOOP;
+    if (!epoll_is(f))
+        return 0;
+    e = epoll_of(f);
+    for (int i = 0; i < ITEM_BUCKETS; i++) {
+        list_for_each (item, &e->buckets[i], bucket) {
+            if (epoll_is(item->file) && nesting(item->file, top, depth + 1) < 0)
+                return -ELOOP;
+        }
+    }
+    return 0;
+}
+
+static int add_locked(struct epoll *e, int fd, struct file *target,
+                      const struct linux_epoll_event *event)
+{
+    struct epoll_item *item;
+
+    if (find_locked(e, target, fd))
+        return -EEXIST;
+    if (nesting(target, &e->file, 1) < 0)
+        return -ELOOP;
+    item = calloc(1, sizeof(*item));
+    if (!item)
+        return -ENOMEM;
+    wait_entry_init(&item->entry, NULL, 0);
+    item->entry.wake = item_wake;
+    item->watch.gone = epoll_file_gone;
+    item->epoll = e;
+    item->file = target;
+    item->fd = fd;
+    item->event = *event;
+    item->event.events |= ALWAYS_EVENTS;
+    list_init(&item->ready);
+    list_add(bucket_of(e, target, fd), &item->bucket);
+    file_watch_add(target, &item->watch);
+    if (item_events(item, &item->entry))
+        make_ready(item);
+    return 0;
+}
+
+static int modify_locked(struct epoll *e, struct epoll_item *item,
+                         const struct linux_epoll_event *event)
+{
+    if ((item->event.events | event->events) & EPOLLEXCLUSIVE)
+        return -EINVAL;
+    item->event.data = event->data;
+    __atomic_store_n(&item->event.events, event->events | ALWAYS_EVENTS, __ATOMIC_RELAXED);
+    if (item_events(item, NULL))
+        make_ready(item);
+    return 0;
+}
+
+int epoll_control(struct file *epoll, int op, int fd, struct file *target,
+                  const struct linux_epoll_event *event)
+{
+    struct epoll *e = epoll_of(epoll);
+    struct epoll_item *item;
+    int err = 0;
+
+    if (op == EPOLL_CTL_ADD && (event->events & EPOLLEXCLUSIVE) &&
+        (epoll_is(target) || (event->events & ~(uint32_t)(EPOLLIN | EPOLLOUT | ALWAYS_EVENTS |
+                                                          EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE))))
+        return -EINVAL;
+    lock_acquire(&control_lock);
+    lock_acquire(&e->lock);
+    item = find_locked(e, target, fd);
+    if (op == EPOLL_CTL_ADD)
+        err = add_locked(e, fd, target, event);
+    else if (!item)
+        err = -ENOENT;
+    else if (op == EPOLL_CTL_MOD)
+        err = modify_locked(e, item, event);
+    else
+        detach_locked(item, true);
+    lock_release(&e->lock);
+    lock_release(&control_lock);
+    return err;
+}
+
+static struct epoll_item *take_ready(struct epoll *e)
+{
+    struct epoll_item *item = NULL;
+
+    lock_acquire(&e->ready_lock);
+    if (!list_empty(&e->ready)) {
+        item = list_first(&e->ready, struct epoll_item, ready);
+        list_del_init(&item->ready);
+    }
+    lock_release(&e->ready_lock);
+    return item;
+}
+
+/* Puts items back that were taken, unless a wake-up was faster. */
+static void put_back(struct epoll *e, struct epoll_item *item)
+{
+    lock_acquire(&e->ready_lock);
+    if (list_empty(&item->ready))
+        list_add_tail(&e->ready, &item->ready);
+    lock_release(&e->ready_lock);
+}
+
+static size_t count_ready(struct epoll *e)
+{
+    struct epoll_item *item;
+    size_t count = 0;
+
+    lock_acquire(&e->ready_lock);
+    list_for_each (item, &e->ready, ready)
+        count++;
+    lock_release(&e->ready_lock);
+    return count;
+}
+
+int epoll_collect(struct file *epoll, int max, epoll_emit_fn emit, void *arg)
+{
+    struct epoll *e = epoll_of(epoll);
+    size_t looks;
+    int passed = 0;
+
+    lock_acquire(&e->lock);
+    /* Level-triggered items go to the end of the list: each is looked at once. */
+    for (looks = count_ready(e); looks > 0 && passed < max; looks--) {
+        struct epoll_item *item = take_ready(e);
+        struct linux_epoll_event event;
+
+        if (!item)
+            break;
+        event = (struct linux_epoll_event){item_events(item, NULL), item->event.data};
+        if (!event.events)
+            continue;
+        if (!emit(arg, &event)) {
+            put_back(e, item);
+            break;
+        }
+        passed++;
+        if (item->event.events & EPOLLONESHOT)
+            __atomic_store_n(&item->event.events, item->event.events & PRIVATE_BITS,
+                             __ATOMIC_RELAXED);
+        else if (!(item->event.events & EPOLLET))
+            put_back(e, item);
+    }
+    lock_release(&e->lock);
+    return passed;
+}
+
+/* Ready when one of the items really is: those that are not leave the ready list. */
+static bool any_ready(struct epoll *e)
+{
+    bool found = false;
+
+    lock_acquire(&e->lock);
+    for (size_t looks = count_ready(e); looks > 0 && !found; looks--) {
+        struct epoll_item *item = take_ready(e);
+
+        if (!item)
+            break;
+        found = item_events(item, NULL) != 0;
+        if (found)
+            put_back(e, item);
+    }
+    lock_release(&e->lock);
+    return found;
+}
+
+static uint32_t epoll_poll(struct file *f, struct wait_entry *entry)
+{
+    struct epoll *e = epoll_of(f);
+
+    if (entry)
+        wait_queue_add(&e->queue, entry);
+    return any_ready(e) ? POLLIN | POLLRDNORM : 0;
+}
+
+static void epoll_unpoll(struct file *f, struct wait_entry *entry)
+{
+    wait_queue_remove(&epoll_of(f)->queue, entry);
+}
+
+static void epoll_release(struct file *f)
+{
+    struct epoll *e = epoll_of(f);
+    struct epoll_item *item, *next;
+
+    lock_acquire(&control_lock);
+    lock_acquire(&e->lock);
+    for (int i = 0; i < ITEM_BUCKETS; i++) {
+        list_for_each_safe (item, next, &e->buckets[i], bucket)
+            detach_locked(item, true);
+    }
+    lock_release(&e->lock);
+    lock_release(&control_lock);
+    lock_destroy(&e->lock);
+    lock_destroy(&e->ready_lock);
+    file_fini(f);
+    free(e);
+}
+
+static const struct file_operations epoll_operations = {
+    .poll = epoll_poll,
+    .unpoll = epoll_unpoll,
+    .stat = anon_stat,
+    .release = epoll_release,
+};
+
+int epoll_create_file(struct file **ret)
+{
+    struct epoll *e = calloc(1, sizeof(*e));
+    char *name = strdup("anon_inode:[eventpoll]");
+
+    if (!e || !name) {
+        free(e);
+        free(name);
+        return -ENOMEM;
+    }
+    file_init(&e->file, &epoll_operations, O_RDWR);
+    e->file.path = name;
+    wait_queue_init(&e->queue);
+    lock_init(&e->lock);
+    lock_init(&e->ready_lock);
+    for (int i = 0; i < ITEM_BUCKETS; i++)
+        list_init(&e->buckets[i]);
+    list_init(&e->ready);
+    *ret = &e->file;
+    return 0;
+}

@@ -1,0 +1,40 @@
+/*
+ * Host descriptors as sources of bytes: what stdio and donated files have in common. Guest memory
+ * is pinned and handed to readv/writev, so that bytes travel once.
+ */
+#ifndef SENTRY_FS_HOSTIO_H
+#define SENTRY_FS_HOSTIO_H
+
+#include "abi/stat.h"
+#include "base/refcount.h"
+
+struct mappable;
+struct memfile;
+struct uio;
+
+/* A host descriptor that open files and page caches share; closed with the last reference. */
+struct host_file {
+    refcount_t refs;
+    int fd;
+    char name[]; /* for /proc/self/maps */
+};
+
+/* Takes over `fd` (on failure too: it is closed then). NULL: out of memory. */
+struct host_file *host_file_create(int fd, const char *name);
+struct host_file *host_file_ref(struct host_file *h);
+struct host_file *host_file_unref(struct host_file *h);
+
+/*
+ * Moves up to `max` bytes between the guest's buffers and `fd`. `pos` says where and is advanced;
+ * NULL: the descriptor's own position. Ends early where the host does. Bytes moved; an error only
+ * when none were.
+ */
+ssize_t hostio_read(int fd, struct uio *uio, int64_t *pos, uint64_t max);
+ssize_t hostio_write(int fd, struct uio *uio, int64_t *pos, uint64_t max);
+
+int hostio_stat(int fd, struct linux_stat *ret);
+int hostio_statfs(int fd, struct linux_statfs *ret);
+/* Read-only pages of a regular file; `h` gets a reference of its own. */
+int hostio_mmap(struct host_file *h, struct memfile *mf, struct mappable **ret);
+
+#endif

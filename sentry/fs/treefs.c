@@ -1,0 +1,304 @@
+#include "sentry/fs/treefs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "sentry/mm/uio.h"
+#include "sentry/vfs/dirent.h"
+
+struct tree_super {
+    struct super_block sb;
+    int64_t fs_type;
+};
+
+struct tree_inode {
+    struct inode inode;
+    const struct tree_node *node;
+};
+
+/* A directory or a text that is being read. */
+struct tree_file {
+    struct file file;
+    char *text; /* owned */
+    int64_t size;
+};
+
+static const struct inode_operations tree_operations;
+static const struct inode_operations magic_operations;
+
+const struct tree_node *treefs_node(const struct dentry *dentry)
+{
+    return container_of(dentry->inode, struct tree_inode, inode)->node;
+}
+
+/* Stable, and tells nothing about where things are in our memory. */
+static uint64_t child_ino(uint64_t parent_ino, const char *name)
+{
+    return XXH3_64bits_withSeed(name, strlen(name), parent_ino) >> 32 | 1;
+}
+
+static struct inode *inode_new(const struct tree_node *node, uint64_t dev, uint64_t ino)
+{
+    struct tree_inode *inode = malloc(sizeof(*inode));
+
+    if (!inode)
+        return NULL;
+    inode_init(&inode->inode, node->follow ? &magic_operations : &tree_operations, node->mode, dev,
+               ino);
+    inode->node = node;
+    return &inode->inode;
+}
+
+static void tree_inode_release(struct inode *inode)
+{
+    free(container_of(inode, struct tree_inode, inode));
+}
+
+static int tree_lookup(struct dentry *dir, const struct name *names, int count,
+                       struct inode **ret_inodes, int *ret_error)
+{
+    const struct tree_node *node = treefs_node(dir);
+
+    for (size_t i = 0; i < node->child_count; i++) {
+        const struct tree_node *child = &node->children[i];
+
+        if (strlen(child->name) != names[0].size ||
+            memcmp(child->name, names[0].text, names[0].size) != 0)
+            continue;
+        ret_inodes[0] = inode_new(child, dir->inode->dev, child_ino(dir->inode->ino, child->name));
+        return ret_inodes[0] ? 1 : -ENOMEM;
+    }
+    *ret_error = -ENOENT;
+    return 0;
+}
+
+static ssize_t tree_readlink(struct dentry *link, char *buf, size_t size)
+{
+    const struct tree_node *node = treefs_node(link);
+    size_t length;
+
+    if (node->readlink)
+        return node->readlink(link, buf, size);
+    length = strlen(node->target);
+    if (length >= size)
+        return -ENAMETOOLONG;
+    memcpy(buf, node->target, length + 1);
+    return (ssize_t)length;
+}
+
+static int tree_follow(struct dentry *link, struct link_target *ret)
+{
+    return treefs_node(link)->follow(link, ret);
+}
+
+static int tree_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
+{
+    const struct tree_node *node = treefs_node(dentry);
+    uint64_t links = 1;
+
+    if (S_ISDIR(node->mode)) {
+        links = 2;
+        for (size_t i = 0; i < node->child_count; i++)
+            links += S_ISDIR(node->children[i].mode);
+    }
+    *ret = (struct linux_stat){
+        .st_dev = dentry->inode->dev,
+        .st_ino = dentry->inode->ino,
+        .st_nlink = links,
+        .st_mode = node->mode,
+        .st_rdev = makedev(node->major, node->minor),
+        .st_size = node->target ? (int64_t)strlen(node->target) : 0,
+        .st_blksize = 4096,
+    };
+    return 0;
+}
+
+static int tree_statfs(struct dentry *dentry, struct linux_statfs *ret)
+{
+    struct tree_super *super = container_of(dentry->sb, struct tree_super, sb);
+
+    *ret = (struct linux_statfs){
+        .f_type = super->fs_type,
+        .f_bsize = 4096,
+        .f_frsize = 4096,
+        .f_namelen = VFS_NAME_MAX,
+    };
+    return 0;
+}
+
+static int tree_access(struct dentry *dentry, int mode)
+{
+    uint32_t anybody = treefs_node(dentry)->mode & 07;
+
+    return (uint32_t)mode & ~anybody ? -EACCES : 0;
+}
+
+static struct tree_file *tree_file_of(struct file *f)
+{
+    return container_of(f, struct tree_file, file);
+}
+
+static ssize_t text_read(struct file *f, struct uio *uio, int64_t *pos)
+{
+    struct tree_file *t = tree_file_of(f);
+    ssize_t n;
+
+    if (*pos >= t->size)
+        return 0;
+    n = uio_copy_out(uio, t->text + *pos, (size_t)(t->size - *pos));
+    if (n > 0)
+        *pos += n;
+    return n;
+}
+
+static int64_t text_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
+{
+    return file_seek_in(offset, whence, pos, tree_file_of(f)->size);
+}
+
+static void tree_file_release(struct file *f)
+{
+    struct tree_file *t = tree_file_of(f);
+
+    file_fini(f);
+    free(t->text);
+    free(t);
+}
+
+/* Positions: 0 is ".", 1 is "..", then the children. */
+static int dir_getdents(struct file *f, struct dirent_sink *sink, int64_t *pos)
+{
+    struct dentry *dir = f->at.dentry;
+    const struct tree_node *node = treefs_node(dir);
+    uint64_t self = dir->inode->ino;
+    uint64_t up = dir->parent ? dir->parent->inode->ino : self;
+
+    for (; *pos < (int64_t)node->child_count + 2; (*pos)++) {
+        const struct tree_node *child;
+        bool fits;
+
+        if (*pos < 2) {
+            fits = sink->emit(sink, "..", (size_t)*pos + 1, *pos ? up : self, *pos + 1, DT_DIR);
+        } else {
+            child = &node->children[*pos - 2];
+            fits = sink->emit(sink, child->name, strlen(child->name), child_ino(self, child->name),
+                              *pos + 1, IFTODT(child->mode));
+        }
+        if (!fits)
+            break;
+    }
+    return 0;
+}
+
+static int64_t dir_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
+{
+    int64_t target = whence == SEEK_CUR ? pos + offset : offset;
+
+    return whence > SEEK_CUR || target < 0 ? -EINVAL : target;
+}
+
+static const struct file_operations text_operations = {
+    .read = text_read,
+    .llseek = text_llseek,
+    .release = tree_file_release,
+};
+
+static const struct file_operations dir_operations = {
+    .getdents = dir_getdents,
+    .llseek = dir_llseek,
+    .release = tree_file_release,
+};
+
+/* Makes the text at its full length, however long it turns out to be. */
+static int make_text(struct tree_file *t, const struct tree_node *node)
+{
+    size_t room = 4096;
+
+    for (;;) {
+        char *text = realloc(t->text, room);
+        ssize_t n;
+
+        if (!text)
+            return -ENOMEM;
+        t->text = text;
+        n = node->text(text, room);
+        if (n < 0)
+            return (int)n;
+        if ((size_t)n <= room) {
+            t->size = n;
+            return 0;
+        }
+        room = (size_t)n + 4096;
+    }
+}
+
+static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
+{
+    const struct tree_node *node = treefs_node(dentry);
+    struct tree_file *t;
+    int err = 0;
+
+    if (node->open)
+        return node->open(node, flags, ret);
+    if (!S_ISDIR(node->mode) && !node->text)
+        return -ENXIO;
+    t = calloc(1, sizeof(*t));
+    if (!t)
+        return -ENOMEM;
+    file_init(&t->file, node->text ? &text_operations : &dir_operations, flags);
+    if (node->text)
+        err = make_text(t, node);
+    if (err < 0) {
+        file_unref(&t->file);
+        return err;
+    }
+    *ret = &t->file;
+    return 0;
+}
+
+static const struct inode_operations tree_operations = {
+    .lookup = tree_lookup,
+    .readlink = tree_readlink,
+    .open = tree_open,
+    .stat = tree_stat,
+    .statfs = tree_statfs,
+    .access = tree_access,
+    .release = tree_inode_release,
+};
+
+static const struct inode_operations magic_operations = {
+    .readlink = tree_readlink,
+    .follow = tree_follow,
+    .stat = tree_stat,
+    .statfs = tree_statfs,
+    .release = tree_inode_release,
+};
+
+static void tree_super_release(struct super_block *sb)
+{
+    free(container_of(sb, struct tree_super, sb));
+}
+
+int treefs_create(const struct tree_node *root, int64_t fs_type, uint32_t dev_minor,
+                  struct super_block **ret)
+{
+    struct tree_super *super = calloc(1, sizeof(*super));
+    uint64_t dev = makedev(0, dev_minor);
+    struct inode *inode = super ? inode_new(root, dev, 1) : NULL;
+
+    if (!inode || super_init(&super->sb, inode, tree_super_release) < 0) {
+        inode_unref(inode);
+        free(super);
+        return -ENOMEM;
+    }
+    super->sb.read_only = true;
+    super->sb.dev = (uint32_t)dev;
+    super->fs_type = fs_type;
+    *ret = &super->sb;
+    return 0;
+}
