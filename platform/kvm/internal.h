@@ -227,8 +227,8 @@ enum verdict {
     VERDICT_INTERRUPTED, /* in the program, whose registers are in the context */
 };
 /* What became of KVM_RUN, which returned `result`. */
-enum verdict trap_decode(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v,
-                         int result, enum trap *ret_trap, struct trap_info *ret_info);
+enum verdict kvm_trap_decode(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v,
+                             int result, enum trap *ret_trap, struct trap_info *ret_info);
 bool trap_is_canonical(uint64_t address);
 
 /* switch.c */

@@ -132,7 +132,7 @@ static enum trap run(struct kvm_context *ctx, struct kvm_address_space *as, stru
         result = host_kvm_ioctl_number(v->fd, KVM_RUN, 0);
         WRITE_ONCE(v->run->immediate_exit, 0);
         v->run->kvm_dirty_regs = 0;
-        switch (trap_decode(ctx, as, v, result, &trap, ret_info)) {
+        switch (kvm_trap_decode(ctx, as, v, result, &trap, ret_info)) {
         case VERDICT_TRAP:
             return trap;
         case VERDICT_AGAIN:

@@ -337,8 +337,8 @@ static enum verdict internal_error(struct exit_state *x)
     return exception(x, VECTOR_UD, 0);
 }
 
-enum verdict trap_decode(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v,
-                         int result, enum trap *ret_trap, struct trap_info *ret_info)
+enum verdict kvm_trap_decode(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v,
+                             int result, enum trap *ret_trap, struct trap_info *ret_info)
 {
     struct exit_state x = {
         .ctx = ctx,
