@@ -4,19 +4,16 @@
  * until the platform is destroyed; when it dies, every stub dies (PTRACE_O_EXITKILL).
  */
 #include <errno.h>
-#include <time.h>
 
+#include "host/clock.h"
 #include "host/thread.h"
 #include "platform/ptrace/internal.h"
 
-static void deadline_in(struct timespec *ts, unsigned int ms)
+static struct timespec deadline_in(unsigned int ms)
 {
-    clock_gettime(CLOCK_MONOTONIC, ts);
-    ts->tv_nsec += ms * 1000000L;
-    if (ts->tv_nsec >= 1000000000L) {
-        ts->tv_nsec -= 1000000000L;
-        ts->tv_sec++;
-    }
+    uint64_t at = host_monotonic_ns() + ms * 1000000UL;
+
+    return (struct timespec){(time_t)(at / 1000000000), (long)(at % 1000000000)};
 }
 
 static void answer_one(struct keeper *k)
@@ -52,7 +49,7 @@ static void keeper_main(void *arg)
             continue;
         }
         if (!timing)
-            deadline_in(&deadline, KEEPER_TICK_MS);
+            deadline = deadline_in(KEEPER_TICK_MS);
         timing = pthread_cond_timedwait(&k->wake, &k->lock.mutex, &deadline) != ETIMEDOUT;
         if (timing)
             continue;

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
+#include "host/clock.h"
 #include "platform/ptrace/internal.h"
 #include "platform/ptrace/ptrace.h"
 
@@ -27,14 +27,6 @@ struct probe {
     struct context *ctx;
     struct memfile_range code, data;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static int compare_u64(const void *a, const void *b)
 {
@@ -99,19 +91,19 @@ static bool one_round(struct probe *b, uint64_t *ret_call, uint64_t *ret_fault,
                       struct platform_report *report)
 {
     struct trap_info info;
-    uint64_t start = now_ns();
+    uint64_t start = host_monotonic_ns();
     enum trap trap = context_switch(b->ctx, b->as, &info);
 
-    *ret_call = now_ns() - start;
+    *ret_call = host_monotonic_ns() - start;
     if (trap != TRAP_SYSCALL || b->ctx->regs.rip != CODE_ADDR + 2)
         goto wrong;
-    start = now_ns();
+    start = host_monotonic_ns();
     trap = context_switch(b->ctx, b->as, &info);
     if (trap != TRAP_FAULT || info.addr != DATA_ADDR)
         goto wrong;
     if (space_map(b->as, DATA_ADDR, PROT_READ, b->data) < 0)
         goto wrong;
-    *ret_fault = now_ns() - start;
+    *ret_fault = host_monotonic_ns() - start;
     trap = context_switch(b->ctx, b->as, &info);
     if (trap == TRAP_SYSCALL && space_unmap(b->as, DATA_ADDR, PAGE_SIZE) == 0) {
         b->ctx->regs.rip = CODE_ADDR;
@@ -182,10 +174,10 @@ static int64_t bare_loop(struct probe *b, unsigned int rounds)
     host_set_affinity(ctx->stub.tid, &one);
     bare_round(ctx->stub.tid); /* the registers are where the loop wants them */
     for (unsigned int i = 0; i < rounds && err == 0; i++) {
-        uint64_t start = now_ns();
+        uint64_t start = host_monotonic_ns();
 
         err = bare_round(ctx->stub.tid);
-        samples[i] = now_ns() - start;
+        samples[i] = host_monotonic_ns() - start;
     }
     host_set_affinity(0, &ctx->p->cpus);
     result = err < 0 ? err : (int64_t)median(samples, rounds);
