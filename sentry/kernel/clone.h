@@ -1,0 +1,20 @@
+/* Making tasks: clone(2), clone3(2). */
+#ifndef SENTRY_KERNEL_CLONE_H
+#define SENTRY_KERNEL_CLONE_H
+
+#include "base/compiler.h"
+
+struct task;
+
+struct clone_request {
+    uint64_t flags; /* CLONE_*, without the exit signal */
+    uaddr_t parent_tid, child_tid;
+    int exit_signal;
+    uaddr_t stack; /* the new stack pointer; 0: the caller's */
+    uaddr_t tls;
+};
+
+/* The new task's number, or -errno as clone(2): EINVAL, EAGAIN, ENOMEM, EPERM. */
+long task_clone(struct task *parent, const struct clone_request *request);
+
+#endif

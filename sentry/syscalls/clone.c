@@ -1,0 +1,100 @@
+/* clone(2) and clone3(2): arguments into one request. */
+#include <errno.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <string.h>
+
+#include "sentry/kernel/clone.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/define.h"
+
+#define CLONE_LEGACY_FLAGS 0xffffffffUL
+#define SET_TID_MAX        32 /* MAX_PID_NS_LEVEL */
+#define USER_MAX           0x7ffffffff000UL
+
+SYSCALL_DEFINE5(clone, uint64_t, flags, uaddr_t, stack, uaddr_t, parent_tid, uaddr_t, child_tid,
+                uaddr_t, tls)
+{
+    const struct clone_request request = {
+        .flags = flags & CLONE_LEGACY_FLAGS & ~(uint64_t)CSIGNAL,
+        .exit_signal = (int)(flags & CSIGNAL),
+        .parent_tid = parent_tid,
+        .child_tid = child_tid,
+        .stack = stack,
+        .tls = tls,
+    };
+
+    return task_clone(task, &request);
+}
+
+/*
+ * The structure has grown over time: a short one reads as if followed by zeroes, a long one is fine
+ * as long as what we do not know is zero (Linux copy_struct_from_user).
+ */
+static int get_clone_args(struct task *task, uaddr_t addr, uint64_t size, struct clone_args *ret)
+{
+    struct clone_args args = {0};
+    char tail[64];
+
+    static_assert(sizeof(args) >= CLONE_ARGS_SIZE_VER2, "struct clone_args");
+    if (size > PAGE_SIZE)
+        return -E2BIG;
+    if (size < CLONE_ARGS_SIZE_VER0)
+        return -EINVAL;
+    if (copy_from_user(task->mm, &args, addr, MIN(size, sizeof(args))) < 0)
+        return -EFAULT;
+    for (uint64_t at = sizeof(args); at < size; at += sizeof(tail)) {
+        size_t part = MIN(size - at, sizeof(tail));
+
+        if (copy_from_user(task->mm, tail, addr + at, part) < 0)
+            return -EFAULT;
+        for (size_t i = 0; i < part; i++) {
+            if (tail[i])
+                return -E2BIG;
+        }
+    }
+    *ret = args;
+    return 0;
+}
+
+static bool clone_args_valid(const struct clone_args *args)
+{
+    uint64_t known = CLONE_LEGACY_FLAGS | CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP;
+
+    if (args->set_tid_size > SET_TID_MAX || !args->set_tid != !args->set_tid_size)
+        return false;
+    if (args->exit_signal & ~(uint64_t)CSIGNAL || args->exit_signal > SIGNAL_COUNT)
+        return false;
+    if (args->flags & ~known ||
+        args->flags & (CLONE_DETACHED | (CSIGNAL & ~(uint64_t)CLONE_NEWTIME)))
+        return false;
+    if ((args->flags & CLONE_SIGHAND) && (args->flags & CLONE_CLEAR_SIGHAND))
+        return false;
+    if ((args->flags & (CLONE_THREAD | CLONE_PARENT)) && args->exit_signal)
+        return false;
+    if (!args->stack != !args->stack_size)
+        return false;
+    return args->stack <= USER_MAX && args->stack_size <= USER_MAX - args->stack;
+}
+
+SYSCALL_DEFINE2(clone3, uaddr_t, uargs, uint64_t, size)
+{
+    struct clone_args args;
+    struct clone_request request;
+    int error = get_clone_args(task, uargs, size, &args);
+
+    if (error < 0)
+        return error;
+    if (!clone_args_valid(&args) || args.set_tid_size || (args.flags & CLONE_INTO_CGROUP))
+        return -EINVAL;
+    request = (struct clone_request){
+        .flags = args.flags,
+        .exit_signal = (int)args.exit_signal,
+        .parent_tid = args.parent_tid,
+        .child_tid = args.child_tid,
+        .stack = args.stack + args.stack_size,
+        .tls = args.tls,
+    };
+    return task_clone(task, &request);
+}

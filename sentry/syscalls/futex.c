@@ -1,0 +1,100 @@
+/* futex(2), and its successors futex_wait, futex_wake, futex_requeue of Linux 6.7. */
+#include <errno.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <time.h>
+
+#include "sentry/kernel/futex.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/time.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/define.h"
+
+static long wait_restart(struct task *task, struct restart_block *block)
+{
+    long result = futex_wait(task, block->addr, block->flags, block->value, block->bitset,
+                             block->deadline_ns);
+
+    return result == -ERESTARTSYS ? -ERESTART_RESTARTBLOCK : result;
+}
+
+/* A wait with a deadline cannot simply be repeated: it goes on through restart_syscall(2). */
+static long wait(struct task *task, uaddr_t addr, bool shared, uint32_t value, uint32_t bitset,
+                 uint64_t deadline_ns)
+{
+    long result;
+
+    if (bitset == 0)
+        return -EINVAL;
+    result = futex_wait(task, addr, shared, value, bitset, deadline_ns);
+    if (result != -ERESTARTSYS || deadline_ns == TIME_NEVER)
+        return result;
+    task->restart = (struct restart_block){
+        .fn = wait_restart,
+        .deadline_ns = deadline_ns,
+        .addr = addr,
+        .value = value,
+        .bitset = bitset,
+        .flags = shared,
+    };
+    return -ERESTART_RESTARTBLOCK;
+}
+
+/* FUTEX_WAIT's time is relative, the others' absolute on one of two clocks. */
+static int get_deadline(struct task *task, int op, uaddr_t timeout, uint64_t *ret_deadline)
+{
+    struct timespec ts;
+    uint64_t ns;
+
+    *ret_deadline = TIME_NEVER;
+    if (!timeout)
+        return 0;
+    if (copy_struct_from_user(task->mm, &ts, timeout) < 0)
+        return -EFAULT;
+    if (!timespec_valid(&ts))
+        return -EINVAL;
+    ns = timespec_ns(&ts);
+    if ((op & FUTEX_CMD_MASK) == FUTEX_WAIT)
+        *ret_deadline = time_add(time_monotonic_ns(), ns);
+    else
+        *ret_deadline =
+            time_to_monotonic(op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, ns);
+    return 0;
+}
+
+SYSCALL_DEFINE6(futex, uaddr_t, addr, int, op, uint32_t, val, uint64_t, timeout, uaddr_t, addr2,
+                uint32_t, val3)
+{
+    int cmd = op & FUTEX_CMD_MASK, val2 = (int)timeout;
+    bool shared = !(op & FUTEX_PRIVATE_FLAG);
+    uint64_t deadline = TIME_NEVER;
+    int error;
+
+    if ((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT_BITSET)
+        return -ENOSYS;
+    if (cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET) {
+        error = get_deadline(task, op, timeout, &deadline);
+        if (error < 0)
+            return error;
+    }
+    switch (cmd) {
+    case FUTEX_WAIT:
+        return wait(task, addr, shared, val, FUTEX_BITSET_MATCH_ANY, deadline);
+    case FUTEX_WAIT_BITSET:
+        return wait(task, addr, shared, val, val3, deadline);
+    case FUTEX_WAKE:
+        return futex_wake(task->kernel, task->mm, addr, shared, (int)val, FUTEX_BITSET_MATCH_ANY);
+    case FUTEX_WAKE_BITSET:
+        if (val3 == 0)
+            return -EINVAL;
+        return futex_wake(task->kernel, task->mm, addr, shared, (int)val, val3);
+    case FUTEX_REQUEUE:
+        return futex_requeue(task, addr, addr2, shared, (int)val, val2, NULL);
+    case FUTEX_CMP_REQUEUE:
+        return futex_requeue(task, addr, addr2, shared, (int)val, val2, &val3);
+    case FUTEX_WAKE_OP:
+        return futex_wake_op(task, addr, addr2, shared, (int)val, val2, val3);
+    default:
+        return -ENOSYS;
+    }
+}

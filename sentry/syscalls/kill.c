@@ -1,0 +1,162 @@
+/* Sending signals: kill(2), tkill(2), tgkill(2), rt_sigqueueinfo(2). */
+#include <errno.h>
+#include <linux/capability.h>
+#include <signal.h>
+
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/define.h"
+
+static siginfo_t own_info(const struct task *task, int signo, int code)
+{
+    siginfo_t info = {.si_signo = signo, .si_code = code};
+
+    info.si_pid = task->process->pid;
+    info.si_uid = task->cred->uid;
+    return info;
+}
+
+/* Linux check_kill_permission(). */
+static int check_permission(struct task *task, const struct task *target, int signo)
+{
+    const struct cred *cred = task->cred, *other = target->cred;
+
+    if (signo < 0 || signo > SIGNAL_COUNT)
+        return -EINVAL;
+    if (task->process == target->process || cred->euid == other->suid || cred->euid == other->uid ||
+        cred->uid == other->suid || cred->uid == other->uid || cred_has_cap(cred, CAP_KILL) ||
+        (signo == SIGCONT && task->process->sid == target->process->sid))
+        return 0;
+    return -EPERM;
+}
+
+/* To the process that `target` belongs to; signal 0 only asks. */
+static int send_to_process(struct task *task, struct task *target, int signo, const siginfo_t *info)
+{
+    int error = check_permission(task, target, signo);
+
+    return error < 0 || signo == 0 ? error : signal_send_process(target->process, signo, info);
+}
+
+static long send_to_pid(struct task *task, int pid, int signo, const siginfo_t *info)
+{
+    struct task *target = task_find(task->kernel, pid);
+    long error;
+
+    if (!target && pid == KERNEL_PID_SENTRY) {
+        /* Our own "init": it takes no signal, like Linux's that handles none. */
+        if (signo < 0 || signo > SIGNAL_COUNT)
+            return -EINVAL;
+        return task_has_cap(task, CAP_KILL) ? 0 : -EPERM;
+    }
+    if (!target)
+        return -ESRCH;
+    error = send_to_process(task, target, signo, info);
+    task_unref(target);
+    return error;
+}
+
+/* To every process of a group, or with pgid 0 to all but the caller's own. */
+static long send_to_many(struct task *task, int pgid, int signo, const siginfo_t *info)
+{
+    struct kernel *kernel = task->kernel;
+    long error = 0;
+    int found = 0, sent = 0;
+
+    lock_acquire(&kernel->lock);
+    for (int pid = 1; pid < KERNEL_PID_MAX; pid++) {
+        struct task *target = kernel->pids[pid];
+        struct process *process = target ? target->process : NULL;
+
+        if (!process || process->leader != target ||
+            (pgid ? process->pgid != pgid : process == task->process))
+            continue;
+        error = send_to_process(task, target, signo, info);
+        found++;
+        sent += error == 0;
+    }
+    lock_release(&kernel->lock);
+    if (!found)
+        return -ESRCH;
+    return sent ? 0 : error;
+}
+
+SYSCALL_DEFINE2(kill, int, pid, int, signo)
+{
+    siginfo_t info = own_info(task, signo, SI_USER);
+
+    if (pid > 0)
+        return send_to_pid(task, pid, signo, &info);
+    if (pid == INT32_MIN)
+        return -ESRCH;
+    if (pid == 0)
+        return send_to_many(task, task->process->pgid, signo, &info);
+    return send_to_many(task, pid == -1 ? 0 : -pid, signo, &info);
+}
+
+/* tgid 0: whatever process the thread belongs to. */
+static long send_to_thread(struct task *task, int tgid, int tid, int signo, const siginfo_t *info)
+{
+    struct task *target = task_find(task->kernel, tid);
+    long error;
+
+    if (!target)
+        return -ESRCH;
+    if (tgid > 0 && target->process->pid != tgid) {
+        error = -ESRCH;
+    } else {
+        error = check_permission(task, target, signo);
+        if (error == 0 && signo != 0)
+            error = signal_send_task(target, signo, info);
+    }
+    task_unref(target);
+    return error;
+}
+
+SYSCALL_DEFINE3(tgkill, int, tgid, int, tid, int, signo)
+{
+    siginfo_t info = own_info(task, signo, SI_TKILL);
+
+    if (tgid <= 0 || tid <= 0)
+        return -EINVAL;
+    return send_to_thread(task, tgid, tid, signo, &info);
+}
+
+SYSCALL_DEFINE2(tkill, int, tid, int, signo)
+{
+    siginfo_t info = own_info(task, signo, SI_TKILL);
+
+    if (tid <= 0)
+        return -EINVAL;
+    return send_to_thread(task, 0, tid, signo, &info);
+}
+
+/* A program may pretend to be sigqueue(3) or a timer, but neither the kernel nor kill(2). */
+static int get_info(struct task *task, uaddr_t ptr, int signo, int pid, siginfo_t *ret_info)
+{
+    if (copy_struct_from_user(task->mm, ret_info, ptr) < 0)
+        return -EFAULT;
+    ret_info->si_signo = signo;
+    if ((ret_info->si_code >= 0 || ret_info->si_code == SI_TKILL) && pid != task->process->pid)
+        return -EPERM;
+    return 0;
+}
+
+SYSCALL_DEFINE3(rt_sigqueueinfo, int, pid, int, signo, uaddr_t, info_ptr)
+{
+    siginfo_t info;
+    int error = get_info(task, info_ptr, signo, pid, &info);
+
+    return error < 0 ? error : send_to_pid(task, pid, signo, &info);
+}
+
+SYSCALL_DEFINE4(rt_tgsigqueueinfo, int, tgid, int, tid, int, signo, uaddr_t, info_ptr)
+{
+    siginfo_t info;
+    int error = get_info(task, info_ptr, signo, tid, &info);
+
+    if (tid <= 0 || tgid <= 0)
+        return -EINVAL;
+    return error < 0 ? error : send_to_thread(task, tgid, tid, signo, &info);
+}
