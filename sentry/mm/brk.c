@@ -74,6 +74,6 @@ uaddr_t mm_brk(struct mm *mm, uaddr_t brk)
     ret = mm->brk;
     mm_unlock(mm, &trash);
     if (populate)
-        (void)mm_populate(mm, old, new);
+        (void)mm_populate(mm, old, new, true);
     return ret;
 }

@@ -26,7 +26,7 @@
 
 #define RUN_SIZE      (64UL << 10)
 #define COPY_SIZE     (16UL << 10) /* copy-on-write: this much around the fault */
-#define MAP_AROUND    (512UL << 10)
+#define MAP_AROUND    HUGE_PAGE_SIZE
 #define MAP_CALLS     8
 #define OBJECT_AROUND (64UL << 10)
 
@@ -445,13 +445,13 @@ int mm_fault(struct mm *mm, uaddr_t addr, enum access access, int *ret_signo, in
     return err;
 }
 
-int mm_populate(struct mm *mm, uaddr_t start, uaddr_t end)
+int mm_populate(struct mm *mm, uaddr_t start, uaddr_t end, bool ignore_errors)
 {
     struct fault_info info;
     int err = 0;
 
     lock_acquire(&mm->lock);
-    while (start < end && !err) {
+    while (start < end) {
         struct vma *vma = vma_find(mm, start);
         enum access access;
 
@@ -460,14 +460,18 @@ int mm_populate(struct mm *mm, uaddr_t start, uaddr_t end)
         start = MAX(start, vma->start);
         /* As populate_vma_page_range(): break copy-on-write of private memory at once. */
         access = (vma->prot & PROT_WRITE) && vma_is_private(vma) ? ACCESS_WRITE : ACCESS_READ;
-        if (!vma->prot) {
-            start = vma->end;
-            continue;
-        }
+        err = 0;
         if ((pmap_get(&mm->pmap, start) & PMAP_RIGHTS & (uint64_t)access) == 0)
             err = mm_fault_locked(mm, start, access, end - start, &info);
+        if (err && !ignore_errors)
+            break;
         start += PAGE_SIZE;
+        if (err) {
+            vma = vma_find(mm, start);
+            if (vma && vma->start < start)
+                start = vma->end;
+        }
     }
     lock_release(&mm->lock);
-    return err;
+    return ignore_errors ? 0 : err;
 }

@@ -144,6 +144,8 @@ void vma_remove(struct mm *mm, struct vma *vma, struct trash *trash);
 void vma_resize(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end);
 /* Changes prot and flags, keeping the statistics right. */
 void vma_change(struct mm *mm, struct vma *vma, int prot, uint32_t flags);
+/* Gives [start, end), a part of it, these flags: splits and merges. -ENOMEM. */
+int vma_set_flags(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end, uint32_t flags);
 /* Cuts it in two at addr; returns the upper part. NULL: no memory, nothing changed. */
 struct vma *vma_split(struct mm *mm, struct vma *vma, uaddr_t addr);
 /* Cuts so that no VMA crosses start or end. -ENOMEM also when there would be too many VMAs. */
@@ -207,7 +209,10 @@ struct fault_info {
  */
 int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t want_size,
                     struct fault_info *ret_info) __must_hold(mm->lock);
-/* Makes all of [start, end) present; stops at the first page that cannot be. Without the lock. */
-int mm_populate(struct mm *mm, uaddr_t start, uaddr_t end);
+/*
+ * Makes all of [start, end) present, without the lock. What cannot be ends it with -EFAULT or
+ * -ENOMEM, or with `ignore_errors` skips the rest of that VMA.
+ */
+int mm_populate(struct mm *mm, uaddr_t start, uaddr_t end, bool ignore_errors);
 
 #endif

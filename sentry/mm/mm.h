@@ -60,8 +60,13 @@ int mm_remap(struct mm *mm, uaddr_t old, uint64_t old_size, uint64_t new_size, i
              uaddr_t new_addr, uaddr_t *ret_addr);
 int mm_advise(struct mm *mm, uaddr_t addr, uint64_t size, int advice);
 int mm_sync(struct mm *mm, uaddr_t addr, uint64_t size, int flags);
-/* mlock/munlock/mlockall: nothing is ever swapped; checks ranges and keeps count for VmLck. */
+/* mlock(2), munlock(2): nothing is ever swapped; makes present, checks ranges, counts VmLck. */
 int mm_lock_range(struct mm *mm, uaddr_t addr, uint64_t size, bool lock);
+/* mlock2(2) with MLOCK_ONFAULT. */
+int mm_lock_on_fault(struct mm *mm, uaddr_t addr, uint64_t size);
+/* mlockall(2) with MCL_* flags, munlockall(2). */
+int mm_lock_all(struct mm *mm, int flags);
+void mm_unlock_all(struct mm *mm);
 /* One byte per page, bit 0: a page is there. */
 int mm_incore(struct mm *mm, uaddr_t addr, uint64_t size, uint8_t *vec);
 /* mmap without a place takes the highest free addresses below this; set by the loader first. */
@@ -76,7 +81,7 @@ struct mm_limits {
     uint64_t address_space; /* RLIMIT_AS */
     uint64_t data;          /* RLIMIT_DATA */
     uint64_t stack;         /* RLIMIT_STACK: how far a growing stack may grow */
-    uint64_t locked;        /* RLIMIT_MEMLOCK */
+    uint64_t locked;        /* RLIMIT_MEMLOCK; UINT64_MAX with CAP_IPC_LOCK */
 };
 void mm_set_limits(struct mm *mm, const struct mm_limits *limits);
 

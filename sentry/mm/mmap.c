@@ -260,7 +260,8 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
     if (err)
         return err;
     if (populate)
-        (void)mm_populate(mm, addr, addr + size); /* mmap(2): failing to populate is no failure */
+        (void)mm_populate(mm, addr, addr + size,
+                          true); /* mmap(2): failing to populate is no failure */
     *ret_addr = addr;
     return 0;
 }

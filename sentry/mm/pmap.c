@@ -164,7 +164,14 @@ static void set_entry(struct pmap *map, struct pmap_leaf *leaf, unsigned int i, 
     leaf->used += (entry != 0) - (old != 0);
     map->present += ((entry & PMAP_PRESENT) != 0);
     map->present -= ((old & PMAP_PRESENT) != 0);
+    map->guards += ((entry & PMAP_GUARD) != 0);
+    map->guards -= ((old & PMAP_GUARD) != 0);
     leaf->entry[i] = entry;
+}
+
+int pmap_reserve(struct pmap *map, uint64_t addr)
+{
+    return make_leaf(map, addr) ? 0 : -ENOMEM;
 }
 
 int pmap_set_run(struct pmap *map, uint64_t addr, uint64_t size, uint64_t entry)

@@ -41,6 +41,7 @@ struct pmap {
     struct pmap_leaf *last; /* where the last lookup ended */
     uint64_t last_base;
     uint64_t present; /* entries with PMAP_PRESENT */
+    uint64_t guards;  /* entries with PMAP_GUARD */
 };
 
 void pmap_init(struct pmap *map);
@@ -55,6 +56,9 @@ uint64_t pmap_epoch(struct pmap *map, uint64_t addr);
  * -ENOMEM: nothing was changed.
  */
 int pmap_set_run(struct pmap *map, uint64_t addr, uint64_t size, uint64_t entry);
+
+/* Makes the nodes for the entry at addr, so that setting it cannot fail before the next trim. */
+int pmap_reserve(struct pmap *map, uint64_t addr);
 
 /*
  * Walks the entries that are not 0, in address order:

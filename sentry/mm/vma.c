@@ -256,6 +256,21 @@ struct vma *vma_split(struct mm *mm, struct vma *vma, uaddr_t addr)
     return upper;
 }
 
+int vma_set_flags(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end, uint32_t flags)
+{
+    if (flags == vma->flags)
+        return 0;
+    if (vma->start < start) {
+        if (mm->vma_count >= VMA_MAX_COUNT || !(vma = vma_split(mm, vma, start)))
+            return -ENOMEM;
+    }
+    if (vma->end > end && (mm->vma_count >= VMA_MAX_COUNT || !vma_split(mm, vma, end)))
+        return -ENOMEM;
+    vma_change(mm, vma, vma->prot, flags);
+    vma_merge(mm, vma);
+    return 0;
+}
+
 int vma_split_range(struct mm *mm, uaddr_t start, uaddr_t end)
 {
     struct vma *first = vma_at(mm, start), *last;

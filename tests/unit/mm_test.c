@@ -56,7 +56,7 @@ Test(mm, mmap_refuses_what_linux_refuses)
     cr_assert_eq(map_at(mm, 0, 4096, RW, MAP_ANONYMOUS | MAP_SHARED | MAP_GROWSDOWN), -EINVAL);
     cr_assert_eq(map_at(mm, 0, 2 * MIB, RW, ANON | MAP_HUGETLB), -ENOMEM);
     cr_assert_eq(map_at(mm, 0, 2 * MIB, RW, ANON | MAP_HUGETLB | (5 << 26)), -EINVAL);
-    cr_assert_eq(map_at(mm, AT, 8192, RW, ANON | MAP_FIXED_NOREPLACE), AT);
+    cr_assert_eq((uaddr_t)map_at(mm, AT, 8192, RW, ANON | MAP_FIXED_NOREPLACE), AT);
     cr_assert_eq(map_at(mm, AT + 4096, 8192, RW, ANON | MAP_FIXED_NOREPLACE), -EEXIST);
 }
 
@@ -68,12 +68,12 @@ Test(mm, places_are_taken_from_the_top_and_reused)
     cr_assert_eq(a, 0x7f0000000000 - 4096);
     cr_assert_eq(b, a - 4096);
     c = map_anon(mm, 64 * KIB, RW);
-    cr_assert_eq(c, b - 64 * KIB);
+    cr_assert_eq(c, b - (int64_t)(64 * KIB));
     cr_assert_eq(mm_unmap(mm, (uaddr_t)b, 4096), 0);
     cr_assert_eq(map_anon(mm, 4096, PROT_READ | PROT_EXEC), b, "the hole is used again");
     cr_assert_eq(map_anon(mm, 8192, RW), c - 8192);
     /* Hints: a free one is taken, an occupied one is not. */
-    cr_assert_eq(map_at(mm, AT, 4096, RW, ANON), AT);
+    cr_assert_eq((uaddr_t)map_at(mm, AT, 4096, RW, ANON), AT);
     cr_assert_neq(map_at(mm, AT, 4096, RW, ANON), AT);
     cr_assert_eq(map_at(mm, 0, 4096, RW, ANON | MAP_32BIT), 0x40000000);
     cr_assert_eq(map_at(mm, 0, 4096, RW, ANON | MAP_32BIT), 0x40001000);
@@ -172,7 +172,7 @@ Test(mm, mprotect_errors)
 {
     struct mm *mm = box.mm;
 
-    cr_assert_eq(map_at(mm, AT, 16 * KIB, RW, ANON | MAP_FIXED), AT);
+    cr_assert_eq((uaddr_t)map_at(mm, AT, 16 * KIB, RW, ANON | MAP_FIXED), AT);
     cr_assert_eq(mm_protect(mm, AT + 1, 4096, PROT_READ), -EINVAL);
     cr_assert_eq(mm_protect(mm, AT + 1, 0, PROT_READ), -EINVAL);
     cr_assert_eq(mm_protect(mm, AT, 0, PROT_READ), 0);
@@ -190,7 +190,7 @@ Test(mm, munmap_splits_and_checks)
 {
     struct mm *mm = box.mm;
 
-    cr_assert_eq(map_at(mm, AT, 64 * KIB, RW, ANON | MAP_FIXED), AT);
+    cr_assert_eq((uaddr_t)map_at(mm, AT, 64 * KIB, RW, ANON | MAP_FIXED), AT);
     for (uint64_t at = 0; at < 64 * KIB; at += PAGE_SIZE)
         cr_assert_eq(poke(mm, AT + at, (uint8_t)(at / PAGE_SIZE)), 0);
     cr_assert_eq(mm_unmap(mm, AT + 1, 4096), -EINVAL);
@@ -224,10 +224,10 @@ Test(mm, equal_neighbours_merge)
 {
     struct mm *mm = box.mm;
 
-    cr_assert_eq(map_at(mm, AT, 4096, RW, ANON | MAP_FIXED), AT);
-    cr_assert_eq(map_at(mm, AT + 8192, 4096, RW, ANON | MAP_FIXED), AT + 8192);
+    cr_assert_eq((uaddr_t)map_at(mm, AT, 4096, RW, ANON | MAP_FIXED), AT);
+    cr_assert_eq((uaddr_t)map_at(mm, AT + 8192, 4096, RW, ANON | MAP_FIXED), AT + 8192);
     cr_assert_eq(vma_count(mm), 2);
-    cr_assert_eq(map_at(mm, AT + 4096, 4096, RW, ANON | MAP_FIXED), AT + 4096);
+    cr_assert_eq((uaddr_t)map_at(mm, AT + 4096, 4096, RW, ANON | MAP_FIXED), AT + 4096);
     cr_assert_eq(vma_count(mm), 1);
     cr_assert_eq(mm_protect(mm, AT + 4096, 4096, PROT_READ), 0);
     cr_assert_eq(vma_count(mm), 3);
@@ -264,7 +264,7 @@ Test(mm, brk_grows_shrinks_and_refuses)
     cr_assert_eq(vma_count(mm), 1);
     cr_assert_eq(peek(mm, AT + 4096), 5);
     cr_assert_eq(touch(mm, AT + 40960, ACCESS_READ), -SEGV_MAPERR);
-    cr_assert_eq(map_at(mm, AT + 0x100000, 4096, RW, ANON | MAP_FIXED), AT + 0x100000);
+    cr_assert_eq((uaddr_t)map_at(mm, AT + 0x100000, 4096, RW, ANON | MAP_FIXED), AT + 0x100000);
     cr_assert_eq(mm_brk(mm, AT + 0x100001), AT + 40000, "something is in the way");
     mm_set_limits(mm, &limits);
     cr_assert_eq(mm_brk(mm, AT + 2 * MIB), AT + 40000, "RLIMIT_DATA");
@@ -293,19 +293,21 @@ Test(mm, a_stack_grows_down_to_its_limit_and_its_gap)
     uaddr_t top = AT + 64 * MIB;
 
     mm_set_limits(mm, &limits);
-    cr_assert_eq(map_at(mm, top - 8192, 8192, RW, ANON | MAP_FIXED | MAP_GROWSDOWN), top - 8192);
+    cr_assert_eq((uaddr_t)map_at(mm, top - 8192, 8192, RW, ANON | MAP_FIXED | MAP_GROWSDOWN),
+                 top - 8192);
     cr_assert_eq(poke(mm, top - 3 * 4096, 1), 0);
     cr_assert_eq(poke(mm, top - 8 * MIB, 1), 0);
     cr_assert_eq(touch(mm, top - 8 * MIB - 1, ACCESS_WRITE), -SEGV_MAPERR);
     cr_assert_eq(mm_unmap(mm, AT, 64 * MIB), 0);
 
-    cr_assert_eq(map_at(mm, top - 8192, 8192, RW, ANON | MAP_FIXED | MAP_GROWSDOWN), top - 8192);
-    cr_assert_eq(map_at(mm, top - 2 * MIB, 4096, RW, ANON | MAP_FIXED), top - 2 * MIB);
+    cr_assert_eq((uaddr_t)map_at(mm, top - 8192, 8192, RW, ANON | MAP_FIXED | MAP_GROWSDOWN),
+                 top - 8192);
+    cr_assert_eq((uaddr_t)map_at(mm, top - 2 * MIB, 4096, RW, ANON | MAP_FIXED), top - 2 * MIB);
     cr_assert_eq(poke(mm, top - MIB + 4096, 1), 0);
     cr_assert_eq(touch(mm, top - MIB, ACCESS_WRITE), -SEGV_MAPERR, "1 MiB stays free below");
     /* Nor is that gap given to mmap. */
     mm_set_mmap_base(mm, top);
-    cr_assert_lt(map_anon(mm, 64 * KIB, RW), top - 2 * MIB);
+    cr_assert_lt((uaddr_t)map_anon(mm, 64 * KIB, RW), top - 2 * MIB);
 }
 
 Test(mm, unknown_access_grants_all_and_finds_violations)
@@ -346,6 +348,8 @@ Test(mm, the_platform_is_a_cache)
     cr_assert_eq(mm_protect(mm, a, MIB, PROT_READ), 0);
     mm_check(mm);
     cr_assert_eq(peek(mm, a + 256 * KIB), 3);
+    cr_assert_eq(mm_protect(mm, a, MIB, PROT_NONE), 0);
+    cr_assert_eq(mm_protect(mm, a, MIB, PROT_READ), 0);
     fake_fail_maps(mm_address_space(mm), -ENOMEM);
     cr_assert_eq(touch(mm, a + 512 * KIB, ACCESS_READ), -ENOMEM);
     mm_check(mm);
