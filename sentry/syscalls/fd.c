@@ -1,0 +1,111 @@
+/* Descriptors and descriptions: dup(2), fcntl(2). */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#include "sentry/fs/pipe/pipe.h"
+#include "sentry/syscalls/define.h"
+#include "sentry/syscalls/files.h"
+
+SYSCALL_DEFINE1(dup, int, fd)
+{
+    struct file *file = fdtable_get(task->files, fd);
+
+    return file ? task_install(task, file, 0, false) : -EBADF;
+}
+
+static long replace(struct task *task, int from, int to, bool cloexec)
+{
+    uint64_t limit = task_rlimit(task, RLIMIT_NOFILE);
+    struct file *file;
+    int fd;
+
+    if (to < 0 || (uint64_t)to >= limit)
+        return -EBADF;
+    file = fdtable_get(task->files, from);
+    if (!file)
+        return -EBADF;
+    fd = fdtable_replace(task->files, to, file, limit, cloexec);
+    if (fd < 0)
+        file_unref(file);
+    return fd;
+}
+
+SYSCALL_DEFINE2(dup2, int, from, int, to)
+{
+    if (from == to)
+        return fdtable_get_cloexec(task->files, from) < 0 ? -EBADF : to;
+    return replace(task, from, to, false);
+}
+
+SYSCALL_DEFINE3(dup3, int, from, int, to, int, flags)
+{
+    if ((flags & ~O_CLOEXEC) || from == to)
+        return -EINVAL;
+    return replace(task, from, to, flags & O_CLOEXEC);
+}
+
+static long duplicate_above(struct task *task, struct file *file, uint64_t min, bool cloexec)
+{
+    if (min >= task_rlimit(task, RLIMIT_NOFILE))
+        return -EINVAL;
+    return task_install(task, file_ref(file), (int)min, cloexec);
+}
+
+static long set_flags(struct file *file, uint32_t arg)
+{
+    const uint32_t settable = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
+    uint32_t old = __atomic_load_n(&file->flags, __ATOMIC_RELAXED), flags;
+
+    do {
+        flags = (old & ~settable) | (arg & settable);
+    } while (!__atomic_compare_exchange_n(&file->flags, &old, flags, true, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+    return file->ops->set_flags ? file->ops->set_flags(file, flags) : 0;
+}
+
+/* What an O_PATH descriptor may be asked: fcntl(2) under O_PATH in open(2). */
+static bool works_on_places(unsigned cmd)
+{
+    return cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC || cmd == F_GETFD || cmd == F_SETFD ||
+           cmd == F_GETFL;
+}
+
+static long control(struct task *task, int fd, struct file *file, unsigned cmd, uint64_t arg)
+{
+    switch (cmd) {
+    case F_DUPFD:
+        return duplicate_above(task, file, arg, false);
+    case F_DUPFD_CLOEXEC:
+        return duplicate_above(task, file, arg, true);
+    case F_GETFD:
+        return fdtable_get_cloexec(task->files, fd) > 0 ? FD_CLOEXEC : 0;
+    case F_SETFD:
+        return fdtable_set_cloexec(task->files, fd, arg & FD_CLOEXEC);
+    case F_GETFL:
+        return __atomic_load_n(&file->flags, __ATOMIC_RELAXED);
+    case F_SETFL:
+        return set_flags(file, (uint32_t)arg);
+    case F_GETPIPE_SZ:
+        return pipe_get_size(file);
+    case F_SETPIPE_SZ:
+        return pipe_set_size(file, (uint32_t)arg);
+    default:
+        return -EINVAL;
+    }
+}
+
+SYSCALL_DEFINE3(fcntl, int, fd, unsigned, cmd, uint64_t, arg)
+{
+    struct file *file = fdtable_get(task->files, fd);
+    long result;
+
+    if (!file)
+        return -EBADF;
+    if ((file->flags & O_PATH) && !works_on_places(cmd))
+        result = -EBADF;
+    else
+        result = control(task, fd, file, cmd, arg);
+    file_unref(file);
+    return result;
+}

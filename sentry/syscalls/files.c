@@ -1,0 +1,90 @@
+#include "sentry/syscalls/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "sentry/mm/usercopy.h"
+
+struct file *task_file(struct task *task, int fd)
+{
+    struct file *file = fdtable_get(task->files, fd);
+
+    if (file && (file->flags & O_PATH))
+        file = file_unref(file);
+    return file;
+}
+
+int task_install(struct task *task, struct file *file, int min, bool cloexec)
+{
+    uint64_t limit = task_rlimit(task, RLIMIT_NOFILE);
+    int fd = fdtable_install(task->files, file, min, limit, cloexec);
+
+    if (fd < 0)
+        file_unref(file);
+    return fd;
+}
+
+int at_path_get(struct task *task, int dirfd, uaddr_t name, bool empty_ok, struct at_path *ret)
+{
+    ssize_t n;
+
+    ret->dir = NULL;
+    ret->start = NULL;
+    n = strncpy_from_user(task->mm, ret->name, name, sizeof(ret->name));
+    if (n < 0)
+        return (int)n;
+    if (n == 0 && !empty_ok)
+        return -ENOENT;
+    if (dirfd == AT_FDCWD || ret->name[0] == '/')
+        return 0;
+    ret->dir = fdtable_get(task->files, dirfd);
+    if (!ret->dir)
+        return -EBADF;
+    ret->start = &ret->dir->at;
+    if (n > 0 && (!ret->dir->at.dentry || inode_type(ret->dir->at.dentry->inode) != S_IFDIR)) {
+        at_path_put(ret);
+        return -ENOTDIR;
+    }
+    return 0;
+}
+
+void at_path_put(struct at_path *at)
+{
+    at->dir = file_unref(at->dir);
+}
+
+int at_path_walk(struct task *task, int dirfd, uaddr_t name, unsigned flags,
+                 struct walk_result *ret)
+{
+    struct at_path at;
+    int err;
+
+    err = at_path_get(task, dirfd, name, flags & WALK_EMPTY, &at);
+    if (err < 0)
+        return err;
+    if (at.name[0] == '\0' && at.dir && !at.dir->at.dentry)
+        /* A pipe, stdio: it has no place, it is itself. */
+        *ret = (struct walk_result){.file = file_ref(at.dir)};
+    else
+        err = path_walk(task->fs, at.start, at.name, flags, ret);
+    at_path_put(&at);
+    return err;
+}
+
+int file_wait(struct task *task, struct file *file, uint32_t events)
+{
+    struct wait_entry entry;
+    uint32_t now;
+    int err = 0;
+
+    events |= POLLERR | POLLHUP;
+    wait_entry_init(&entry, &task->waiter, events);
+    now = file_poll(file, &entry);
+    if (!(now & events))
+        err = task_block(task, UINT64_MAX);
+    file_unpoll(file, &entry);
+    return err;
+}

@@ -1,0 +1,43 @@
+/*
+ * What the calls on files share: from a number to an open file, from a guest's string to a place in
+ * the tree, and waiting for a file that said would-block.
+ */
+#ifndef SENTRY_SYSCALLS_FILES_H
+#define SENTRY_SYSCALLS_FILES_H
+
+#include <limits.h>
+
+#include "sentry/kernel/syscall.h"
+#include "sentry/kernel/task.h"
+#include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/file.h"
+#include "sentry/vfs/namei.h"
+
+/* A reference; NULL: EBADF. With O_PATH files excluded, as most calls want it. */
+struct file *task_file(struct task *task, int fd);
+/* Installs at the lowest free number; drops the file when there is none. The number or -errno. */
+int task_install(struct task *task, struct file *file, int min, bool cloexec);
+
+/* A path argument: the guest's string, and where it starts when it is relative. */
+struct at_path {
+    char name[PATH_MAX];
+    struct file *dir;         /* owned; NULL: the working directory */
+    const struct path *start; /* for path_walk() */
+};
+/*
+ * Copies the string and looks `dirfd` up if that matters. EFAULT, ENAMETOOLONG, EBADF, ENOTDIR. An
+ * empty string is left to path_walk(); with `empty_ok` dirfd may then be any file.
+ */
+int at_path_get(struct task *task, int dirfd, uaddr_t name, bool empty_ok, struct at_path *ret);
+void at_path_put(struct at_path *at);
+/* at_path_get() and path_walk() in one; WALK_EMPTY in the flags is AT_EMPTY_PATH. */
+int at_path_walk(struct task *task, int dirfd, uaddr_t name, unsigned flags,
+                 struct walk_result *ret);
+
+/*
+ * Waits until one of `events` (POLL* bits; POLLERR and POLLHUP always count) may hold: 0, or
+ * -ERESTARTSYS when a signal came.
+ */
+int file_wait(struct task *task, struct file *file, uint32_t events);
+
+#endif

@@ -1,0 +1,65 @@
+/* ioctl(2): what works on every file is done here, the rest is the file's. */
+#include <asm/ioctls.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/define.h"
+#include "sentry/syscalls/files.h"
+
+static long set_nonblock(struct task *task, struct file *file, uaddr_t arg)
+{
+    int on;
+
+    if (copy_struct_from_user(task->mm, &on, arg) < 0)
+        return -EFAULT;
+    if (on)
+        __atomic_fetch_or(&file->flags, O_NONBLOCK, __ATOMIC_RELAXED);
+    else
+        __atomic_fetch_and(&file->flags, ~(uint32_t)O_NONBLOCK, __ATOMIC_RELAXED);
+    return file->ops->set_flags ? file->ops->set_flags(file, file->flags) : 0;
+}
+
+/* FIONREAD on a regular file: from the position to the end. */
+static long bytes_left(struct task *task, struct file *file, uaddr_t arg)
+{
+    struct linux_stat st;
+    int64_t pos;
+    int left, err = file_stat(file, &st);
+
+    if (err < 0)
+        return err;
+    if ((st.st_mode & S_IFMT) != S_IFREG)
+        return -ENOTTY;
+    pos = file_llseek(file, 0, 1 /* SEEK_CUR */);
+    left = pos < 0 ? 0 : (int)(st.st_size - pos);
+    return copy_struct_to_user(task->mm, arg, &left);
+}
+
+SYSCALL_DEFINE3(ioctl, int, fd, uint32_t, cmd, uint64_t, arg)
+{
+    struct file *file = task_file(task, fd);
+    long result;
+
+    if (!file)
+        return -EBADF;
+    switch (cmd) {
+    case FIOCLEX:
+        result = fdtable_set_cloexec(task->files, fd, true);
+        break;
+    case FIONCLEX:
+        result = fdtable_set_cloexec(task->files, fd, false);
+        break;
+    case FIONBIO:
+        result = set_nonblock(task, file, arg);
+        break;
+    default:
+        result = file->ops->ioctl ? file->ops->ioctl(file, task->mm, cmd, arg) : -ENOTTY;
+        if (result == -ENOTTY && cmd == FIONREAD)
+            result = bytes_left(task, file, arg);
+        break;
+    }
+    file_unref(file);
+    return result;
+}

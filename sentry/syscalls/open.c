@@ -1,0 +1,108 @@
+/* Opening and closing: open(2), close(2), close_range(2). */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/openat2.h>
+
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/define.h"
+#include "sentry/syscalls/files.h"
+#include "sentry/vfs/open.h"
+
+static long do_open(struct task *task, int dirfd, uaddr_t name, uint32_t flags, uint32_t mode)
+{
+    struct at_path at;
+    struct file *file;
+    int err;
+
+    err = at_path_get(task, dirfd, name, false, &at);
+    if (err < 0)
+        return err;
+    err = vfs_open(task->fs, at.start, at.name, flags, mode & ~fs_context_umask(task->fs), &file);
+    at_path_put(&at);
+    if (err < 0)
+        return err;
+    return task_install(task, file, 0, flags & O_CLOEXEC);
+}
+
+SYSCALL_DEFINE3(open, uaddr_t, path, int, flags, uint32_t, mode)
+{
+    return do_open(task, AT_FDCWD, path, (uint32_t)flags, mode);
+}
+
+SYSCALL_DEFINE4(openat, int, dirfd, uaddr_t, path, int, flags, uint32_t, mode)
+{
+    return do_open(task, dirfd, path, (uint32_t)flags, mode);
+}
+
+SYSCALL_DEFINE2(creat, uaddr_t, path, uint32_t, mode)
+{
+    return do_open(task, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+
+#define OPEN_HOW_SIZE_VER0 24UL
+
+/* open_how of any size: what we do not know must be zero (openat2(2), "Extensibility"). */
+static int copy_open_how(struct task *task, uaddr_t how, size_t size, struct open_how *ret)
+{
+    static_assert(sizeof(*ret) == OPEN_HOW_SIZE_VER0, "struct open_how");
+    if (size < OPEN_HOW_SIZE_VER0)
+        return -EINVAL;
+    if (size > PAGE_SIZE)
+        return -E2BIG;
+    for (size_t at = OPEN_HOW_SIZE_VER0; at < size; at++) {
+        uint8_t byte;
+
+        if (copy_struct_from_user(task->mm, &byte, how + at) < 0)
+            return -EFAULT;
+        if (byte)
+            return -E2BIG;
+    }
+    return copy_struct_from_user(task->mm, ret, how);
+}
+
+SYSCALL_DEFINE4(openat2, int, dirfd, uaddr_t, path, uaddr_t, how_addr, size_t, size)
+{
+    const uint64_t known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND |
+                           O_NONBLOCK | O_SYNC | O_ASYNC | O_DIRECT | 0100000 /* O_LARGEFILE */ |
+                           O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
+    struct open_how how;
+    int err = copy_open_how(task, how_addr, size, &how);
+
+    if (err < 0)
+        return err;
+    if ((how.flags & ~known) || how.resolve & ~(uint64_t)0x3f)
+        return -EINVAL;
+    if (how.mode && !(how.flags & (O_CREAT | __O_TMPFILE)))
+        return -EINVAL;
+    if (how.mode & ~07777UL)
+        return -EINVAL;
+    if ((how.flags & O_PATH) &&
+        (how.flags & ~(uint64_t)(O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)))
+        return -EINVAL;
+    /* Where a program asks to be kept inside something, an answer without that would be wrong. */
+    if (how.resolve)
+        return -EOPNOTSUPP;
+    return do_open(task, dirfd, path, (uint32_t)how.flags, (uint32_t)how.mode);
+}
+
+SYSCALL_DEFINE1(close, unsigned, fd)
+{
+    return fd > INT32_MAX ? -EBADF : fdtable_close(task->files, (int)fd);
+}
+
+SYSCALL_DEFINE3(close_range, unsigned, first, unsigned, last, unsigned, flags)
+{
+    if ((flags & ~(unsigned)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) || first > last)
+        return -EINVAL;
+    if ((flags & CLOSE_RANGE_UNSHARE) && fdtable_shared(task->files)) {
+        struct fdtable *own;
+        int err = fdtable_clone(task->files, &own);
+
+        if (err < 0)
+            return err;
+        fdtable_unref(task->files);
+        task->files = own;
+    }
+    return fdtable_close_range(task->files, first, last, flags & CLOSE_RANGE_CLOEXEC);
+}

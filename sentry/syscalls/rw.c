@@ -1,0 +1,202 @@
+/*
+ * Moving bytes: read(2), write(2) and their relatives. Files never sleep; here is the loop that
+ * does, until there is something to return.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "sentry/kernel/signal.h"
+#include "sentry/mm/uio.h"
+#include "sentry/syscalls/define.h"
+#include "sentry/syscalls/files.h"
+
+/* One read or write in progress. */
+struct transfer {
+    struct task *task;
+    struct file *file;
+    struct uio *uio;
+    bool write;
+    bool nowait;     /* RWF_NOWAIT */
+    bool positioned; /* at `pos`, not at the file's position */
+    int64_t pos;
+};
+
+static ssize_t attempt(struct transfer *t)
+{
+    if (t->positioned)
+        return t->write ? file_pwrite(t->file, t->uio, t->pos)
+                        : file_pread(t->file, t->uio, t->pos);
+    return t->write ? file_write(t->file, t->uio) : file_read(t->file, t->uio);
+}
+
+/* Is a short write the whole answer? A blocking stream goes on until everything is out. */
+static bool write_goes_on(const struct transfer *t, ssize_t n, bool nonblock)
+{
+    return t->write && n > 0 && t->uio->left > 0 && !nonblock && !t->file->ops->llseek;
+}
+
+static ssize_t transfer(struct transfer *t)
+{
+    bool nonblock = t->nowait || (t->file->flags & O_NONBLOCK);
+    ssize_t done = 0;
+
+    for (;;) {
+        ssize_t n = attempt(t);
+
+        if (n >= 0) {
+            done += n;
+            if (!write_goes_on(t, n, nonblock))
+                return done;
+            continue;
+        }
+        if (n == -EPIPE && t->write)
+            signal_send_task(t->task, SIGPIPE, NULL);
+        if (n == -EINTR) /* the host's word: this thread was kicked */
+            n = task_interrupted(t->task) ? -ERESTARTSYS : 0;
+        else if (n == -EAGAIN && !nonblock)
+            n = file_wait(t->task, t->file, t->write ? POLLOUT : POLLIN);
+        if (n < 0)
+            return done ? done : n;
+    }
+}
+
+static long with_file(struct task *task, int fd, struct transfer *t)
+{
+    ssize_t n;
+
+    t->task = task;
+    t->file = task_file(task, fd);
+    if (!t->file)
+        return -EBADF;
+    n = transfer(t);
+    file_unref(t->file);
+    return n;
+}
+
+/* read(2) and its like with one buffer. */
+static long one_buffer(struct task *task, int fd, uaddr_t buf, size_t size, struct transfer t)
+{
+    struct uio uio;
+    int64_t end;
+
+    /* rw_verify_area(): a length with the top bit set, or an end beyond the largest offset. */
+    if ((ssize_t)size < 0 || __builtin_add_overflow(t.pos, (int64_t)size, &end))
+        return fdtable_get_cloexec(task->files, fd) < 0 ? -EBADF : -EINVAL;
+    uio_init_user(&uio, task->mm, buf, MIN(size, UIO_MAX_BYTES));
+    t.uio = &uio;
+    return with_file(task, fd, &t);
+}
+
+static long many_buffers(struct task *task, int fd, uaddr_t iov, uint64_t count, struct transfer t)
+{
+    struct uio uio;
+    long n;
+
+    if (fdtable_get_cloexec(task->files, fd) < 0)
+        return -EBADF;
+    n = uio_import(&uio, task->mm, iov, count);
+    if (n < 0)
+        return n;
+    t.uio = &uio;
+    n = with_file(task, fd, &t);
+    uio_release(&uio);
+    return n;
+}
+
+SYSCALL_DEFINE3(read, int, fd, uaddr_t, buf, size_t, count)
+{
+    return one_buffer(task, fd, buf, count, (struct transfer){.write = false});
+}
+
+SYSCALL_DEFINE3(write, int, fd, uaddr_t, buf, size_t, count)
+{
+    return one_buffer(task, fd, buf, count, (struct transfer){.write = true});
+}
+
+SYSCALL_DEFINE4(pread64, int, fd, uaddr_t, buf, size_t, count, int64_t, pos)
+{
+    if (pos < 0)
+        return -EINVAL;
+    return one_buffer(task, fd, buf, count, (struct transfer){.positioned = true, .pos = pos});
+}
+
+SYSCALL_DEFINE4(pwrite64, int, fd, uaddr_t, buf, size_t, count, int64_t, pos)
+{
+    if (pos < 0)
+        return -EINVAL;
+    return one_buffer(task, fd, buf, count,
+                      (struct transfer){.write = true, .positioned = true, .pos = pos});
+}
+
+SYSCALL_DEFINE3(readv, int, fd, uaddr_t, iov, uint64_t, count)
+{
+    return many_buffers(task, fd, iov, count, (struct transfer){.write = false});
+}
+
+SYSCALL_DEFINE3(writev, int, fd, uaddr_t, iov, uint64_t, count)
+{
+    return many_buffers(task, fd, iov, count, (struct transfer){.write = true});
+}
+
+/* On a 64-bit machine the whole offset is in pos_low; pos_high is shifted out. */
+SYSCALL_DEFINE5(preadv, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, int64_t, pos_high)
+{
+    if (pos < 0)
+        return -EINVAL;
+    return many_buffers(task, fd, iov, count, (struct transfer){.positioned = true, .pos = pos});
+}
+
+SYSCALL_DEFINE5(pwritev, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, int64_t, pos_high)
+{
+    if (pos < 0)
+        return -EINVAL;
+    return many_buffers(task, fd, iov, count,
+                        (struct transfer){.write = true, .positioned = true, .pos = pos});
+}
+
+/* Flags that hint, or ask for what always holds here; -EOPNOTSUPP for the others. */
+static int rwf_to_transfer(int flags, struct transfer *t)
+{
+    if (flags & ~(RWF_HIPRI | RWF_NOWAIT | RWF_DSYNC | RWF_SYNC))
+        return -EOPNOTSUPP;
+    t->nowait = flags & RWF_NOWAIT;
+    return 0;
+}
+
+SYSCALL_DEFINE6(preadv2, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, int64_t, pos_high,
+                int, flags)
+{
+    struct transfer t = {.positioned = pos != -1, .pos = pos};
+    int err = rwf_to_transfer(flags, &t);
+
+    if (pos < -1)
+        return -EINVAL;
+    return err < 0 ? err : many_buffers(task, fd, iov, count, t);
+}
+
+SYSCALL_DEFINE6(pwritev2, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, int64_t, pos_high,
+                int, flags)
+{
+    struct transfer t = {.write = true, .positioned = pos != -1, .pos = pos};
+    int err = rwf_to_transfer(flags, &t);
+
+    if (pos < -1)
+        return -EINVAL;
+    return err < 0 ? err : many_buffers(task, fd, iov, count, t);
+}
+
+SYSCALL_DEFINE3(lseek, int, fd, int64_t, offset, unsigned, whence)
+{
+    struct file *file = task_file(task, fd);
+    int64_t pos;
+
+    if (!file)
+        return -EBADF;
+    pos = whence > SEEK_HOLE ? -EINVAL : file_llseek(file, offset, (int)whence);
+    file_unref(file);
+    return pos;
+}
