@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Checks that nothing outside host/ can make a host system call.
+"""Checks what the built libraries define and use: no host system call outside host/.
 
 Looks at what the built static libraries leave undefined: whatever is not defined by the project
 itself must be in tools/pure_functions.txt, the list of library functions that do not enter the
 kernel (or, like malloc and locks, enter it in ways that the jail knows of). Inline assembly is
 searched for the instruction itself. host/ is exempt; so is what executes in the guest.
+
+A name that two libraries define is an error, too: the linker silently takes the first for both.
 """
 
 import argparse
@@ -34,13 +36,14 @@ def pure_functions():
     return names, exceptions
 
 
-def symbols(library, flag):
+def symbols(library, flags):
     """(source file, symbol) pairs: nm names the members of an archive."""
-    listing = subprocess.run(["nm", flag, "-A", library], capture_output=True, text=True,
+    listing = subprocess.run(["nm", *flags.split(), "-A", library], capture_output=True, text=True,
                              check=True).stdout
     for line in listing.splitlines():
-        member, symbol = re.search(r"([^/:]+)\.o:.*\s(\S+)$", line).groups()
-        yield member, symbol.split("@")[0]
+        match = re.search(r"([^/:]+)\.o:.*\s(\S+)$", line)
+        if match:
+            yield match.group(1), match.group(2).split("@")[0]
 
 
 def built_objects(build):
@@ -52,13 +55,22 @@ def built_objects(build):
                 yield folder, path
 
 
+def duplicates(libraries):
+    definers = {}
+    for folder, path in libraries:
+        for member, symbol in symbols(path, "--extern-only --defined-only"):
+            definers.setdefault(symbol, set()).add(f"{folder}/{member}")
+    return [f"{symbol} is defined by {' and '.join(sorted(places))}"
+            for symbol, places in sorted(definers.items()) if len(places) > 1]
+
+
 def problems(build):
     names, exceptions = pure_functions()
     libraries = list(built_objects(build))
     if not libraries:
         return [f"nothing is built in {build}"]
     ours = {symbol for _, path in libraries for _, symbol in symbols(path, "--defined-only")}
-    complaints = []
+    complaints = duplicates([pair for pair in libraries if not pair[0].startswith("tests")])
     for folder, path in libraries:
         if (folder + "/").startswith(EXEMPT):
             continue

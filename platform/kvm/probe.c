@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "host/clock.h"
 #include "host/kvm.h"
 #include "platform/kvm/internal.h"
 #include "ring0/code.h"
@@ -34,14 +35,6 @@ struct bed {
     struct context *ctx;
     struct memfile_range code, data;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static int compare_times(const void *a, const void *b)
 {
@@ -108,10 +101,10 @@ static void load_program(struct bed *b, const uint8_t *code, size_t size)
 static int timed_switch(struct bed *b, enum trap want, uint64_t *ret_ns)
 {
     struct trap_info info;
-    uint64_t start = now_ns();
+    uint64_t start = host_monotonic_ns();
     enum trap trap = kvm_ctx_switch(b->ctx, b->as, &info);
 
-    *ret_ns = now_ns() - start;
+    *ret_ns = host_monotonic_ns() - start;
     return trap == want ? 0 : -EIO;
 }
 
@@ -158,12 +151,12 @@ static int measure_fault(struct bed *b, uint64_t *ret_ns)
 
     load_program(b, fault_loop, sizeof(fault_loop));
     for (size_t i = 0; i < TURNS && !err; i++) {
-        uint64_t start = now_ns();
+        uint64_t start = host_monotonic_ns();
 
         err = timed_switch(b, TRAP_FAULT, &times[i]);
         if (!err)
             err = kvm_as_map(b->as, DATA_ADDRESS, PROT_READ | PROT_WRITE, b->data);
-        times[i] = now_ns() - start;
+        times[i] = host_monotonic_ns() - start;
         if (!err)
             err = kvm_as_unmap(b->as, DATA_ADDRESS, PAGE_SIZE);
     }
@@ -222,7 +215,7 @@ static int time_loop(struct vcpu *v, uint64_t *times, unsigned int turns)
 
     /* The first two turns finish the system call before, and fault the page in. */
     for (unsigned int i = 0; i < turns + 2; i++) {
-        uint64_t start = now_ns();
+        uint64_t start = host_monotonic_ns();
 
         err = host_kvm_ioctl_number(v->fd, KVM_RUN, 0);
         v->run->kvm_dirty_regs = 0;
@@ -231,7 +224,7 @@ static int time_loop(struct vcpu *v, uint64_t *times, unsigned int turns)
         if (v->run->exit_reason != KVM_EXIT_IO)
             return -EIO;
         if (i >= 2)
-            times[i - 2] = now_ns() - start;
+            times[i - 2] = host_monotonic_ns() - start;
     }
     return 0;
 }
