@@ -123,14 +123,16 @@ GUEST(guest_fs):                        /* rax = fs:0, rbx = gs:8 */
         syscall
         jmp     guest_fs
 
-GUEST(guest_spin_load):                 /* until *rdi == rsi */
-1:      cmp     %rsi, (%rdi)
+GUEST(guest_spin_load):                 /* until *rdi == rsi; counts in *rdx */
+1:      incq    (%rdx)
+        cmp     %rsi, (%rdi)
         jne     1b
         syscall
         jmp     1b
 
-GUEST(guest_spin_store):
-1:      incq    (%rdi)
+GUEST(guest_spin_store):                /* writes to *rdi, counts in *rdx */
+1:      incq    (%rdx)
+        incq    (%rdi)
         jmp     1b
 
 GUEST(guest_spin):

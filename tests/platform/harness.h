@@ -6,6 +6,7 @@
 #define TESTS_PLATFORM_HARNESS_H
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "platform/platform.h"
 
@@ -13,6 +14,15 @@
 #define STACK_ADDR 0x600000UL
 #define DATA_ADDR  0x700000UL
 #define STACK_TOP  (STACK_ADDR + PAGE_SIZE)
+
+/* While threads run that use the caller's locals: the first failure ends the whole program. */
+#define MUST(cond, ...)                                                                            \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            check_failed(__FILE__, __LINE__, #cond, __VA_ARGS__);                                  \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
 
 /* One platform for the whole run. */
 struct world {

@@ -35,6 +35,7 @@ static void *runner_main(void *arg)
     r->ctx = context_at(r->s->w, r->entry);
     r->ctx->regs.rdi = r->rdi;
     r->ctx->regs.rsi = r->rsi;
+    r->ctx->regs.rdx = STACK_ADDR;
     __atomic_store_n(&r->ready, true, __ATOMIC_RELEASE);
     r->good = r->body(r);
     r->s->w->ops->ctx_destroy(r->ctx);
@@ -67,6 +68,16 @@ static void pause_us(long us)
         sched_yield();
         clock_gettime(CLOCK_MONOTONIC, &now);
     } while ((now.tv_sec - start.tv_sec) * 1000000 + (now.tv_nsec - start.tv_nsec) / 1000 < us);
+}
+
+/* Under load a guest may start late: until it has counted on. The counter is its stack's page. */
+static void await_counting(struct space *s)
+{
+    uint64_t *counter = page_words(s->w, s->stack);
+    uint64_t before = READ_ONCE(*counter);
+
+    while (READ_ONCE(*counter) - before < 2)
+        pause_us(100);
 }
 
 static enum trap go(struct runner *r, struct trap_info *info)
@@ -156,7 +167,7 @@ static bool unmap_running(struct world *w)
     space_make(w, &s);
     r.s = &s;
     runner_start(&r);
-    pause_us(3000);
+    await_counting(&s);
     page_unmap(&s, DATA_ADDR);
     /* forgotten means: what is written now is not seen */
     page_words(w, s.data)[0] = 1;
@@ -176,12 +187,12 @@ static bool protect_running(struct world *w)
     space_make(w, &s);
     r.s = &s;
     runner_start(&r);
-    pause_us(3000);
+    await_counting(&s);
     page_map(&s, DATA_ADDR, PROT_READ, s.data);
     value = READ_ONCE(page_words(w, s.data)[0]);
-    CHECK(value != 0, "the guest never wrote");
-    pause_us(3000);
-    CHECK(value == READ_ONCE(page_words(w, s.data)[0]), "written after as_map()");
+    MUST(value != 0, "the guest never wrote");
+    pause_us(1000);
+    MUST(value == READ_ONCE(page_words(w, s.data)[0]), "written after as_map()");
     if (!runner_join(&r))
         return false;
     space_free(&s);
@@ -208,7 +219,7 @@ static bool replace_running(struct world *w)
     page_words(w, page)[0] = 77;
     r.s = &s;
     runner_start(&r);
-    pause_us(3000);
+    await_counting(&s);
     page_map(&s, DATA_ADDR, PROT_READ, page);
     if (!runner_join(&r))
         return false;
@@ -227,7 +238,7 @@ static bool serve_flips(struct runner *r)
 
         CHECK(trap == TRAP_SYSCALL || (trap == TRAP_FAULT && info.addr == r->rdi), "%s",
               trap_name(trap));
-        r->count++;
+        __atomic_add_fetch(&r->count, 1, __ATOMIC_RELAXED);
     }
     return true;
 }
@@ -243,7 +254,9 @@ static bool flip_mappings(struct world *w)
         r[i] = (struct runner){.s = &s, .entry = guest_load, .rdi = DATA_ADDR, .body = serve_flips};
         runner_start(&r[i]);
     }
-    for (size_t i = 0; i < FLIPS; i++) {
+    for (size_t i = 0; i < FLIPS || __atomic_load_n(&r[0].count, __ATOMIC_RELAXED) == 0 ||
+                       __atomic_load_n(&r[1].count, __ATOMIC_RELAXED) == 0;
+         i++) {
         page_unmap(&s, DATA_ADDR);
         page_map(&s, DATA_ADDR, PROT_READ, s.data);
     }
@@ -251,7 +264,6 @@ static bool flip_mappings(struct world *w)
         __atomic_store_n(&r[i].stop, true, __ATOMIC_RELEASE);
     for (size_t i = 0; i < 2; i++) {
         good = runner_join(&r[i]) && good;
-        CHECK(r[i].count > 0, "never trapped");
     }
     space_free(&s);
     return good;
@@ -315,10 +327,9 @@ static bool serve_both(struct runner *r)
             CHECK(r->ctx->regs.rbx == calls, "a call was lost or repeated");
             calls++;
         } else {
-            r->count++;
+            __atomic_add_fetch(&r->count, 1, __ATOMIC_RELAXED);
         }
     }
-    CHECK(r->count > 0, "no interrupt was seen");
     return true;
 }
 
@@ -331,7 +342,7 @@ static bool interrupted_calls(struct world *w)
     space_make(w, &s);
     r.s = &s;
     runner_start(&r);
-    for (unsigned int i = 0; i < STORM; i++) {
+    for (unsigned int i = 0; i < STORM || __atomic_load_n(&r.count, __ATOMIC_RELAXED) < 10; i++) {
         w->ops->ctx_interrupt(r.ctx);
         if (i % 4 == 0)
             pause_us(100);
