@@ -67,12 +67,13 @@
 #define READ_ONCE(x)     (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
 
-#define PAGE_SHIFT      12
-#define PAGE_SIZE       4096UL
-#define PAGE_MASK       (~(PAGE_SIZE - 1))
-#define HUGE_PAGE_SIZE  (2UL << 20)
+#define PAGE_SHIFT       12
+#define PAGE_SIZE        4096UL
+#define PAGE_MASK        (~(PAGE_SIZE - 1))
+#define HUGE_PAGE_SIZE   (2UL << 20)
 
-/* An address in the guest's virtual space: an integer, so that nobody dereferences it by mistake. */
+/* An address in the guest's virtual space: an integer, so that nobody dereferences it by mistake.
+ */
 typedef uint64_t uaddr_t;
 
 #endif

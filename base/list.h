@@ -51,7 +51,7 @@ static inline void list_del_init(struct list *node)
     list_init(node);
 }
 
-#define list_entry(ptr, type, member) container_of(ptr, type, member)
+#define list_entry(ptr, type, member)  container_of(ptr, type, member)
 #define list_first(head, type, member) list_entry((head)->next, type, member)
 
 /* `pos` points to the embedding struct; the safe form allows list_del_init(pos) in the body. */

@@ -11,7 +11,8 @@
 #include "base/bug.h"
 #include "base/compiler.h"
 
-struct __capability("mutex") lock {
+struct __capability("mutex") lock
+{
     pthread_mutex_t mutex;
 };
 

@@ -4,7 +4,8 @@
  *   memfile offset:  0 ........ chunk ........ chunk ........            (grows, never moves)
  *                    |          |
  *   Sentry mapping:  base+0     base+chunk      read and written by usercopy, uio, page cache
- *   platform:        KVM slots name another mapping of the same memfd; ptrace stubs map ranges of it
+ *   platform:        KVM slots name another mapping of the same memfd; ptrace stubs map ranges of
+ * it
  *
  * Pages are allocated in aligned runs and counted one by one, so that fork shares them and a run
  * is returned page by page. A freed page is punched out of the memfd (host memory follows guest
