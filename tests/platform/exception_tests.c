@@ -1,4 +1,5 @@
 /* What a CPU raises for what a guest does, from the ordinary to the hostile. */
+#include <setjmp.h>
 #include <signal.h>
 
 #include "tests/platform/harness.h"
@@ -53,15 +54,47 @@ static bool run_case(struct space *s, struct context *ctx, const struct exceptio
     return true;
 }
 
+static sigjmp_buf sse_jump;
+
+static void on_sse_exception(int signo)
+{
+    siglongjmp(sse_jump, signo);
+}
+
+/* QEMU's TCG knows neither SSE exceptions nor alignment checks: without a guest, nothing comes. */
+static bool cpu_is_whole(void)
+{
+    struct sigaction action = {.sa_handler = on_sse_exception}, before;
+    const uint32_t unmasked = 0x1f80 & ~0x200, masked = 0x1f80;
+    volatile bool raised = false;
+
+    sigaction(SIGFPE, &action, &before);
+    if (sigsetjmp(sse_jump, 1) == 0)
+        __asm__ volatile("ldmxcsr %0\n cvtsi2sd %1, %%xmm0\n xorpd %%xmm1, %%xmm1\n"
+                         "divsd %%xmm1, %%xmm0"
+                         :
+                         : "m"(unmasked), "r"(1)
+                         : "xmm0", "xmm1");
+    else
+        raised = true;
+    __asm__ volatile("ldmxcsr %0" : : "m"(masked));
+    sigaction(SIGFPE, &before, NULL);
+    return raised;
+}
+
 static bool exceptions(struct world *w)
 {
+    const bool whole = cpu_is_whole();
     bool good = true;
     struct space s;
 
     space_make(w, &s);
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
-        struct context *ctx = context_for(w, cases[i].entry);
+        struct context *ctx;
 
+        if (!whole && (cases[i].vector == VECTOR_XM || cases[i].vector == VECTOR_AC))
+            continue;
+        ctx = context_for(w, cases[i].entry);
         good = run_case(&s, ctx, &cases[i]) && good;
         w->ops->ctx_destroy(ctx);
     }
