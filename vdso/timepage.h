@@ -43,14 +43,15 @@ struct timepage {
     uint64_t raw_ns;   /* CLOCK_MONOTONIC_RAW at base_tsc */
 
     /* Derived. */
-    uint64_t known;     /* bit n: clock n is answered from here */
-    uint64_t max_delta; /* ticks from base_tsc for which delta * mult fits 64 bits */
+    uint64_t known;          /* bit n: clock n is answered from here */
+    uint64_t rng_generation; /* getrandom() seeds itself anew when it changes; 0: ask the Sentry */
+    uint64_t max_delta;      /* ticks from base_tsc for which delta * mult fits 64 bits */
     struct {
         uint64_t sec, ns; /* at base_tsc; ns < 1e9 */
     } base[TIMEPAGE_CLOCKS];
 };
 /* No holes: they would carry bytes of the Sentry's stack to the guest. */
-_Static_assert(sizeof(struct timepage) == 4 * 6 + 8 * 11 + 16 * TIMEPAGE_CLOCKS, "time page");
+_Static_assert(sizeof(struct timepage) == 4 * 6 + 8 * 12 + 16 * TIMEPAGE_CLOCKS, "time page");
 
 /*
  * The TSC, read after all earlier loads (SDM vol. 2: RDTSC does not wait for them by itself).
@@ -145,6 +146,8 @@ static inline void timepage_derive(struct timepage *page)
     uint64_t mult = page->mult > page->raw_mult ? page->mult : page->raw_mult;
 
     page->known = 0;
+    /* Like Linux's random number generator, once in about a minute (2^36 ns). */
+    page->rng_generation = (page->monotonic_ns >> 36) + 1;
     page->max_delta = mult ? UINT64_MAX / mult : 0;
     timepage_set_base(page, CLOCK_REALTIME, real_sec, real_ns);
     timepage_set_base(page, CLOCK_REALTIME_COARSE, real_sec, real_ns);

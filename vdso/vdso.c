@@ -10,51 +10,21 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 
-#include "vdso/timepage.h"
-
-#define EXPORT __attribute__((visibility("default"), used))
-
-/*
- * Each call has its name with and without the prefix, as in Linux (arch/x86/entry/vdso). By
- * assembly, since libc's headers declare the short ones with attributes that would clash.
- */
-#define VDSO_ALIAS(name) __asm__(".weak " #name "\n\t.set " #name ", __vdso_" #name)
-
-/* Not const, though nothing here writes it: the Sentry does, at any time. */
-extern struct timepage vdso_timepage __attribute__((visibility("hidden")));
+#include "vdso/vdso.h"
 
 struct getcpu_cache;
-EXPORT int __vdso_clock_gettime(clockid_t clock, struct timespec *ts);
-EXPORT int __vdso_clock_getres(clockid_t clock, struct timespec *res);
-EXPORT int __vdso_gettimeofday(struct timeval *tv, struct timezone *tz);
-EXPORT time_t __vdso_time(time_t *ret_time);
-EXPORT long __vdso_getcpu(unsigned *cpu, unsigned *node, struct getcpu_cache *unused);
-
-static long call2(long number, long a, long b)
-{
-    long ret;
-
-    __asm__ volatile("syscall" : "=a"(ret) : "a"(number), "D"(a), "S"(b) : "rcx", "r11", "memory");
-    return ret;
-}
-
-static long call3(long number, long a, long b, long c)
-{
-    long ret;
-
-    __asm__ volatile("syscall"
-                     : "=a"(ret)
-                     : "a"(number), "D"(a), "S"(b), "d"(c)
-                     : "rcx", "r11", "memory");
-    return ret;
-}
+VDSO_EXPORT int __vdso_clock_gettime(clockid_t clock, struct timespec *ts);
+VDSO_EXPORT int __vdso_clock_getres(clockid_t clock, struct timespec *res);
+VDSO_EXPORT int __vdso_gettimeofday(struct timeval *tv, struct timezone *tz);
+VDSO_EXPORT time_t __vdso_time(time_t *ret_time);
+VDSO_EXPORT long __vdso_getcpu(unsigned *cpu, unsigned *node, struct getcpu_cache *unused);
 
 int __vdso_clock_gettime(clockid_t clock, struct timespec *ts)
 {
     uint64_t sec, ns;
 
     if (!timepage_read(&vdso_timepage, clock, &sec, &ns))
-        return (int)call2(SYS_clock_gettime, clock, (long)ts);
+        return (int)vdso_call2(SYS_clock_gettime, clock, (long)ts);
     ts->tv_sec = (time_t)sec;
     ts->tv_nsec = (long)ns;
     return 0;
@@ -82,7 +52,7 @@ int __vdso_clock_getres(clockid_t clock, struct timespec *res)
     }
     /* 0 also says that the page was never filled. */
     if (ns == 0)
-        return (int)call2(SYS_clock_getres, clock, (long)res);
+        return (int)vdso_call2(SYS_clock_getres, clock, (long)res);
     if (res) {
         res->tv_sec = 0;
         res->tv_nsec = ns;
@@ -97,7 +67,7 @@ int __vdso_gettimeofday(struct timeval *tv, struct timezone *tz)
 
     if (tv) {
         if (!timepage_read(&vdso_timepage, CLOCK_REALTIME, &sec, &ns))
-            return (int)call2(SYS_gettimeofday, (long)tv, (long)tz);
+            return (int)vdso_call2(SYS_gettimeofday, (long)tv, (long)tz);
         tv->tv_sec = (time_t)sec;
         tv->tv_usec = (suseconds_t)(ns / 1000);
     }
@@ -115,7 +85,7 @@ time_t __vdso_time(time_t *ret_time)
     uint64_t sec, ns;
 
     if (!timepage_read(&vdso_timepage, CLOCK_REALTIME, &sec, &ns))
-        return call2(SYS_time, (long)ret_time, 0);
+        return vdso_call2(SYS_time, (long)ret_time, 0);
     if (ret_time)
         *ret_time = (time_t)sec;
     return (time_t)sec;
@@ -127,7 +97,7 @@ long __vdso_getcpu(unsigned *cpu, unsigned *node, struct getcpu_cache *unused)
     uint32_t low, high, aux;
 
     if (!__atomic_load_n(&vdso_timepage.has_rdtscp_cpu, __ATOMIC_RELAXED))
-        return call3(SYS_getcpu, (long)cpu, (long)node, (long)unused);
+        return vdso_call3(SYS_getcpu, (long)cpu, (long)node, (long)unused);
     __asm__ volatile("rdtscp" : "=a"(low), "=d"(high), "=c"(aux));
     if (cpu)
         *cpu = aux & 0xfff;

@@ -3,7 +3,6 @@
  * in this very process over a parameter page that the test fills, compared with the host's clocks.
  */
 #include <criterion/criterion.h>
-#include <elf.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -15,102 +14,17 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
+#include "tests/unit/vdso_lookup.h"
 #include "vdso/timepage.h"
-#include "vdso/vdso_image.h"
 
-#define SHIFT 32
+#define SHIFT      32
+#define find(name) vdso_symbol(image, name)
 
 typedef int (*clock_fn)(clockid_t, struct timespec *);
 
 static struct timepage *page;
 static const uint8_t *image;
 static clock_fn vdso_gettime, vdso_getres;
-
-/* --- lookup, as dl_vdso_vsym() does it --- */
-
-struct dynamic {
-    const Elf64_Sym *symtab;
-    const char *strtab;
-    const uint32_t *hash, *gnu_hash;
-    const Elf64_Half *versym;
-    const Elf64_Verdef *verdef;
-    bool has_relocations;
-};
-
-static struct dynamic read_dynamic(void)
-{
-    const Elf64_Ehdr *eh = (const void *)image;
-    const Elf64_Phdr *ph = (const void *)(image + eh->e_phoff);
-    const Elf64_Dyn *dyn = NULL;
-    struct dynamic d = {0};
-
-    for (int i = 0; i < eh->e_phnum; i++)
-        if (ph[i].p_type == PT_DYNAMIC)
-            dyn = (const void *)(image + ph[i].p_offset);
-    if (!dyn)
-        abort();
-    for (; dyn->d_tag != DT_NULL; dyn++) {
-        const void *p = image + dyn->d_un.d_ptr;
-
-        if (dyn->d_tag == DT_SYMTAB)
-            d.symtab = p;
-        else if (dyn->d_tag == DT_STRTAB)
-            d.strtab = p;
-        else if (dyn->d_tag == DT_HASH)
-            d.hash = p;
-        else if (dyn->d_tag == DT_GNU_HASH)
-            d.gnu_hash = p;
-        else if (dyn->d_tag == DT_VERSYM)
-            d.versym = p;
-        else if (dyn->d_tag == DT_VERDEF)
-            d.verdef = p;
-        else if (dyn->d_tag == DT_RELA || dyn->d_tag == DT_REL || dyn->d_tag == DT_JMPREL ||
-                 dyn->d_tag == DT_TEXTREL || dyn->d_tag == DT_NEEDED)
-            d.has_relocations = true;
-    }
-    if (!d.symtab || !d.strtab || !d.hash || !d.versym || !d.verdef)
-        abort();
-    return d;
-}
-
-static uint32_t sysv_hash(const char *name)
-{
-    uint32_t h = 0;
-
-    for (; *name; name++) {
-        h = (h << 4) + (uint8_t)*name;
-        h ^= h >> 24 & 0xf0;
-    }
-    return h & 0x0fffffff;
-}
-
-static const char *version_of(const struct dynamic *d, uint32_t index)
-{
-    const Elf64_Verdef *def = d->verdef;
-
-    for (;;) {
-        const Elf64_Verdaux *aux = (const void *)((const char *)def + def->vd_aux);
-
-        if (def->vd_ndx == (d->versym[index] & 0x7fff))
-            return d->strtab + aux->vda_name;
-        if (def->vd_next == 0)
-            return "";
-        def = (const void *)((const char *)def + def->vd_next);
-    }
-}
-
-static void *find(const char *name)
-{
-    struct dynamic d = read_dynamic();
-    uint32_t buckets = d.hash[0];
-    const uint32_t *chain = d.hash + 2 + buckets;
-
-    for (uint32_t i = d.hash[2 + sysv_hash(name) % buckets]; i; i = chain[i])
-        if (strcmp(d.strtab + d.symtab[i].st_name, name) == 0 &&
-            strcmp(version_of(&d, i), "LINUX_2.6") == 0)
-            return (void *)(image + d.symtab[i].st_value);
-    return NULL;
-}
 
 /* --- a parameter page with the host's time --- */
 
@@ -176,14 +90,7 @@ static void fill_page(void)
 
 static void setup(void)
 {
-    size_t size = PAGE_SIZE + round_up(vdso_image_size, PAGE_SIZE);
-    uint8_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    cr_assert_neq(p, MAP_FAILED);
-    memcpy(p + PAGE_SIZE, vdso_image, vdso_image_size);
-    mprotect(p + PAGE_SIZE, size - PAGE_SIZE, PROT_READ | PROT_EXEC);
-    page = (struct timepage *)p;
-    image = p + PAGE_SIZE;
+    image = vdso_in_process(&page);
     vdso_gettime = find("__vdso_clock_gettime");
     vdso_getres = find("__vdso_clock_getres");
     cr_assert(vdso_gettime && vdso_getres);
@@ -193,11 +100,11 @@ TestSuite(vdso, .init = setup);
 
 Test(vdso, symbols_and_shape)
 {
-    static const char *const names[] = {"clock_gettime", "gettimeofday", "time", "getcpu",
-                                        "clock_getres"};
+    static const char *const names[] = {"clock_gettime", "gettimeofday", "time",
+                                        "getcpu",        "clock_getres", "getrandom"};
     const Elf64_Ehdr *eh = (const void *)image;
     const Elf64_Phdr *ph = (const void *)(image + eh->e_phoff);
-    struct dynamic d = read_dynamic();
+    struct dynamic d = read_dynamic(image);
     bool unwind = false;
 
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
