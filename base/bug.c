@@ -4,7 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
+
+#include "base/log.h"
 
 void bug(const char *file, int line, const char *fmt, ...)
 {
@@ -17,7 +19,7 @@ void bug(const char *file, int line, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(message + n, sizeof(message) - (size_t)n, fmt, ap);
     va_end(ap);
-    dprintf(STDERR_FILENO, "%s\n", message);
-    backtrace_symbols_fd(frames, backtrace(frames, ARRAY_COUNT(frames)), STDERR_FILENO);
+    log_raw(message, strlen(message));
+    backtrace_symbols_fd(frames, backtrace(frames, ARRAY_COUNT(frames)), log_get_fd());
     abort();
 }

@@ -17,6 +17,11 @@ void log_setup(int fd, enum log_level level)
     log_max = level;
 }
 
+int log_get_fd(void)
+{
+    return log_fd;
+}
+
 bool log_enabled(enum log_level level)
 {
     return level <= log_max;

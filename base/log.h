@@ -11,6 +11,8 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
 /* Lines above `level` are dropped; `fd` stays the caller's and must outlive all logging. */
 void log_setup(int fd, enum log_level level);
+/* Where lines go now. */
+int log_get_fd(void);
 bool log_enabled(enum log_level level);
 void log_line(enum log_level level, const char *fmt, ...) __printf(2, 3);
 /* Writes a prepared line (a newline is added) whatever the level: strace output. */

@@ -8,10 +8,9 @@
  * extended state: general registers, selectors and bases are in the context and are written at
  * each resume, so calls may be injected in between without saving anything.
  *
- * Interrupts: ctx_interrupt() raises `interrupted`, then kicks if `running`;
- * ptrace_context_switch() raises `running`, then looks at `interrupted`. Both sequentially
- * consistent, so at least one sees the other. A kick that comes late stops the stub once more for
- * nothing.
+ * Interrupts: ctx_interrupt() raises `interrupted`, then kicks if `running`; context_switch()
+ * raises `running`, then looks at `interrupted`. Both sequentially consistent, so at least one
+ * sees the other. A kick that comes late stops the stub once more for nothing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,14 +22,14 @@
 /* The context that the calling thread drives. */
 static _Thread_local struct ptrace_context *current;
 
-struct stub *ptrace_context_own_member(struct ptrace_space *s)
+struct stub *context_own_member(struct ptrace_space *s)
 {
     struct ptrace_context *ctx = current;
 
     return ctx && ctx->space == s && ctx->stub.tid ? &ctx->stub : NULL;
 }
 
-int ptrace_context_create(struct platform *p, struct context **ret)
+int context_create(struct platform *p, struct context **ret)
 {
     struct ptrace_context *ctx = calloc(1, sizeof(*ctx));
 
@@ -67,11 +66,11 @@ static void leave(struct ptrace_context *ctx)
     if (!ctx->space)
         return;
     stub = detach_stub(ctx);
-    ptrace_space_leave(ctx->space, &stub);
+    space_leave(ctx->space, &stub);
     ctx->space = NULL;
 }
 
-void ptrace_context_destroy(struct context *base)
+void context_destroy(struct context *base)
 {
     struct ptrace_context *ctx = ptrace_context(base);
 
@@ -99,10 +98,10 @@ static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
     }
     if (ctx->space) {
         if (ctx->stub.tid)
-            ptrace_fp_detach(ctx);
+            fp_detach(ctx);
         leave(ctx);
     }
-    err = ptrace_space_join(s, &stub);
+    err = space_join(s, &stub);
     if (err < 0)
         return err;
     ctx->space = s;
@@ -170,7 +169,7 @@ static enum trap run(struct ptrace_context *ctx, struct trap_info *info)
             return killed(ctx, false); /* while it stood */
         if (unlikely(host_wait_stub(ctx->stub.tid, &status) < 0))
             return killed(ctx, true);
-        switch (ptrace_trap_decode(ctx, status, &trap, info)) {
+        switch (trap_decode(ctx, status, &trap, info)) {
         case STOP_TRAP:
             return trap;
         case STOP_DEAD:
@@ -182,8 +181,7 @@ static enum trap run(struct ptrace_context *ctx, struct trap_info *info)
     return TRAP_INTERRUPT;
 }
 
-enum trap ptrace_context_switch(struct context *base, struct address_space *as,
-                                struct trap_info *ret_info)
+enum trap context_switch(struct context *base, struct address_space *as, struct trap_info *ret_info)
 {
     struct ptrace_context *ctx = ptrace_context(base);
     struct ptrace_space *s = ptrace_space(as);
@@ -195,7 +193,7 @@ enum trap ptrace_context_switch(struct context *base, struct address_space *as,
             return TRAP_KILLED;
     }
     BUG_ON(current != ctx && ctx->tracer != host_gettid());
-    if (unlikely(ctx->stub.tid == 0 || ptrace_fp_load(ctx) < 0))
+    if (unlikely(ctx->stub.tid == 0 || fp_load(ctx) < 0))
         return TRAP_KILLED;
     current = ctx;
     __atomic_store_n(&ctx->running, true, __ATOMIC_SEQ_CST);
@@ -204,7 +202,7 @@ enum trap ptrace_context_switch(struct context *base, struct address_space *as,
     return trap;
 }
 
-void ptrace_context_interrupt(struct context *base)
+void context_interrupt(struct context *base)
 {
     struct ptrace_context *ctx = ptrace_context(base);
 
@@ -218,7 +216,7 @@ void ptrace_context_interrupt(struct context *base)
     lock_release(&ctx->stub_lock);
 }
 
-void ptrace_context_get_bases(struct context *base, uint64_t *ret_fs, uint64_t *ret_gs)
+void context_get_bases(struct context *base, uint64_t *ret_fs, uint64_t *ret_gs)
 {
     struct ptrace_context *ctx = ptrace_context(base);
 
@@ -226,7 +224,7 @@ void ptrace_context_get_bases(struct context *base, uint64_t *ret_fs, uint64_t *
     *ret_gs = ctx->user.gs_base;
 }
 
-int ptrace_context_set_bases(struct context *base, uint64_t fs, uint64_t gs)
+int context_set_bases(struct context *base, uint64_t fs, uint64_t gs)
 {
     struct ptrace_context *ctx = ptrace_context(base);
 

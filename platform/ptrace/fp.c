@@ -94,7 +94,7 @@ static void fill_initial(const struct ptrace_platform *p, uint8_t *area)
     put64(area, XSAVE_HEADER, features);
 }
 
-int ptrace_fp_setup(struct ptrace_platform *p)
+int fp_setup(struct ptrace_platform *p)
 {
     uint32_t a, b, c, d;
     uint32_t offset;
@@ -122,12 +122,12 @@ int ptrace_fp_setup(struct ptrace_platform *p)
     return 0;
 }
 
-uint32_t ptrace_fp_area_size(struct platform *p)
+uint32_t fp_area_size(struct platform *p)
 {
     return ptrace_platform(p)->fp_size;
 }
 
-uint64_t ptrace_fp_area_features(struct platform *p)
+uint64_t fp_area_features(struct platform *p)
 {
     return ptrace_platform(p)->fp_features;
 }
@@ -139,7 +139,7 @@ static int ensure_area(struct ptrace_context *ctx)
     return ctx->fp ? 0 : -ENOMEM;
 }
 
-int ptrace_fp_fetch(struct ptrace_context *ctx)
+int fp_fetch(struct ptrace_context *ctx)
 {
     size_t size;
     int err;
@@ -162,14 +162,14 @@ int ptrace_fp_fetch(struct ptrace_context *ctx)
     return err;
 }
 
-int ptrace_context_get_fp(struct context *base, void *buf, uint32_t size)
+int context_get_fp(struct context *base, void *buf, uint32_t size)
 {
     struct ptrace_context *ctx = ptrace_context(base);
     int err;
 
     if (size < ctx->p->fp_size)
         return -EINVAL;
-    err = ptrace_fp_fetch(ctx);
+    err = fp_fetch(ctx);
     if (err < 0)
         return err;
     memcpy(buf, ctx->fp, ctx->p->fp_size);
@@ -177,7 +177,7 @@ int ptrace_context_get_fp(struct context *base, void *buf, uint32_t size)
     return 0;
 }
 
-int ptrace_context_set_fp(struct context *base, const void *buf, uint32_t size)
+int context_set_fp(struct context *base, const void *buf, uint32_t size)
 {
     struct ptrace_context *ctx = ptrace_context(base);
     const uint8_t *area = buf;
@@ -191,7 +191,7 @@ int ptrace_context_set_fp(struct context *base, const void *buf, uint32_t size)
             return -EINVAL;
     }
     /* the CPU's own mask of MXCSR bits is in the state that it saved */
-    err = ptrace_fp_fetch(ctx);
+    err = fp_fetch(ctx);
     if (err < 0)
         return err;
     mask = get32(ctx->fp, FXSAVE_MXCSR_MASK);
@@ -204,14 +204,14 @@ int ptrace_context_set_fp(struct context *base, const void *buf, uint32_t size)
     return 0;
 }
 
-void ptrace_context_reset_fp(struct context *base)
+void context_reset_fp(struct context *base)
 {
     struct ptrace_context *ctx = ptrace_context(base);
 
     ctx->fp_state = ctx->stub.tid ? FP_INITIAL : FP_IN_STUB;
 }
 
-int ptrace_fp_load(struct ptrace_context *ctx)
+int fp_load(struct ptrace_context *ctx)
 {
     const uint8_t *area = ctx->fp_state == FP_INITIAL ? ctx->p->fp_initial : ctx->fp;
     int err = 0;
@@ -224,10 +224,10 @@ int ptrace_fp_load(struct ptrace_context *ctx)
     return err;
 }
 
-void ptrace_fp_detach(struct ptrace_context *ctx)
+void fp_detach(struct ptrace_context *ctx)
 {
     if (ctx->fp_state == FP_INITIAL)
         ctx->fp_state = FP_IN_STUB; /* a new stub starts so */
-    else if (ptrace_fp_fetch(ctx) == 0)
+    else if (fp_fetch(ctx) == 0)
         ctx->fp_state = FP_SAVED;
 }

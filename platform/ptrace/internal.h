@@ -184,26 +184,25 @@ static inline struct ptrace_context *ptrace_context(struct context *ctx)
 
 /* --- space.c --- */
 
-int ptrace_space_create(struct platform *p, struct address_space **ret);
-void ptrace_space_destroy(struct address_space *as);
-int ptrace_space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
-int ptrace_space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);
+int space_create(struct platform *p, struct address_space **ret);
+void space_destroy(struct address_space *as);
+int space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
+int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);
 /* A stopped member traced by the calling thread, holding a reference on the space. */
-int ptrace_space_join(struct ptrace_space *s, struct stub *ret_member);
+int space_join(struct ptrace_space *s, struct stub *ret_member);
 /* Ends a stopped member (or none, tid 0) and gives its reference back. */
-void ptrace_space_leave(struct ptrace_space *s, struct stub *member);
+void space_leave(struct ptrace_space *s, struct stub *member);
 
 /* --- context.c --- */
 
-int ptrace_context_create(struct platform *p, struct context **ret);
-void ptrace_context_destroy(struct context *ctx);
-enum trap ptrace_context_switch(struct context *ctx, struct address_space *as,
-                                struct trap_info *ret_info);
-void ptrace_context_interrupt(struct context *ctx);
-void ptrace_context_get_bases(struct context *ctx, uint64_t *ret_fs, uint64_t *ret_gs);
-int ptrace_context_set_bases(struct context *ctx, uint64_t fs, uint64_t gs);
+int context_create(struct platform *p, struct context **ret);
+void context_destroy(struct context *ctx);
+enum trap context_switch(struct context *ctx, struct address_space *as, struct trap_info *ret_info);
+void context_interrupt(struct context *ctx);
+void context_get_bases(struct context *ctx, uint64_t *ret_fs, uint64_t *ret_gs);
+int context_set_bases(struct context *ctx, uint64_t fs, uint64_t gs);
 /* The calling thread's member in this space, or NULL. It is stopped. */
-struct stub *ptrace_context_own_member(struct ptrace_space *s);
+struct stub *context_own_member(struct ptrace_space *s);
 
 /* --- trap.c: from a stop to a trap --- */
 
@@ -213,26 +212,26 @@ enum stop {
     STOP_DEAD,     /* the stub is gone */
 };
 
-enum stop ptrace_trap_decode(struct ptrace_context *ctx, int status, enum trap *ret_trap,
-                             struct trap_info *ret_info);
+enum stop trap_decode(struct ptrace_context *ctx, int status, enum trap *ret_trap,
+                      struct trap_info *ret_info);
 /* Reads the stub's registers into ctx->user and ctx->base.regs. */
-int ptrace_trap_load_regs(struct ptrace_context *ctx);
+int trap_load_regs(struct ptrace_context *ctx);
 
 /* --- fp.c --- */
 
 /* On the keeper, with the master: sizes and features. -EOPNOTSUPP without XSAVE. */
-int ptrace_fp_setup(struct ptrace_platform *p);
-uint32_t ptrace_fp_area_size(struct platform *p);
-uint64_t ptrace_fp_area_features(struct platform *p);
-int ptrace_context_get_fp(struct context *ctx, void *buf, uint32_t size);
-int ptrace_context_set_fp(struct context *ctx, const void *buf, uint32_t size);
-void ptrace_context_reset_fp(struct context *ctx);
+int fp_setup(struct ptrace_platform *p);
+uint32_t fp_area_size(struct platform *p);
+uint64_t fp_area_features(struct platform *p);
+int context_get_fp(struct context *ctx, void *buf, uint32_t size);
+int context_set_fp(struct context *ctx, const void *buf, uint32_t size);
+void context_reset_fp(struct context *ctx);
 /* Into the stopped stub, when it is not there yet. */
-int ptrace_fp_load(struct ptrace_context *ctx);
+int fp_load(struct ptrace_context *ctx);
 /* Makes ctx->fp current. */
-int ptrace_fp_fetch(struct ptrace_context *ctx);
+int fp_fetch(struct ptrace_context *ctx);
 /* Out of the stub before it goes: for a context that moves to another one. */
-void ptrace_fp_detach(struct ptrace_context *ctx);
+void fp_detach(struct ptrace_context *ctx);
 
 /* --- placement.c --- */
 
@@ -246,7 +245,7 @@ void placement_tick(void *arg);
 /* --- probe.c --- */
 
 /* platform.c: create(), telling which step failed instead of logging it. */
-int ptrace_create_stubs(struct memfile *mf, struct platform **ret, const char **ret_step);
+int platform_create_stubs(struct memfile *mf, struct platform **ret, const char **ret_step);
 void ptrace_probe(struct platform_report *ret_report);
 
 #endif

@@ -41,7 +41,7 @@ static int start_master(void *arg)
     if (err < 0)
         return err;
     job->step = "reading the extended state";
-    return ptrace_fp_setup(p);
+    return fp_setup(p);
 }
 
 static int stop_master(void *arg)
@@ -68,7 +68,7 @@ static int create_stubs(struct ptrace_platform *p, const char **ret_step)
     return err;
 }
 
-int ptrace_create_stubs(struct memfile *mf, struct platform **ret, const char **ret_step)
+int platform_create_stubs(struct memfile *mf, struct platform **ret, const char **ret_step)
 {
     struct ptrace_platform *p = calloc(1, sizeof(*p));
     int err;
@@ -118,7 +118,7 @@ static int platform_create(struct memfile *mf, struct platform **ret)
     int err;
 
     enclose();
-    err = ptrace_create_stubs(mf, ret, &step);
+    err = platform_create_stubs(mf, ret, &step);
 
     if (err < 0)
         log_error("ptrace: %s failed: %s", step, strerror(-err));
@@ -160,20 +160,20 @@ const struct platform_ops ptrace_platform_ops = {
     .destroy = platform_destroy,
     .jail = platform_jail,
     .limits = platform_limits,
-    .as_create = ptrace_space_create,
-    .as_destroy = ptrace_space_destroy,
-    .as_map = ptrace_space_map,
-    .as_unmap = ptrace_space_unmap,
-    .ctx_create = ptrace_context_create,
-    .ctx_destroy = ptrace_context_destroy,
-    .ctx_switch = ptrace_context_switch,
-    .ctx_interrupt = ptrace_context_interrupt,
-    .fp_size = ptrace_fp_area_size,
-    .fp_features = ptrace_fp_area_features,
-    .ctx_get_fp = ptrace_context_get_fp,
-    .ctx_set_fp = ptrace_context_set_fp,
-    .ctx_reset_fp = ptrace_context_reset_fp,
-    .ctx_get_bases = ptrace_context_get_bases,
-    .ctx_set_bases = ptrace_context_set_bases,
+    .as_create = space_create,
+    .as_destroy = space_destroy,
+    .as_map = space_map,
+    .as_unmap = space_unmap,
+    .ctx_create = context_create,
+    .ctx_destroy = context_destroy,
+    .ctx_switch = context_switch,
+    .ctx_interrupt = context_interrupt,
+    .fp_size = fp_area_size,
+    .fp_features = fp_area_features,
+    .ctx_get_fp = context_get_fp,
+    .ctx_set_fp = context_set_fp,
+    .ctx_reset_fp = context_reset_fp,
+    .ctx_get_bases = context_get_bases,
+    .ctx_set_bases = context_set_bases,
     .ctx_fastpath = no_fastpath,
 };

@@ -47,13 +47,13 @@ static int set_up(struct probe *b, struct platform_report *report)
     int err = memfile_create(PROBE_SIZE, &b->mf);
 
     if (err == 0)
-        err = ptrace_create_stubs(b->mf, &b->p, &step);
+        err = platform_create_stubs(b->mf, &b->p, &step);
     if (err < 0)
         goto out;
     step = "a stub process";
-    err = ptrace_space_create(b->p, &b->as);
+    err = space_create(b->p, &b->as);
     if (err == 0)
-        err = ptrace_context_create(b->p, &b->ctx);
+        err = context_create(b->p, &b->ctx);
     if (err == 0)
         err = memfile_alloc(b->mf, PAGE_SIZE, PAGE_SIZE, &b->code);
     if (err == 0)
@@ -61,7 +61,7 @@ static int set_up(struct probe *b, struct platform_report *report)
     if (err == 0) {
         memcpy(memfile_ptr(b->mf, b->code.start), probe_code, sizeof(probe_code));
         step = "mapping memory into a stub";
-        err = ptrace_space_map(b->as, CODE_ADDR, PROT_READ | PROT_EXEC, b->code);
+        err = space_map(b->as, CODE_ADDR, PROT_READ | PROT_EXEC, b->code);
     }
 out:
     if (err < 0)
@@ -73,9 +73,9 @@ out:
 static void tear_down(struct probe *b)
 {
     if (b->ctx)
-        ptrace_context_destroy(b->ctx);
+        context_destroy(b->ctx);
     if (b->as)
-        ptrace_space_destroy(b->as);
+        space_destroy(b->as);
     if (b->p)
         b->p->ops->destroy(b->p);
     if (b->code.size)
@@ -92,20 +92,20 @@ static bool one_round(struct probe *b, uint64_t *ret_call, uint64_t *ret_fault,
 {
     struct trap_info info;
     uint64_t start = host_monotonic_ns();
-    enum trap trap = ptrace_context_switch(b->ctx, b->as, &info);
+    enum trap trap = context_switch(b->ctx, b->as, &info);
 
     *ret_call = host_monotonic_ns() - start;
     if (trap != TRAP_SYSCALL || b->ctx->regs.rip != CODE_ADDR + 2)
         goto wrong;
     start = host_monotonic_ns();
-    trap = ptrace_context_switch(b->ctx, b->as, &info);
+    trap = context_switch(b->ctx, b->as, &info);
     if (trap != TRAP_FAULT || info.addr != DATA_ADDR)
         goto wrong;
-    if (ptrace_space_map(b->as, DATA_ADDR, PROT_READ, b->data) < 0)
+    if (space_map(b->as, DATA_ADDR, PROT_READ, b->data) < 0)
         goto wrong;
     *ret_fault = host_monotonic_ns() - start;
-    trap = ptrace_context_switch(b->ctx, b->as, &info);
-    if (trap == TRAP_SYSCALL && ptrace_space_unmap(b->as, DATA_ADDR, PAGE_SIZE) == 0) {
+    trap = context_switch(b->ctx, b->as, &info);
+    if (trap == TRAP_SYSCALL && space_unmap(b->as, DATA_ADDR, PAGE_SIZE) == 0) {
         b->ctx->regs.rip = CODE_ADDR;
         return true;
     }
@@ -166,7 +166,7 @@ static int64_t bare_loop(struct probe *b, unsigned int rounds)
     int err = 0;
 
     b->ctx->regs.rip = CODE_ADDR;
-    if (!samples || ptrace_context_switch(b->ctx, b->as, &info) != TRAP_SYSCALL)
+    if (!samples || context_switch(b->ctx, b->as, &info) != TRAP_SYSCALL)
         goto out;
     CPU_ZERO(&one);
     CPU_SET(host_current_cpu(), &one);

@@ -57,7 +57,7 @@ static int on_keeper(struct ptrace_space *s, int (*run)(void *), struct space_jo
     return keeper_call(&s->p->keeper, run, job);
 }
 
-int ptrace_space_create(struct platform *p, struct address_space **ret)
+int space_create(struct platform *p, struct address_space **ret)
 {
     struct ptrace_space *s = calloc(1, sizeof(*s));
     struct space_job job = {0};
@@ -88,7 +88,7 @@ static void space_unref(struct ptrace_space *s)
     free(s);
 }
 
-void ptrace_space_destroy(struct address_space *as)
+void space_destroy(struct address_space *as)
 {
     space_unref(ptrace_space(as));
 }
@@ -96,7 +96,7 @@ void ptrace_space_destroy(struct address_space *as)
 /* One host call in the space, from whichever stub is at hand: 0 or -errno. */
 static int space_call(struct ptrace_space *s, long number, const unsigned long args[6])
 {
-    struct stub *own = ptrace_context_own_member(s);
+    struct stub *own = context_own_member(s);
     struct space_job job = {.number = number, .args = args};
     long result;
 
@@ -120,7 +120,7 @@ static bool range_is_valid(const struct ptrace_space *s, uaddr_t addr, uint64_t 
            size <= s->p->user_max && addr <= s->p->user_max - size;
 }
 
-int ptrace_space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range)
+int space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range)
 {
     struct ptrace_space *s = ptrace_space(as);
     unsigned long args[6] = {addr,           range.size,        (unsigned long)prot | PROT_READ,
@@ -129,7 +129,7 @@ int ptrace_space_map(struct address_space *as, uaddr_t addr, int prot, struct me
 
     BUG_ON(!range_is_valid(s, addr, range.size));
     if (prot == PROT_NONE)
-        return ptrace_space_unmap(as, addr, range.size);
+        return space_unmap(as, addr, range.size);
     err = space_call(s, SYS_mmap, args);
     if (err == -ENOMEM) {
         err = unmap_all(s);
@@ -140,7 +140,7 @@ int ptrace_space_map(struct address_space *as, uaddr_t addr, int prot, struct me
     return err == -ESRCH ? 0 : err;
 }
 
-int ptrace_space_unmap(struct address_space *as, uaddr_t addr, uint64_t size)
+int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size)
 {
     struct ptrace_space *s = ptrace_space(as);
     unsigned long args[6] = {addr, size};
@@ -153,7 +153,7 @@ int ptrace_space_unmap(struct address_space *as, uaddr_t addr, uint64_t size)
     return err == -ESRCH ? 0 : err;
 }
 
-int ptrace_space_join(struct ptrace_space *s, struct stub *ret_member)
+int space_join(struct ptrace_space *s, struct stub *ret_member)
 {
     struct stub member;
     struct space_job job = {.member = &member};
@@ -170,7 +170,7 @@ int ptrace_space_join(struct ptrace_space *s, struct stub *ret_member)
     return 0;
 }
 
-void ptrace_space_leave(struct ptrace_space *s, struct stub *member)
+void space_leave(struct ptrace_space *s, struct stub *member)
 {
     stub_exit(member, false);
     space_unref(s);

@@ -40,7 +40,7 @@
 
 #define VSYSCALL_PAGE     0xffffffffff600000UL
 
-int ptrace_trap_load_regs(struct ptrace_context *ctx)
+int trap_load_regs(struct ptrace_context *ctx)
 {
     struct cpu_regs *r = &ctx->base.regs;
     struct host_user_regs *u = &ctx->user;
@@ -178,7 +178,7 @@ static uint32_t fpe_vector(struct ptrace_context *ctx, const siginfo_t *si)
 
     if (si->si_code == FPE_INTDIV)
         return VECTOR_DE;
-    if (ptrace_fp_fetch(ctx) == 0)
+    if (fp_fetch(ctx) == 0)
         memcpy(&fsw, ctx->fp + 2, sizeof(fsw));
     return fsw & 0x80 ? VECTOR_MF : VECTOR_XM;
 }
@@ -242,15 +242,15 @@ static bool decode_signal(struct ptrace_context *ctx, const siginfo_t *si, enum 
     }
 }
 
-enum stop ptrace_trap_decode(struct ptrace_context *ctx, int status, enum trap *ret_trap,
-                             struct trap_info *ret_info)
+enum stop trap_decode(struct ptrace_context *ctx, int status, enum trap *ret_trap,
+                      struct trap_info *ret_info)
 {
     int signo = WSTOPSIG(status);
     siginfo_t si;
 
     if (unlikely(WIFEXITED(status) || WIFSIGNALED(status)))
         return STOP_DEAD;
-    if (unlikely(ptrace_trap_load_regs(ctx) < 0))
+    if (unlikely(trap_load_regs(ctx) < 0))
         return STOP_DEAD;
     if (likely(signo == SYSCALL_STOP)) {
         *ret_trap = decode_syscall(ctx, ret_info);

@@ -20,8 +20,8 @@ static long absent(struct task *task, uint32_t nr, const struct syscall_entry *e
     word = &task->kernel->absent_logged[nr / 64];
     bit = 1UL << (nr % 64);
     if (!(__atomic_fetch_or(word, bit, __ATOMIC_RELAXED) & bit))
-        log_warning("%s: system call %s (%u) is not implemented: %s", task->comm, entry->name, nr,
-                    entry->note);
+        log_info("%s: system call %s (%u) is not implemented: %s", task->comm, entry->name, nr,
+                 entry->note);
     return -ENOSYS;
 }
 

@@ -33,12 +33,12 @@ static void *run_calls(void *arg)
 
     r->ctx = context_at(r->s->w, guest_count);
     do {
-        r->last = ptrace_context_switch(r->ctx, r->s->as, &info);
+        r->last = context_switch(r->ctx, r->s->as, &info);
         __atomic_add_fetch(&r->calls, 1, __ATOMIC_RELAXED);
         __atomic_store_n(&r->ready, true, __ATOMIC_RELEASE);
     } while (r->last == TRAP_SYSCALL && !__atomic_load_n(&r->stop, __ATOMIC_ACQUIRE));
-    r->again = ptrace_context_switch(r->ctx, r->s->as, &info);
-    ptrace_context_destroy(r->ctx);
+    r->again = context_switch(r->ctx, r->s->as, &info);
+    context_destroy(r->ctx);
     return NULL;
 }
 
@@ -118,16 +118,16 @@ static bool killed_standing(struct world *w)
 
     space_make(w, &s[0]);
     space_make(w, &s[1]);
-    CHECK(ptrace_context_switch(ctx, s[0].as, &info) == TRAP_SYSCALL, "run");
+    CHECK(context_switch(ctx, s[0].as, &info) == TRAP_SYSCALL, "run");
     CHECK(kill(ptrace_context(ctx)->stub.tgid, SIGKILL) == 0, "kill");
     pause_ms(5);
     page_map(&s[0], DATA_ADDR, PROT_READ, s[0].data);
-    trap = ptrace_context_switch(ctx, s[0].as, &info);
+    trap = context_switch(ctx, s[0].as, &info);
     CHECK(trap == TRAP_KILLED, "%s", trap_name(trap));
-    trap = ptrace_context_switch(ctx, s[1].as, &info);
+    trap = context_switch(ctx, s[1].as, &info);
     CHECK(trap == TRAP_SYSCALL, "%s", trap_name(trap));
     CHECK(kill(ptrace_context(ctx)->stub.tgid, SIGKILL) == 0, "kill");
-    ptrace_context_destroy(ctx);
+    context_destroy(ctx);
     space_free(&s[0]);
     space_free(&s[1]);
     return true;

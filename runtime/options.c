@@ -1,0 +1,162 @@
+/*
+ * The command line, on glibc's argp: one table is parser, --help and --usage. Parsing stops at the
+ * first word that is no option (ARGP_IN_ORDER), so the program keeps its own options.
+ */
+#include "runtime/options.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/version.h"
+
+enum {
+    KEY_PLATFORM = 0x100,
+    KEY_STRACE,
+    KEY_LOG,
+    KEY_LOG_LEVEL,
+    KEY_ENV,
+    KEY_CLEAR_ENV,
+    KEY_CWD,
+    KEY_STATS,
+    KEY_NO_FASTPATH,
+};
+
+static const struct argp_option option_table[] = {
+    {"platform", KEY_PLATFORM, "auto|kvm|ptrace", 0,
+     "What runs the program: kvm (needs a usable /dev/kvm), ptrace (works anywhere), or auto, the "
+     "fastest that really works on this host (the default)",
+     1},
+    {"env", KEY_ENV, "NAME=VALUE", 0,
+     "Set an environment variable of the program; may be repeated. The caller's environment is "
+     "passed on unless --clear-env is given",
+     2},
+    {"clear-env", KEY_CLEAR_ENV, NULL, 0, "Start from an empty environment", 2},
+    {"cwd", KEY_CWD, "DIR", 0, "The program's working directory (default: the caller's)", 2},
+    {"strace", KEY_STRACE, "NAMES", OPTION_ARG_OPTIONAL,
+     "Print each system call and its result to the log; with NAMES (comma-separated) only those",
+     3},
+    {"log", KEY_LOG, "FILE", 0, "Write the log to FILE instead of standard error", 3},
+    {"log-level", KEY_LOG_LEVEL, "error|warning|info|debug", 0,
+     "How much to log (default: warning). debug also prints each rule of the seccomp jail", 3},
+    {"stats", KEY_STATS, NULL, 0,
+     "When the program ends, print counters of the sandbox (guest exits, calls, faults, memory) "
+     "to the log",
+     4},
+    {"no-fastpath", KEY_NO_FASTPATH, NULL, 0,
+     "Send every system call to the Sentry, also those that the guest side could answer itself", 4},
+    {0},
+};
+
+static const char doc[] =
+    "Run a Linux x86-64 program on an application kernel of its own, apart from the host's.\v"
+    "`kvmsentry doctor` tells what this host offers and which platform `auto` would take.\n\n"
+    "Exit status: the program's own; 128+N when it died by signal N and the signal cannot be "
+    "passed on; 125 when kvmsentry itself failed; 126 when the program cannot be executed; 127 "
+    "when it was not found.";
+
+struct parse_state {
+    struct options *options;
+    size_t env_count;
+};
+
+static void add_env(struct argp_state *state, struct parse_state *parse, const char *value)
+{
+    const char **env;
+
+    if (!strchr(value, '=') || value[0] == '=')
+        argp_error(state, "--env=%s: not of the form NAME=VALUE", value);
+    env = realloc(parse->options->env, (parse->env_count + 2) * sizeof(*env));
+    if (!env)
+        argp_failure(state, EXIT_SANDBOX, ENOMEM, "--env");
+    env[parse->env_count++] = value;
+    env[parse->env_count] = NULL;
+    parse->options->env = env;
+}
+
+static void take_program(struct argp_state *state, struct options *o)
+{
+    char **argv = state->argv + state->next - 1;
+
+    if (strcmp(argv[0], "doctor") == 0 && !argv[1]) {
+        o->command = COMMAND_DOCTOR;
+    } else {
+        if (strcmp(argv[0], "run") == 0 && argv[1])
+            argv++;
+        if (strcmp(argv[0], "--") == 0 && argv[1])
+            argv++;
+        o->argv = argv;
+    }
+    state->next = state->argc;
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    struct parse_state *parse = state->input;
+    struct options *o = parse->options;
+
+    switch (key) {
+    case KEY_PLATFORM:
+        if (strcmp(arg, "auto") != 0 && strcmp(arg, "kvm") != 0 && strcmp(arg, "ptrace") != 0)
+            argp_error(state, "--platform=%s: not one of auto, kvm, ptrace", arg);
+        o->platform = arg;
+        return 0;
+    case KEY_ENV:
+        add_env(state, parse, arg);
+        return 0;
+    case KEY_CLEAR_ENV:
+        o->clear_env = true;
+        return 0;
+    case KEY_CWD:
+        o->cwd = arg;
+        return 0;
+    case KEY_STRACE:
+        o->strace = true;
+        o->strace_names = arg;
+        return 0;
+    case KEY_LOG:
+        o->log_file = arg;
+        return 0;
+    case KEY_LOG_LEVEL:
+        if (log_level_parse(arg, &o->log_level) < 0)
+            argp_error(state, "--log-level=%s: not one of error, warning, info, debug", arg);
+        return 0;
+    case KEY_STATS:
+        o->stats = true;
+        return 0;
+    case KEY_NO_FASTPATH:
+        o->no_fastpath = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        take_program(state, o);
+        return 0;
+    case ARGP_KEY_END:
+        if (o->command == COMMAND_RUN && !o->argv)
+            argp_error(state, "no program given");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void print_version(FILE *stream, struct argp_state *state)
+{
+    fprintf(stream, "kvmsentry %s (as Linux %s)\n", KVMSENTRY_VERSION, KVMSENTRY_UNAME_RELEASE);
+}
+
+void options_parse(int argc, char **argv, struct options *ret_options)
+{
+    static const struct argp argp = {
+        .options = option_table,
+        .parser = parse_option,
+        .args_doc = "[run] PROG [ARG...]\ndoctor",
+        .doc = doc,
+    };
+    struct parse_state parse = {.options = ret_options};
+
+    *ret_options = (struct options){.platform = "auto", .log_level = LOG_WARNING};
+    argp_err_exit_status = EXIT_SANDBOX;
+    argp_program_version_hook = print_version;
+    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &parse);
+}

@@ -1,0 +1,34 @@
+/*
+ * The command line: `kvmsentry [OPTION...] [run] PROG [ARG...]` and `kvmsentry doctor`.
+ */
+#ifndef RUNTIME_OPTIONS_H
+#define RUNTIME_OPTIONS_H
+
+#include "base/log.h"
+
+/* Exit codes of kvmsentry itself, as env(1) and `docker run` use them. */
+#define EXIT_SANDBOX   125 /* the sandbox could not be set up, or wrong options */
+#define EXIT_NOT_EXEC  126 /* the program was found but cannot be executed */
+#define EXIT_NOT_FOUND 127
+
+enum command { COMMAND_RUN, COMMAND_DOCTOR };
+
+struct options {
+    enum command command;
+    const char *platform; /* "auto", "kvm", "ptrace" */
+    bool strace;
+    const char *strace_names; /* comma-separated, or NULL for all calls */
+    const char *log_file;     /* NULL: stderr */
+    enum log_level log_level;
+    const char *cwd;   /* NULL: the caller's */
+    bool clear_env;    /* start from an empty environment */
+    bool stats;        /* print counters at the end (bench) */
+    bool no_fastpath;  /* every call goes to the Sentry (bench) */
+    const char **env;  /* NAME=VALUE additions, NULL-terminated */
+    char *const *argv; /* the program and its arguments, NULL-terminated */
+};
+
+/* Never returns on --help, --version and wrong options. */
+void options_parse(int argc, char **argv, struct options *ret_options);
+
+#endif

@@ -1,0 +1,295 @@
+/*
+ * Making a sandbox, in an order in which each step needs what the next one takes away:
+ *
+ *   log, options        host paths can still be opened
+ *   gofer               a fork while the process is small and single-threaded
+ *   platform            /dev/kvm, the stub that is forked for ptrace
+ *   privileges          dropped before the first thread, since Linux keeps them per thread
+ *   kernel, files       the Sentry's threads start
+ *   jail                from here on only calls of host/calls.def
+ *   the program         parsed, loaded and run inside the jail
+ */
+#include "runtime/sandbox.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "gofer/gofer.h"
+#include "host/io.h"
+#include "host/jail.h"
+#include "host/process.h"
+#include "loader/vdso.h"
+#include "runtime/forward.h"
+#include "runtime/platforms.h"
+#include "runtime/program.h"
+#include "runtime/stats.h"
+#include "runtime/tree.h"
+#include "runtime/version.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/mm/mm.h"
+#include "sentry/syscalls/table.h"
+#include "sentry/vfs/file.h"
+#include "sentry/wait/wait.h"
+
+#define LOG_FD_MIN 64
+
+struct sandbox {
+    const struct options *options;
+    int gofer_socket;
+    int stdio[3];
+    const struct platform_ops *ops;
+    struct mm_env env;
+    struct vdso vdso;
+    struct tree tree;
+    struct strace_filter strace;
+    struct kernel *kernel;
+    uint64_t ignored_signals;
+    struct host_ids ids;
+    char hostname[65];
+    char cwd[PATH_MAX];
+    struct rlimit64 limits[RLIM_NLIMITS];
+};
+
+/* One line for a step that failed. */
+static int failed(const char *what, int err)
+{
+    log_error("%s: %s", what, strerror(-err));
+    return err;
+}
+
+static int setup_log(const struct options *o)
+{
+    int fd;
+
+    log_setup(2, o->log_level);
+    fd = o->log_file ? host_open_log(o->log_file) : 2;
+    if (fd < 0)
+        return failed(o->log_file, fd);
+    /* A number of its own: the program may close its stderr. Without any stderr there is no log. */
+    log_setup(host_dup_above(fd, LOG_FD_MIN), o->log_level);
+    return 0;
+}
+
+/* What is asked of the host once, while that is still possible. */
+static int ask_host(struct sandbox *s)
+{
+    int err;
+
+    host_get_ids(&s->ids);
+    host_get_hostname(s->hostname, sizeof(s->hostname));
+    for (int i = 0; i < RLIM_NLIMITS; i++) {
+        err = host_get_rlimit(i, &s->limits[i]);
+        if (err)
+            return failed("resource limits", err);
+    }
+    if (s->options->cwd) {
+        snprintf(s->cwd, sizeof(s->cwd), "%s", s->options->cwd);
+        return 0;
+    }
+    err = host_getcwd(s->cwd, sizeof(s->cwd));
+    /* A deleted or unreachable working directory is no reason not to run. */
+    if (err || s->cwd[0] != '/')
+        snprintf(s->cwd, sizeof(s->cwd), "/");
+    return 0;
+}
+
+static int start_gofer(struct sandbox *s)
+{
+    int fds[2], err;
+    pid_t pid;
+
+    err = host_seqpacket_pair(fds);
+    if (err)
+        return failed("gofer: socket", err);
+    pid = host_fork_dying_with_us();
+    if (pid < 0)
+        return failed("gofer: fork", pid);
+    if (pid == 0) {
+        const struct gofer_config config = {.root = NULL};
+
+        host_exit(gofer_main(fds[1], &config));
+    }
+    host_close(fds[1]);
+    s->gofer_socket = fds[0];
+    return 0;
+}
+
+/* As much guest memory as the machine has, in whole huge pages. */
+static uint64_t memory_limit(void)
+{
+    uint64_t total = round_down(host_total_memory(), HUGE_PAGE_SIZE);
+
+    return total ? total : 1UL << 30;
+}
+
+static int start_platform(struct sandbox *s)
+{
+    int err;
+
+    s->ops = platform_choose(s->options->platform);
+    if (!s->ops)
+        return -ENODEV;
+    err = memfile_create(memory_limit(), &s->env.memfile);
+    if (err)
+        return failed("guest memory", err);
+    err = s->ops->create(s->env.memfile, &s->env.platform);
+    if (err)
+        return err; /* create() has said why */
+    s->ops->limits(s->env.platform, &s->env.limits);
+    return 0;
+}
+
+static int start_tree(struct sandbox *s)
+{
+    struct tree_config config = {
+        .gofer_socket = s->gofer_socket,
+        .memfile = s->env.memfile,
+        .cwd = s->cwd,
+        .umask = host_get_umask(),
+    };
+    int err;
+
+    memcpy(config.stdio, s->stdio, sizeof(config.stdio));
+    err = tree_create(&config, &s->tree);
+    return err ? failed(s->cwd, err) : 0;
+}
+
+static int start_kernel(struct sandbox *s)
+{
+    struct kernel_config config = {
+        .mm_env = &s->env,
+        .table = &syscall_table,
+        .strace = &s->strace,
+        .vdso = &s->vdso,
+        .timepage = NULL,
+        .release = KVMSENTRY_UNAME_RELEASE,
+        .version = KVMSENTRY_UNAME_VERSION,
+        .hostname = s->hostname,
+        .no_fastpath = s->options->no_fastpath,
+    };
+    int err;
+
+    err = vdso_create(s->env.memfile, &s->vdso);
+    if (err)
+        return failed("vDSO", err);
+    config.timepage = s->vdso.timepage;
+    err = hostpoll_start();
+    if (err)
+        return failed("polling thread", err);
+    err = kernel_create(&config, &s->kernel);
+    if (err)
+        return failed("kernel", err);
+    err = start_tree(s);
+    if (err)
+        return err;
+    return forward_start(s->kernel);
+}
+
+static int close_jail(struct sandbox *s)
+{
+    struct jail_request request = {.roles = JAIL_SENTRY};
+    int err;
+
+    s->ops->jail(s->env.platform, &request);
+    err = jail_enter(&request);
+    return err ? failed("jail", err) : 0;
+}
+
+static int make(struct sandbox *s)
+{
+    char bad[32];
+    int err;
+
+    if (s->options->strace &&
+        strace_filter_parse(&syscall_table, s->options->strace_names, &s->strace, bad) < 0) {
+        log_error("--strace: no system call is named %s", bad);
+        return -EINVAL;
+    }
+    err = ask_host(s);
+    if (!err)
+        err = start_gofer(s);
+    if (!err)
+        err = start_platform(s);
+    if (err)
+        return err;
+    err = host_stdio_detach(s->stdio);
+    if (err)
+        return failed("standard descriptors", err);
+    s->ignored_signals = forward_block();
+    jail_isolate();
+    err = jail_drop_privileges();
+    if (err)
+        return failed("privileges", err);
+    err = start_kernel(s);
+    return err ? err : close_jail(s);
+}
+
+static int open_interpreter(void *arg, const char *path, struct file **ret)
+{
+    struct sandbox *s = arg;
+
+    return tree_open_exec(&s->tree, path, ret);
+}
+
+/* 0 when the program runs, else an exit code. */
+static int start_program(struct sandbox *s)
+{
+    const char *name = s->options->argv[0];
+    const char **envp = program_environment(s->options->clear_env, s->options->env);
+    struct kernel_init init = {
+        .argv = (const char *const *)s->options->argv,
+        .envp = envp,
+        .files = s->tree.files,
+        .fs = s->tree.fs,
+        .limits = s->limits,
+        .ignored_signals = s->ignored_signals,
+        .open = open_interpreter,
+        .open_arg = s,
+    };
+    char path[PATH_MAX], why[256] = "";
+    int err;
+
+    if (!envp) {
+        log_error("out of memory");
+        return EXIT_SANDBOX;
+    }
+    err = program_open(s->tree.fs, name, envp, path, &init.exe);
+    if (err)
+        return program_failed(name, err, NULL);
+    init.path = path;
+    init.cred = cred_create(s->ids.euid, s->ids.egid, s->ids.groups, (uint32_t)s->ids.group_count);
+    if (!init.cred) {
+        log_error("out of memory");
+        return EXIT_SANDBOX;
+    }
+    err = kernel_start_init(s->kernel, &init, why, sizeof(why));
+    cred_unref(init.cred);
+    file_unref(init.exe);
+    return err ? program_failed(name, err, why) : 0;
+}
+
+int sandbox_run(const struct options *options)
+{
+    static struct sandbox sandbox; /* one per process; threads keep pointers into it */
+    struct sandbox *s = &sandbox;
+    int status;
+
+    s->options = options;
+    /* One arena: the Sentry's threads allocate little, and each arena costs address space and RSS.
+     */
+    mallopt(M_ARENA_MAX, 1);
+    if (setup_log(options) || make(s))
+        return EXIT_SANDBOX;
+    status = start_program(s);
+    if (status)
+        host_exit(status);
+    status = kernel_wait_exit(s->kernel);
+    if (options->stats)
+        stats_log(s->env.platform, s->env.memfile);
+    if (WIFSIGNALED(status))
+        host_die_by_signal(WTERMSIG(status));
+    host_exit(WEXITSTATUS(status));
+}

@@ -1,0 +1,28 @@
+#include "runtime/stats.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "platform/kvm/kvm.h"
+#include "platform/memfile.h"
+
+static void line(const char *name, uint64_t value)
+{
+    char text[128];
+    int size = snprintf(text, sizeof(text), "kvmsentry: stats: %s %" PRIu64, name, value);
+
+    log_raw(text, (size_t)size);
+}
+
+void stats_log(struct platform *platform, struct memfile *memfile)
+{
+    struct memfile_stats memory;
+    uint64_t exits;
+
+    if (platform->ops == &kvm_platform_ops && kvm_platform_exits(platform, &exits) == 0)
+        line("KVM exits", exits);
+    memfile_get_stats(memfile, &memory);
+    line("guest memory allocated, bytes", memory.allocated);
+    line("guest memory extent, bytes", memory.extent);
+}

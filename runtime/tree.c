@@ -1,0 +1,100 @@
+#include "runtime/tree.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "sentry/fs/dev/dev.h"
+#include "sentry/fs/gofer/client.h"
+#include "sentry/fs/gofer/goferfs.h"
+#include "sentry/fs/hostfd/hostfd.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/namei.h"
+#include "sentry/vfs/open.h"
+
+/* 0, 1 and 2 as the caller has them. ret_tty: one that is a terminal, borrowed, or NULL. */
+static int take_stdio(struct tree *tree, const int stdio[3], struct memfile *memfile,
+                      struct file **ret_tty)
+{
+    *ret_tty = NULL;
+    for (int fd = 0; fd <= 2; fd++) {
+        struct file *file;
+        int err;
+
+        if (stdio[fd] < 0)
+            continue;
+        err = hostfd_create(stdio[fd], memfile, &file);
+        if (err)
+            return err;
+        if (hostfd_is_tty(file))
+            *ret_tty = file;
+        err = fdtable_install(tree->files, file, fd, (uint64_t)fd + 1, false);
+        if (err < 0)
+            return err;
+    }
+    hostfd_set_foreground(KERNEL_PID_FIRST);
+    return 0;
+}
+
+static int mount_dev(struct tree *tree, struct file *tty)
+{
+    struct super_block *dev;
+    struct walk_result at;
+    int err;
+
+    err = devfs_create(tty, &dev);
+    if (err)
+        return err;
+    err = path_walk(tree->fs, NULL, "/dev", WALK_FOLLOW | WALK_DIRECTORY, &at);
+    if (!err) {
+        err = mount_attach(tree->ns, &at.path, dev);
+        walk_result_unref(&at);
+    } else {
+        /* A tree without /dev can do without ours. */
+        log_info("no /dev directory to mount on");
+        err = 0;
+    }
+    super_unref(dev);
+    return err;
+}
+
+static int enter_cwd(struct tree *tree, const char *cwd)
+{
+    struct walk_result at;
+    int err = path_walk(tree->fs, NULL, cwd, WALK_FOLLOW | WALK_DIRECTORY, &at);
+
+    if (err)
+        return err;
+    fs_context_set_cwd(tree->fs, at.path);
+    walk_result_unref(&at);
+    return 0;
+}
+
+int tree_create(const struct tree_config *config, struct tree *ret_tree)
+{
+    struct super_block *root;
+    struct file *tty;
+    int err;
+
+    err = gofer_client_create(config->gofer_socket, &ret_tree->gofer);
+    if (!err)
+        err = goferfs_create(ret_tree->gofer, config->memfile, &root);
+    if (err)
+        return err;
+    err = mount_ns_create(root, &ret_tree->ns);
+    super_unref(root);
+    if (!err)
+        err = fs_context_create(ret_tree->ns, config->umask, &ret_tree->fs);
+    if (!err)
+        err = fdtable_create(&ret_tree->files);
+    if (!err)
+        err = take_stdio(ret_tree, config->stdio, config->memfile, &tty);
+    if (!err)
+        err = mount_dev(ret_tree, tty);
+    return err ? err : enter_cwd(ret_tree, config->cwd);
+}
+
+int tree_open_exec(struct tree *tree, const char *path, struct file **ret)
+{
+    return vfs_open_exec(tree->fs, NULL, path, WALK_FOLLOW, ret);
+}

@@ -1,0 +1,39 @@
+/*
+ * The first program's files: the tree it sees, where it stands in it, its descriptors 0, 1 and 2.
+ */
+#ifndef RUNTIME_TREE_H
+#define RUNTIME_TREE_H
+
+#include "base/compiler.h"
+
+struct file;
+struct memfile;
+struct fdtable;
+struct fs_context;
+struct gofer_client;
+struct mount_ns;
+
+struct tree {
+    struct gofer_client *gofer; /* owned */
+    struct mount_ns *ns;        /* owned */
+    struct fs_context *fs;      /* owned reference */
+    struct fdtable *files;      /* owned reference */
+};
+
+struct tree_config {
+    int gofer_socket;        /* taken over */
+    int stdio[3];            /* host descriptors, taken over; -1 for one that is closed */
+    struct memfile *memfile; /* borrowed */
+    const char *cwd;
+    uint32_t umask;
+};
+
+/*
+ * Mounts what the gofer shows as "/", with our own /dev upon it, and installs stdio.
+ * -errno; a part of it is left then.
+ */
+int tree_create(const struct tree_config *config, struct tree *ret_tree);
+/* An interpreter, by absolute or relative path. */
+int tree_open_exec(struct tree *tree, const char *path, struct file **ret);
+
+#endif
