@@ -276,3 +276,13 @@ int fdtable_count(struct fdtable *t)
     lock_release(&t->lock);
     return count;
 }
+
+int fdtable_capacity(struct fdtable *t)
+{
+    int capacity;
+
+    lock_acquire(&t->lock);
+    capacity = t->capacity;
+    lock_release(&t->lock);
+    return capacity;
+}

@@ -28,5 +28,7 @@ int fdtable_set_cloexec(struct fdtable *t, int fd, bool cloexec);
 /* close_range(2) over [first, last]; with `cloexec` only marks. */
 int fdtable_close_range(struct fdtable *t, unsigned first, unsigned last, bool cloexec);
 int fdtable_count(struct fdtable *t);
+/* Numbers from here on have never been open. */
+int fdtable_capacity(struct fdtable *t);
 
 #endif

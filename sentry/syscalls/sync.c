@@ -1,0 +1,93 @@
+/* Written data and sizes: fsync(2), truncate(2), and hints about reading ahead. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "sentry/syscalls/define.h"
+#include "sentry/syscalls/files.h"
+
+static long do_fsync(struct task *task, int fd)
+{
+    struct file *file = task_file(task, fd);
+    int err;
+
+    if (!file)
+        return -EBADF;
+    err = file->ops->sync ? file->ops->sync(file) : -EINVAL;
+    file_unref(file);
+    return err;
+}
+
+SYSCALL_DEFINE1(fsync, int, fd)
+{
+    return do_fsync(task, fd);
+}
+
+SYSCALL_DEFINE1(fdatasync, int, fd)
+{
+    return do_fsync(task, fd);
+}
+
+/* Nothing is written back late: what was written is with the host. */
+SYSCALL_DEFINE0(sync)
+{
+    return 0;
+}
+
+SYSCALL_DEFINE1(syncfs, int, fd)
+{
+    struct file *file = task_file(task, fd);
+
+    if (!file)
+        return -EBADF;
+    file_unref(file);
+    return 0;
+}
+
+SYSCALL_DEFINE2(ftruncate, int, fd, int64_t, size)
+{
+    struct file *file;
+    int err;
+
+    if (size < 0)
+        return -EINVAL;
+    file = task_file(task, fd);
+    if (!file)
+        return -EBADF;
+    if (!file->ops->truncate || !file_can_write(file))
+        err = -EINVAL;
+    else
+        err = file->ops->truncate(file, (uint64_t)size);
+    file_unref(file);
+    return err;
+}
+
+SYSCALL_DEFINE4(fadvise64, int, fd, int64_t, offset, int64_t, size, int, advice)
+{
+    struct file *file = task_file(task, fd);
+    long result = 0;
+
+    if (!file)
+        return -EBADF;
+    if (file->ops == NULL || !file->ops->llseek)
+        result = -ESPIPE;
+    else if (size < 0 || advice < POSIX_FADV_NORMAL || advice > POSIX_FADV_NOREUSE)
+        result = -EINVAL;
+    file_unref(file);
+    return result;
+}
+
+SYSCALL_DEFINE3(readahead, int, fd, int64_t, offset, size_t, count)
+{
+    struct file *file = task_file(task, fd);
+    struct linux_stat st;
+    long result = 0;
+
+    if (!file)
+        return -EBADF;
+    if (!file_can_read(file))
+        result = -EBADF;
+    else if (file_stat(file, &st) < 0 || (st.st_mode & S_IFMT) != S_IFREG)
+        result = -EINVAL;
+    file_unref(file);
+    return result;
+}
