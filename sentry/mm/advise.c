@@ -127,8 +127,6 @@ static int advise_vma(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end
     case LINUX_MADV_GUARD_INSTALL:
         return install_guards(mm, vma, start, end, trash);
     case LINUX_MADV_GUARD_REMOVE:
-        if (locked)
-            return -EINVAL;
         remove_guards(mm, start, end);
         return 0;
     case LINUX_MADV_COLLAPSE:
@@ -188,7 +186,7 @@ static int advise_locked(struct mm *mm, uaddr_t start, uaddr_t end, int advice, 
 /* madvise_populate() */
 static int populate(struct mm *mm, uaddr_t start, uaddr_t end, enum access access)
 {
-    uint64_t right = access == ACCESS_WRITE ? PROT_WRITE : PROT_READ;
+    int right = access == ACCESS_WRITE ? PROT_WRITE : PROT_READ;
     struct fault_info info;
     int err = 0;
 
@@ -198,9 +196,9 @@ static int populate(struct mm *mm, uaddr_t start, uaddr_t end, enum access acces
 
         if (!vma)
             err = -ENOMEM;
-        else if (!(prot_rights(vma->prot) & right))
+        else if (!(vma->prot & right))
             err = -EINVAL;
-        else if (!(pmap_get(&mm->pmap, start) & right))
+        else if (!(pmap_get(&mm->pmap, start) & (uint64_t)right))
             err = mm_fault_locked(mm, start, access, end - start, &info);
         start += PAGE_SIZE;
     }

@@ -8,6 +8,14 @@
 
 #define LOCK_FLAGS ((uint32_t)(VMA_LOCKED | VMA_LOCKONFAULT))
 
+/* What may vanish at any time is not locked, nor is that an error (mlock_fixup()). */
+static uint32_t flags_with_lock(const struct vma *vma, uint32_t lock_flags)
+{
+    if (vma->flags & VMA_DROPPABLE)
+        return vma->flags;
+    return (vma->flags & ~LOCK_FLAGS) | lock_flags;
+}
+
 static uint64_t locked_in(struct mm *mm, uaddr_t start, uaddr_t end)
 {
     uint64_t size = 0;
@@ -30,7 +38,7 @@ static int set_lock_flags(struct mm *mm, uaddr_t start, uaddr_t end, uint32_t lo
         if (!vma)
             return -ENOMEM;
         stop = MIN(vma->end, end);
-        err = vma_set_flags(mm, vma, start, stop, (vma->flags & ~LOCK_FLAGS) | lock_flags);
+        err = vma_set_flags(mm, vma, start, stop, flags_with_lock(vma, lock_flags));
         if (err)
             return err;
         start = stop;
@@ -83,7 +91,7 @@ static void lock_current(struct mm *mm, uint32_t lock_flags)
     struct vma *vma = vma_first(mm);
 
     while (vma) {
-        vma_change(mm, vma, vma->prot, (vma->flags & ~LOCK_FLAGS) | lock_flags);
+        vma_change(mm, vma, vma->prot, flags_with_lock(vma, lock_flags));
         vma = vma_next(vma_merge(mm, vma));
     }
 }

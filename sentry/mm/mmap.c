@@ -110,6 +110,8 @@ static int check_type(const struct mm_map_args *args, struct vma *vma)
                        (MAP_HUGE_MASK << MAP_HUGE_SHIFT);
 
     if (args->object) {
+        if (args->offset > (uint64_t)INT64_MAX - round_up(args->size, PAGE_SIZE))
+            return -EOVERFLOW;
         if (type == MAP_SHARED_VALIDATE && (args->flags & ~(legacy | MAP_SHARED_VALIDATE)))
             return -EOPNOTSUPP;
         if (type != MAP_SHARED && type != MAP_SHARED_VALIDATE && type != MAP_PRIVATE)
@@ -140,13 +142,20 @@ static int check_type(const struct mm_map_args *args, struct vma *vma)
 }
 
 /* MAP_HUGETLB: sizes exist, the pool is empty. */
-static int check_hugetlb(const struct mm_map_args *args)
+static int check_hugetlb(const struct mm *mm, const struct mm_map_args *args)
 {
-    int log = (args->flags >> MAP_HUGE_SHIFT) & MAP_HUGE_MASK;
+    int log = (args->flags >> MAP_HUGE_SHIFT) & MAP_HUGE_MASK, type = args->flags & MAP_TYPE;
+    bool fixed = args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
 
     if (args->object || !(args->flags & MAP_HUGETLB))
         return 0;
-    return log == 0 || log == 21 || log == 30 ? -ENOMEM : -EINVAL;
+    if (log != 0 && log != 21 && log != 30)
+        return -EINVAL;
+    if (args->size > mm->env->limits.user_max)
+        return -ENOMEM;
+    if (fixed && !is_aligned(args->addr, 1UL << (log ? log : 21)))
+        return -EINVAL;
+    return type < MAP_SHARED || type > MAP_SHARED_VALIDATE ? -EINVAL : -ENOMEM;
 }
 
 static uint64_t mapped_size(struct mm *mm, uaddr_t start, uaddr_t end)
@@ -177,7 +186,8 @@ static int map_locked(struct mm *mm, const struct mm_map_args *args, uint64_t si
         return -EEXIST;
     if ((flags & MAP_LOCKED) && mm->limits.locked == 0)
         return -EPERM;
-    like->flags |= mm->future_flags;
+    if ((flags & MAP_TYPE) != LINUX_MAP_DROPPABLE)
+        like->flags |= mm->future_flags;
     if (!mm_may_lock(mm, like->flags, size))
         return -EAGAIN;
     err = check_type(args, like);
@@ -226,7 +236,7 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
         .max_prot = PROT_READ | PROT_WRITE | PROT_EXEC,
         .flags = simple_flags(args->flags),
     };
-    int err = check_hugetlb(args);
+    int err = check_hugetlb(mm, args);
     uaddr_t addr = 0;
     bool populate;
 
@@ -236,8 +246,6 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
         return -EINVAL;
     if (size == 0 || size > mm->env->limits.user_max)
         return -ENOMEM;
-    if (args->object && args->offset > (uint64_t)INT64_MAX - size)
-        return -EOVERFLOW;
     if (args->object)
         like.max_prot = (uint8_t)args->max_prot;
     if (!args->object && (args->flags & MAP_TYPE) == MAP_SHARED) {

@@ -43,8 +43,7 @@ static int check_arguments(const struct remap *r)
         return -EINVAL;
     if ((r->flags & MREMAP_DONTUNMAP) && r->old_size != r->new_size)
         return -EINVAL;
-    if (r->old_size > max || r->old > max ||
-        (r->old + r->old_size > r->new && r->new + r->new_size > r->old))
+    if (r->old + r->old_size > r->new && r->new + r->new_size > r->old)
         return -EINVAL;
     return r->mm->vma_count + 2 >= VMA_MAX_COUNT - 3 ? -ENOMEM : 0;
 }
@@ -61,7 +60,8 @@ static int check_vma(const struct remap *r, const struct vma *vma)
     /* Only shared pages can be had twice. */
     if (r->old_size == 0 && vma_is_private(vma))
         return -EINVAL;
-    if (r->old_size > vma->end - r->old)
+    /* When it shrinks, the rest is unmapped first, whatever lies there. */
+    if (MIN(r->old_size, r->new_size) > vma->end - r->old)
         return -EFAULT;
     if (r->new_size <= r->old_size)
         return 0;
@@ -157,6 +157,16 @@ static int move(struct remap *r)
     return 0;
 }
 
+static int shrink(struct remap *r)
+{
+    uaddr_t start = r->old + r->new_size, max = r->mm->env->limits.user_max;
+    uint64_t size = r->old_size - r->new_size;
+
+    if (start > max || size > max - start)
+        return -EINVAL;
+    return mm_unmap_locked(r->mm, start, start + size, r->trash);
+}
+
 /* mremap_to(): FIXED or DONTUNMAP. */
 static int remap_to(struct remap *r)
 {
@@ -172,15 +182,15 @@ static int remap_to(struct remap *r)
         if (err)
             return err;
     }
+    vma = vma_at(mm, r->old);
+    if (!vma)
+        return -EFAULT;
     if (r->old_size > r->new_size) {
-        err = mm_unmap_locked(mm, r->old + r->new_size, r->old + r->old_size, r->trash);
+        err = shrink(r);
         if (err)
             return err;
         r->old_size = r->new_size;
     }
-    vma = vma_at(mm, r->old);
-    if (!vma)
-        return -EFAULT;
     if ((r->flags & MREMAP_DONTUNMAP) && !mm_may_expand(mm, vma->prot, vma->flags, r->old_size))
         return -ENOMEM;
     if (!(r->flags & MREMAP_FIXED)) {
@@ -223,9 +233,7 @@ static int remap_here(struct remap *r, struct vma *vma)
     r->new = r->old;
     if (r->new_size == r->old_size)
         return 0;
-    if (r->old + r->old_size < r->old || r->old + r->old_size > r->mm->env->limits.user_max)
-        return -EINVAL;
-    return mm_unmap_locked(r->mm, r->old + r->new_size, r->old + r->old_size, r->trash);
+    return shrink(r);
 }
 
 /* remap_move(): a move without resizing may take several mappings, with the gaps between them. */
