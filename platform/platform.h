@@ -72,9 +72,8 @@ enum access {
     ACCESS_READ = 1,
     ACCESS_WRITE = 2,
     ACCESS_EXEC = 4,
-    /* The host does not tell (ptrace): the memory manager grants what the mapping allows. Comes
-     * only where nothing is mapped; where something is, a fault is told as WRITE or EXEC. So
-     * granting a read first, where writing would cost a copy, brings a second fault that tells. */
+    /* Any of them. No platform of today says so: ptrace, which is not told by the host, says READ
+     * where nothing is mapped; a write comes again as WRITE once the page is there without. */
     ACCESS_UNKNOWN = 8,
 };
 

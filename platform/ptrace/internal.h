@@ -151,9 +151,9 @@ struct ptrace_context {
     struct stub stub;           /* tid 0: none yet */
     pid_t tracer;               /* the host thread that this context belongs to */
 
-    struct host_user_regs user; /* as last read: selectors and bases are kept here */
-    uaddr_t last_exec_rip;      /* trap.c: repeated exec faults */
-    unsigned int last_exec_count;
+    struct host_user_regs user;    /* as last read: selectors and bases are kept here */
+    uaddr_t doubt_rip, doubt_addr; /* trap.c: a fault of which the kind is in doubt */
+    unsigned int doubt_count;
 
     enum fp_state fp_state;
     uint8_t *fp; /* fp_host_size bytes, or NULL */

@@ -2,16 +2,22 @@
  * From a stub's stop to a trap of the guest.
  *
  *   SIGTRAP|0x80       a call, held at PTRACE_SYSEMU   TRAP_SYSCALL
- *   SIGSEGV MAPERR     nothing mapped                  TRAP_FAULT, access unknown
- *           ACCERR     mapped with fewer rights        TRAP_FAULT: a write, or an instruction fetch
+ *   SIGSEGV MAPERR     nothing mapped                  TRAP_FAULT: a fetch, else a read
+ *           ACCERR     mapped with fewer rights        TRAP_FAULT: a fetch, else a write
  *           SI_KERNEL  #GP and its like                TRAP_EXCEPTION
  *   SIGFPE, SIGILL, SIGBUS, SIGTRAP by the CPU         TRAP_EXCEPTION
  *   SIGSYS by seccomp  a vsyscall that the host would have answered: TRAP_SYSCALL
  *   anything else      not from the guest              spurious
  *
- * Every mapping of a stub is readable, so an access that fails although something is mapped (the
- * host's SEGV_ACCERR) is a write or a fetch; a fetch has the fault address at rip, or at the page
- * behind it for an instruction across the border. Only what is not mapped leaves the kind open.
+ * The host tells no kind of access, but whether something is mapped. All mappings of a stub are
+ * readable, so where something is mapped and the access fails, it is a write or a fetch: a fetch
+ * when the fault is at rip. Where nothing is mapped, everything but a fetch is told as a read; if
+ * it was a write, it comes again when the page is there without that right.
+ *
+ * Two kinds of instruction look like their opposites: one that overwrites its own first byte, and
+ * one that lies across two pages, of which the second cannot be fetched (a fault at the start of
+ * the next page, as by an access to the data there). They are told apart by repetition: what was
+ * granted, and comes again at once, was the other kind.
  */
 #include <linux/audit.h>
 #include <signal.h>
@@ -33,7 +39,7 @@
 #define INT80_SIZE       2
 #define INT80_ERROR_CODE (0x80 << 3 | 2) /* of the IDT entry that refuses */
 #define LONGEST_CODE     15
-#define EXEC_REPEATS     3
+#define DOUBT_REPEATS    3
 
 /* si_code of a SIGSYS by seccomp; libc has no name for it. */
 #define SIGSYS_BY_SECCOMP 1
@@ -108,24 +114,25 @@ static enum trap decode_syscall(struct ptrace_context *ctx, struct trap_info *in
     return TRAP_EXCEPTION;
 }
 
-static bool is_fetch(const struct ptrace_context *ctx, uaddr_t addr)
+/* The same fault at the same instruction, again and again, nothing else in between. */
+static bool repeats(struct ptrace_context *ctx, uaddr_t addr)
+{
+    if (ctx->doubt_rip != ctx->base.regs.rip || ctx->doubt_addr != addr) {
+        ctx->doubt_rip = ctx->base.regs.rip;
+        ctx->doubt_addr = addr;
+        ctx->doubt_count = 0;
+    }
+    return ++ctx->doubt_count > DOUBT_REPEATS;
+}
+
+static bool is_fetch(struct ptrace_context *ctx, uaddr_t addr, bool present)
 {
     uaddr_t rip = ctx->base.regs.rip;
 
-    return addr == rip || (is_aligned(addr, PAGE_SIZE) && addr > rip && addr - rip < LONGEST_CODE);
-}
-
-/*
- * An instruction that overwrites its own first byte in a read-only page looks like a fetch too.
- * The fetch is granted and the fault comes back at once: then it was a write.
- */
-static bool fetch_repeats(struct ptrace_context *ctx)
-{
-    if (ctx->last_exec_rip != ctx->base.regs.rip) {
-        ctx->last_exec_rip = ctx->base.regs.rip;
-        ctx->last_exec_count = 0;
-    }
-    return ++ctx->last_exec_count > EXEC_REPEATS;
+    if (addr == rip)
+        return !(present && repeats(ctx, addr));
+    return present && is_aligned(addr, PAGE_SIZE) && addr > rip && addr - rip < LONGEST_CODE &&
+           repeats(ctx, addr);
 }
 
 static enum trap page_fault(struct ptrace_context *ctx, struct trap_info *info, uaddr_t addr,
@@ -134,14 +141,14 @@ static enum trap page_fault(struct ptrace_context *ctx, struct trap_info *info, 
     info->vector = VECTOR_PF;
     info->addr = addr;
     info->error_code = PF_USER | (present ? PF_PRESENT : 0);
-    if (is_fetch(ctx, addr) && !(present && fetch_repeats(ctx))) {
+    if (is_fetch(ctx, addr, present)) {
         info->access = ACCESS_EXEC;
         info->error_code |= PF_FETCH;
     } else if (present) {
         info->access = ACCESS_WRITE;
         info->error_code |= PF_WRITE;
     } else {
-        info->access = ACCESS_UNKNOWN;
+        info->access = ACCESS_READ;
     }
     return TRAP_FAULT;
 }
@@ -254,7 +261,7 @@ enum stop trap_decode(struct ptrace_context *ctx, int status, enum trap *ret_tra
         return STOP_DEAD;
     if (likely(signo == SYSCALL_STOP)) {
         *ret_trap = decode_syscall(ctx, ret_info);
-        ctx->last_exec_count = 0;
+        ctx->doubt_count = 0;
         return STOP_TRAP;
     }
     if (signo == STUB_SIGNAL || status >> 16 != 0)

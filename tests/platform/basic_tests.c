@@ -104,6 +104,57 @@ static bool run_faults(struct space *s, struct context *ctx)
     return true;
 }
 
+/* Code at the end of a page, and what it does to the page behind: no access looks like another. */
+static bool run_page_border(struct space *s, struct context *ctx)
+{
+    static const uint8_t load[] = {0x48, 0x8b, 0x07}, store[] = {0x48, 0x89, 0x37};
+    const uaddr_t border = 0x901000;
+    struct memfile_range code = page_alloc(s->w), data = page_alloc(s->w);
+    uint8_t *bytes = (uint8_t *)page_words(s->w, code) + PAGE_SIZE - 6;
+    struct trap_info info;
+    enum trap trap;
+
+    memcpy(bytes, store, 3);
+    memcpy(bytes + 3, load, 3);
+    page_map(s, border - PAGE_SIZE, PROT_READ | PROT_EXEC, code);
+    ctx->regs.rip = border - 3;
+    ctx->regs.rdi = border;
+    trap = switch_to(ctx, s, &info);
+    CHECK(trap == TRAP_FAULT && info.addr == border && info.access != ACCESS_EXEC, "%s %d",
+          trap_name(trap), info.access);
+    page_map(s, border, PROT_READ, data);
+    /* the load passes, then the fetch behind it does not */
+    trap = switch_to(ctx, s, &info);
+    CHECK(trap == TRAP_FAULT && ctx->regs.rip == border && info.access == ACCESS_EXEC, "%s %d",
+          trap_name(trap), info.access);
+    ctx->regs.rip = border - 6;
+    trap = switch_to(ctx, s, &info);
+    CHECK(trap == TRAP_FAULT && info.addr == border && info.access == ACCESS_WRITE, "%s %d",
+          trap_name(trap), info.access);
+    page_map(s, border, PROT_READ | PROT_WRITE, data);
+    trap = switch_to(ctx, s, &info);
+    CHECK(trap == TRAP_FAULT && ctx->regs.rip == border && info.access == ACCESS_EXEC, "%s %d",
+          trap_name(trap), info.access);
+    CHECK(page_words(s->w, data)[0] == ctx->regs.rsi, "not stored");
+
+    /* an instruction across the border: sooner or later it is told as a fetch */
+    memcpy(bytes + 4, load, 2);
+    ctx->regs.rip = border - 2;
+    for (int i = 0; i < 8; i++) {
+        trap = switch_to(ctx, s, &info);
+        CHECK(trap == TRAP_FAULT && ctx->regs.rip == border - 2 && info.addr == border, "%s",
+              trap_name(trap));
+        if (info.access == ACCESS_EXEC)
+            break;
+    }
+    CHECK(info.access == ACCESS_EXEC, "never told as a fetch");
+    page_unmap(s, border);
+    page_unmap(s, border - PAGE_SIZE);
+    page_free(s->w, code);
+    page_free(s->w, data);
+    return true;
+}
+
 static bool run_kernel_half(struct space *s, struct context *ctx)
 {
     struct trap_info info;
@@ -229,6 +280,7 @@ static bool with_context(struct world *w, bool (*body)(struct space *, struct co
 TEST(syscall_registers)
 TEST(syscall_results)
 TEST(faults)
+TEST(page_border)
 TEST(kernel_half)
 TEST(fp)
 TEST(bases)
@@ -238,6 +290,7 @@ const struct test basic_tests[] = {
     {"syscall_registers", syscall_registers},
     {"syscall_results", syscall_results},
     {"faults", faults},
+    {"page_border", page_border},
     {"kernel_half", kernel_half},
     {"fp", fp},
     {"bases", bases},
