@@ -83,8 +83,8 @@ static enum verdict give(struct exit_state *x, enum trap trap)
 
 static enum verdict killed(struct exit_state *x, const char *what)
 {
-    log_warning("kvm: vCPU %u: %s (exit %u, rip %#llx)", x->v->index, what, x->v->run->exit_reason,
-                x->regs->rip);
+    log_warning("kvm: vCPU %u: %s (exit %u, rip %#llx, rsp %#llx)", x->v->index, what,
+                x->v->run->exit_reason, x->regs->rip, x->regs->rsp);
     vcpu_reset(x->platform, x->v);
     return give(x, TRAP_KILLED);
 }

@@ -146,5 +146,36 @@ GUEST(guest_vsyscall):                  /* time(NULL) by the legacy page */
 MARK(guest_vsyscall_back):
         ud2
 
+GUEST(guest_ymm):                       /* ymm3 from *rdi, a call, ymm3 to *rsi, a call */
+        vmovdqu (%rdi), %ymm3
+        syscall
+        vmovdqu %ymm3, (%rsi)
+        syscall
+        jmp     guest_ymm
+
+GUEST(guest_fast):                      /* r12 times call rbx, r13 sums; flags to r8; call 500 */
+        mov     %rbx, %rax
+        stc
+        std
+        syscall
+        pushfq
+        pop     %r8
+        cld
+        add     %rax, %r13
+        dec     %r12
+        jnz     guest_fast
+        mov     $500, %eax
+MARK(guest_fast_end):
+        syscall
+        jmp     guest_fast_end
+
+GUEST(guest_out):                       /* the exiting instruction itself */
+        out     %al, $0x10
+        ud2
+
+GUEST(guest_in):
+        in      $0x10, %al
+        ud2
+
 MARK(guests_end):
         .section .note.GNU-stack, "", @progbits

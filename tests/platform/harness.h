@@ -44,6 +44,8 @@ struct test {
 };
 
 extern const struct test basic_tests[], exception_tests[], thread_tests[], life_tests[];
+/* What only the KVM platform has: its vCPUs, its code in the guest. */
+extern const struct test kvm_tests[];
 
 bool check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
     __printf(4, 5);
@@ -77,5 +79,6 @@ extern const uint8_t guest_x87[], guest_align[], guest_int80[], guest_compat[], 
 extern const uint8_t guest_xmm[], guest_fs[], guest_spin_load[], guest_spin_store[], guest_spin[];
 extern const uint8_t guest_vsyscall[], guest_vsyscall_back[], guest_sse_at[], guest_x87_at[];
 extern const uint8_t guest_align_at[], guest_int80_at[], guest_step_at[];
+extern const uint8_t guest_ymm[], guest_fast[], guest_fast_end[], guest_out[], guest_in[];
 
 #endif

@@ -71,6 +71,8 @@ static int run_all(struct run *run, const struct platform_ops *ops, bool jailed)
             return 1;
         }
     }
+    if (ops == &kvm_platform_ops)
+        run_suite(run, kvm_tests);
     for (size_t i = 0; i < ARRAY_COUNT(suites); i++)
         run_suite(run, suites[i]);
     for (size_t i = 0; i < ARRAY_COUNT(free_suites) && !jailed; i++)
