@@ -92,7 +92,8 @@ static int enter(struct kvm_context *ctx, struct kvm_address_space *as, struct v
     int err;
 
     load_registers(&v->run->s.regs.regs, &ctx->base.regs, rflags);
-    v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+    /* Segments that an interrupt kept from reaching the vCPU are still due. */
+    v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
     if (v->root != as->pt.root || ctx->bases_changed || (ring3 && !v->in_user)) {
         err = load_sregs(ctx, v, as->pt.root);
         if (err < 0)
