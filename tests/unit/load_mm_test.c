@@ -203,7 +203,7 @@ Test(load_mm, copied)
 
 Test(load_mm, stack_and_vdso)
 {
-    uaddr_t addr = mm_layout(s.mm)->vdso;
+    uaddr_t addr;
 
     load(true);
     addr = mm_layout(s.mm)->vdso;
