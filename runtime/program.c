@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "loader/loader.h"
 #include "runtime/options.h"
+#include "sentry/vfs/inode.h"
 #include "sentry/vfs/open.h"
 
 static const char *find_variable(const char *const *envp, const char *name)
@@ -59,6 +61,27 @@ int program_open(struct fs_context *fs, const char *name, const char *const *env
             return result;
         dir += size + 1;
     }
+}
+
+const char *program_denied(struct fs_context *fs, const char *path)
+{
+    const char *words = loader_open_words(-EACCES);
+    struct walk_result found;
+    uint32_t mode;
+
+    if (path_walk(fs, NULL, path, WALK_FOLLOW, &found))
+        return words;
+    if (!found.file) {
+        mode = found.path.dentry->inode->mode;
+        if (S_ISDIR(mode))
+            words = loader_open_words(-EISDIR);
+        else if (!S_ISREG(mode))
+            words = "not a regular file";
+        else if (!(mode & 0111))
+            words = "no execute permission";
+    }
+    walk_result_unref(&found);
+    return words;
 }
 
 int program_failed(const char *name, int err, const char *why)

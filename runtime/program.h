@@ -17,6 +17,8 @@ struct fs_context;
  */
 int program_open(struct fs_context *fs, const char *name, const char *const *envp,
                  char ret_path[PATH_MAX], struct file **ret_file);
+/* What -EACCES of program_open() was about, in words. */
+const char *program_denied(struct fs_context *fs, const char *path);
 /* Logs why it could not run; the exit code, 126 or 127. */
 int program_failed(const char *name, int err, const char *why);
 

@@ -258,7 +258,7 @@ static int start_program(struct sandbox *s)
     }
     err = program_open(s->tree.fs, name, envp, path, &init.exe);
     if (err)
-        return program_failed(name, err, NULL);
+        return program_failed(name, err, err == -EACCES ? program_denied(s->tree.fs, path) : NULL);
     init.path = path;
     init.cred = cred_create(s->ids.euid, s->ids.egid, s->ids.groups, (uint32_t)s->ids.group_count);
     if (!init.cred) {

@@ -1,5 +1,6 @@
 #include "sentry/kernel/kernel.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,17 @@ static void kernel_free(struct kernel *kernel)
     free(kernel);
 }
 
+/*
+ * AT_HWCAP is CPUID.1:EDX. Not from getauxval(): there glibc's dynamic loader puts numbers of its
+ * own.
+ */
+static uint32_t cpu_features(void)
+{
+    uint32_t eax, ebx, ecx, edx;
+
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) ? edx : 0;
+}
+
 int kernel_create(const struct kernel_config *config, struct kernel **ret)
 {
     struct kernel *kernel = calloc(1, sizeof(*kernel));
@@ -56,7 +68,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->no_fastpath = config->no_fastpath;
     kernel->last_pid = KERNEL_PID_FIRST - 1;
     kernel->boot_ns = host_monotonic_ns();
-    kernel->hwcap = getauxval(AT_HWCAP);
+    kernel->hwcap = cpu_features();
     kernel->hwcap2 = getauxval(AT_HWCAP2);
     kernel->fp_size = platform->ops->fp_size(platform);
     kernel->min_sigstack = sigframe_max_size(kernel->fp_size);
