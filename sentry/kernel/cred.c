@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/task.h"
 
 static int compare_ids(const void *a, const void *b)
@@ -51,8 +52,13 @@ struct cred *cred_create(uint32_t uid, uint32_t gid, const uint32_t *groups, uin
         cred->cap_effective = cred->cap_permitted = CRED_CAPS_ALL;
     if (group_count > 0)
         memcpy(cred->groups, groups, group_count * sizeof(uint32_t));
-    qsort(cred->groups, group_count, sizeof(uint32_t), compare_ids);
+    cred_sort_groups(cred);
     return cred;
+}
+
+void cred_sort_groups(struct cred *cred)
+{
+    qsort(cred->groups, cred->group_count, sizeof(uint32_t), compare_ids);
 }
 
 const struct cred *cred_ref(const struct cred *cred)
@@ -83,11 +89,14 @@ bool cred_in_group(const struct cred *cred, uint32_t gid)
 void task_set_cred(struct task *task, const struct cred *cred)
 {
     const struct cred *old = task->cred;
+    bool limits = cred_has_cap(old, CAP_IPC_LOCK) != cred_has_cap(cred, CAP_IPC_LOCK);
 
     lock_acquire(&task->process->lock);
     task->cred = cred;
     lock_release(&task->process->lock);
     cred_unref(old);
+    if (limits)
+        rlimits_apply(task);
     task_update_fastpath(task);
 }
 

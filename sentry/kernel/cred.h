@@ -26,6 +26,8 @@ struct cred {
 struct cred *cred_copy(const struct cred *cred, uint32_t group_count);
 /* Root-like or plain ids with the capabilities that go with them; NULL without memory. */
 struct cred *cred_create(uint32_t uid, uint32_t gid, const uint32_t *groups, uint32_t group_count);
+/* After the groups of a copy were filled. */
+void cred_sort_groups(struct cred *cred);
 const struct cred *cred_ref(const struct cred *cred);
 const struct cred *cred_unref(const struct cred *cred); /* takes NULL, returns NULL */
 bool cred_has_cap(const struct cred *cred, int cap);

@@ -41,6 +41,17 @@ static uint32_t cpu_features(void)
     return __get_cpuid(1, &eax, &ebx, &ecx, &edx) ? edx : 0;
 }
 
+static void find_cpus(struct kernel *kernel)
+{
+    int size = host_get_affinity(kernel->cpus, sizeof(kernel->cpus));
+
+    if (size <= 0) { /* more processors than the mask has room for, or no such call */
+        kernel->cpus[0] = 1;
+        size = sizeof(uint64_t);
+    }
+    kernel->cpu_mask_size = (uint32_t)size;
+}
+
 int kernel_create(const struct kernel_config *config, struct kernel **ret)
 {
     struct kernel *kernel = calloc(1, sizeof(*kernel));
@@ -72,6 +83,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->hwcap2 = getauxval(AT_HWCAP2);
     kernel->fp_size = platform->ops->fp_size(platform);
     kernel->min_sigstack = sigframe_max_size(kernel->fp_size);
+    find_cpus(kernel);
     error = timers_start();
     if (error == 0)
         error = time_start(config->timepage);
@@ -107,7 +119,7 @@ static struct task *create_first_task(struct kernel *kernel, const struct kernel
         task->files = fdtable_ref(init->files);
         task->fs = fs_context_ref(init->fs);
         task->cred = cred_ref(init->cred);
-        host_get_affinity(task->sched.affinity, sizeof(task->sched.affinity));
+        memcpy(task->sched.affinity, kernel->cpus, sizeof(kernel->cpus));
     }
     process_unref(process);
     return task;

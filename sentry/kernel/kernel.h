@@ -70,6 +70,8 @@ struct kernel {
     uint64_t boot_ns; /* CLOCK_MONOTONIC at creation */
     uint64_t hwcap, hwcap2;
     uint32_t fp_size, min_sigstack;
+    uint64_t cpus[16];      /* processors that the host lets us use */
+    uint32_t cpu_mask_size; /* bytes of such a mask, as sched_getaffinity(2) tells */
 
     struct futex_table *futexes;
 

@@ -38,6 +38,7 @@ struct process {
     int32_t parent_pid; /* the Sentry's own 1 for the first */
     int32_t pgid, sid;
     uint32_t dumpable;
+    uint32_t membarrier_registered; /* atomic: MEMBARRIER_CMD_REGISTER_* bits */
     bool no_exec_yet;
     struct file *exe; /* owned reference: /proc/self/exe */
 };

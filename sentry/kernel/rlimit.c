@@ -1,5 +1,6 @@
 #include "sentry/kernel/rlimit.h"
 
+#include <linux/capability.h>
 #include <string.h>
 
 #include "sentry/kernel/kernel.h"
@@ -42,6 +43,8 @@ void rlimits_apply(struct task *task)
         .stack = process->limits[RLIMIT_STACK].rlim_cur,
         .locked = process->limits[RLIMIT_MEMLOCK].rlim_cur,
     };
+    if (task_has_cap(task, CAP_IPC_LOCK))
+        limits.locked = UINT64_MAX;
     lock_release(&process->lock);
     mm_set_limits(task->mm, &limits);
 }

@@ -26,7 +26,8 @@ static bool switch_to_guest(struct task *task, enum trap *ret_trap, struct trap_
     run = __atomic_load_n(&task->work, __ATOMIC_SEQ_CST) == 0;
     if (run)
         *ret_trap = ctx->ops->ctx_switch(ctx, mm_address_space(task->mm), ret_info);
-    __atomic_store_n(&task->in_guest, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&task->in_guest, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&task->switches, task->switches + 1, __ATOMIC_RELEASE);
     return run;
 }
 

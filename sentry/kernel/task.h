@@ -75,6 +75,7 @@ struct task {
 
     uint32_t work;     /* atomic: enum task_work bits */
     uint32_t in_guest; /* atomic: ctx_switch() runs or is about to */
+    uint32_t switches; /* atomic: how often it came back */
 
     /* Under process->lock; `blocked` is changed by the own thread only, which may read it freely.
      */

@@ -1,10 +1,8 @@
 /* Memory: mmap(2) and its family, thin over sentry/mm. mmap's file part asks the file. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/mm/mappable.h"
@@ -13,7 +11,6 @@
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
 
-#define MLOCK2_FLAGS  MLOCK_ONFAULT
 #define MINCORE_CHUNK 4096UL
 
 /* The object behind a descriptor, and what a shared mapping of it may become. */
@@ -141,35 +138,31 @@ SYSCALL_DEFINE3(mincore, uaddr_t, addr, uint64_t, length, uaddr_t, vec)
     return error;
 }
 
-static long lock_range(struct task *task, uaddr_t addr, uint64_t length)
-{
-    uint64_t limit = task_rlimit(task, RLIMIT_MEMLOCK);
-    bool free_of_limit = task_has_cap(task, CAP_IPC_LOCK);
-    struct mm_stats stats;
-    uint64_t size;
-
-    if (limit == 0 && !free_of_limit)
-        return -EPERM;
-    size = round_up(length + addr % PAGE_SIZE, PAGE_SIZE);
-    mm_get_stats(task->mm, &stats);
-    if (!free_of_limit && (size > limit || stats.locked > limit - size))
-        return -ENOMEM;
-    return mm_lock_range(task->mm, addr, length, true);
-}
-
 SYSCALL_DEFINE2(mlock, uaddr_t, addr, uint64_t, length)
 {
-    return lock_range(task, addr, length);
+    return mm_lock_range(task->mm, addr, length, true);
 }
 
 SYSCALL_DEFINE3(mlock2, uaddr_t, addr, uint64_t, length, int, flags)
 {
-    if (flags & ~MLOCK2_FLAGS)
+    if (flags & ~MLOCK_ONFAULT)
         return -EINVAL;
-    return lock_range(task, addr, length);
+    return flags ? mm_lock_on_fault(task->mm, addr, length)
+                 : mm_lock_range(task->mm, addr, length, true);
 }
 
 SYSCALL_DEFINE2(munlock, uaddr_t, addr, uint64_t, length)
 {
     return mm_lock_range(task->mm, addr, length, false);
+}
+
+SYSCALL_DEFINE1(mlockall, int, flags)
+{
+    return mm_lock_all(task->mm, flags);
+}
+
+SYSCALL_DEFINE0(munlockall)
+{
+    mm_unlock_all(task->mm);
+    return 0;
 }

@@ -1,0 +1,296 @@
+/*
+ * Scheduling: sched(7), getpriority(2). The host's scheduler decides who runs when; policies,
+ * priorities and affinities are checked, kept and shown as Linux would, but are not passed on.
+ */
+#include <errno.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "host/thread.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/time.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/define.h"
+
+#define LINUX_SCHED_DEADLINE 6
+#define RESET_ON_FORK        0x40000000
+#define RT_PRIORITY_MAX      99
+#define RR_INTERVAL_NS       100000000UL /* RR_TIMESLICE */
+#define SLICE_NS             3000000UL   /* of ordinary tasks, as the fair class tells it */
+#define NICE_MIN             -20
+#define NICE_MAX             19
+
+SYSCALL_DEFINE0(sched_yield)
+{
+    host_yield();
+    return 0;
+}
+
+/* A reference to the task that a pid argument means, 0 for the caller. */
+static struct task *find_task(struct task *task, int pid)
+{
+    return pid == 0 ? task_ref(task) : task_find(task->kernel, pid);
+}
+
+static bool same_owner(const struct task *task, const struct task *target)
+{
+    return task->cred->euid == target->cred->euid || task->cred->euid == target->cred->uid;
+}
+
+SYSCALL_DEFINE3(sched_getaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)
+{
+    struct kernel *kernel = task->kernel;
+    uint64_t mask[ARRAY_COUNT(task->sched.affinity)];
+    struct task *target;
+
+    if (size % sizeof(uint64_t) != 0 || size < kernel->cpu_mask_size)
+        return -EINVAL;
+    target = find_task(task, pid);
+    if (!target)
+        return -ESRCH;
+    lock_acquire(&target->process->lock);
+    memcpy(mask, target->sched.affinity, sizeof(mask));
+    lock_release(&target->process->lock);
+    task_unref(target);
+    if (copy_to_user(task->mm, mask_ptr, mask, kernel->cpu_mask_size) < 0)
+        return -EFAULT;
+    return kernel->cpu_mask_size;
+}
+
+SYSCALL_DEFINE3(sched_setaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)
+{
+    uint64_t mask[ARRAY_COUNT(task->sched.affinity)] = {0}, any = 0;
+    struct task *target;
+    long error = 0;
+
+    if (copy_from_user(task->mm, mask, mask_ptr, MIN((size_t)size, sizeof(mask))) < 0)
+        return -EFAULT;
+    target = find_task(task, pid);
+    if (!target)
+        return -ESRCH;
+    for (size_t i = 0; i < ARRAY_COUNT(mask); i++) {
+        mask[i] &= task->kernel->cpus[i];
+        any |= mask[i];
+    }
+    lock_acquire(&target->process->lock);
+    if (!same_owner(task, target) && !task_has_cap(task, CAP_SYS_NICE))
+        error = -EPERM;
+    else if (!any)
+        error = -EINVAL;
+    else
+        memcpy(target->sched.affinity, mask, sizeof(mask));
+    lock_release(&target->process->lock);
+    task_unref(target);
+    return error;
+}
+
+static bool is_realtime(int policy)
+{
+    return policy == SCHED_FIFO || policy == SCHED_RR;
+}
+
+static bool policy_valid(int policy)
+{
+    return is_realtime(policy) || policy == SCHED_OTHER || policy == SCHED_BATCH ||
+           policy == SCHED_IDLE;
+}
+
+/* Linux user_check_sched_setscheduler(); process->lock held. */
+static int check_policy(struct task *task, struct task *target, int policy, int priority,
+                        bool reset)
+{
+    uint64_t limit = target->process->limits[RLIMIT_RTPRIO].rlim_cur;
+
+    if (task_has_cap(task, CAP_SYS_NICE))
+        return 0;
+    if (is_realtime(policy)) {
+        if (policy != target->sched.policy && limit == 0)
+            return -EPERM;
+        if (priority > target->sched.priority && (uint64_t)priority > limit)
+            return -EPERM;
+    }
+    if (!same_owner(task, target) || (target->sched.reset_on_fork && !reset))
+        return -EPERM;
+    return 0;
+}
+
+/* policy -1: the one it has. */
+static long set_policy(struct task *task, int pid, int policy, uaddr_t param_ptr)
+{
+    bool reset = policy >= 0 && (policy & RESET_ON_FORK);
+    struct task *target;
+    int priority, error;
+
+    if (!param_ptr || pid < 0)
+        return -EINVAL;
+    if (copy_struct_from_user(task->mm, &priority, param_ptr) < 0)
+        return -EFAULT;
+    target = find_task(task, pid);
+    if (!target)
+        return -ESRCH;
+    lock_acquire(&target->process->lock);
+    if (policy < 0) {
+        policy = target->sched.policy;
+        reset = target->sched.reset_on_fork;
+    } else {
+        policy &= ~RESET_ON_FORK;
+    }
+    if (!policy_valid(policy) || priority < 0 || priority > RT_PRIORITY_MAX ||
+        is_realtime(policy) != (priority != 0))
+        error = -EINVAL;
+    else
+        error = check_policy(task, target, policy, priority, reset);
+    if (error == 0) {
+        target->sched.policy = policy;
+        target->sched.priority = priority;
+        target->sched.reset_on_fork = reset;
+    }
+    lock_release(&target->process->lock);
+    task_unref(target);
+    return error;
+}
+
+SYSCALL_DEFINE3(sched_setscheduler, int, pid, int, policy, uaddr_t, param_ptr)
+{
+    return policy < 0 ? -EINVAL : set_policy(task, pid, policy, param_ptr);
+}
+
+SYSCALL_DEFINE2(sched_setparam, int, pid, uaddr_t, param_ptr)
+{
+    return set_policy(task, pid, -1, param_ptr);
+}
+
+/* A copy of the target's settings. -EINVAL, -ESRCH. */
+static int get_sched(struct task *task, int pid, struct task_sched *ret_sched)
+{
+    struct task *target;
+
+    if (pid < 0)
+        return -EINVAL;
+    target = find_task(task, pid);
+    if (!target)
+        return -ESRCH;
+    lock_acquire(&target->process->lock);
+    *ret_sched = target->sched;
+    lock_release(&target->process->lock);
+    task_unref(target);
+    return 0;
+}
+
+SYSCALL_DEFINE1(sched_getscheduler, int, pid)
+{
+    struct task_sched sched;
+    int error = get_sched(task, pid, &sched);
+
+    return error < 0 ? error : sched.policy | (sched.reset_on_fork ? RESET_ON_FORK : 0);
+}
+
+SYSCALL_DEFINE2(sched_getparam, int, pid, uaddr_t, param_ptr)
+{
+    struct task_sched sched;
+    int error;
+
+    if (!param_ptr)
+        return -EINVAL;
+    error = get_sched(task, pid, &sched);
+    return error < 0 ? error : copy_struct_to_user(task->mm, param_ptr, &sched.priority);
+}
+
+SYSCALL_DEFINE2(sched_rr_get_interval, int, pid, uaddr_t, ptr)
+{
+    struct task_sched sched;
+    struct timespec ts;
+    int error = get_sched(task, pid, &sched);
+
+    if (error < 0)
+        return error;
+    if (sched.policy == SCHED_FIFO)
+        ts = ns_timespec(0);
+    else
+        ts = ns_timespec(sched.policy == SCHED_RR ? RR_INTERVAL_NS : SLICE_NS);
+    return copy_struct_to_user(task->mm, ptr, &ts);
+}
+
+SYSCALL_DEFINE1(sched_get_priority_max, int, policy)
+{
+    if (is_realtime(policy))
+        return RT_PRIORITY_MAX;
+    return policy_valid(policy) || policy == LINUX_SCHED_DEADLINE ? 0 : -EINVAL;
+}
+
+SYSCALL_DEFINE1(sched_get_priority_min, int, policy)
+{
+    if (is_realtime(policy))
+        return 1;
+    return policy_valid(policy) || policy == LINUX_SCHED_DEADLINE ? 0 : -EINVAL;
+}
+
+/* Called for each task that getpriority(2)'s which and who name; kernel->lock held. */
+typedef long (*nice_fn)(struct task *task, struct task *target, int value, long result);
+
+static bool is_meant(struct task *task, const struct task *target, int which, int who)
+{
+    switch (which) {
+    case PRIO_PROCESS:
+        return target->tid == (who ? who : task->tid);
+    case PRIO_PGRP:
+        return target->process->pgid == (who ? who : task->process->pgid);
+    default:
+        return target->cred->uid == (who ? (uint32_t)who : task->cred->uid);
+    }
+}
+
+static long for_each_meant(struct task *task, int which, int who, nice_fn fn, int value)
+{
+    struct kernel *kernel = task->kernel;
+    long result = -ESRCH;
+
+    if (which != PRIO_PROCESS && which != PRIO_PGRP && which != PRIO_USER)
+        return -EINVAL;
+    lock_acquire(&kernel->lock);
+    for (int pid = 1; pid < KERNEL_PID_MAX; pid++) {
+        struct task *target = kernel->pids[pid];
+
+        if (!target)
+            continue;
+        lock_acquire(&target->process->lock);
+        if (is_meant(task, target, which, who))
+            result = fn(task, target, value, result);
+        lock_release(&target->process->lock);
+    }
+    lock_release(&kernel->lock);
+    return result;
+}
+
+/* The highest priority of all, shown as 20 - nice so that it is never negative. */
+static long read_nice(struct task *task, struct task *target, int value, long result)
+{
+    return MAX(result, (long)(20 - target->sched.nice));
+}
+
+static long write_nice(struct task *task, struct task *target, int nice, long result)
+{
+    uint64_t limit = target->process->limits[RLIMIT_NICE].rlim_cur;
+    bool may = task_has_cap(task, CAP_SYS_NICE);
+
+    if (!may && target->cred->uid != task->cred->euid && target->cred->euid != task->cred->euid)
+        return -EPERM;
+    if (!may && nice < target->sched.nice && (uint64_t)(20 - nice) > limit)
+        return -EACCES;
+    target->sched.nice = nice;
+    return result == -ESRCH ? 0 : result;
+}
+
+SYSCALL_DEFINE2(getpriority, int, which, int, who)
+{
+    return for_each_meant(task, which, who, read_nice, 0);
+}
+
+SYSCALL_DEFINE3(setpriority, int, which, int, who, int, nice)
+{
+    return for_each_meant(task, which, who, write_nice, MAX(NICE_MIN, MIN(nice, NICE_MAX)));
+}
