@@ -11,7 +11,6 @@
 #include <linux/falloc.h>
 #include <linux/kvm.h>
 #include <linux/sched.h>
-#include <malloc.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
@@ -108,10 +107,6 @@ static int set_attributes(scmp_filter_ctx ctx)
     return seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 }
 
-/* glibc's malloc, about to make its ninth arena, opens a file of /sys to count the CPUs: not here.
- */
-#define MALLOC_ARENAS 4
-
 int jail_enter(const struct jail_request *req)
 {
     struct filter filter = {.roles = req->roles};
@@ -120,9 +115,6 @@ int jail_enter(const struct jail_request *req)
     err = jail_drop_privileges();
     if (err < 0)
         return err;
-#ifdef M_ARENA_MAX
-    mallopt(M_ARENA_MAX, MALLOC_ARENAS);
-#endif
     filter.ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!filter.ctx)
         return -ENOMEM;

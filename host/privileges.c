@@ -16,7 +16,8 @@
 #include "base/log.h"
 #include "host/jail.h"
 
-static bool dropped;
+/* Linux keeps capabilities per thread. */
+static _Thread_local bool dropped;
 
 /* A tmpfs that is attached to no mount namespace; -errno. */
 static int detached_tmpfs(void)

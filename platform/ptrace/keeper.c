@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "host/clock.h"
+#include "host/process.h"
 #include "host/thread.h"
 #include "platform/ptrace/internal.h"
 
@@ -35,7 +36,11 @@ static void keeper_main(void *arg)
     struct keeper *k = arg;
     struct timespec deadline;
     bool timing = false;
+    sigset_t all;
 
+    /* The runtime's threads look after the process's signals; this one is older than they are. */
+    sigfillset(&all);
+    host_signal_block(&all);
     lock_acquire(&k->lock);
     for (;;) {
         if (!list_empty(&k->requests)) {

@@ -30,6 +30,11 @@ static int start_master(void *arg)
     pid_t pid;
     int err;
 
+    /* The keeper is older than the jail, and a thread sheds its capabilities by itself. */
+    job->step = "dropping privileges";
+    err = jail_drop_privileges();
+    if (err < 0)
+        return err;
     stub_image_build(image);
     err = host_spawn_stub(image, sizeof(image), memfile_fd(p->memfile), STUB_OPTIONS, &pid,
                           &job->step);
