@@ -110,6 +110,8 @@ struct fastpath_page {
 struct platform_limits {
     uaddr_t user_min; /* lowest address that as_map() takes, at least one page */
     uaddr_t user_max; /* one past the highest; at most 0x7ffffffff000 */
+    /* AT_HWCAP and AT_HWCAP2: CPUID leaf 1's EDX as programs see it; HWCAP2_FSGSBASE or 0. */
+    uint64_t hwcap, hwcap2;
 };
 
 struct platform_ops {

@@ -111,6 +111,7 @@ int cpuid_init(struct kvm_platform *p)
     narrow(p);
     leaf1 = find(p->cpuid, 1, 0);
     leaf7 = find(p->cpuid, 7, 0);
+    p->hwcap = leaf1 ? leaf1->edx : 0;
     p->cr4 = CR4_BASE;
     if (leaf1 && (leaf1->ecx & LEAF1_ECX_XSAVE))
         p->cr4 |= CR4_OSXSAVE;

@@ -109,7 +109,7 @@ struct kvm_platform {
     int kvm_fd, vm_fd;
     uint32_t run_size; /* bytes of struct kvm_run and what follows it */
     unsigned int vcpu_max, vcpu_soft_max;
-    uint64_t cr4, xcr0;
+    uint64_t cr4, xcr0, hwcap;
     bool has_xsave2;
     bool tsc_is_hosts;
     uint32_t fp_size;    /* bytes of the standard XSAVE format that upper floors see */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <asm/hwcap2.h>
+
 #include "base/log.h"
 #include "host/jail.h"
 #include "host/kvm.h"
@@ -187,6 +189,8 @@ static void kvm_limits(struct platform *p, struct platform_limits *ret_limits)
 {
     ret_limits->user_min = PAGE_SIZE;
     ret_limits->user_max = USER_MAX;
+    ret_limits->hwcap = to_platform(p)->hwcap;
+    ret_limits->hwcap2 = to_platform(p)->cr4 & CR4_FSGSBASE ? HWCAP2_FSGSBASE : 0;
 }
 
 const struct platform_ops kvm_platform_ops = {

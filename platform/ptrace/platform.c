@@ -1,9 +1,11 @@
 /*
  * The ptrace platform as a whole: its start, its end, what it needs of the jail, its table.
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ptrace.h>
 
 #include "base/log.h"
@@ -148,8 +150,13 @@ static void platform_jail(struct platform *p, struct jail_request *req)
 
 static void platform_limits(struct platform *p, struct platform_limits *ret_limits)
 {
+    unsigned eax, ebx, ecx, edx = 0;
+
     ret_limits->user_min = USER_MIN;
     ret_limits->user_max = ptrace_platform(p)->user_max;
+    __get_cpuid(1, &eax, &ebx, &ecx, &edx);
+    ret_limits->hwcap = edx;
+    ret_limits->hwcap2 = getauxval(AT_HWCAP2);
 }
 
 /* Every call reaches the Sentry. */

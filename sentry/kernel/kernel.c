@@ -1,11 +1,9 @@
 #include "sentry/kernel/kernel.h"
 
-#include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 
 #include "host/clock.h"
 #include "host/futex.h"
@@ -28,17 +26,6 @@ static void kernel_free(struct kernel *kernel)
     futex_table_destroy(kernel->futexes);
     free(kernel->pids);
     free(kernel);
-}
-
-/*
- * AT_HWCAP is CPUID.1:EDX. Not from getauxval(): there glibc's dynamic loader puts numbers of its
- * own.
- */
-static uint32_t cpu_features(void)
-{
-    uint32_t eax, ebx, ecx, edx;
-
-    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) ? edx : 0;
 }
 
 static void find_cpus(struct kernel *kernel)
@@ -79,8 +66,8 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->no_fastpath = config->no_fastpath;
     kernel->last_pid = KERNEL_PID_FIRST - 1;
     kernel->boot_ns = host_monotonic_ns();
-    kernel->hwcap = cpu_features();
-    kernel->hwcap2 = getauxval(AT_HWCAP2);
+    kernel->hwcap = config->mm_env->limits.hwcap;
+    kernel->hwcap2 = config->mm_env->limits.hwcap2;
     kernel->fp_size = platform->ops->fp_size(platform);
     kernel->min_sigstack = sigframe_max_size(kernel->fp_size);
     find_cpus(kernel);
