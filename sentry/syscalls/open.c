@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/openat2.h>
+#include <sys/resource.h>
 
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
@@ -18,6 +19,10 @@ static long do_open(struct task *task, int dirfd, uaddr_t name, uint32_t flags, 
     err = at_path_get(task, dirfd, name, false, &at);
     if (err < 0)
         return err;
+    if (fdtable_full(task->files, task_rlimit(task, RLIMIT_NOFILE))) {
+        at_path_put(&at);
+        return -EMFILE;
+    }
     err = vfs_open(task->fs, at.start, at.name, flags, mode & ~fs_context_umask(task->fs), &file);
     at_path_put(&at);
     if (err < 0)
@@ -73,7 +78,7 @@ SYSCALL_DEFINE4(openat2, int, dirfd, uaddr_t, path, uaddr_t, how_addr, size_t, s
         return err;
     if ((how.flags & ~known) || how.resolve & ~(uint64_t)0x3f)
         return -EINVAL;
-    if (how.mode && !(how.flags & (O_CREAT | __O_TMPFILE)))
+    if (how.mode && !(how.flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))))
         return -EINVAL;
     if (how.mode & ~07777UL)
         return -EINVAL;

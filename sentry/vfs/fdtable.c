@@ -146,6 +146,15 @@ struct file *fdtable_get(struct fdtable *t, int fd)
     return f;
 }
 
+static int lowest_free_locked(struct fdtable *t, int min) __must_hold(t->lock)
+{
+    int fd = MAX(min, t->first_free);
+
+    while (fd < t->capacity && t->slots[fd].file)
+        fd++;
+    return fd;
+}
+
 int fdtable_install(struct fdtable *t, struct file *f, int min, uint64_t limit, bool cloexec)
 {
     int fd, err;
@@ -153,9 +162,7 @@ int fdtable_install(struct fdtable *t, struct file *f, int min, uint64_t limit, 
     if (min < 0 || (uint64_t)min >= limit)
         return -EINVAL;
     lock_acquire(&t->lock);
-    fd = MAX(min, t->first_free);
-    while (fd < t->capacity && t->slots[fd].file)
-        fd++;
+    fd = lowest_free_locked(t, min);
     err = (uint64_t)fd >= limit ? -EMFILE : grow_locked(t, fd);
     if (!err) {
         t->slots[fd] = (struct fd_slot){f, cloexec};
@@ -165,6 +172,16 @@ int fdtable_install(struct fdtable *t, struct file *f, int min, uint64_t limit, 
     }
     lock_release(&t->lock);
     return err < 0 ? err : fd;
+}
+
+bool fdtable_full(struct fdtable *t, uint64_t limit)
+{
+    int fd;
+
+    lock_acquire(&t->lock);
+    fd = lowest_free_locked(t, 0);
+    lock_release(&t->lock);
+    return (uint64_t)fd >= limit;
 }
 
 int fdtable_replace(struct fdtable *t, int fd, struct file *f, uint64_t limit, bool cloexec)

@@ -22,6 +22,8 @@ struct file *fdtable_get(struct fdtable *t, int fd);
 int fdtable_install(struct fdtable *t, struct file *f, int min, uint64_t limit, bool cloexec);
 /* Puts `f` at exactly `fd`, closing what was there (dup2); takes over the reference. -EBADF. */
 int fdtable_replace(struct fdtable *t, int fd, struct file *f, uint64_t limit, bool cloexec);
+/* No number below `limit` is free: what open(2) looks at before anything else. */
+bool fdtable_full(struct fdtable *t, uint64_t limit);
 int fdtable_close(struct fdtable *t, int fd); /* -EBADF */
 int fdtable_get_cloexec(struct fdtable *t, int fd);
 int fdtable_set_cloexec(struct fdtable *t, int fd, bool cloexec);

@@ -11,6 +11,8 @@
      O_LARGEFILE | LARGEFILE_BIT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_PATH | O_TMPFILE)
 /* libc says 0 on x86-64; the kernel sets this bit for every 64-bit caller, F_GETFL shows it. */
 #define LARGEFILE_BIT 0100000
+/* libc puts O_DIRECTORY into O_TMPFILE and __O_TMPFILE alike. */
+#define TMPFILE_BIT (O_TMPFILE & ~O_DIRECTORY)
 
 /* A file that only names a place (O_PATH): stat, fchdir, openat and the like, nothing else. */
 static void place_release(struct file *f)
@@ -149,7 +151,7 @@ int vfs_open(struct fs_context *fs, const struct path *start, const char *name, 
             return -EINVAL;
         return err < 0 ? err : -EROFS;
     }
-    if (flags & __O_TMPFILE)
+    if (flags & TMPFILE_BIT)
         return -EINVAL;
     if ((flags & O_CREAT) && (flags & O_DIRECTORY))
         return -EINVAL;
