@@ -212,10 +212,14 @@ static int map_images(struct load *load)
     if (exe->plan->header.is_dyn)
         exe->bias = round_down(load->place.dyn_base, exe->plan->align) - exe->plan->start;
     r = segments_map(mm, exe->file, exe->plan, exe->bias, &load->why);
+    if (r == 0)
+        segments_prefault(mm, exe->plan, exe->bias);
     if (r == 0 && interp->file) {
         r = place_interp(load);
         if (r == 0)
             r = segments_map(mm, interp->file, interp->plan, interp->bias, &load->why);
+        if (r == 0)
+            segments_prefault(mm, interp->plan, interp->bias);
     }
     if (r == 0 && load->req->vdso) {
         r = vdso_map(load->req->vdso, mm, load->place.vdso_hint, &load->vdso);

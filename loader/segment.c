@@ -16,6 +16,10 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/file.h"
 
+/* Bytes of one program that are worth it; beyond that, most would come for nothing. */
+#define PREFAULT_READ  (1UL << 20)
+#define PREFAULT_WRITE (128UL << 10)
+
 /* Where the parts of a segment go; all but file_end are page aligned. */
 struct extent {
     uaddr_t start, file_end, file_pages_end, end;
@@ -141,4 +145,22 @@ int segments_map(struct mm *mm, struct file *file, const struct elf_plan *plan, 
     }
     mappable_unref(object);
     return r;
+}
+
+void segments_prefault(struct mm *mm, const struct elf_plan *plan, uint64_t bias)
+{
+    uint64_t read_left = PREFAULT_READ, write_left = PREFAULT_WRITE;
+
+    for (uint32_t i = 0; i < plan->segment_count; i++) {
+        const struct elf_segment *seg = &plan->segments[i];
+        struct extent x = segment_extent(seg, bias);
+        bool writable = seg->prot & PROT_WRITE;
+        uint64_t *left = writable ? &write_left : &read_left;
+        uint64_t size = x.end - x.start;
+
+        if (size > *left || !(seg->prot & PROT_READ))
+            continue;
+        *left -= size;
+        (void)mm_advise(mm, x.start, size, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+    }
 }

@@ -17,4 +17,10 @@ int read_exact(struct file *file, uint64_t pos, void *buf, uint64_t size);
 int segments_map(struct mm *mm, struct file *file, const struct elf_plan *plan, uint64_t bias,
                  struct why *why);
 
+/*
+ * Brings pages of a small program in before it runs: a page fault costs more than several pages,
+ * and start-up code touches most of them. Only a wish: what cannot be had comes by fault.
+ */
+void segments_prefault(struct mm *mm, const struct elf_plan *plan, uint64_t bias);
+
 #endif

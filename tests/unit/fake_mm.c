@@ -179,6 +179,13 @@ int mm_protect(struct mm *mm, uaddr_t addr, uint64_t size, int prot)
     return 0;
 }
 
+/* What the loader wishes for is never needed. */
+int mm_advise(struct mm *mm, uaddr_t addr, uint64_t size, int advice)
+{
+    REQUIRE(is_aligned(addr, PAGE_SIZE) && is_aligned(size, PAGE_SIZE) && addr + size >= addr);
+    return -EAGAIN;
+}
+
 void fake_mm_destroy(struct mm *mm)
 {
     mm_unmap(mm, mm->env.limits.user_min, mm->env.limits.user_max - mm->env.limits.user_min);

@@ -232,3 +232,17 @@ Test(load_mm, heap_follows_the_program)
     cr_assert_eq(mm_brk(s.mm, start + 0x3000), start + 0x3000);
     cr_assert_eq(poke(s.mm, start + 0x2fff, 7), 0);
 }
+
+/* A small program's pages and the top of its stack need no fault. */
+Test(load_mm, comes_in_before_it_runs)
+{
+    size_t calls;
+
+    load(true);
+    calls = map_calls(s.mm);
+    for (uint64_t i = 0; i < 0x5000; i += PAGE_SIZE)
+        if (i != 0x1000)
+            cr_assert_eq(touch(s.mm, BASE + i, i ? ACCESS_WRITE : ACCESS_EXEC), 0);
+    cr_assert_eq(touch(s.mm, result.stack, ACCESS_WRITE), 0);
+    cr_assert_eq(map_calls(s.mm), calls);
+}
