@@ -27,6 +27,17 @@ static uint64_t locked_in(struct mm *mm, uaddr_t start, uaddr_t end)
     return size;
 }
 
+/* What is locked already counts once. In pages: `size` may be anything. */
+static bool may_lock_range(struct mm *mm, uaddr_t start, uint64_t size)
+{
+    uint64_t limit = mm->limits.locked / PAGE_SIZE;
+    uint64_t pages = mm->stats.locked / PAGE_SIZE + size / PAGE_SIZE;
+
+    if (pages > limit)
+        pages -= locked_in(mm, start, start + size) / PAGE_SIZE;
+    return pages <= limit;
+}
+
 /* apply_vma_lock_flags(): up to the first hole. */
 static int set_lock_flags(struct mm *mm, uaddr_t start, uaddr_t end, uint32_t lock_flags)
 {
@@ -49,7 +60,6 @@ static int set_lock_flags(struct mm *mm, uaddr_t start, uaddr_t end, uint32_t lo
 static int lock_range(struct mm *mm, uaddr_t addr, uint64_t size, uint32_t lock_flags)
 {
     uaddr_t start = round_down(addr, PAGE_SIZE), end;
-    uint64_t locked;
     int err = 0;
 
     size = round_up(size + (addr - start), PAGE_SIZE);
@@ -57,13 +67,8 @@ static int lock_range(struct mm *mm, uaddr_t addr, uint64_t size, uint32_t lock_
     lock_acquire(&mm->lock);
     if (lock_flags && mm->limits.locked == 0)
         err = -EPERM;
-    if (!err && lock_flags) {
-        locked = mm->stats.locked + size;
-        if (locked > mm->limits.locked)
-            locked -= locked_in(mm, start, end);
-        if (locked > mm->limits.locked)
-            err = -ENOMEM;
-    }
+    if (!err && lock_flags && !may_lock_range(mm, start, size))
+        err = -ENOMEM;
     if (!err && end < start)
         err = -EINVAL;
     if (!err)

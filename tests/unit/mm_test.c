@@ -119,6 +119,50 @@ Test(mm, faults_in_order_bring_larger_runs)
     cr_assert_leq(unmap_calls(mm), 4, "unmapped in large pieces");
 }
 
+/* Pages whose places in the memfile are not in order. */
+static uaddr_t map_scattered(struct mm *mm, uint64_t size)
+{
+    uaddr_t a = (uaddr_t)map_anon(mm, size, RW);
+
+    for (uint64_t at = size; at > 0; at -= 64 * KIB)
+        cr_assert_eq(poke(mm, a + at - 1, 1), 0);
+    return a;
+}
+
+Test(mm, scattered_pages_are_protected_and_unmapped)
+{
+    struct mm *mm = box.mm;
+    uaddr_t a = map_scattered(mm, 4 * MIB);
+    size_t calls = map_calls(mm);
+
+    cr_assert_eq(fake_mapping_count(mm_address_space(mm)), 64);
+    cr_assert_eq(mm_protect(mm, a, 4 * MIB, PROT_READ), 0);
+    cr_assert_leq(map_calls(mm) - calls, 17, "not one call for each run");
+    mm_check(mm);
+    for (uint64_t at = 0; at < 4 * MIB; at += PAGE_SIZE)
+        cr_assert_eq(touch(mm, a + at, ACCESS_WRITE), -SEGV_ACCERR);
+    for (uint64_t at = 0; at < 4 * MIB; at += PAGE_SIZE)
+        cr_assert_geq(peek(mm, a + at), 0);
+    cr_assert_eq(mm_unmap(mm, a, 4 * MIB), 0);
+    mm_check(mm);
+    cr_assert_eq(allocated(), 0);
+}
+
+Test(mm, scattered_pages_of_which_some_are_read_only_already)
+{
+    struct mm *mm = box.mm, *child;
+    uaddr_t a = map_scattered(mm, 4 * MIB);
+
+    cr_assert_eq(mm_fork(mm, &child), 0);
+    for (uint64_t at = 0; at < 4 * MIB; at += 64 * KIB) {
+        cr_assert_eq(peek(mm, a + at), 0);
+        cr_assert_eq(poke(mm, a + at + 32 * KIB, 1), 0);
+    }
+    cr_assert_eq(mm_protect(mm, a, 4 * MIB, PROT_READ), 0);
+    mm_check(mm);
+    mm_unref(child);
+}
+
 Test(mm, sparse_terabytes_are_cheap)
 {
     struct mm *mm = box.mm;

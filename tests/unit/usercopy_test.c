@@ -368,3 +368,97 @@ Test(usercopy, truncation_reaches_mappings)
     mm_unref(child);
     mappable_unref(m);
 }
+
+/* An object that is truncated while it is asked: what it then gives must not be used. */
+struct restless {
+    struct mappable base;
+    int asked;
+    struct memfile_range stale;
+};
+
+static int restless_get_pages(struct mappable *m, uint64_t offset, uint64_t want, bool write,
+                              struct memfile_range *ret_range)
+{
+    struct restless *r = container_of(m, struct restless, base);
+
+    if (r->asked++ > 0)
+        return -EFAULT;
+    cr_assert_eq(memfile_alloc(box.memfile, PAGE_SIZE, PAGE_SIZE, ret_range), 0);
+    mappable_invalidate(m, 0, UINT64_MAX, true);
+    return 0;
+}
+
+static void restless_release(struct mappable *m)
+{
+    mappable_fini(m);
+}
+
+Test(usercopy, a_page_that_was_invalidated_on_its_way_is_not_used)
+{
+    static const struct mappable_ops ops = {.get_pages = restless_get_pages,
+                                            .release = restless_release};
+    struct restless r = {.asked = 0};
+    uaddr_t a;
+
+    mappable_init(&r.base, &ops);
+    a = (uaddr_t)map_file(&r.base, 4096, 0, PROT_READ, MAP_SHARED, PROT_READ);
+    cr_assert_eq(touch(box.mm, a, ACCESS_READ), -(BUS_ADRERR + 100));
+    cr_assert_eq(r.asked, 2);
+    cr_assert_eq(mm_unmap(box.mm, a, 4096), 0);
+    mappable_unref(&r.base);
+}
+
+/* An object that wants to know what is written, and gives another page for it. */
+struct tracked {
+    struct mappable base;
+    struct memfile_range clean, dirty;
+    int reads, writes;
+};
+
+static int tracked_get_pages(struct mappable *m, uint64_t offset, uint64_t want, bool write,
+                             struct memfile_range *ret_range)
+{
+    struct tracked *t = container_of(m, struct tracked, base);
+
+    t->reads += !write;
+    t->writes += write;
+    *ret_range = write ? t->dirty : t->clean;
+    memfile_ref(box.memfile, *ret_range);
+    return 0;
+}
+
+static void tracked_release(struct mappable *m)
+{
+    struct tracked *t = container_of(m, struct tracked, base);
+
+    memfile_unref(box.memfile, t->clean);
+    memfile_unref(box.memfile, t->dirty);
+    mappable_fini(m);
+}
+
+Test(usercopy, objects_are_told_of_the_first_write)
+{
+    static const struct mappable_ops ops = {
+        .get_pages = tracked_get_pages, .release = tracked_release, .wants_write_notice = true};
+    struct mm *mm = box.mm;
+    struct tracked t = {.reads = 0};
+    uaddr_t a;
+
+    mappable_init(&t.base, &ops);
+    cr_assert_eq(memfile_alloc(box.memfile, PAGE_SIZE, PAGE_SIZE, &t.clean), 0);
+    cr_assert_eq(memfile_alloc(box.memfile, PAGE_SIZE, PAGE_SIZE, &t.dirty), 0);
+    a = (uaddr_t)map_file(&t.base, 4096, 0, RW, MAP_SHARED, 7);
+    mappable_unref(&t.base);
+    cr_assert_eq(peek(mm, a), 0);
+    cr_assert_eq(t.reads, 1);
+    cr_assert_eq(t.writes, 0);
+    cr_assert_eq(poke(mm, a, 5), 0);
+    cr_assert_eq(t.writes, 1);
+    cr_assert_eq(*(uint8_t *)memfile_ptr(box.memfile, t.dirty.start), 5);
+    cr_assert_eq(copy_to_user(mm, a, "x", 1), 0);
+    cr_assert_eq(t.writes, 1);
+    cr_assert_eq(mm_protect(mm, a, 4096, PROT_READ), 0);
+    cr_assert_eq(mm_protect(mm, a, 4096, RW), 0);
+    cr_assert_eq(poke(mm, a, 6), 0);
+    cr_assert_eq(mm_unmap(mm, a, 4096), 0);
+}
