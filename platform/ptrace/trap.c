@@ -6,7 +6,7 @@
  *           ACCERR     mapped with fewer rights        TRAP_FAULT: a fetch, else a write
  *           SI_KERNEL  #GP and its like                TRAP_EXCEPTION
  *   SIGFPE, SIGILL, SIGBUS, SIGTRAP by the CPU         TRAP_EXCEPTION
- *   SIGSYS by seccomp  a vsyscall that the host would have answered: TRAP_SYSCALL
+ *   SIGSYS by seccomp  a vsyscall that the host would have answered: TRAP_FAULT
  *   anything else      not from the guest              spurious
  *
  * The host tells no kind of access, but whether something is mapped. All mappings of a stub are
@@ -197,6 +197,8 @@ static enum trap decode_bus(const siginfo_t *si, struct trap_info *info)
     switch (si->si_code) {
     case BUS_ADRALN:
         return exception(info, si, VECTOR_AC);
+    case SI_KERNEL: /* a stack address that is not canonical */
+        return exception(info, si, VECTOR_SS);
     case BUS_MCEERR_AR:
     case BUS_MCEERR_AO:
         trap = exception(info, si, VECTOR_MC);
@@ -240,9 +242,11 @@ static bool decode_signal(struct ptrace_context *ctx, const siginfo_t *si, enum 
     case SIGSYS:
         if (!is_vsyscall(si))
             return false;
-        /* The host has returned from the page for the guest already: rip is the caller's. */
-        ctx->base.regs.rax = (unsigned int)si->si_syscall;
-        *ret_trap = TRAP_SYSCALL;
+        /* The host has returned from the page for the guest already: back to the fetch, which
+         * faults where there is no such page. The Sentry emulates it better. */
+        ctx->base.regs.rip = (uaddr_t)si->si_call_addr;
+        ctx->base.regs.rsp -= sizeof(uint64_t);
+        *ret_trap = page_fault(ctx, info, ctx->base.regs.rip, false);
         return true;
     default:
         return false;

@@ -178,6 +178,7 @@ int sigframe_push(struct task *task, const struct delivery *d, uint64_t old_bloc
     regs->rip = d->action.handler;
     regs->rsp = at;
     regs->rflags &= ~(RFLAGS_DF | RFLAGS_RF | RFLAGS_TF);
+    task->ctx->ops->ctx_reset_fp(task->ctx);
     return 0;
 }
 

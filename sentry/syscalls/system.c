@@ -41,7 +41,7 @@ SYSCALL_DEFINE1(sysinfo, uaddr_t, buf)
     struct sysinfo info = {.mem_unit = 1};
 
     memfile_get_stats(kernel->mm_env->memfile, &memory);
-    info.uptime = (long)((time_monotonic_ns() - kernel->boot_ns) / NSEC_PER_SEC);
+    info.uptime = (long)((time_monotonic_ns() - kernel->boot_ns) / NSEC_PER_SEC) + 1; /* up */
     info.totalram = memory.limit;
     info.freeram = memory.limit - memory.allocated;
     lock_acquire(&kernel->lock);
