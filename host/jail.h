@@ -4,7 +4,7 @@
  *
  *   jail_isolate()           an empty, private root: no path leads anywhere any more
  *   jail_drop_privileges()   every capability set empty, no new privileges; per thread in Linux,
- *                            hence before the first thread is made
+ *                            hence before the first thread is made, or by each one made earlier
  *   jail_enter()             the seccomp filter, around all threads; its default action kills
  */
 #ifndef HOST_JAIL_H
