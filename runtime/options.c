@@ -154,9 +154,13 @@ void options_parse(int argc, char **argv, struct options *ret_options)
         .doc = doc,
     };
     struct parse_state parse = {.options = ret_options};
+    static char name[] = "kvmsentry";
 
     *ret_options = (struct options){.platform = "auto", .log_level = LOG_WARNING};
     argp_err_exit_status = EXIT_SANDBOX;
     argp_program_version_hook = print_version;
+    /* getopt puts argv[0] before its complaints, argp its last part: all of ours begin alike. */
+    if (argc > 0)
+        argv[0] = name;
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &parse);
 }
