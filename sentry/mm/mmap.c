@@ -107,7 +107,7 @@ static int check_type(const struct mm_map_args *args, struct vma *vma)
     const int legacy = MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE |
                        MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |
                        MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT |
-                       (MAP_HUGE_MASK << MAP_HUGE_SHIFT);
+                       (int)((uint32_t)MAP_HUGE_MASK << MAP_HUGE_SHIFT);
 
     if (args->object) {
         if (args->offset > (uint64_t)INT64_MAX - round_up(args->size, PAGE_SIZE))
