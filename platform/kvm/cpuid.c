@@ -1,6 +1,7 @@
 /*
  * What CPUID tells the program: what KVM supports, which on a genuine KVM is what the program can
- * use. (On kvm-pvm the program's CPUID instruction does not ask KVM and shows the host's own.)
+ * use. (On kvm-pvm the program's CPUID instruction shows the host's own features, but OSXSAVE and the
+ * sizes of XSAVE's areas follow CR4 and XCR0 as set here.)
  * State components that need the kernel's help beyond XSAVE itself (AMX, PKRU, MPX) are left out.
  */
 #include <errno.h>
@@ -16,7 +17,6 @@
 #define XCR0_AVX           0x4UL
 #define XCR0_AVX512        0xe0UL
 
-#define LEAF1_ECX_XSAVE    (1U << 26)
 #define LEAF7_EBX_FSGSBASE (1U << 0)
 #define LEAF7_ECX_PKU      (1U << 3)
 #define LEAF7_EDX_AMX      (7U << 22 & ~(1U << 23)) /* AMX-BF16, AMX-TILE; INT8 below */
@@ -113,7 +113,8 @@ int cpuid_init(struct kvm_platform *p)
     leaf7 = find(p->cpuid, 7, 0);
     p->hwcap = leaf1 ? leaf1->edx : 0;
     p->cr4 = CR4_BASE;
-    if (leaf1 && (leaf1->ecx & LEAF1_ECX_XSAVE))
+    /* kvm-pvm hides the feature bit of XSAVE but not the leaf, and the instruction works. */
+    if (find(p->cpuid, 0xd, 0))
         p->cr4 |= CR4_OSXSAVE;
     if (leaf7 && (leaf7->ebx & LEAF7_EBX_FSGSBASE))
         p->cr4 |= CR4_FSGSBASE;
