@@ -49,6 +49,11 @@ int host_ptrace_get_siginfo(pid_t tid, siginfo_t *ret_info)
     return request(PTRACE_GETSIGINFO, tid, 0, ret_info);
 }
 
+int host_ptrace_peek(pid_t tid, uint64_t addr, uint64_t *ret_word)
+{
+    return request(PTRACE_PEEKDATA, tid, addr, ret_word);
+}
+
 int host_ptrace_get_xstate(pid_t tid, void *buf, size_t size, size_t *ret_size)
 {
     struct iovec iov = {.iov_base = buf, .iov_len = size};

@@ -32,6 +32,8 @@ int host_ptrace_get_regs(pid_t tid, struct host_user_regs *ret_regs);
 /* -EIO: a selector or a segment base that the host does not accept. */
 int host_ptrace_set_regs(pid_t tid, const struct host_user_regs *regs);
 int host_ptrace_get_siginfo(pid_t tid, siginfo_t *ret_info);
+/* Eight bytes of the stub's memory; -EIO where they are not all readable. */
+int host_ptrace_peek(pid_t tid, uint64_t addr, uint64_t *ret_word);
 /* The whole extended state, as NT_X86_XSTATE has it; the host wants exactly its own size back. */
 int host_ptrace_get_xstate(pid_t tid, void *buf, size_t size, size_t *ret_size);
 int host_ptrace_set_xstate(pid_t tid, const void *buf, size_t size);

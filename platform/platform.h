@@ -72,8 +72,8 @@ enum access {
     ACCESS_READ = 1,
     ACCESS_WRITE = 2,
     ACCESS_EXEC = 4,
-    /* Any of them. No platform of today says so: ptrace, which is not told by the host, says READ
-     * where nothing is mapped; a write comes again as WRITE once the page is there without. */
+    /* Not certain (ptrace, which is not told by the host): probably a write, where nothing is
+     * mapped. To be granted what the mapping allows, as it comes again as WRITE if that was it. */
     ACCESS_UNKNOWN = 8,
 };
 

@@ -2,7 +2,7 @@
  * From a stub's stop to a trap of the guest.
  *
  *   SIGTRAP|0x80       a call, held at PTRACE_SYSEMU   TRAP_SYSCALL
- *   SIGSEGV MAPERR     nothing mapped                  TRAP_FAULT: a fetch, else a read
+ *   SIGSEGV MAPERR     nothing mapped                  TRAP_FAULT: a fetch, a read, or unknown
  *           ACCERR     mapped with fewer rights        TRAP_FAULT: a fetch, else a write
  *           SI_KERNEL  #GP and its like                TRAP_EXCEPTION
  *   SIGFPE, SIGILL, SIGBUS, SIGTRAP by the CPU         TRAP_EXCEPTION
@@ -11,8 +11,9 @@
  *
  * The host tells no kind of access, but whether something is mapped. All mappings of a stub are
  * readable, so where something is mapped and the access fails, it is a write or a fetch: a fetch
- * when the fault is at rip. Where nothing is mapped, everything but a fetch is told as a read; if
- * it was a write, it comes again when the page is there without that right.
+ * when the fault is at rip. Where nothing is mapped, it is a fetch or what the instruction looks
+ * like (access.c): a read, or perhaps a write, told as unknown so that nothing is refused for a
+ * guess. If the guess was wrong it comes again when the page is there without that right.
  *
  * Two kinds of instruction look like their opposites: one that overwrites its own first byte, and
  * one that lies across two pages, of which the second cannot be fetched (a fault at the start of
@@ -26,6 +27,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "platform/ptrace/access.h"
 #include "platform/ptrace/internal.h"
 
 #define SYSCALL_STOP (SIGTRAP | 0x80)
@@ -115,14 +117,14 @@ static enum trap decode_syscall(struct ptrace_context *ctx, struct trap_info *in
 }
 
 /* The same fault at the same instruction, again and again, nothing else in between. */
-static bool repeats(struct ptrace_context *ctx, uaddr_t addr)
+static bool repeats(struct ptrace_context *ctx, uaddr_t addr, unsigned int times)
 {
     if (ctx->doubt_rip != ctx->base.regs.rip || ctx->doubt_addr != addr) {
         ctx->doubt_rip = ctx->base.regs.rip;
         ctx->doubt_addr = addr;
         ctx->doubt_count = 0;
     }
-    return ++ctx->doubt_count > DOUBT_REPEATS;
+    return ++ctx->doubt_count > times;
 }
 
 static bool is_fetch(struct ptrace_context *ctx, uaddr_t addr, bool present)
@@ -130,9 +132,20 @@ static bool is_fetch(struct ptrace_context *ctx, uaddr_t addr, bool present)
     uaddr_t rip = ctx->base.regs.rip;
 
     if (addr == rip)
-        return !(present && repeats(ctx, addr));
+        return !(present && repeats(ctx, addr, DOUBT_REPEATS));
     return present && is_aligned(addr, PAGE_SIZE) && addr > rip && addr - rip < LONGEST_CODE &&
-           repeats(ctx, addr);
+           repeats(ctx, addr, DOUBT_REPEATS);
+}
+
+static bool looks_like_write(struct ptrace_context *ctx, uaddr_t addr)
+{
+    uint8_t code[ACCESS_CODE_SIZE];
+    uint64_t word;
+
+    if (host_ptrace_peek(ctx->stub.tid, ctx->base.regs.rip, &word) < 0)
+        return false;
+    memcpy(code, &word, sizeof(code));
+    return access_is_write(code, &ctx->base.regs, addr);
 }
 
 static enum trap page_fault(struct ptrace_context *ctx, struct trap_info *info, uaddr_t addr,
@@ -149,6 +162,11 @@ static enum trap page_fault(struct ptrace_context *ctx, struct trap_info *info, 
         info->error_code |= PF_WRITE;
     } else {
         info->access = ACCESS_READ;
+        if (looks_like_write(ctx, addr)) {
+            info->error_code |= PF_WRITE;
+            if (!repeats(ctx, addr, 1))
+                info->access = ACCESS_UNKNOWN;
+        }
     }
     return TRAP_FAULT;
 }
@@ -242,10 +260,10 @@ static bool decode_signal(struct ptrace_context *ctx, const siginfo_t *si, enum 
     case SIGSYS:
         if (!is_vsyscall(si))
             return false;
-        /* The host has returned from the page for the guest already: back to the fetch, which
-         * faults where there is no such page. The Sentry emulates it better. */
+        /* The host has returned to the caller already. Undone, it is what hosts without the page
+         * show: a fetch of nothing, which the Sentry knows to serve. rax is the call's to lose. */
         ctx->base.regs.rip = (uaddr_t)si->si_call_addr;
-        ctx->base.regs.rsp -= sizeof(uint64_t);
+        ctx->base.regs.rsp -= 8;
         *ret_trap = page_fault(ctx, info, ctx->base.regs.rip, false);
         return true;
     default:
