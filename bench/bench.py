@@ -164,16 +164,18 @@ def print_operations(bench, places, rounds):
         head.append("KVM exits per operation")
     print(row(*head))
     print(row("---", *["---:"] * (len(head) - 1)))
+    medians = {which: statistics.median(values) for which, values in times.items()}
     for key, title, name, options in OPERATIONS:
-        native = statistics.median(times["native", key])
+        native = medians["native", key]
         cells = [title, short(native)]
         for where in places[1:]:
-            here = statistics.median(times[where, key])
+            here = medians[where, key]
             cells += [short(here), f"{here / native:.2f}"]
         if "kvm" in places:
             exits = bench.exits(name, options)
             cells.append("not told" if exits is None else f"{exits:.3f}")
         print(row(*cells), flush=True)
+    return medians
 
 
 def print_whole(bench, places, rounds):
@@ -195,15 +197,20 @@ def print_whole(bench, places, rounds):
                   *[f"{memory[where][index] / 1024:.1f} MiB" for where in places]))
 
 
-def print_limits(bench):
-    """The bare loops: what one exit costs this host, whoever makes it."""
+def print_limits(bench, medians):
+    """The bare loops: what one round trip costs this host, whoever makes it; and what the Sentry
+    needs for a call that it serves."""
     program = os.path.join(bench.build, "bench", "bench_bare")
     result = subprocess.run([program], capture_output=True, text=True, timeout=120, check=False)
-    print(row("physical limit", "median"))
-    print(row("---", "---:"))
+    print(row("physical limit", "median", "a call served by the Sentry", "ratio"))
+    print(row("---", "---:", "---:", "---:"))
     for line in result.stdout.splitlines():
         name, value = line.split(": ", 1)
-        print(row(name, short(float(value)) if value.replace(".", "").isdigit() else value))
+        served = medians.get(("kvm" if "KVM" in name else "ptrace", "sentry"))
+        if not value.isdigit() or served is None:
+            print(row(name, short(float(value)) if value.isdigit() else value, "-", "-"))
+        else:
+            print(row(name, short(float(value)), short(served), f"{served / float(value):.2f}"))
 
 
 def main():
@@ -226,9 +233,9 @@ def main():
             print(f"{where} is left out: {reason}\n")
         else:
             places.append(where)
-    print_operations(bench, places, args.rounds)
+    medians = print_operations(bench, places, args.rounds)
     print()
-    print_limits(bench)
+    print_limits(bench, medians)
     print()
     print_whole(bench, places, args.rounds)
     return 0

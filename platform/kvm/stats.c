@@ -1,6 +1,6 @@
 /*
  * KVM's own statistics (KVM_GET_STATS_FD, Linux 5.14; Documentation/virt/kvm/api.rst, 4.133), for
- * the benchmark: before the jail closes, or without one.
+ * --stats and the benchmark.
  */
 #include <errno.h>
 #include <stdlib.h>
