@@ -166,6 +166,12 @@ struct platform_ops {
     void (*ctx_get_bases)(struct context *ctx, uint64_t *ret_fs, uint64_t *ret_gs);
     int (*ctx_set_bases)(struct context *ctx, uint64_t fs, uint64_t gs);
 
+    /*
+     * Nanoseconds of processor time that the guest has used beside that of the thread which runs
+     * ctx_switch(); any thread. NULL: the guest runs in that thread.
+     */
+    uint64_t (*ctx_cpu_ns)(struct context *ctx);
+
     /* This context's page for the fast path, or NULL where the platform has none. */
     struct fastpath_page *(*ctx_fastpath)(struct context *ctx);
 };

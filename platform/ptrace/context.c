@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 
 #include "base/log.h"
+#include "host/clock.h"
 #include "platform/ptrace/internal.h"
 
 /* The context that the calling thread drives. */
@@ -185,6 +186,7 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
 {
     struct ptrace_context *ctx = ptrace_context(base);
     struct ptrace_space *s = ptrace_space(as);
+    uint64_t start;
     enum trap trap;
 
     *ret_info = (struct trap_info){0};
@@ -197,9 +199,21 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
         return TRAP_KILLED;
     current = ctx;
     __atomic_store_n(&ctx->running, true, __ATOMIC_SEQ_CST);
+    start = host_monotonic_ns();
     trap = run(ctx, ret_info);
+    __atomic_store_n(&ctx->guest_ns, ctx->guest_ns + (host_monotonic_ns() - start),
+                     __ATOMIC_RELAXED);
     __atomic_store_n(&ctx->running, false, __ATOMIC_RELEASE);
     return trap;
+}
+
+/*
+ * The host lets nobody read the clock of another process's thread. So this is the time from each
+ * resume to the stop after it, which counts waiting for a processor as running.
+ */
+uint64_t context_cpu_ns(struct context *base)
+{
+    return __atomic_load_n(&ptrace_context(base)->guest_ns, __ATOMIC_RELAXED);
 }
 
 void context_interrupt(struct context *base)

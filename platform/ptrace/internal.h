@@ -158,6 +158,7 @@ struct ptrace_context {
     enum fp_state fp_state;
     uint8_t *fp; /* fp_host_size bytes, or NULL */
 
+    uint64_t guest_ns;     /* from resumes to stops, in all */
     bool interrupted;      /* wanted by ctx_interrupt(), not yet reported */
     bool running;          /* in the guest, or about to be */
     struct lock stub_lock; /* stub.tid changes only under it, so that a kick cannot stray */
@@ -199,6 +200,7 @@ int context_create(struct platform *p, struct context **ret);
 void context_destroy(struct context *ctx);
 enum trap context_switch(struct context *ctx, struct address_space *as, struct trap_info *ret_info);
 void context_interrupt(struct context *ctx);
+uint64_t context_cpu_ns(struct context *base);
 void context_get_bases(struct context *ctx, uint64_t *ret_fs, uint64_t *ret_gs);
 int context_set_bases(struct context *ctx, uint64_t fs, uint64_t gs);
 /* The calling thread's member in this space, or NULL. It is stopped. */

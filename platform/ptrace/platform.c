@@ -187,5 +187,6 @@ const struct platform_ops ptrace_platform_ops = {
     .ctx_reset_fp = context_reset_fp,
     .ctx_get_bases = context_get_bases,
     .ctx_set_bases = context_set_bases,
+    .ctx_cpu_ns = context_cpu_ns,
     .ctx_fastpath = no_fastpath,
 };

@@ -55,9 +55,9 @@ void task_exit(struct task *task)
     lock_acquire(&kernel->lock);
     lock_acquire(&process->lock);
     task->dead = true;
-    task->ctx = NULL;
     list_del_init(&task->process_node);
     process->dead_cpu_ns += task_cpu_ns(task);
+    task->ctx = NULL;
     task->cpu_clock = 0;
     sigpending_clear(&task->pending);
     signal_retarget_locked(process);

@@ -152,7 +152,12 @@ int task_start(struct task *task, int (*published)(struct task *task, void *arg)
 
 uint64_t task_cpu_ns(const struct task *task)
 {
-    return task->cpu_clock ? host_clock_ns(task->cpu_clock) : 0;
+    const struct context *ctx = task->ctx;
+    uint64_t ns = task->cpu_clock ? host_clock_ns(task->cpu_clock) : 0;
+
+    if (ctx && ctx->ops->ctx_cpu_ns)
+        ns += ctx->ops->ctx_cpu_ns((struct context *)ctx);
+    return ns;
 }
 
 uint64_t task_rlimit(struct task *task, int resource)
