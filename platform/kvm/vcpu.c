@@ -158,8 +158,11 @@ static int set_features(struct kvm_platform *p, struct vcpu *v)
         if (err < 0)
             return err;
     }
-    if (!use_host_tsc(v))
+    if (!use_host_tsc(v)) {
+        if (v->index > 0 && p->tsc_is_hosts)
+            return -EINVAL; /* the others have it, and programs rely on that */
         p->tsc_is_hosts = false;
+    }
     return 0;
 }
 

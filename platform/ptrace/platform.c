@@ -157,6 +157,7 @@ static void platform_limits(struct platform *p, struct platform_limits *ret_limi
     __get_cpuid(1, &eax, &ebx, &ecx, &edx);
     ret_limits->hwcap = edx;
     ret_limits->hwcap2 = getauxval(AT_HWCAP2);
+    ret_limits->tsc_is_hosts = true;
 }
 
 /* Every call reaches the Sentry. */

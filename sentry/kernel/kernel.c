@@ -73,7 +73,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     find_cpus(kernel);
     error = timers_start();
     if (error == 0)
-        error = time_start(config->timepage);
+        error = time_start(config->mm_env->limits.tsc_is_hosts ? config->timepage : NULL);
     if (error < 0) {
         kernel_free(kernel);
         return error;
