@@ -47,6 +47,19 @@ int host_reopen(int proc_fds, int fd)
     return copy < 0 ? -errno : copy;
 }
 
+int host_fd_name(int fd, char *buf, size_t size)
+{
+    char link[32];
+    ssize_t n;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    n = readlink(link, buf, size - 1);
+    if (n < 0)
+        return -errno;
+    buf[n] = '\0';
+    return 0;
+}
+
 ssize_t host_readlink_fd(int fd, char *buf, size_t size)
 {
     ssize_t n = readlinkat(fd, "", buf, size);

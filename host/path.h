@@ -25,6 +25,8 @@ int host_open_beneath(int dirfd, const char *path, int flags);
 int host_reopen(int proc_fds, int fd);
 /* The directory /proc/self/fd; -errno where there is no /proc. */
 int host_open_proc_fds(void);
+/* What /proc/self/fd says about `fd`: a path, "pipe:[N]"..., terminated. -errno. */
+int host_fd_name(int fd, char *buf, size_t size);
 /* The target of the symbolic link that `fd` (O_PATH) names: bytes, not terminated. */
 ssize_t host_readlink_fd(int fd, char *buf, size_t size);
 /* faccessat2(2) of the object behind `fd`, with the effective ids; `mode` is R_OK|W_OK|X_OK. */

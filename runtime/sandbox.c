@@ -20,6 +20,7 @@
 #include "gofer/gofer.h"
 #include "host/io.h"
 #include "host/jail.h"
+#include "host/path.h"
 #include "host/process.h"
 #include "loader/vdso.h"
 #include "runtime/forward.h"
@@ -40,6 +41,7 @@ struct sandbox {
     const struct options *options;
     int gofer_socket;
     int stdio[3];
+    char stdio_names[3][256]; /* what the host calls them; "" when it does not tell */
     const struct platform_ops *ops;
     struct mm_env env;
     struct vdso vdso;
@@ -117,6 +119,17 @@ static int start_gofer(struct sandbox *s)
     return 0;
 }
 
+/* While /proc can still be read. */
+static void name_stdio(struct sandbox *s)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        char *name = s->stdio_names[fd];
+
+        if (s->stdio[fd] < 0 || host_fd_name(s->stdio[fd], name, sizeof(s->stdio_names[fd])) < 0)
+            name[0] = '\0';
+    }
+}
+
 /* As much guest memory as the machine has, in whole huge pages. */
 static uint64_t memory_limit(void)
 {
@@ -149,10 +162,13 @@ static int start_tree(struct sandbox *s)
         .memfile = s->env.memfile,
         .cwd = s->cwd,
         .umask = host_get_umask(),
+        .cpu_count = kernel_cpu_count(s->kernel),
     };
     int err;
 
     memcpy(config.stdio, s->stdio, sizeof(config.stdio));
+    for (int fd = 0; fd <= 2; fd++)
+        config.stdio_names[fd] = s->stdio_names[fd];
     err = tree_create(&config, &s->tree);
     return err ? failed(s->cwd, err) : 0;
 }
@@ -218,6 +234,7 @@ static int make(struct sandbox *s)
     err = host_stdio_detach(s->stdio);
     if (err)
         return failed("standard descriptors", err);
+    name_stdio(s);
     s->ignored_signals = forward_block();
     jail_isolate();
     err = jail_drop_privileges();

@@ -7,23 +7,24 @@
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/goferfs.h"
 #include "sentry/fs/hostfd/hostfd.h"
+#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/sys/sys.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/namei.h"
 #include "sentry/vfs/open.h"
 
 /* 0, 1 and 2 as the caller has them. ret_tty: one that is a terminal, borrowed, or NULL. */
-static int take_stdio(struct tree *tree, const int stdio[3], struct memfile *memfile,
-                      struct file **ret_tty)
+static int take_stdio(struct tree *tree, const struct tree_config *config, struct file **ret_tty)
 {
     *ret_tty = NULL;
     for (int fd = 0; fd <= 2; fd++) {
         struct file *file;
         int err;
 
-        if (stdio[fd] < 0)
+        if (config->stdio[fd] < 0)
             continue;
-        err = hostfd_create(stdio[fd], memfile, &file);
+        err = hostfd_create(config->stdio[fd], config->stdio_names[fd], config->memfile, &file);
         if (err)
             return err;
         if (hostfd_is_tty(file))
@@ -36,26 +37,40 @@ static int take_stdio(struct tree *tree, const int stdio[3], struct memfile *mem
     return 0;
 }
 
-static int mount_dev(struct tree *tree, struct file *tty)
+/* Takes over the reference on `sb`. */
+static int mount_on(struct tree *tree, const char *where, struct super_block *sb)
 {
-    struct super_block *dev;
     struct walk_result at;
+    int err = path_walk(tree->fs, NULL, where, WALK_FOLLOW | WALK_DIRECTORY, &at);
+
+    if (!err) {
+        err = mount_attach(tree->ns, &at.path, sb);
+        walk_result_unref(&at);
+    } else {
+        /* A tree without such a directory can do without ours. */
+        log_info("no %s directory to mount on", where);
+        err = 0;
+    }
+    super_unref(sb);
+    return err;
+}
+
+/* The host's own /proc and /sys must not show through: they would tell about the gofer. */
+static int mount_kernel_trees(struct tree *tree, struct file *tty, unsigned cpu_count)
+{
+    struct super_block *dev, *proc, *sys;
     int err;
 
     err = devfs_create(tty, &dev);
-    if (err)
-        return err;
-    err = path_walk(tree->fs, NULL, "/dev", WALK_FOLLOW | WALK_DIRECTORY, &at);
-    if (!err) {
-        err = mount_attach(tree->ns, &at.path, dev);
-        walk_result_unref(&at);
-    } else {
-        /* A tree without /dev can do without ours. */
-        log_info("no /dev directory to mount on");
-        err = 0;
-    }
-    super_unref(dev);
-    return err;
+    if (!err)
+        err = mount_on(tree, "/dev", dev);
+    if (!err)
+        err = procfs_create(&proc);
+    if (!err)
+        err = mount_on(tree, "/proc", proc);
+    if (!err)
+        err = sysfs_create(cpu_count, &sys);
+    return err ? err : mount_on(tree, "/sys", sys);
 }
 
 static int enter_cwd(struct tree *tree, const char *cwd)
@@ -88,9 +103,9 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
     if (!err)
         err = fdtable_create(&ret_tree->files);
     if (!err)
-        err = take_stdio(ret_tree, config->stdio, config->memfile, &tty);
+        err = take_stdio(ret_tree, config, &tty);
     if (!err)
-        err = mount_dev(ret_tree, tty);
+        err = mount_kernel_trees(ret_tree, tty, config->cpu_count);
     return err ? err : enter_cwd(ret_tree, config->cwd);
 }
 

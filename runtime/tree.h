@@ -21,16 +21,18 @@ struct tree {
 };
 
 struct tree_config {
-    int gofer_socket;        /* taken over */
-    int stdio[3];            /* host descriptors, taken over; -1 for one that is closed */
-    struct memfile *memfile; /* borrowed */
+    int gofer_socket;           /* taken over */
+    int stdio[3];               /* host descriptors, taken over; -1 for one that is closed */
+    const char *stdio_names[3]; /* what the host calls them */
+    struct memfile *memfile;    /* borrowed */
     const char *cwd;
     uint32_t umask;
+    unsigned cpu_count; /* as /sys tells it */
 };
 
 /*
- * Mounts what the gofer shows as "/", with our own /dev upon it, and installs stdio.
- * -errno; a part of it is left then.
+ * Mounts what the gofer shows as "/", with our own /dev, /proc and /sys upon it, and installs
+ * stdio. -errno; a part of it is left then.
  */
 int tree_create(const struct tree_config *config, struct tree *ret_tree);
 /* An interpreter, by absolute or relative path. */

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -13,12 +14,13 @@
 
 struct tree_super {
     struct super_block sb;
-    int64_t fs_type;
+    int64_t magic;
 };
 
 struct tree_inode {
     struct inode inode;
     const struct tree_node *node;
+    uint64_t key;
 };
 
 /* A directory or a text that is being read. */
@@ -31,18 +33,24 @@ struct tree_file {
 static const struct inode_operations tree_operations;
 static const struct inode_operations magic_operations;
 
-const struct tree_node *treefs_node(const struct dentry *dentry)
+static struct tree_inode *tree_inode_of(const struct dentry *dentry)
 {
-    return container_of(dentry->inode, struct tree_inode, inode)->node;
+    return container_of(dentry->inode, struct tree_inode, inode);
+}
+
+static const struct tree_node *node_of(const struct dentry *dentry)
+{
+    return tree_inode_of(dentry)->node;
 }
 
 /* Stable, and tells nothing about where things are in our memory. */
-static uint64_t child_ino(uint64_t parent_ino, const char *name)
+static uint64_t child_ino(uint64_t parent_ino, const char *name, size_t size)
 {
-    return XXH3_64bits_withSeed(name, strlen(name), parent_ino) >> 32 | 1;
+    return XXH3_64bits_withSeed(name, size, parent_ino) >> 32 | 1;
 }
 
-static struct inode *inode_new(const struct tree_node *node, uint64_t dev, uint64_t ino)
+static struct inode *inode_new(const struct tree_node *node, uint64_t key, uint64_t dev,
+                               uint64_t ino)
 {
     struct tree_inode *inode = malloc(sizeof(*inode));
 
@@ -51,6 +59,7 @@ static struct inode *inode_new(const struct tree_node *node, uint64_t dev, uint6
     inode_init(&inode->inode, node->follow ? &magic_operations : &tree_operations, node->mode, dev,
                ino);
     inode->node = node;
+    inode->key = key;
     return &inode->inode;
 }
 
@@ -59,31 +68,40 @@ static void tree_inode_release(struct inode *inode)
     free(container_of(inode, struct tree_inode, inode));
 }
 
-static int tree_lookup(struct dentry *dir, const struct name *names, int count,
-                       struct inode **ret_inodes, int *ret_error)
+static const struct tree_node *find_fixed(const struct tree_node *node, struct name name)
 {
-    const struct tree_node *node = treefs_node(dir);
-
     for (size_t i = 0; i < node->child_count; i++) {
         const struct tree_node *child = &node->children[i];
 
-        if (strlen(child->name) != names[0].size ||
-            memcmp(child->name, names[0].text, names[0].size) != 0)
-            continue;
-        ret_inodes[0] = inode_new(child, dir->inode->dev, child_ino(dir->inode->ino, child->name));
-        return ret_inodes[0] ? 1 : -ENOMEM;
+        if (strlen(child->name) == name.size && memcmp(child->name, name.text, name.size) == 0)
+            return child;
     }
-    *ret_error = -ENOENT;
-    return 0;
+    return NULL;
+}
+
+static int tree_lookup(struct dentry *dir, const struct name *names, int count,
+                       struct inode **ret_inodes, int *ret_error)
+{
+    const struct tree_node *node = node_of(dir), *child = find_fixed(node, names[0]);
+    uint64_t key = tree_inode_of(dir)->key;
+    uint64_t ino = child_ino(dir->inode->ino, names[0].text, names[0].size);
+
+    *ret_error = child ? 0 : -ENOENT;
+    if (!child && node->find)
+        *ret_error = node->find(key, names[0], &child, &key);
+    if (*ret_error < 0)
+        return 0;
+    ret_inodes[0] = inode_new(child, key, dir->inode->dev, ino);
+    return ret_inodes[0] ? 1 : -ENOMEM;
 }
 
 static ssize_t tree_readlink(struct dentry *link, char *buf, size_t size)
 {
-    const struct tree_node *node = treefs_node(link);
+    const struct tree_node *node = node_of(link);
     size_t length;
 
     if (node->readlink)
-        return node->readlink(link, buf, size);
+        return node->readlink(tree_inode_of(link)->key, buf, size);
     length = strlen(node->target);
     if (length >= size)
         return -ENAMETOOLONG;
@@ -93,12 +111,12 @@ static ssize_t tree_readlink(struct dentry *link, char *buf, size_t size)
 
 static int tree_follow(struct dentry *link, struct link_target *ret)
 {
-    return treefs_node(link)->follow(link, ret);
+    return node_of(link)->follow(tree_inode_of(link)->key, ret);
 }
 
 static int tree_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
 {
-    const struct tree_node *node = treefs_node(dentry);
+    const struct tree_node *node = node_of(dentry);
     uint64_t links = 1;
 
     if (S_ISDIR(node->mode)) {
@@ -123,7 +141,7 @@ static int tree_statfs(struct dentry *dentry, struct linux_statfs *ret)
     struct tree_super *super = container_of(dentry->sb, struct tree_super, sb);
 
     *ret = (struct linux_statfs){
-        .f_type = super->fs_type,
+        .f_type = super->magic,
         .f_bsize = 4096,
         .f_frsize = 4096,
         .f_namelen = VFS_NAME_MAX,
@@ -133,7 +151,7 @@ static int tree_statfs(struct dentry *dentry, struct linux_statfs *ret)
 
 static int tree_access(struct dentry *dentry, int mode)
 {
-    uint32_t anybody = treefs_node(dentry)->mode & 07;
+    uint32_t anybody = node_of(dentry)->mode & 07;
 
     return (uint32_t)mode & ~anybody ? -EACCES : 0;
 }
@@ -170,27 +188,56 @@ static void tree_file_release(struct file *f)
     free(t);
 }
 
-/* Positions: 0 is ".", 1 is "..", then the children. */
+/* One entry of a listing. */
+struct listed {
+    char name[32];
+    const struct tree_node *node; /* NULL: "." or ".." */
+    uint64_t ino;
+    int64_t next;
+};
+
+/*
+ * The entry at `pos` or, where that is gone, the next one. Positions: 0 is ".", 1 is "..", then the
+ * fixed children, then the others by their numbers.
+ */
+static bool entry_at(struct dentry *dir, int64_t pos, struct listed *ret)
+{
+    const struct tree_node *node = node_of(dir);
+    int64_t base = 2 + (int64_t)node->child_count, number;
+    uint64_t self = dir->inode->ino;
+
+    if (pos < 2) {
+        *ret = (struct listed){.ino = self, .next = pos + 1};
+        memcpy(ret->name, "..", (size_t)pos + 1);
+        if (pos == 1 && dir->parent)
+            ret->ino = dir->parent->inode->ino;
+        return true;
+    }
+    if (pos < base) {
+        *ret = (struct listed){.node = &node->children[pos - 2], .next = pos + 1};
+        snprintf(ret->name, sizeof(ret->name), "%s", ret->node->name);
+    } else {
+        number = node->list ? node->list(tree_inode_of(dir)->key, pos - base, ret->name,
+                                         sizeof(ret->name), &ret->node)
+                            : -1;
+        if (number < 0)
+            return false;
+        ret->next = base + number + 1;
+    }
+    ret->ino = child_ino(self, ret->name, strlen(ret->name));
+    return true;
+}
+
 static int dir_getdents(struct file *f, struct dirent_sink *sink, int64_t *pos)
 {
-    struct dentry *dir = f->at.dentry;
-    const struct tree_node *node = treefs_node(dir);
-    uint64_t self = dir->inode->ino;
-    uint64_t up = dir->parent ? dir->parent->inode->ino : self;
+    struct listed entry;
 
-    for (; *pos < (int64_t)node->child_count + 2; (*pos)++) {
-        const struct tree_node *child;
-        bool fits;
+    while (entry_at(f->at.dentry, *pos, &entry)) {
+        uint8_t type = entry.node ? IFTODT(entry.node->mode) : DT_DIR;
 
-        if (*pos < 2) {
-            fits = sink->emit(sink, "..", (size_t)*pos + 1, *pos ? up : self, *pos + 1, DT_DIR);
-        } else {
-            child = &node->children[*pos - 2];
-            fits = sink->emit(sink, child->name, strlen(child->name), child_ino(self, child->name),
-                              *pos + 1, IFTODT(child->mode));
-        }
-        if (!fits)
+        if (!sink->emit(sink, entry.name, strlen(entry.name), entry.ino, entry.next, type))
             break;
+        *pos = entry.next;
     }
     return 0;
 }
@@ -215,7 +262,7 @@ static const struct file_operations dir_operations = {
 };
 
 /* Makes the text at its full length, however long it turns out to be. */
-static int make_text(struct tree_file *t, const struct tree_node *node)
+static int make_text(struct tree_file *t, const struct tree_node *node, uint64_t key)
 {
     size_t room = 4096;
 
@@ -226,7 +273,7 @@ static int make_text(struct tree_file *t, const struct tree_node *node)
         if (!text)
             return -ENOMEM;
         t->text = text;
-        n = node->text(text, room);
+        n = node->text(key, text, room);
         if (n < 0)
             return (int)n;
         if ((size_t)n <= room) {
@@ -239,7 +286,7 @@ static int make_text(struct tree_file *t, const struct tree_node *node)
 
 static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
 {
-    const struct tree_node *node = treefs_node(dentry);
+    const struct tree_node *node = node_of(dentry);
     struct tree_file *t;
     int err = 0;
 
@@ -252,7 +299,7 @@ static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
         return -ENOMEM;
     file_init(&t->file, node->text ? &text_operations : &dir_operations, flags);
     if (node->text)
-        err = make_text(t, node);
+        err = make_text(t, node, tree_inode_of(dentry)->key);
     if (err < 0) {
         file_unref(&t->file);
         return err;
@@ -284,12 +331,12 @@ static void tree_super_release(struct super_block *sb)
     free(container_of(sb, struct tree_super, sb));
 }
 
-int treefs_create(const struct tree_node *root, int64_t fs_type, uint32_t dev_minor,
+int treefs_create(const struct tree_node *root, const char *type, int64_t magic, uint32_t dev_minor,
                   struct super_block **ret)
 {
     struct tree_super *super = calloc(1, sizeof(*super));
     uint64_t dev = makedev(0, dev_minor);
-    struct inode *inode = super ? inode_new(root, dev, 1) : NULL;
+    struct inode *inode = super ? inode_new(root, 0, dev, 1) : NULL;
 
     if (!inode || super_init(&super->sb, inode, tree_super_release) < 0) {
         inode_unref(inode);
@@ -298,7 +345,8 @@ int treefs_create(const struct tree_node *root, int64_t fs_type, uint32_t dev_mi
     }
     super->sb.read_only = true;
     super->sb.dev = (uint32_t)dev;
-    super->fs_type = fs_type;
+    super->sb.type = type;
+    super->magic = magic;
     *ret = &super->sb;
     return 0;
 }

@@ -9,22 +9,32 @@
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/inode.h"
 
+/*
+ * A node may stand for many objects that differ in a number: a process's directory, a descriptor's
+ * link. That number is the object's key; children inherit it unless find() gives them another.
+ */
 struct tree_node {
     const char *name;
     uint32_t mode;         /* S_IFMT and permissions */
     uint32_t major, minor; /* devices */
-    /* S_IFDIR */
+    /* S_IFDIR: the children that are always there ... */
     const struct tree_node *children;
     size_t child_count;
-    /* S_IFLNK: a fixed target, or whatever follow says (magic links; then readlink as well) */
+    /* ... and those that come and go: the node and key of the child `name`, or -ENOENT, */
+    int (*find)(uint64_t key, struct name name, const struct tree_node **ret_node,
+                uint64_t *ret_key);
+    /* and the first of them with a number of at least `from`; its number, or -1: no more. */
+    int64_t (*list)(uint64_t key, int64_t from, char *ret_name, size_t size,
+                    const struct tree_node **ret_node);
+    /* S_IFLNK: a fixed target, or whatever readlink says; magic links have follow as well */
     const char *target;
-    int (*follow)(struct dentry *link, struct link_target *ret);
-    ssize_t (*readlink)(struct dentry *link, char *buf, size_t size);
+    ssize_t (*readlink)(uint64_t key, char *buf, size_t size);
+    int (*follow)(uint64_t key, struct link_target *ret);
     /*
      * S_IFREG: the whole text, made when the file is opened. Writes at most `size` bytes to buf;
-     * the length it has or would have had.
+     * the length it has or would have had, or -errno.
      */
-    ssize_t (*text)(char *buf, size_t size);
+    ssize_t (*text)(uint64_t key, char *buf, size_t size);
     /* Devices: a file of their own. */
     int (*open)(const struct tree_node *node, uint32_t flags, struct file **ret);
 };
@@ -44,12 +54,9 @@ struct tree_node {
     }
 
 /*
- * `root` is a directory node, constant and living as long as the program; `fs_type` is what
- * statfs(2) reports; `dev_minor` tells the trees apart in st_dev.
+ * `root` is a directory node, constant and living as long as the program; `type` is its name in
+ * /proc/mounts, `magic` what statfs(2) reports; `dev_minor` tells the trees apart in st_dev.
  */
-int treefs_create(const struct tree_node *root, int64_t fs_type, uint32_t dev_minor,
+int treefs_create(const struct tree_node *root, const char *type, int64_t magic, uint32_t dev_minor,
                   struct super_block **ret);
-/* The node behind a dentry of such a tree. */
-const struct tree_node *treefs_node(const struct dentry *dentry);
-
 #endif

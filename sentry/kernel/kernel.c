@@ -185,6 +185,15 @@ int kernel_start_init(struct kernel *kernel, const struct kernel_init *init, cha
     return error;
 }
 
+unsigned kernel_cpu_count(const struct kernel *kernel)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(kernel->cpus); i++)
+        count += (unsigned)__builtin_popcountl(kernel->cpus[i]);
+    return count;
+}
+
 int kernel_wait_exit(struct kernel *kernel)
 {
     while (!__atomic_load_n(&kernel->init_done, __ATOMIC_ACQUIRE))

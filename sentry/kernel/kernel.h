@@ -95,6 +95,8 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret);
  */
 int kernel_start_init(struct kernel *kernel, const struct kernel_init *init, char *ret_why,
                       size_t why_size);
+/* Processors that programs may use. */
+unsigned kernel_cpu_count(const struct kernel *kernel);
 /* Blocks until the first program has ended: its status as wait(2) encodes it. */
 int kernel_wait_exit(struct kernel *kernel);
 /* A signal of the host for the first program (SIGINT at the terminal...): as if from outside. */

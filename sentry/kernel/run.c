@@ -61,8 +61,16 @@ static bool must_settle(const struct task *task)
            (task->in_syscall && result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK);
 }
 
+static _Thread_local struct task *current;
+
+struct task *task_current(void)
+{
+    return current;
+}
+
 void task_run(struct task *task)
 {
+    current = task;
     task_update_fastpath(task);
     while (!task->exiting) {
         struct trap_info info;

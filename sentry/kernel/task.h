@@ -131,6 +131,8 @@ bool task_interrupted(const struct task *task);
  */
 int task_block(struct task *task, uint64_t deadline_ns);
 
+/* The task whose host thread this is: for /proc, which is reached through files. */
+struct task *task_current(void);
 /* The host thread's body; ends with the task. */
 void task_run(struct task *task);
 /* Makes the task look at its `work` soon; process->lock held. */

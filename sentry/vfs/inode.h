@@ -86,6 +86,7 @@ struct inode {
 
 struct super_block {
     refcount_t refs;
+    const char *type; /* static: the name in /proc/mounts */
     bool read_only;
     uint32_t dev; /* st_dev of the objects that have none of their own */
     struct dentry *root;

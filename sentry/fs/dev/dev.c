@@ -150,7 +150,7 @@ static const struct tree_node dev_root = {.name = "",
 
 int devfs_create(struct file *tty, struct super_block **ret)
 {
-    int err = treefs_create(&dev_root, TMPFS_MAGIC, DEV_MINOR, ret);
+    int err = treefs_create(&dev_root, "devtmpfs", TMPFS_MAGIC, DEV_MINOR, ret);
 
     if (!err && tty)
         controlling_tty = file_ref(tty);

@@ -242,6 +242,7 @@ int goferfs_create(struct gofer_client *client, struct memfile *memfile, struct 
         free(fs);
         return -ENOMEM;
     }
+    fs->sb.type = "gofer";
     fs->sb.read_only = true;
     fs->client = client;
     fs->memfile = memfile;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "host/io.h"
@@ -182,7 +183,7 @@ static const struct file_operations seekable_operations = {
     .own_position = true,
 };
 
-int hostfd_create(int fd, struct memfile *memfile, struct file **ret)
+int hostfd_create(int fd, const char *name, struct memfile *memfile, struct file **ret)
 {
     struct host_file *host = host_file_create(fd, "");
     const struct file_operations *ops;
@@ -201,6 +202,7 @@ int hostfd_create(int fd, struct memfile *memfile, struct file **ret)
     }
     ops = host_lseek(fd, 0, SEEK_CUR) < 0 ? &stream_operations : &seekable_operations;
     file_init(&h->file, ops, (uint32_t)flags & ~(uint32_t)O_CLOEXEC);
+    h->file.path = name[0] ? strdup(name) : NULL;
     h->host = host;
     h->memfile = memfile;
     h->type = st.st_mode & S_IFMT;

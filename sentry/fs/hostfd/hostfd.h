@@ -11,8 +11,11 @@
 struct file;
 struct memfile;
 
-/* Takes over `fd`, also on failure. `memfile` is for mmap(2) of regular files. */
-int hostfd_create(int fd, struct memfile *memfile, struct file **ret);
+/*
+ * Takes over `fd`, also on failure. `name` is what /proc/self/fd shows ("": nothing); `memfile` is
+ * for mmap(2) of regular files.
+ */
+int hostfd_create(int fd, const char *name, struct memfile *memfile, struct file **ret);
 /* Whether it is a terminal: what /dev/tty may open. */
 bool hostfd_is_tty(const struct file *f);
 /* The process group that terminals report as their foreground one; the first program's. */

@@ -1,0 +1,143 @@
+/* The root of /proc: what is about the whole sandbox. */
+#include "sentry/fs/proc/proc.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/clock.h"
+#include "sentry/fs/proc/internal.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+
+#define PROC_MINOR 17 /* st_dev of the tree */
+
+void proc_printf(struct proc_text *text, const char *fmt, ...)
+{
+    size_t room = text->length < text->size ? text->size - text->length : 0;
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(room ? text->buf + text->length : NULL, room, fmt, ap);
+    va_end(ap);
+    text->length += (size_t)MAX(n, 0);
+}
+
+static ssize_t self_readlink(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "%d", task_current()->process->pid);
+}
+
+static ssize_t thread_self_readlink(uint64_t key, char *buf, size_t size)
+{
+    struct task *task = task_current();
+
+    return snprintf(buf, size, "%d/task/%d", task->process->pid, task->tid);
+}
+
+static ssize_t meminfo_text(uint64_t key, char *buf, size_t size)
+{
+    struct proc_text text = {buf, size, 0};
+    struct memfile_stats stats;
+
+    memfile_get_stats(task_current()->kernel->mm_env->memfile, &stats);
+    proc_printf(&text, "MemTotal:       %8lu kB\n", stats.limit / 1024);
+    proc_printf(&text, "MemFree:        %8lu kB\n", (stats.limit - stats.allocated) / 1024);
+    proc_printf(&text, "MemAvailable:   %8lu kB\n", (stats.limit - stats.allocated) / 1024);
+    proc_printf(&text, "Buffers:        %8d kB\nCached:         %8d kB\n", 0, 0);
+    proc_printf(&text, "SwapCached:     %8d kB\nSwapTotal:      %8d kB\n", 0, 0);
+    proc_printf(&text, "SwapFree:       %8d kB\n", 0);
+    proc_printf(&text, "Hugepagesize:   %8lu kB\n", HUGE_PAGE_SIZE / 1024);
+    return (ssize_t)text.length;
+}
+
+static ssize_t uptime_text(uint64_t key, char *buf, size_t size)
+{
+    uint64_t up = (host_monotonic_ns() - task_current()->kernel->boot_ns) / 10000000;
+
+    /* Nobody counts idle time. */
+    return snprintf(buf, size, "%lu.%02lu 0.00\n", up / 100, up % 100);
+}
+
+static ssize_t version_text(uint64_t key, char *buf, size_t size)
+{
+    struct kernel *kernel = task_current()->kernel;
+
+    return snprintf(buf, size, "Linux version %s (kvmsentry) %s\n", kernel->release,
+                    kernel->version);
+}
+
+static ssize_t filesystems_text(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tgofer\n");
+}
+
+/* A process's directory exists while it has tasks. Threads are found by name, but not listed. */
+static int find_pid(uint64_t key, struct name name, const struct tree_node **ret_node,
+                    uint64_t *ret_key)
+{
+    char digits[12];
+    struct task *task;
+    char *end;
+    long tid;
+
+    if (name.size == 0 || name.size >= sizeof(digits) || name.text[0] < '1' || name.text[0] > '9')
+        return -ENOENT;
+    memcpy(digits, name.text, name.size);
+    digits[name.size] = '\0';
+    tid = strtol(digits, &end, 10);
+    task = *end ? NULL : proc_find_task((uint64_t)tid);
+    if (!task)
+        return -ENOENT;
+    task_unref(task);
+    *ret_node = &proc_pid_node;
+    *ret_key = (uint64_t)tid;
+    return 0;
+}
+
+static int64_t list_pids(uint64_t key, int64_t from, char *ret_name, size_t size,
+                         const struct tree_node **ret_node)
+{
+    for (int64_t tid = MAX(from, (int64_t)1); tid < KERNEL_PID_MAX; tid++) {
+        struct task *task = proc_find_task((uint64_t)tid);
+        bool leader = task && task->process->pid == tid;
+
+        task_unref(task);
+        if (leader) {
+            snprintf(ret_name, size, "%ld", tid);
+            *ret_node = &proc_pid_node;
+            return tid;
+        }
+    }
+    return -1;
+}
+
+static const struct tree_node root_nodes[] = {
+    {.name = "self", .mode = S_IFLNK | 0777, .readlink = self_readlink},
+    {.name = "thread-self", .mode = S_IFLNK | 0777, .readlink = thread_self_readlink},
+    TREE_TEXT("cpuinfo", proc_cpuinfo_text),
+    TREE_TEXT("filesystems", filesystems_text),
+    TREE_TEXT("meminfo", meminfo_text),
+    TREE_TEXT("uptime", uptime_text),
+    TREE_TEXT("version", version_text),
+    TREE_LINK("mounts", "self/mounts"),
+    TREE_DIR("sys", proc_sys_nodes),
+};
+
+static const struct tree_node root = {
+    .name = "",
+    .mode = S_IFDIR | 0555,
+    .children = root_nodes,
+    .child_count = ARRAY_COUNT(root_nodes),
+    .find = find_pid,
+    .list = list_pids,
+};
+
+int procfs_create(struct super_block **ret)
+{
+    return treefs_create(&root, "proc", PROC_SUPER_MAGIC, PROC_MINOR, ret);
+}

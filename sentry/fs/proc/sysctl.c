@@ -1,0 +1,84 @@
+/* /proc/sys: limits and names that programs look up. All can only be read. */
+#include <stdio.h>
+#include <string.h>
+
+#include "host/io.h"
+#include "sentry/fs/proc/internal.h"
+#include "sentry/kernel/kernel.h"
+
+#define NR_OPEN       (1 << 20)
+#define PIPE_MAX_SIZE (1 << 20)
+#define MAX_MAP_COUNT 65530 /* what Linux allows; the Sentry has no limit of its own */
+
+#define CONSTANT_TEXT(name, fmt, value)                                                            \
+    static ssize_t name##_text(uint64_t key, char *buf, size_t size)                               \
+    {                                                                                              \
+        return snprintf(buf, size, fmt "\n", value);                                               \
+    }
+
+CONSTANT_TEXT(ostype, "%s", "Linux")
+CONSTANT_TEXT(osrelease, "%s", task_current()->kernel->release)
+CONSTANT_TEXT(version, "%s", task_current()->kernel->version)
+CONSTANT_TEXT(hostname, "%s", task_current()->kernel->hostname)
+CONSTANT_TEXT(domainname, "%s", "(none)")
+CONSTANT_TEXT(pid_max, "%d", KERNEL_PID_MAX)
+CONSTANT_TEXT(threads_max, "%d", KERNEL_THREADS_MAX)
+CONSTANT_TEXT(tainted, "%d", 0)
+CONSTANT_TEXT(randomize_va_space, "%d", 2)
+CONSTANT_TEXT(ngroups_max, "%d", 65536)
+CONSTANT_TEXT(cap_last_cap, "%d", 40)
+CONSTANT_TEXT(overcommit_memory, "%d", 1)
+CONSTANT_TEXT(max_map_count, "%d", MAX_MAP_COUNT)
+CONSTANT_TEXT(mmap_min_addr, "%lu", PAGE_SIZE * 16)
+CONSTANT_TEXT(nr_open, "%d", NR_OPEN)
+CONSTANT_TEXT(pipe_max_size, "%d", PIPE_MAX_SIZE)
+
+/* Sixteen random bytes in the form of a version 4 UUID. */
+static ssize_t uuid_text(uint64_t key, char *buf, size_t size)
+{
+    uint8_t b[16];
+    int err = host_random(b, sizeof(b));
+
+    if (err < 0)
+        return err;
+    b[6] = (b[6] & 0x0f) | 0x40;
+    b[8] = (b[8] & 0x3f) | 0x80;
+    return snprintf(buf, size,
+                    "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x\n", b[0],
+                    b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
+                    b[13], b[14], b[15]);
+}
+
+static const struct tree_node random_nodes[] = {TREE_TEXT("uuid", uuid_text)};
+
+static const struct tree_node kernel_nodes[] = {
+    TREE_TEXT("cap_last_cap", cap_last_cap_text),
+    TREE_TEXT("domainname", domainname_text),
+    TREE_TEXT("hostname", hostname_text),
+    TREE_TEXT("ngroups_max", ngroups_max_text),
+    TREE_TEXT("osrelease", osrelease_text),
+    TREE_TEXT("ostype", ostype_text),
+    TREE_TEXT("pid_max", pid_max_text),
+    TREE_DIR("random", random_nodes),
+    TREE_TEXT("randomize_va_space", randomize_va_space_text),
+    TREE_TEXT("tainted", tainted_text),
+    TREE_TEXT("threads-max", threads_max_text),
+    TREE_TEXT("version", version_text),
+};
+
+static const struct tree_node vm_nodes[] = {
+    TREE_TEXT("max_map_count", max_map_count_text),
+    TREE_TEXT("mmap_min_addr", mmap_min_addr_text),
+    TREE_TEXT("overcommit_memory", overcommit_memory_text),
+};
+
+static const struct tree_node fs_nodes[] = {
+    TREE_TEXT("nr_open", nr_open_text),
+    TREE_TEXT("pipe-max-size", pipe_max_size_text),
+};
+
+const struct tree_node proc_sys_nodes[3] = {
+    TREE_DIR("fs", fs_nodes),
+    TREE_DIR("kernel", kernel_nodes),
+    TREE_DIR("vm", vm_nodes),
+};

@@ -1,0 +1,53 @@
+#include "sentry/fs/sys/sys.h"
+
+#include <linux/magic.h>
+#include <stdio.h>
+
+#include "sentry/fs/treefs.h"
+
+#define SYS_MINOR 16 /* st_dev of the tree */
+
+static unsigned cpus; /* set before the guest runs */
+
+static ssize_t cpu_list_text(uint64_t key, char *buf, size_t size)
+{
+    if (cpus == 1)
+        return snprintf(buf, size, "0\n");
+    return snprintf(buf, size, "0-%u\n", cpus - 1);
+}
+
+/* Memory is given out in huge pages where that works, and never promised. */
+static ssize_t thp_enabled_text(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "always [madvise] never\n");
+}
+
+static ssize_t thp_size_text(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "%lu\n", HUGE_PAGE_SIZE);
+}
+
+static const struct tree_node cpu_nodes[] = {
+    TREE_TEXT("online", cpu_list_text),
+    TREE_TEXT("possible", cpu_list_text),
+    TREE_TEXT("present", cpu_list_text),
+};
+static const struct tree_node system_nodes[] = {TREE_DIR("cpu", cpu_nodes)};
+static const struct tree_node devices_nodes[] = {TREE_DIR("system", system_nodes)};
+static const struct tree_node thp_nodes[] = {
+    TREE_TEXT("enabled", thp_enabled_text),
+    TREE_TEXT("hpage_pmd_size", thp_size_text),
+};
+static const struct tree_node mm_nodes[] = {TREE_DIR("transparent_hugepage", thp_nodes)};
+static const struct tree_node kernel_nodes[] = {TREE_DIR("mm", mm_nodes)};
+static const struct tree_node sys_nodes[] = {
+    TREE_DIR("devices", devices_nodes),
+    TREE_DIR("kernel", kernel_nodes),
+};
+static const struct tree_node sys_root = TREE_DIR("", sys_nodes);
+
+int sysfs_create(unsigned cpu_count, struct super_block **ret)
+{
+    cpus = MAX(cpu_count, 1U);
+    return treefs_create(&sys_root, "sysfs", SYSFS_MAGIC, SYS_MINOR, ret);
+}
