@@ -49,3 +49,8 @@ int host_madvise(void *addr, uint64_t size, int advice)
 {
     return madvise(addr, size, advice) < 0 ? -errno : 0;
 }
+
+int host_mincore(void *addr, uint64_t size, uint8_t *vec)
+{
+    return mincore(addr, size, vec) < 0 ? -errno : 0;
+}

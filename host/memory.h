@@ -21,5 +21,7 @@ int host_mmap(void *addr, uint64_t size, int prot, int flags, int fd, uint64_t o
 int host_munmap(void *addr, uint64_t size);
 /* madvise(2), MADV_* as there. */
 int host_madvise(void *addr, uint64_t size, int advice);
+/* mincore(2): one byte a page. */
+int host_mincore(void *addr, uint64_t size, uint8_t *vec);
 
 #endif

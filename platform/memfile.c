@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/bug.h"
@@ -426,6 +427,24 @@ uint32_t memfile_page_refs(struct memfile *mf, uint64_t offset)
 {
     BUG_ON(offset >= mf->limit);
     return __atomic_load_n(&mf->refs[offset / PAGE_SIZE], __ATOMIC_ACQUIRE);
+}
+
+void memfile_resident(struct memfile *mf, struct memfile_range range, uint8_t *ret_vec)
+{
+    uint64_t pages = range.size / PAGE_SIZE;
+
+    check_range(mf, range);
+    /* A host that does not tell: as if all were there. */
+    if (host_mincore(mf->base + range.start, range.size, ret_vec))
+        memset(ret_vec, 1, pages);
+    for (uint64_t i = 0; i < pages; i++)
+        ret_vec[i] &= 1;
+}
+
+void memfile_populate(struct memfile *mf, struct memfile_range range)
+{
+    check_range(mf, range);
+    (void)host_madvise(mf->base + range.start, range.size, MADV_POPULATE_WRITE);
 }
 
 void *memfile_ptr(struct memfile *mf, uint64_t offset)

@@ -59,6 +59,15 @@ void memfile_unref(struct memfile *mf, struct memfile_range range);
 /* References on the page at this offset: 1 means that a writer need not copy. */
 uint32_t memfile_page_refs(struct memfile *mf, uint64_t offset);
 
+/*
+ * Which pages of the range the host holds memory for: an allocated page has none until it is
+ * touched. One byte a page, 0 or 1.
+ */
+void memfile_resident(struct memfile *mf, struct memfile_range range, uint8_t *ret_vec);
+
+/* Has the host give memory to the whole range now (it may not: then touching does it). */
+void memfile_populate(struct memfile *mf, struct memfile_range range);
+
 /* The Sentry's own view of these bytes, valid while the pages are referenced. */
 void *memfile_ptr(struct memfile *mf, uint64_t offset);
 

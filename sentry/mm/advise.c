@@ -183,29 +183,6 @@ static int advise_locked(struct mm *mm, uaddr_t start, uaddr_t end, int advice, 
     return unmapped;
 }
 
-/* madvise_populate() */
-static int populate(struct mm *mm, uaddr_t start, uaddr_t end, enum access access)
-{
-    int right = access == ACCESS_WRITE ? PROT_WRITE : PROT_READ;
-    struct fault_info info;
-    int err = 0;
-
-    lock_acquire(&mm->lock);
-    while (start < end && !err) {
-        struct vma *vma = vma_at(mm, start);
-
-        if (!vma)
-            err = -ENOMEM;
-        else if (!(vma->prot & right))
-            err = -EINVAL;
-        else if (!(pmap_get(&mm->pmap, start) & (uint64_t)right))
-            err = mm_fault_locked(mm, start, access, end - start, &info);
-        start += PAGE_SIZE;
-    }
-    lock_release(&mm->lock);
-    return err;
-}
-
 int mm_advise(struct mm *mm, uaddr_t addr, uint64_t size, int advice)
 {
     uint64_t rounded = round_up(size, PAGE_SIZE);
@@ -220,9 +197,9 @@ int mm_advise(struct mm *mm, uaddr_t addr, uint64_t size, int advice)
     if (end == addr)
         return 0;
     if (advice == MADV_POPULATE_READ)
-        return populate(mm, addr, end, ACCESS_READ);
+        return mm_populate_for(mm, addr, end, ACCESS_READ);
     if (advice == MADV_POPULATE_WRITE)
-        return populate(mm, addr, end, ACCESS_WRITE);
+        return mm_populate_for(mm, addr, end, ACCESS_WRITE);
     lock_acquire(&mm->lock);
     err = advise_locked(mm, addr, end, advice, &trash);
     mm_unlock(mm, &trash);

@@ -444,34 +444,3 @@ int mm_fault(struct mm *mm, uaddr_t addr, enum access access, int *ret_signo, in
     }
     return err;
 }
-
-int mm_populate(struct mm *mm, uaddr_t start, uaddr_t end, bool ignore_errors)
-{
-    struct fault_info info;
-    int err = 0;
-
-    lock_acquire(&mm->lock);
-    while (start < end) {
-        struct vma *vma = vma_find(mm, start);
-        enum access access;
-
-        if (!vma || vma->start >= end)
-            break;
-        start = MAX(start, vma->start);
-        /* As populate_vma_page_range(): break copy-on-write of private memory at once. */
-        access = (vma->prot & PROT_WRITE) && vma_is_private(vma) ? ACCESS_WRITE : ACCESS_READ;
-        err = 0;
-        if ((pmap_get(&mm->pmap, start) & PMAP_RIGHTS & (uint64_t)access) == 0)
-            err = mm_fault_locked(mm, start, access, end - start, &info);
-        if (err && !ignore_errors)
-            break;
-        start += PAGE_SIZE;
-        if (err) {
-            vma = vma_find(mm, start);
-            if (vma && vma->start < start)
-                start = vma->end;
-        }
-    }
-    lock_release(&mm->lock);
-    return ignore_errors ? 0 : err;
-}

@@ -209,10 +209,14 @@ struct fault_info {
  */
 int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t want_size,
                     struct fault_info *ret_info) __must_hold(mm->lock);
+/* ---- populate.c; without the lock ---- */
+
 /*
- * Makes all of [start, end) present, without the lock. What cannot be ends it with -EFAULT or
- * -ENOMEM, or with `ignore_errors` skips the rest of that VMA.
+ * Makes all of [start, end) present. What cannot be ends it with -EFAULT or -ENOMEM, or with
+ * `ignore_errors` skips the rest of that VMA.
  */
 int mm_populate(struct mm *mm, uaddr_t start, uaddr_t end, bool ignore_errors);
+/* For this access: -EINVAL where a VMA forbids it, -ENOMEM at a hole, -EFAULT (SIGBUS). */
+int mm_populate_for(struct mm *mm, uaddr_t start, uaddr_t end, enum access access);
 
 #endif

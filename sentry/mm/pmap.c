@@ -222,6 +222,12 @@ void pmap_iter_set(struct pmap_iter *it, uint64_t entry)
     it->entry = entry;
 }
 
+void pmap_iter_skip(struct pmap_iter *it, uint64_t addr)
+{
+    it->next = addr;
+    it->leaf = NULL;
+}
+
 /* True when the node is empty and was freed. */
 static bool trim(struct pmap *map, void *node, int level, uint64_t base, uint64_t start,
                  uint64_t end)

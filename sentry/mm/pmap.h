@@ -74,6 +74,8 @@ struct pmap_iter {
 void pmap_iter_init(struct pmap_iter *it, struct pmap *map, uint64_t start, uint64_t end);
 bool pmap_iter_next(struct pmap_iter *it);
 void pmap_iter_set(struct pmap_iter *it, uint64_t entry);
+/* The walk goes on at addr, which lies ahead. */
+void pmap_iter_skip(struct pmap_iter *it, uint64_t addr);
 
 /* The memfile run that begins at addr, where an entry is, as far as it goes; at most `want` bytes.
  */

@@ -68,8 +68,16 @@ static int incore_vma(struct mm *mm, uaddr_t addr, uint64_t size, uint8_t *vec, 
         return -ENOMEM;
     size = MIN(size, vma->end - addr);
     memset(vec, vma->object ? ASK_OBJECT : 0, size / PAGE_SIZE);
-    for (pmap_iter_init(&it, &mm->pmap, addr, addr + size); pmap_iter_next(&it);)
-        vec[(it.addr - addr) / PAGE_SIZE] = (it.entry & PMAP_PRESENT) != 0;
+    for (pmap_iter_init(&it, &mm->pmap, addr, addr + size); pmap_iter_next(&it);) {
+        struct memfile_range run;
+
+        if (!(it.entry & PMAP_PRESENT))
+            continue;
+        /* A run came with the fault; what of it was touched, only the host knows. */
+        run = pmap_run_at(&mm->pmap, it.addr, addr + size - it.addr);
+        memfile_resident(mm->env->memfile, run, &vec[(it.addr - addr) / PAGE_SIZE]);
+        pmap_iter_skip(&it, it.addr + run.size);
+    }
     *ret_part = size;
     *ret_object = vma->object ? mappable_ref(vma->object) : NULL;
     *ret_offset = vma_offset_of(vma, addr);

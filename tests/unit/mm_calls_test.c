@@ -342,11 +342,16 @@ Test(mm_calls, mincore_tells_what_is_there)
 
     cr_assert_eq(mm_incore(mm, a, 256 * KIB, vec), 0);
     cr_assert_eq(vec[0] | vec[40], 0);
-    cr_assert_eq(touch(mm, a + 130 * KIB, ACCESS_READ), 0);
+    cr_assert_eq(poke(mm, a + 130 * KIB, 1), 0);
     cr_assert_eq(mm_advise(mm, a, 256 * KIB, MADV_DONTNEED), 0);
     cr_assert_eq(mm_incore(mm, a, 256 * KIB, vec), 0);
     cr_assert_eq(vec[0], 0);
     cr_assert_eq(vec[130 / 4], 1, "the object has it, though it is not mapped");
+    map_here(AT, 64 * KIB, RW);
+    cr_assert_eq(poke(mm, AT + 8 * KIB, 1), 0);
+    cr_assert_eq(mm_incore(mm, AT, 64 * KIB, vec), 0);
+    cr_assert_eq(vec[2], 1);
+    cr_assert_eq(vec[1] | vec[3], 0, "of the run that came, only what was touched");
     cr_assert_eq(mm_incore(mm, a + 1, 4096, vec), -EINVAL);
     cr_assert_eq(mm_incore(mm, a, 260 * KIB, vec), -ENOMEM);
     cr_assert_eq(mm_incore(mm, FAKE_USER_MAX, 4096, vec), -ENOMEM);

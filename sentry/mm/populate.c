@@ -1,0 +1,93 @@
+/*
+ * Making pages present before they are touched: MAP_POPULATE, mlock(2), MADV_POPULATE_*. First by
+ * the fault path, then the host is asked to back what came, since a run has no memory until it is
+ * touched.
+ */
+#include <errno.h>
+
+#include "sentry/mm/internal.h"
+
+static void back_pages(struct mm *mm, uaddr_t start, uaddr_t end)
+{
+    struct memfile *mf = mm->env->memfile;
+
+    while (start < end) {
+        struct memfile_range run = {0};
+        struct pmap_iter it;
+
+        lock_acquire(&mm->lock);
+        pmap_iter_init(&it, &mm->pmap, start, end);
+        if (!pmap_iter_next(&it)) {
+            start = end;
+        } else {
+            start = it.addr + PAGE_SIZE;
+            if (it.entry & PMAP_PRESENT) {
+                run = pmap_run_at(&mm->pmap, it.addr, MIN(end - it.addr, HUGE_PAGE_SIZE));
+                memfile_ref(mf, run);
+                start = it.addr + run.size;
+            }
+        }
+        lock_release(&mm->lock);
+        if (run.size) {
+            memfile_populate(mf, run);
+            memfile_unref(mf, run);
+        }
+    }
+}
+
+int mm_populate(struct mm *mm, uaddr_t start, uaddr_t end, bool ignore_errors)
+{
+    struct fault_info info;
+    uaddr_t first = start;
+    int err = 0;
+
+    lock_acquire(&mm->lock);
+    while (start < end) {
+        struct vma *vma = vma_find(mm, start);
+        enum access access;
+
+        if (!vma || vma->start >= end)
+            break;
+        start = MAX(start, vma->start);
+        /* As populate_vma_page_range(): break copy-on-write of private memory at once. */
+        access = (vma->prot & PROT_WRITE) && vma_is_private(vma) ? ACCESS_WRITE : ACCESS_READ;
+        err = 0;
+        if ((pmap_get(&mm->pmap, start) & PMAP_RIGHTS & (uint64_t)access) == 0)
+            err = mm_fault_locked(mm, start, access, end - start, &info);
+        if (err && !ignore_errors)
+            break;
+        start += PAGE_SIZE;
+        if (err) {
+            vma = vma_find(mm, start);
+            if (vma && vma->start < start)
+                start = vma->end;
+        }
+    }
+    lock_release(&mm->lock);
+    back_pages(mm, first, end);
+    return ignore_errors ? 0 : err;
+}
+
+int mm_populate_for(struct mm *mm, uaddr_t start, uaddr_t end, enum access access)
+{
+    int right = access == ACCESS_WRITE ? PROT_WRITE : PROT_READ;
+    struct fault_info info;
+    uaddr_t first = start;
+    int err = 0;
+
+    lock_acquire(&mm->lock);
+    while (start < end && !err) {
+        struct vma *vma = vma_at(mm, start);
+
+        if (!vma)
+            err = -ENOMEM;
+        else if (!(vma->prot & right))
+            err = -EINVAL;
+        else if (!(pmap_get(&mm->pmap, start) & (uint64_t)right))
+            err = mm_fault_locked(mm, start, access, end - start, &info);
+        start += PAGE_SIZE;
+    }
+    lock_release(&mm->lock);
+    back_pages(mm, first, start);
+    return err;
+}
