@@ -1,8 +1,8 @@
 /*
  * What CPUID tells the program: what KVM supports, which on a genuine KVM is what the program can
- * use. (On kvm-pvm the program's CPUID instruction shows the host's own features, but OSXSAVE and the
- * sizes of XSAVE's areas follow CR4 and XCR0 as set here.)
- * State components that need the kernel's help beyond XSAVE itself (AMX, PKRU, MPX) are left out.
+ * use. (On kvm-pvm the program's CPUID instruction shows the host's own features, but OSXSAVE and
+ * the sizes of XSAVE's areas follow CR4 and XCR0 as set here.) State components that need the
+ * kernel's help beyond XSAVE itself (AMX, PKRU, MPX) are left out.
  */
 #include <errno.h>
 #include <stdlib.h>
