@@ -17,3 +17,13 @@ bool ring3_step_undo(uint64_t offset, uint64_t rax, uint64_t rcx, uint64_t *ret_
     }
     return false;
 }
+
+/* Each of its answers is a step whose number needs no register any more. */
+bool ring3_serves(uint64_t number)
+{
+    for (const struct ring0_step *s = ring3_steps; s < ring3_steps_end; s++) {
+        if (s->number == STEP_IN_NO_REG && (uint64_t)s->add == number)
+            return true;
+    }
+    return false;
+}

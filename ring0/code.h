@@ -33,4 +33,7 @@ extern const struct ring0_step ring3_steps[], ring3_steps_end[];
 bool ring3_step_undo(uint64_t offset, uint64_t rax, uint64_t rcx, uint64_t *ret_number,
                      uint64_t *ret_return_address);
 
+/* True for the numbers of the calls that the fast path answers. */
+bool ring3_serves(uint64_t number);
+
 #endif

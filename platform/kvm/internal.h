@@ -8,7 +8,7 @@
  *   shootdown.c      making vCPUs forget
  *   address_space.c  as_*
  *   context.c        ctx_*, fp and segment bases
- *   trap.c, switch.c leaving and entering the guest
+ *   trap.c, switch.c leaving and entering the guest; window.c
  *   vm.c             the whole; probe.c, stats.c
  *
  * Locks, outermost first: the caller's (one per address space), pool_lock, settle_lock, table_lock.
@@ -68,6 +68,10 @@ struct vcpu {
     uint64_t root;             /* CR3 */
     bool in_user;              /* stands in the program, not in a stub of ring 0 */
     bool sregs_known;          /* run->s.regs.sregs is what the vCPU has */
+    struct {
+        uint8_t streak, wait;
+        int8_t score;
+    } window; /* KIND_RING3: see window.c */
 };
 
 struct kvm_context {
@@ -230,6 +234,15 @@ enum verdict {
 enum verdict kvm_trap_decode(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v,
                              int result, enum trap *ret_trap, struct trap_info *ret_info);
 bool trap_is_canonical(uint64_t address);
+
+/* window.c: for KIND_RING3 */
+void window_init(struct vcpu *v);
+/* A system call left the guest. */
+void window_called(struct vcpu *v);
+/* The window opened where there was no system call. */
+void window_missed(struct vcpu *v);
+/* The window opened on a call that the guest should answer by itself. */
+bool window_leaves_to_fastpath(struct vcpu *v, const struct fastpath_page *page, uint64_t number);
 
 /* switch.c */
 enum trap kvm_ctx_switch(struct context *ctx, struct address_space *as, struct trap_info *ret_info);

@@ -281,8 +281,10 @@ static enum verdict port_exit(struct exit_state *x)
 
     if (x->platform->kind == KIND_RING3 && in_ring3(x)) {
         /* The program may execute the same instruction; only ours is a system call. */
-        if (out && port == PORT_SYSCALL && offset == behind_out)
+        if (out && port == PORT_SYSCALL && offset == behind_out) {
+            window_called(x->v);
             return port_syscall(x, true);
+        }
         return port_of_program(x);
     }
     if (out && port == PORT_SYSCALL) /* in ring 0 only ours is ever executed */
@@ -327,6 +329,27 @@ static enum verdict interrupted(struct exit_state *x)
     return VERDICT_INTERRUPTED;
 }
 
+/* Between two entries, with nothing pending; only asked for in ring 3 (window.c). */
+static enum verdict window_opened(struct exit_state *x)
+{
+    uint64_t offset = x->regs->rip - RING0_AREAS;
+    enum verdict verdict;
+
+    if (x->platform->kind == KIND_RING0 || !in_ring3(x))
+        return VERDICT_AGAIN;
+    x->v->in_user = true;
+    if (offset < AREAS_SIZE(x->platform) && offset % RING0_AREA_SIZE == 0 &&
+        window_leaves_to_fastpath(x->v, &x->ctx->fastpath, x->regs->rax))
+        return VERDICT_AGAIN;
+    if (undo_trampoline(x, x->regs->rip, x->regs->rflags, &verdict)) {
+        window_called(x->v);
+        return verdict;
+    }
+    window_missed(x->v);
+    store_registers(&x->ctx->base.regs, x->regs);
+    return VERDICT_INTERRUPTED;
+}
+
 /* A software KVM met an instruction that its emulator does not know. */
 static enum verdict internal_error(struct exit_state *x)
 {
@@ -360,6 +383,8 @@ enum verdict kvm_trap_decode(struct kvm_context *ctx, struct kvm_address_space *
     switch (v->run->exit_reason) {
     case KVM_EXIT_IO:
         return port_exit(&x);
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+        return window_opened(&x);
     case KVM_EXIT_INTR:
         return interrupted(&x);
     case KVM_EXIT_INTERNAL_ERROR:

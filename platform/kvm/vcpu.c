@@ -95,6 +95,7 @@ int vcpu_reset(struct kvm_platform *p, struct vcpu *v)
 
     if (err < 0)
         return err;
+    window_init(v);
     ring0_fill_tables(v->tables, v->area, tss_limit(p));
     fill_sregs(p, v, s);
     v->sregs_known = true;
