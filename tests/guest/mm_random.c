@@ -11,7 +11,7 @@
 
 #define PAGE   4096UL
 #define PAGES  64
-#define STEPS  6000
+#define STEPS  3000
 #define WINDOW 0x210000000UL
 
 static uint64_t random_state = 88172645463325252UL, checksum = 14695981039346656037UL;
