@@ -18,6 +18,7 @@ FLOORS = {
     "base": 0,
     "abi": 0,
     "host": 1,
+    "gofer": 2,
     "ring0": 2,
     "vdso": 2,
     "platform": 3,
@@ -32,7 +33,6 @@ FLOORS = {
     "sentry/syscalls": 9,
     "runtime": 10,
 }
-GOFER_HIGHEST = 1  # gofer/ is a program of its own over base, abi and host
 FREE = ("tests", "tools", "bench")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 SOURCES = (".c", ".h", ".S", ".def")
@@ -74,11 +74,6 @@ def check_include(path, target):
         # Generated headers are in the build folder under the same root-relative name.
         return None if "/" in target else f'{path}: "{target}" is not relative to the root'
     mine, theirs = floor(path), floor(target)
-    if path.startswith("gofer/"):
-        fine = target.startswith("gofer/") or (theirs is not None and theirs <= GOFER_HIGHEST)
-        return None if fine else f"{path} (gofer) includes {target} (floor {theirs})"
-    if path.startswith("runtime/") and target == "gofer/gofer.h":
-        return None  # runtime forks the gofer
     if mine is None or theirs is None:
         return f"{path} includes {target}: no floor is known for one of them"
     if room(path) == room(target) or theirs < mine:
