@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/futex.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/tree.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/file.h"
 #include "sentry/vfs/fs_context.h"
 
 #define LINUX_CLONE_PIDFD 0x1000UL
@@ -16,7 +19,8 @@
     ((uint64_t)(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |      \
                 CLONE_NEWPID | CLONE_NEWNET) |                                                     \
      CLONE_NEWTIME)
-#define TLS_MAX 0x7ffffffff000UL
+#define TLS_MAX             0x7ffffffff000UL
+#define CLONE_CLEAR_SIGHAND 0x100000000UL
 
 /* The combinations that Linux's copy_process() refuses, in its order, and what we lack. */
 static int check_flags(uint64_t flags)
@@ -32,7 +36,7 @@ static int check_flags(uint64_t flags)
         return -EINVAL;
     if (flags & (CLONE_NAMESPACES | LINUX_CLONE_PIDFD))
         return -EINVAL;
-    return flags & CLONE_THREAD ? 0 : -ENOSYS;
+    return 0;
 }
 
 /* General registers, segment bases, extended state: as the parent's, but for what was asked. */
@@ -67,7 +71,12 @@ static int copy_files(struct task *parent, struct task *child, uint64_t flags)
 {
     int error = 0;
 
-    child->mm = mm_ref(parent->mm);
+    if (flags & CLONE_VM)
+        child->mm = mm_ref(parent->mm);
+    else
+        error = mm_fork(parent->mm, &child->mm);
+    if (error < 0)
+        return error;
     if (flags & CLONE_FILES)
         child->files = fdtable_ref(parent->files);
     else
@@ -101,13 +110,35 @@ static void copy_attributes(struct task *parent, struct task *child, uint64_t fl
         child->altstack = parent->altstack;
 }
 
+struct birth {
+    const struct clone_request *request;
+    struct task *parent;
+};
+
+static void join_tree(struct task *parent, struct task *child, uint64_t flags)
+{
+    struct kernel *kernel = parent->kernel;
+    struct process *above = parent->process;
+
+    lock_acquire(&kernel->lock);
+    child->process->pgid = parent->process->pgid;
+    child->process->sid = parent->process->sid;
+    if (flags & CLONE_PARENT)
+        above = above->parent;
+    tree_add_locked(child->process, above);
+    lock_release(&kernel->lock);
+}
+
 /* The number is known, the thread does not run yet. A bad address is the caller's own loss. */
 static int tell_numbers(struct task *child, void *arg)
 {
-    const struct clone_request *request = arg;
+    const struct birth *birth = arg;
+    const struct clone_request *request = birth->request;
 
+    if (!(request->flags & CLONE_THREAD))
+        join_tree(birth->parent, child, request->flags);
     if (request->flags & CLONE_PARENT_SETTID)
-        copy_to_user(child->mm, request->parent_tid, &child->tid, sizeof(child->tid));
+        copy_to_user(birth->parent->mm, request->parent_tid, &child->tid, sizeof(child->tid));
     if (request->flags & CLONE_CHILD_SETTID)
         copy_to_user(child->mm, request->child_tid, &child->tid, sizeof(child->tid));
     if (request->flags & CLONE_CHILD_CLEARTID)
@@ -115,8 +146,68 @@ static int tell_numbers(struct task *child, void *arg)
     return 0;
 }
 
+/* The process of a task that is no thread of its maker's. */
+static struct process *copy_process(struct task *parent, const struct clone_request *request)
+{
+    struct process *old = parent->process, *process = process_create(parent->kernel);
+
+    if (!process)
+        return NULL;
+    if (request->flags & CLONE_SIGHAND)
+        process->sighand = sighand_ref(old->sighand);
+    else
+        process->sighand = sighand_copy(old->sighand);
+    if (!process->sighand)
+        return process_unref(process);
+    if (request->flags & CLONE_CLEAR_SIGHAND)
+        sighand_reset_handlers(process->sighand);
+    lock_acquire(&old->lock);
+    memcpy(process->limits, old->limits, sizeof(process->limits));
+    process->exe = old->exe ? file_ref(old->exe) : NULL;
+    lock_release(&old->lock);
+    process->exit_signal = request->flags & CLONE_PARENT ? old->exit_signal : request->exit_signal;
+    process->dumpable = old->dumpable;
+    return process;
+}
+
+static struct task *create_child(struct task *parent, const struct clone_request *request)
+{
+    struct process *process;
+    struct task *child;
+
+    if (request->flags & CLONE_THREAD)
+        return task_create(parent->kernel, parent->process);
+    process = copy_process(parent, request);
+    if (!process)
+        return NULL;
+    child = task_create(parent->kernel, process);
+    process_unref(process);
+    return child;
+}
+
+/* Until the child has another address space or none; only the end of our own process is sooner. */
+static void wait_for_vfork(struct task *task, struct task *child)
+{
+    struct process *process = task->process;
+
+    for (;;) {
+        uint32_t word = __atomic_load_n(&process->stop_word, __ATOMIC_ACQUIRE);
+        bool leaving;
+
+        if (__atomic_load_n(&child->vfork_done, __ATOMIC_ACQUIRE))
+            return;
+        lock_acquire(&process->lock);
+        leaving = process->group_exit || (process->exec_task && process->exec_task != task);
+        lock_release(&process->lock);
+        if (leaving)
+            return;
+        host_futex_wait(&process->stop_word, word, HOST_NEVER);
+    }
+}
+
 long task_clone(struct task *parent, const struct clone_request *request)
 {
+    const struct birth birth = {.request = request, .parent = parent};
     int error = check_flags(request->flags);
     struct task *child;
     int32_t tid;
@@ -125,19 +216,26 @@ long task_clone(struct task *parent, const struct clone_request *request)
         return error;
     if ((request->flags & CLONE_SETTLS) && request->tls >= TLS_MAX)
         return -EPERM;
-    child = task_create(parent->kernel, parent->process);
+    /* A signal for the group must not miss the new member: first deliver, then come again. */
+    if (task_interrupted(parent))
+        return -ERESTARTNOINTR;
+    child = create_child(parent, request);
     if (!child)
         return -ENOMEM;
     copy_attributes(parent, child, request->flags);
     error = copy_context(parent, child, request);
     if (error == 0)
         error = copy_files(parent, child, request->flags);
+    if (error == 0 && (request->flags & CLONE_VFORK))
+        child->vfork_parent = process_ref(parent->process);
     task_ref(child); /* it may be gone before we read its number */
     if (error == 0)
-        error = task_start(child, tell_numbers, (void *)request);
+        error = task_start(child, tell_numbers, (void *)&birth);
     tid = child->tid;
     if (error < 0)
         task_unref(child);
+    else if (request->flags & CLONE_VFORK)
+        wait_for_vfork(parent, child);
     task_unref(child);
     return error < 0 ? error : tid;
 }

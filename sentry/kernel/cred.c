@@ -96,7 +96,7 @@ void task_set_cred(struct task *task, const struct cred *cred)
     lock_release(&task->process->lock);
     cred_unref(old);
     if (limits)
-        rlimits_apply(task);
+        rlimits_apply(task, task->mm);
     task_update_fastpath(task);
 }
 

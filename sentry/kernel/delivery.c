@@ -9,6 +9,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/sigframe.h"
+#include "sentry/kernel/tree.h"
 
 #define SYSCALL_INSTRUCTION_SIZE 2
 
@@ -63,13 +64,22 @@ static void stay_stopped(struct process *process)
     lock_acquire(&process->lock);
 }
 
-static void stop_process_locked(struct process *process)
+/* The parent's lock comes before ours. */
+static void tell_parent(struct process *process, int signo)
+{
+    lock_release(&process->lock);
+    tree_tell_stop(process, signo);
+    lock_acquire(&process->lock);
+}
+
+static void stop_process_locked(struct process *process, int signo)
 {
     struct task *task;
 
     process->stopped = true;
     list_for_each (task, &process->threads, process_node)
         task_kick_locked(task, TASK_WORK_STOP);
+    tell_parent(process, signo);
 }
 
 static void default_action_locked(struct task *task, const siginfo_t *info)
@@ -78,7 +88,7 @@ static void default_action_locked(struct task *task, const siginfo_t *info)
     int signo = info->si_signo;
 
     if (SIGNAL_BIT(signo) & SIGNALS_STOP)
-        stop_process_locked(process);
+        stop_process_locked(process, signo);
     else if (!signal_default_ignored(signo))
         process_group_exit_locked(process, signo);
 }
@@ -113,10 +123,15 @@ static int next_handler(struct task *task, struct delivery *ret_delivery)
 
     lock_acquire(&process->lock);
     for (;;) {
-        if (process->group_exit) {
+        if (process->group_exit || (process->exec_task && process->exec_task != task)) {
             task->exiting = true;
             signo = 0;
             break;
+        }
+        if (process->tell_continued) {
+            process->tell_continued = false;
+            tell_parent(process, 0);
+            continue;
         }
         if (process->stopped) {
             stay_stopped(process);

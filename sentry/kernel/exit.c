@@ -2,15 +2,14 @@
  * The end of a task, and of a process with its last task. The leader's number stays taken until the
  * process is reaped, so that nobody else gets a pid that a parent still waits for.
  */
-#include "host/futex.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/tree.h"
 #include "sentry/mm/usercopy.h"
 
-/* What the thread promised to leave behind in its memory (set_tid_address(2), get_robust_list(2)).
- */
-static void leave_memory(struct task *task)
+/* set_tid_address(2), get_robust_list(2), and a parent that waits in vfork(2). */
+void task_leave_memory(struct task *task)
 {
     static const uint32_t zero;
 
@@ -20,20 +19,11 @@ static void leave_memory(struct task *task)
             futex_wake(task->kernel, task->mm, task->clear_child_tid, true, 1, UINT32_MAX);
         task->clear_child_tid = 0;
     }
-}
-
-/* The last thread has gone; both locks held. */
-static void process_ended_locked(struct process *process)
-{
-    struct kernel *kernel = process->kernel;
-
-    if (!process->group_exit)
-        process->exit_status = process->leader->exit_status;
-    if (process != kernel->init)
-        return;
-    kernel->init_status = process->exit_status;
-    __atomic_store_n(&kernel->init_done, 1, __ATOMIC_RELEASE);
-    host_futex_wake(&kernel->init_done, INT32_MAX);
+    if (task->vfork_parent) {
+        __atomic_store_n(&task->vfork_done, 1, __ATOMIC_RELEASE);
+        process_poke(task->vfork_parent);
+        task->vfork_parent = process_unref(task->vfork_parent);
+    }
 }
 
 void task_exit(struct task *task)
@@ -41,6 +31,7 @@ void task_exit(struct task *task)
     struct kernel *kernel = task->kernel;
     struct process *process = task->process;
     struct context *ctx = task->ctx;
+    bool last;
     int status;
 
     lock_acquire(&process->lock);
@@ -49,7 +40,7 @@ void task_exit(struct task *task)
     status = task->exit_status;
     lock_release(&process->lock);
 
-    leave_memory(task);
+    task_leave_memory(task);
     task_release_resources(task);
 
     lock_acquire(&kernel->lock);
@@ -62,11 +53,15 @@ void task_exit(struct task *task)
     sigpending_clear(&task->pending);
     signal_retarget_locked(process);
     kernel->task_count--;
+    last = --process->thread_count == 0;
+    if (last && !process->group_exit)
+        process->exit_status = process->leader->exit_status;
+    process_poke(process); /* an execve may wait for us */
+    lock_release(&process->lock);
     if (task != process->leader)
         pid_free_locked(kernel, task);
-    if (--process->thread_count == 0)
-        process_ended_locked(process);
-    lock_release(&process->lock);
+    if (last)
+        tree_process_ended_locked(process);
     lock_release(&kernel->lock);
     ctx->ops->ctx_destroy(ctx);
     if (kernel->strace.on)

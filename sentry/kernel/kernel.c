@@ -10,6 +10,7 @@
 #include "host/io.h"
 #include "host/thread.h"
 #include "loader/loader.h"
+#include "sentry/kernel/exec.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
@@ -98,7 +99,6 @@ static struct task *create_first_task(struct kernel *kernel, const struct kernel
     if (!process)
         return NULL;
     process->sighand = sighand_create();
-    process->parent_pid = KERNEL_PID_SENTRY;
     rlimits_init(process, init->limits);
     task = process->sighand ? task_create(kernel, process) : NULL;
     if (task) {
@@ -112,46 +112,25 @@ static struct task *create_first_task(struct kernel *kernel, const struct kernel
     return task;
 }
 
-static int load_first(struct kernel *kernel, const struct kernel_init *init, struct task *task,
-                      char *ret_why, size_t why_size)
+static int load_first(struct task *task, const struct kernel_init *init, char *ret_why,
+                      size_t why_size)
 {
-    struct load_result result;
-    struct load_request request = {
+    const struct exec_request request = {
         .exe = init->exe,
         .path = init->path,
         .argv = init->argv,
         .envp = init->envp,
-        .uid = task->cred->uid,
-        .euid = task->cred->euid,
-        .gid = task->cred->gid,
-        .egid = task->cred->egid,
-        .randomize = true,
-        .stack_limit = task_rlimit(task, RLIMIT_STACK),
-        .hwcap = kernel->hwcap,
-        .hwcap2 = kernel->hwcap2,
-        .min_sigstack = kernel->min_sigstack,
-        .vdso = kernel->vdso,
         .open = init->open,
         .open_arg = init->open_arg,
     };
-    int error = mm_create(kernel->mm_env, &task->mm);
+    struct load_result result;
+    int error = exec_load(task, &request, &task->mm, &result, ret_why, why_size);
 
-    if (error < 0)
-        return error;
-    rlimits_apply(task);
-    request.mm = task->mm;
-    error = host_random(&request.entropy, sizeof(request.entropy));
-    if (error == 0)
-        error = loader_load(&request, &result, ret_why, why_size);
     if (error < 0)
         return error;
     task->process->exe = result.exe;
     memcpy(task->comm, result.comm, sizeof(task->comm));
-    task->ctx->regs = (struct cpu_regs){
-        .rip = result.entry,
-        .rsp = result.stack,
-        .rflags = RFLAGS_FIXED,
-    };
+    exec_set_registers(task, &result);
     return 0;
 }
 
@@ -177,7 +156,7 @@ int kernel_start_init(struct kernel *kernel, const struct kernel_init *init, cha
         ret_why[0] = 0;
     if (!task)
         return -ENOMEM;
-    error = load_first(kernel, init, task, ret_why, why_size);
+    error = load_first(task, init, ret_why, why_size);
     if (error == 0)
         error = task_start(task, become_init, NULL);
     if (error < 0)

@@ -18,6 +18,10 @@ struct process *process_create(struct kernel *kernel)
     process->kernel = kernel;
     lock_init(&process->lock);
     list_init(&process->threads);
+    list_init(&process->children);
+    list_init(&process->sibling);
+    wait_queue_init(&process->child_events);
+    process->parent_pid = KERNEL_PID_SENTRY;
     sigpending_init(&process->pending);
     timer_init(&process->real_timer, itimer_real_expired);
     process->dumpable = 1;
@@ -67,6 +71,11 @@ void process_group_exit(struct process *process, int status)
 void process_continue_locked(struct process *process)
 {
     process->stopped = false;
+    process_poke(process);
+}
+
+void process_poke(struct process *process)
+{
     __atomic_add_fetch(&process->stop_word, 1, __ATOMIC_RELEASE);
     host_futex_wake(&process->stop_word, INT32_MAX);
 }

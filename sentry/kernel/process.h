@@ -9,6 +9,7 @@
 #include "base/lock.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/wait/timer.h"
+#include "sentry/wait/wait.h"
 
 struct file;
 
@@ -25,7 +26,7 @@ struct process {
     bool group_exit __guarded_by(lock);           /* every thread has to leave */
     int exit_status __guarded_by(lock);           /* as wait(2) encodes it */
     bool stopped __guarded_by(lock);              /* job control stop */
-    uint32_t stop_word;                           /* host futex: changes at every continue */
+    uint32_t stop_word; /* host futex: changes at a continue, a group exit, a thread's end... */
     struct rlimit64 limits[RLIM_NLIMITS] __guarded_by(lock);
     uint64_t dead_cpu_ns __guarded_by(lock); /* of threads that have gone */
     struct task *leader;                     /* owned reference: its tid is the pid */
@@ -35,12 +36,28 @@ struct process {
     uint64_t real_deadline_ns __guarded_by(lock); /* CLOCK_MONOTONIC; 0: not armed */
     uint64_t real_interval_ns __guarded_by(lock);
 
-    int32_t parent_pid; /* the Sentry's own 1 for the first */
+    struct task *exec_task __guarded_by(lock); /* the thread that execve leaves over; borrowed */
+
+    /* The tree, under kernel->lock (tree.c). */
+    struct process
+        *parent;          /* borrowed: it hands its children on before it goes; NULL: the Sentry */
+    struct list children; /* processes */
+    struct list sibling;
+    bool zombie;          /* all threads have gone, nobody has asked yet */
+    bool reaped;          /* out of the tree and of the pid table */
+    int exit_signal;      /* what the parent gets at the end; 0: nothing */
+    int stop_report;      /* a stop that wait(2) has not told yet: the signal; 0: none */
+    bool continue_report; /* likewise a continue */
     int32_t pgid, sid;
+    bool has_execed;          /* setpgid(2) comes too late */
+    uint64_t children_cpu_ns; /* of children that were waited for */
+
+    struct wait_queue child_events;         /* woken when a child ends, stops or continues */
+    bool tell_continued __guarded_by(lock); /* the parent is to be told by the next thread */
+    int32_t parent_pid; /* atomic copy of parent->pid, the Sentry's own 1 for orphans */
     uint32_t dumpable;
     uint32_t membarrier_registered; /* atomic: MEMBARRIER_CMD_REGISTER_* bits */
-    bool no_exec_yet;
-    struct file *exe; /* owned reference: /proc/self/exe */
+    struct file *exe;               /* owned reference: /proc/self/exe */
 };
 
 struct process *process_ref(struct process *process);
@@ -57,6 +74,8 @@ void process_group_exit(struct process *process, int status);
 void process_group_exit_locked(struct process *process, int status);
 /* Ends a job control stop: lets the threads go that wait in it. */
 void process_continue_locked(struct process *process);
+/* Lets everybody look again who sleeps on stop_word. */
+void process_poke(struct process *process);
 /* Every thread's processor time so far, in nanoseconds. */
 uint64_t process_cpu_ns(struct process *process);
 

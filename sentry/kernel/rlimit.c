@@ -31,7 +31,7 @@ void rlimits_init(struct process *process, const struct rlimit64 *limits)
     memcpy(process->limits, limits ? limits : defaults, sizeof(process->limits));
 }
 
-void rlimits_apply(struct task *task)
+void rlimits_apply(struct task *task, struct mm *mm)
 {
     struct process *process = task->process;
     struct mm_limits limits;
@@ -46,5 +46,5 @@ void rlimits_apply(struct task *task)
     if (task_has_cap(task, CAP_IPC_LOCK))
         limits.locked = UINT64_MAX;
     lock_release(&process->lock);
-    mm_set_limits(task->mm, &limits);
+    mm_set_limits(mm, &limits);
 }

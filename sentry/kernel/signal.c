@@ -111,6 +111,7 @@ static void job_control(struct process *process, int signo)
         drop_everywhere(process, SIGNAL_BIT(SIGCONT));
     } else if (signo == SIGCONT) {
         drop_everywhere(process, SIGNALS_STOP);
+        process->tell_continued |= process->stopped;
         process_continue_locked(process);
     }
 }
@@ -185,6 +186,11 @@ static int send_locked(struct process *process, struct task *task, int signo, co
     if (task && takes(task, signo))
         task_kick_locked(task, TASK_WORK_SIGNAL);
     return 0;
+}
+
+int signal_send_task_locked(struct task *task, int signo, const siginfo_t *info)
+{
+    return send_locked(task->process, task, signo, info);
 }
 
 int signal_send_task(struct task *task, int signo, const siginfo_t *info)

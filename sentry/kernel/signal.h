@@ -65,6 +65,7 @@ struct delivery {
  * real-time signals is full. Ignored signals count as sent.
  */
 int signal_send_task(struct task *task, int signo, const siginfo_t *info);
+int signal_send_task_locked(struct task *task, int signo, const siginfo_t *info);
 int signal_send_process(struct process *process, int signo, const siginfo_t *info);
 /*
  * A signal that the task's own instruction caused: cannot be blocked or ignored (Linux

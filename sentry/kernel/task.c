@@ -59,6 +59,7 @@ struct task *task_unref(struct task *task)
         task->ctx->ops->ctx_destroy(task->ctx);
     task_release_resources(task);
     cred_unref(task->cred);
+    process_unref(task->vfork_parent);
     sigpending_clear(&task->pending);
     process_unref(task->process);
     free(task);
@@ -122,8 +123,10 @@ static void task_unpublish(struct task *task)
     list_del_init(&task->process_node);
     process->thread_count--;
     leader = process->leader == task;
-    if (leader)
+    if (leader) {
         process->leader = NULL;
+        list_del_init(&process->sibling);
+    }
     lock_release(&process->lock);
     kernel->task_count--;
     pid_free_locked(kernel, task);

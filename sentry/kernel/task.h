@@ -88,6 +88,9 @@ struct task {
     bool dead;                   /* no longer takes signals */
     struct linux_stack altstack; /* own thread only */
 
+    struct process *vfork_parent; /* a reference: waits until this task execs or ends */
+    uint32_t vfork_done;          /* atomic */
+
     uaddr_t clear_child_tid;
     uaddr_t robust_list;
     struct task_sched sched; /* under process->lock */
@@ -139,6 +142,8 @@ void task_run(struct task *task);
 void task_kick_locked(struct task *task, uint32_t work);
 /* Fills the guest-side page of pure calls: after ids or tracing changed; own thread only. */
 void task_update_fastpath(struct task *task);
+/* What the task promised to leave behind in its memory, before it lets go of it. */
+void task_leave_memory(struct task *task);
 /* From task_run() only: takes the task out of its process and of every table. */
 void task_exit(struct task *task);
 

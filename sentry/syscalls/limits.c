@@ -53,7 +53,7 @@ static long change_limit(struct task *task, int pid, unsigned resource,
         lock_release(&target->process->lock);
     }
     if (error == 0 && new_limit && target->process == task->process)
-        rlimits_apply(task);
+        rlimits_apply(task, task->mm);
     task_unref(target);
     return error;
 }

@@ -58,7 +58,7 @@ static inline struct task *task_make(struct kernel *kernel)
     task->cred = cred_create(0, 0, NULL, 0);
     cr_assert_eq(fdtable_create(&task->files), 0);
     cr_assert_eq(mm_create(kernel->mm_env, &task->mm), 0);
-    rlimits_apply(task);
+    rlimits_apply(task, task->mm);
     cr_assert_eq(mm_map(task->mm, &args, &addr), 0);
     task->ctx->regs = (struct cpu_regs){
         .rip = 0x400000,

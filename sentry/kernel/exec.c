@@ -1,0 +1,226 @@
+/*
+ * The order matters (Linux fs/exec.c begin_new_exec()):
+ *
+ *   load into a new address space         can fail: the old program goes on
+ *   ---- point of no return ----
+ *   end the other threads                 and take the leader's number
+ *   change identity, memory, handlers     nothing below can fail
+ */
+#include "sentry/kernel/exec.h"
+
+#include <errno.h>
+#include <linux/securebits.h>
+#include <string.h>
+#include <sys/personality.h>
+
+#include "host/futex.h"
+#include "host/io.h"
+#include "loader/loader.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/rlimit.h"
+#include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/file.h"
+
+int exec_load(struct task *task, const struct exec_request *request, struct mm **ret_mm,
+              struct load_result *ret_result, char *ret_why, size_t why_size)
+{
+    struct kernel *kernel = task->kernel;
+    struct load_request load = {
+        .exe = request->exe,
+        .path = request->path,
+        .argv = request->argv,
+        .envp = request->envp,
+        .uid = task->cred->uid,
+        .euid = task->cred->euid,
+        .gid = task->cred->gid,
+        .egid = task->cred->egid,
+        .secure = task->cred->uid != task->cred->euid || task->cred->gid != task->cred->egid,
+        .randomize = !(task->personality & ADDR_NO_RANDOMIZE),
+        .stack_limit = task_rlimit(task, RLIMIT_STACK),
+        .hwcap = kernel->hwcap,
+        .hwcap2 = kernel->hwcap2,
+        .min_sigstack = kernel->min_sigstack,
+        .vdso = kernel->vdso,
+        .open = request->open,
+        .open_arg = request->open_arg,
+    };
+    int error = mm_create(kernel->mm_env, &load.mm);
+
+    if (error < 0)
+        return error;
+    rlimits_apply(task, load.mm);
+    error = host_random(&load.entropy, sizeof(load.entropy));
+    if (error == 0)
+        error = loader_load(&load, ret_result, ret_why, why_size);
+    if (error < 0)
+        mm_unref(load.mm);
+    else
+        *ret_mm = load.mm;
+    return error;
+}
+
+void exec_set_registers(struct task *task, const struct load_result *result)
+{
+    task->ctx->regs = (struct cpu_regs){
+        .rip = result->entry,
+        .rsp = result->stack,
+        .rflags = RFLAGS_FIXED,
+    };
+}
+
+/* Ends all other threads; -EAGAIN when the process itself is ending, or another execve is first. */
+static int end_other_threads(struct task *task)
+{
+    struct process *process = task->process;
+    struct task *other;
+
+    lock_acquire(&process->lock);
+    if (process->group_exit || process->exec_task) {
+        lock_release(&process->lock);
+        return -EAGAIN;
+    }
+    process->exec_task = task;
+    list_for_each (other, &process->threads, process_node) {
+        if (other != task)
+            task_kick_locked(other, TASK_WORK_EXIT);
+    }
+    process_poke(process); /* also those that are stopped, or wait in vfork */
+    while (process->thread_count > 1 && !process->group_exit) {
+        uint32_t word = __atomic_load_n(&process->stop_word, __ATOMIC_ACQUIRE);
+
+        lock_release(&process->lock);
+        host_futex_wait(&process->stop_word, word, HOST_NEVER);
+        lock_acquire(&process->lock);
+    }
+    process->exec_task = NULL;
+    lock_release(&process->lock);
+    return process->group_exit ? -EAGAIN : 0;
+}
+
+/* A process is named by its leader: the thread that execs takes the dead leader's number. */
+static void become_leader(struct task *task)
+{
+    struct kernel *kernel = task->kernel;
+    struct process *process = task->process;
+    struct task *old;
+
+    lock_acquire(&kernel->lock);
+    old = process->leader;
+    if (old != task) {
+        pid_free_locked(kernel, task);
+        pid_free_locked(kernel, old);
+        task->tid = process->pid;
+        kernel->pids[task->tid] = task_ref(task);
+        process->leader = task_ref(task);
+        task_unref(old);
+    }
+    lock_release(&kernel->lock);
+}
+
+/* Capabilities across execve without file capabilities (capabilities(7)), and keepcaps. */
+static int change_cred(struct task *task)
+{
+    const struct cred *old = task->cred;
+    struct cred *cred = cred_copy(old, old->group_count);
+
+    if (!cred)
+        return -ENOMEM;
+    cred->suid = cred->fsuid = cred->euid;
+    cred->sgid = cred->fsgid = cred->egid;
+    if (!(cred->securebits & SECBIT_NOROOT) && (cred->euid == 0 || cred->uid == 0)) {
+        cred->cap_permitted = old->cap_inheritable | old->cap_bounding;
+        cred->cap_effective = cred->euid == 0 ? cred->cap_permitted : 0;
+        cred->cap_ambient = 0;
+    } else {
+        cred->cap_permitted = cred->cap_effective = old->cap_ambient;
+    }
+    cred->securebits &= ~SECBIT_KEEP_CAPS;
+    task_set_cred(task, cred);
+    return 0;
+}
+
+static int unshare_tables(struct task *task)
+{
+    struct process *process = task->process;
+    struct sighand *sighand;
+    struct fdtable *files;
+    int error;
+
+    if (fdtable_shared(task->files)) {
+        error = fdtable_clone(task->files, &files);
+        if (error < 0)
+            return error;
+        fdtable_unref(task->files);
+        task->files = files;
+    }
+    if (refcount_read(&process->sighand->refs) > 1) {
+        sighand = sighand_copy(process->sighand);
+        if (!sighand)
+            return -ENOMEM;
+        lock_acquire(&process->lock);
+        sighand_unref(process->sighand);
+        process->sighand = sighand;
+        lock_release(&process->lock);
+    }
+    return 0;
+}
+
+static void change_program(struct task *task, struct mm *mm, const struct load_result *result)
+{
+    const struct platform_ops *ops = task->ctx->ops;
+    struct process *process = task->process;
+    struct mm *old_mm = task->mm;
+    struct file *old_exe;
+
+    task_leave_memory(task);
+    task->mm = mm;
+    mm_unref(old_mm);
+    sighand_reset_handlers(process->sighand);
+    fdtable_close_on_exec(task->files);
+    lock_acquire(&process->lock);
+    old_exe = process->exe;
+    process->exe = result->exe;
+    process->has_execed = true;
+    process->dumpable = 1;
+    process->membarrier_registered = 0;
+    memcpy(task->comm, result->comm, sizeof(task->comm));
+    lock_release(&process->lock);
+    file_unref(old_exe);
+    task->altstack = (struct linux_stack){.flags = SS_DISABLE};
+    ops->ctx_reset_fp(task->ctx);
+    ops->ctx_set_bases(task->ctx, 0, 0);
+    exec_set_registers(task, result);
+    task->in_syscall = false;
+}
+
+int exec_program(struct task *task, const struct exec_request *request)
+{
+    struct load_result result;
+    char why[160];
+    struct mm *mm;
+    int error = exec_load(task, request, &mm, &result, why, sizeof(why));
+
+    if (error < 0)
+        return error;
+    error = end_other_threads(task);
+    if (error < 0) {
+        /* The work bits are set: the task leaves before it could see this result. */
+        mm_unref(mm);
+        file_unref(result.exe);
+        return error;
+    }
+    become_leader(task);
+    error = unshare_tables(task);
+    if (error == 0)
+        error = change_cred(task);
+    if (error < 0) {
+        mm_unref(mm);
+        file_unref(result.exe);
+        process_group_exit(task->process, SIGKILL);
+        return error;
+    }
+    change_program(task, mm, &result);
+    task_update_fastpath(task);
+    return 0;
+}

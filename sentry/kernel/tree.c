@@ -1,0 +1,171 @@
+#include "sentry/kernel/tree.h"
+
+#include "host/futex.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+
+void tree_add_locked(struct process *process, struct process *parent)
+{
+    process->parent = parent;
+    __atomic_store_n(&process->parent_pid, parent ? parent->pid : KERNEL_PID_SENTRY,
+                     __ATOMIC_RELAXED);
+    if (parent)
+        list_add_tail(&parent->children, &process->sibling);
+}
+
+/* getppid(2) may be answered in the guest: there, too, the parent is another one now. */
+static void refresh_parent(struct process *process)
+{
+    struct task *task;
+
+    lock_acquire(&process->lock);
+    list_for_each (task, &process->threads, process_node) {
+        struct fastpath_page *page = task->ctx->ops->ctx_fastpath(task->ctx);
+
+        if (!page)
+            continue;
+        WRITE_ONCE(page->ppid, (uint32_t)process->parent_pid);
+        task->ctx->ops->ctx_interrupt(task->ctx);
+    }
+    lock_release(&process->lock);
+}
+
+static void orphan_locked(struct process *child)
+{
+    struct task *task;
+
+    list_del_init(&child->sibling);
+    tree_add_locked(child, NULL);
+    if (child->zombie) {
+        tree_reap_locked(child);
+        return;
+    }
+    refresh_parent(child);
+    lock_acquire(&child->lock);
+    list_for_each (task, &child->threads, process_node) {
+        if (task->parent_death_signal)
+            signal_send_task_locked(task, task->parent_death_signal, NULL);
+    }
+    lock_release(&child->lock);
+}
+
+/* Nobody will ask: the parent ignores SIGCHLD or says SA_NOCLDWAIT (sigaction(2)). */
+static bool parent_does_not_care(struct process *parent)
+{
+    struct sighand *sighand = parent->sighand;
+    const struct linux_sigaction *action = &sighand->actions[SIGCHLD - 1];
+    bool careless;
+
+    lock_acquire(&sighand->lock);
+    careless = action->handler == (uaddr_t)SIG_IGN || (action->flags & SA_NOCLDWAIT);
+    lock_release(&sighand->lock);
+    return careless;
+}
+
+static siginfo_t child_info(const struct process *process, int code, int status)
+{
+    siginfo_t info = {.si_signo = SIGCHLD, .si_code = code};
+
+    info.si_pid = process->pid;
+    info.si_uid = process->leader->cred->uid;
+    info.si_status = status;
+    info.si_utime = (clock_t)(process->dead_cpu_ns / 10000000);
+    return info;
+}
+
+static void tell_end(struct process *process)
+{
+    struct process *parent = process->parent;
+    int status = process->exit_status;
+    siginfo_t info;
+
+    if (status & 0x7f)
+        info = child_info(process, status & 0x80 ? CLD_DUMPED : CLD_KILLED, status & 0x7f);
+    else
+        info = child_info(process, CLD_EXITED, status >> 8);
+    if (process->exit_signal)
+        signal_send_process(parent, process->exit_signal, &info);
+    wait_queue_wake(&parent->child_events, 0);
+}
+
+static void init_ended(struct process *process)
+{
+    struct kernel *kernel = process->kernel;
+
+    kernel->init_status = process->exit_status;
+    __atomic_store_n(&kernel->init_done, 1, __ATOMIC_RELEASE);
+    host_futex_wake(&kernel->init_done, INT32_MAX);
+}
+
+void tree_process_ended_locked(struct process *process)
+{
+    struct process *child, *next, *parent = process->parent;
+
+    list_for_each_safe (child, next, &process->children, sibling)
+        orphan_locked(child);
+    process->zombie = true;
+    if (process == process->kernel->init) {
+        init_ended(process);
+    } else if (!parent) {
+        tree_reap_locked(process);
+    } else {
+        bool careless = process->exit_signal == SIGCHLD && parent_does_not_care(parent);
+
+        if (careless) {
+            list_del_init(&process->sibling);
+            wait_queue_wake(&parent->child_events, 0);
+            tree_reap_locked(process);
+        } else {
+            tell_end(process);
+        }
+    }
+}
+
+void tree_reap_locked(struct process *process)
+{
+    struct task *leader = process->leader;
+
+    if (process->parent)
+        process->parent->children_cpu_ns += process->dead_cpu_ns + process->children_cpu_ns;
+    list_del_init(&process->sibling);
+    process->reaped = true;
+    process->leader = NULL;
+    pid_free_locked(process->kernel, leader);
+    /* The leader holds a reference to its process, so this may free both. */
+    task_unref(leader);
+}
+
+void tree_tell_stop(struct process *process, int signo)
+{
+    struct kernel *kernel = process->kernel;
+    struct process *parent;
+    siginfo_t info;
+    bool silent;
+
+    lock_acquire(&kernel->lock);
+    parent = process->parent;
+    if (parent && !process->zombie) {
+        process->stop_report = signo;
+        process->continue_report = signo == 0;
+        info = child_info(process, signo ? CLD_STOPPED : CLD_CONTINUED, signo ? signo : SIGCONT);
+        lock_acquire(&parent->sighand->lock);
+        silent = parent->sighand->actions[SIGCHLD - 1].flags & SA_NOCLDSTOP;
+        lock_release(&parent->sighand->lock);
+        if (!silent)
+            signal_send_process(parent, SIGCHLD, &info);
+        wait_queue_wake(&parent->child_events, 0);
+    }
+    lock_release(&kernel->lock);
+}
+
+bool tree_group_exists_locked(struct kernel *kernel, int32_t pgid, int32_t sid)
+{
+    for (int pid = 1; pid < KERNEL_PID_MAX; pid++) {
+        struct task *task = kernel->pids[pid];
+
+        if (task && task->process->leader == task && task->process->pgid == pgid &&
+            task->process->sid == sid)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,29 @@
+/*
+ * The process tree: who is whose child, what a parent is told, who is reaped. The Sentry itself is
+ * pid 1: orphans become its children, and it reaps them at once.
+ *
+ *     runs --last thread ends--> zombie --wait(2), or nobody to wait--> reaped
+ */
+#ifndef SENTRY_KERNEL_TREE_H
+#define SENTRY_KERNEL_TREE_H
+
+#include "base/compiler.h"
+
+struct kernel;
+struct process;
+
+/* Hangs a new process under `parent` (NULL: the Sentry); kernel->lock held, as for all below. */
+void tree_add_locked(struct process *process, struct process *parent);
+/* The last thread has gone: hands children on, tells the parent, reaps if nobody waits. */
+void tree_process_ended_locked(struct process *process);
+/* Takes a zombie out of the tree and its number out of the table. */
+void tree_reap_locked(struct process *process);
+/*
+ * SIGCHLD to the parent for a stop (`signo`) or a continue (0), and a word to those who wait; takes
+ * kernel->lock, so with no process->lock held.
+ */
+void tree_tell_stop(struct process *process, int signo);
+/* The living processes of a group, beside `except` (may be NULL). */
+bool tree_group_exists_locked(struct kernel *kernel, int32_t pgid, int32_t sid);
+
+#endif

@@ -1,0 +1,113 @@
+#include "sentry/kernel/wait.h"
+
+#include <errno.h>
+#include <sys/wait.h>
+
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/tree.h"
+
+#define STATUS_CONTINUED 0xffff
+
+static bool is_meant(const struct process *child, const struct wait_request *request)
+{
+    /* A "clone" child is one that does not end with SIGCHLD. */
+    bool clone = child->exit_signal != SIGCHLD;
+
+    if (request->pid > 0 ? child->pid != request->pid
+                         : request->pgid > 0 && child->pgid != request->pgid)
+        return false;
+    return (request->options & __WALL) || clone == !!(request->options & __WCLONE);
+}
+
+static bool report_end(struct process *child, const struct wait_request *request,
+                       struct wait_result *ret)
+{
+    int status = child->exit_status;
+
+    if (!child->zombie || !(request->options & WEXITED))
+        return false;
+    ret->status = status;
+    if (status & 0x7f)
+        ret->code = status & 0x80 ? CLD_DUMPED : CLD_KILLED;
+    else
+        ret->code = CLD_EXITED;
+    return true;
+}
+
+static bool report_stop(struct process *child, const struct wait_request *request,
+                        struct wait_result *ret)
+{
+    if (child->zombie)
+        return false;
+    if (child->stop_report && (request->options & WSTOPPED)) {
+        ret->status = child->stop_report << 8 | 0x7f;
+        ret->code = CLD_STOPPED;
+        if (!(request->options & WNOWAIT))
+            child->stop_report = 0;
+        return true;
+    }
+    if (child->continue_report && (request->options & WCONTINUED)) {
+        ret->status = STATUS_CONTINUED;
+        ret->code = CLD_CONTINUED;
+        if (!(request->options & WNOWAIT))
+            child->continue_report = false;
+        return true;
+    }
+    return false;
+}
+
+/* 1: reported; 0: nothing yet; -ECHILD: none to wait for. */
+static int scan_locked(struct process *process, const struct wait_request *request,
+                       struct wait_result *ret)
+{
+    struct process *child;
+    int result = -ECHILD;
+
+    list_for_each (child, &process->children, sibling) {
+        bool ended;
+
+        if (!is_meant(child, request))
+            continue;
+        result = 0;
+        ended = report_end(child, request, ret);
+        if (!ended && !report_stop(child, request, ret))
+            continue;
+        ret->pid = child->pid;
+        ret->uid = child->leader->cred->uid;
+        ret->cpu_ns = child->dead_cpu_ns + child->children_cpu_ns;
+        if (ended && !(request->options & WNOWAIT))
+            tree_reap_locked(child);
+        return 1;
+    }
+    return result;
+}
+
+int wait_for_child(struct task *task, const struct wait_request *request,
+                   struct wait_result *ret_result)
+{
+    struct process *process = task->process;
+    struct kernel *kernel = task->kernel;
+    struct wait_result result = {0};
+    struct wait_entry entry;
+    int found, error = 0;
+
+    waiter_reset(&task->waiter);
+    wait_entry_init(&entry, &task->waiter, 0);
+    wait_queue_add(&process->child_events, &entry);
+    for (;;) {
+        lock_acquire(&kernel->lock);
+        found = scan_locked(process, request, &result);
+        lock_release(&kernel->lock);
+        if (found != 0 || (request->options & WNOHANG) || error < 0)
+            break;
+        error = task_block(task, UINT64_MAX);
+    }
+    wait_queue_remove(&process->child_events, &entry);
+    if (found < 0)
+        return found;
+    if (found == 0 && error < 0)
+        return error;
+    *ret_result = result;
+    return 0;
+}

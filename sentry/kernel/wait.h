@@ -1,0 +1,28 @@
+/* Waiting for children: wait4(2), waitid(2). */
+#ifndef SENTRY_KERNEL_WAIT_H
+#define SENTRY_KERNEL_WAIT_H
+
+#include "base/compiler.h"
+
+struct task;
+
+struct wait_request {
+    int32_t pid;  /* this child; 0: see pgid */
+    int32_t pgid; /* any of this group; 0: any at all */
+    int options;  /* WEXITED, WSTOPPED, WCONTINUED, WNOHANG, WNOWAIT, __WCLONE, __WALL, __WNOTHREAD
+                   */
+};
+
+struct wait_result {
+    int32_t pid; /* 0: WNOHANG, and nothing to tell yet */
+    uint32_t uid;
+    int code;   /* CLD_* */
+    int status; /* as wait(2) encodes it */
+    uint64_t cpu_ns;
+};
+
+/* 0; -ECHILD, -ERESTARTSYS. */
+int wait_for_child(struct task *task, const struct wait_request *request,
+                   struct wait_result *ret_result);
+
+#endif

@@ -1,0 +1,194 @@
+/* Processes: fork(2), vfork(2), wait4(2), waitid(2), process groups and sessions. */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "sentry/kernel/clone.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/time.h"
+#include "sentry/kernel/tree.h"
+#include "sentry/kernel/wait.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/define.h"
+
+#define WAIT_CLONES (__WNOTHREAD | __WCLONE | __WALL)
+
+SYSCALL_DEFINE0(fork)
+{
+    return task_clone(task, &(struct clone_request){.exit_signal = SIGCHLD});
+}
+
+SYSCALL_DEFINE0(vfork)
+{
+    return task_clone(task, &(struct clone_request){
+                                .flags = CLONE_VFORK | CLONE_VM,
+                                .exit_signal = SIGCHLD,
+                            });
+}
+
+/* System time is not told apart. */
+static long put_usage(struct task *task, uaddr_t ptr, uint64_t cpu_ns)
+{
+    const struct rusage usage = {
+        .ru_utime = {.tv_sec = (time_t)(cpu_ns / NSEC_PER_SEC),
+                     .tv_usec = (suseconds_t)(cpu_ns % NSEC_PER_SEC / 1000)},
+    };
+
+    return copy_struct_to_user(task->mm, ptr, &usage);
+}
+
+SYSCALL_DEFINE4(wait4, int, pid, uaddr_t, status_ptr, int, options, uaddr_t, usage_ptr)
+{
+    struct wait_request request = {.options = options | WEXITED};
+    struct wait_result result;
+    int error;
+
+    if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | WAIT_CLONES))
+        return -EINVAL;
+    if (pid == INT32_MIN)
+        return -ESRCH;
+    if (pid > 0)
+        request.pid = pid;
+    else if (pid != -1)
+        request.pgid = pid == 0 ? task->process->pgid : -pid;
+    error = wait_for_child(task, &request, &result);
+    if (error < 0 || result.pid == 0)
+        return error;
+    if (status_ptr && copy_struct_to_user(task->mm, status_ptr, &result.status) < 0)
+        return -EFAULT;
+    if (usage_ptr && put_usage(task, usage_ptr, result.cpu_ns) < 0)
+        return -EFAULT;
+    return result.pid;
+}
+
+static int waitid_request(struct task *task, int type, int id, struct wait_request *request)
+{
+    switch (type) {
+    case P_ALL:
+        return 0;
+    case P_PID:
+        request->pid = id;
+        return id <= 0 ? -EINVAL : 0;
+    case P_PGID:
+        request->pgid = id ? id : task->process->pgid;
+        return id < 0 ? -EINVAL : 0;
+    default: /* P_PIDFD: there are no pidfds */
+        return -EINVAL;
+    }
+}
+
+/* What siginfo's si_status says: the exit code or the signal alone. */
+static int short_status(const struct wait_result *result)
+{
+    switch (result->code) {
+    case CLD_EXITED:
+    case CLD_STOPPED:
+        return result->status >> 8 & 0xff;
+    case CLD_CONTINUED:
+        return SIGCONT;
+    default:
+        return result->status & 0x7f;
+    }
+}
+
+SYSCALL_DEFINE5(waitid, int, type, int, id, uaddr_t, info_ptr, int, options, uaddr_t, usage_ptr)
+{
+    struct wait_request request = {.options = options};
+    struct wait_result result;
+    siginfo_t info = {0};
+    int error;
+
+    if (options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | WAIT_CLONES) ||
+        !(options & (WEXITED | WSTOPPED | WCONTINUED)))
+        return -EINVAL;
+    error = waitid_request(task, type, id, &request);
+    if (error == 0)
+        error = wait_for_child(task, &request, &result);
+    if (error < 0)
+        return error;
+    if (result.pid) {
+        info.si_signo = SIGCHLD;
+        info.si_code = result.code;
+        info.si_pid = result.pid;
+        info.si_uid = result.uid;
+        info.si_status = short_status(&result);
+        if (usage_ptr && put_usage(task, usage_ptr, result.cpu_ns) < 0)
+            return -EFAULT;
+    }
+    return info_ptr ? copy_struct_to_user(task->mm, info_ptr, &info) : 0;
+}
+
+/* Linux kernel/sys.c setpgid(), under kernel->lock. */
+static int set_group_locked(struct task *task, struct task *target, int pgid)
+{
+    struct process *process = target->process;
+
+    if (process->leader != target)
+        return -EINVAL;
+    if (process->parent == task->process) {
+        if (process->sid != task->process->sid)
+            return -EPERM;
+        if (process->has_execed)
+            return -EACCES;
+    } else if (process != task->process) {
+        return -ESRCH;
+    }
+    if (process->sid == process->pid)
+        return -EPERM; /* leads its session */
+    if (pgid != process->pid && !tree_group_exists_locked(task->kernel, pgid, task->process->sid))
+        return -EPERM;
+    process->pgid = pgid;
+    return 0;
+}
+
+SYSCALL_DEFINE2(setpgid, int, pid, int, pgid)
+{
+    struct kernel *kernel = task->kernel;
+    struct task *target;
+    int error = -ESRCH;
+
+    if (!pid)
+        pid = task->process->pid;
+    if (!pgid)
+        pgid = pid;
+    if (pgid < 0)
+        return -EINVAL;
+    target = task_find(kernel, pid);
+    if (!target)
+        return -ESRCH;
+    lock_acquire(&kernel->lock);
+    error = set_group_locked(task, target, pgid);
+    lock_release(&kernel->lock);
+    task_unref(target);
+    return error;
+}
+
+static bool group_leads(struct kernel *kernel, int32_t pgid)
+{
+    for (int pid = 1; pid < KERNEL_PID_MAX; pid++) {
+        struct task *other = kernel->pids[pid];
+
+        if (other && other->process->leader == other && other->process->pgid == pgid)
+            return true;
+    }
+    return false;
+}
+
+SYSCALL_DEFINE0(setsid)
+{
+    struct kernel *kernel = task->kernel;
+    struct process *process = task->process;
+    long result = -EPERM;
+
+    lock_acquire(&kernel->lock);
+    /* Its number must not be that of a group with members. */
+    if (process->sid != process->pid && !group_leads(kernel, process->pid)) {
+        process->sid = process->pgid = process->pid;
+        result = process->pid;
+    }
+    lock_release(&kernel->lock);
+    return result;
+}
