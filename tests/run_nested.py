@@ -27,6 +27,7 @@ import guest_table
 import machine
 from guest_outcome import ENVIRONMENT, Outcome, Tally, check_native
 
+MAX_BOOTS = 4
 
 def shell_job(command, stdin):
     environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in ENVIRONMENT.items())
@@ -34,21 +35,55 @@ def shell_job(command, stdin):
     return f"cd {guest_table.DATA} && exec env -i {environment} {words} < {shlex.quote(stdin)}"
 
 
-def load_machine(vm, tests, args):
-    """Copies what the tests need into the machine, and gives it their jobs in order."""
-    vm.add_program(args.kvmsentry, "/kvmsentry")
-    for name in os.listdir(guest_table.DATA):
-        path = os.path.join(guest_table.DATA, name)
-        vm.add_file(path, path)
-    for name in ("/etc/passwd", "/etc/group"):
-        vm.add_data(name, b"root:x:0:0:root:/root:/bin/sh\n")
-    if args.platform_test:
-        vm.add_program(args.platform_test, "/platform_test")
-        vm.add_job("/platform_test --platform=kvm")
-    for test in tests:
-        vm.add_file(test.program, test.program)
-        vm.add_job(shell_job(test.command, test.stdin))
-        vm.add_job(shell_job(["/kvmsentry", "--platform=kvm", "--", *test.command], test.stdin))
+class Boot:
+    """One machine, and the tests that it has yet to run."""
+
+    def __init__(self, npt, cpus, tests, platform_test):
+        self.label = f"nested npt={npt}"
+        self.npt = npt
+        self.cpus = cpus
+        self.tests = tests
+        self.platform_test = platform_test
+
+    def machine(self, args):
+        """A machine with what the tests need, and their jobs in order: native, sandboxed, ..."""
+        vm = machine.Machine(args.cache, bool(self.npt), self.cpus, job_timeout=args.timeout)
+        vm.add_program(args.kvmsentry, "/kvmsentry")
+        for name in os.listdir(guest_table.DATA):
+            path = os.path.join(guest_table.DATA, name)
+            vm.add_file(path, path)
+        for name in ("/etc/passwd", "/etc/group"):
+            vm.add_data(name, b"root:x:0:0:root:/root:/bin/sh\n")
+        if self.platform_test:
+            vm.add_program(self.platform_test, "/platform_test")
+            vm.add_job("/platform_test --platform=kvm")
+        for test in self.tests:
+            vm.add_file(test.program, test.program)
+            vm.add_job(shell_job(test.command, test.stdin))
+            vm.add_job(shell_job(["/kvmsentry", "--platform=kvm", "--", *test.command], test.stdin))
+        return vm
+
+    def run(self, args, tally):
+        """Judges tests as they end; those behind one that took the machine down are left over."""
+        vm = self.machine(args)
+        outcomes = (Outcome(r.status, r.out, r.err, r.seconds) for r in vm.run())
+        if self.platform_test:
+            judge_platform_test(next(outcomes), self.label, tally)
+            self.platform_test = None
+        while self.tests:
+            test = self.tests.pop(0)
+            name = f"{test.name} on {self.label}"
+            native = next(outcomes)
+            got = next(outcomes)
+            stopped = next((o for o in (native, got) if o.status is None), None)
+            if stopped:
+                tally.add("failed", name, stopped.err.decode(errors="replace"))
+                break
+            if check_native(test, native, name, tally):
+                tally.judge(name, native, got)
+        outcomes.close()
+        if args.console or vm.boot_seconds is None:
+            print(vm.console)
 
 
 def judge_platform_test(outcome, label, tally):
@@ -63,24 +98,35 @@ def judge_platform_test(outcome, label, tally):
         tally.add("failed", f"platform_test on {label}", detail + outcome.err.decode()[-500:])
 
 
-def run_nested(tests, npt, args, tally):
-    """One boot: each test natively there and in the sandbox, since the emulated CPU is another."""
-    label = f"nested npt={npt}"
+def run_boot(boot, args, tally):
+    """Boots again after a test that took the machine down, but not for ever."""
     begin = time.monotonic()
-    vm = machine.Machine(args.cache, bool(npt), job_timeout=args.timeout)
-    load_machine(vm, tests, args)
-    outcomes = [Outcome(r.status, r.out, r.err, r.seconds) for r in vm.run()]
-    if args.platform_test:
-        judge_platform_test(outcomes.pop(0), label, tally)
-    for test, native, got in zip(tests, outcomes[::2], outcomes[1::2]):
-        name = f"{test.name} on {label}"
-        if native.status is None:
-            tally.add("failed", name, native.err.decode(errors="replace"))
-        elif check_native(test, native, name, tally):
-            tally.judge(name, native, got)
-    if args.console or vm.boot_seconds is None:
-        print(vm.console)
-    print(f"{label}: {len(tests)} tests in {time.monotonic() - begin:.0f} s", flush=True)
+    count = len(boot.tests)
+    for _ in range(MAX_BOOTS):
+        boot.run(args, tally)
+        if not boot.tests:
+            break
+    for test in boot.tests:
+        tally.counts["failed"] += 1
+    if boot.tests:
+        print(f"failed: {len(boot.tests)} tests on {boot.label}: not reached", flush=True)
+    seconds = time.monotonic() - begin
+    print(f"{boot.label}, {boot.cpus} CPUs: {count} tests in {seconds:.0f} s", flush=True)
+
+
+def plan(tests, args):
+    """
+    The boots: tests of threads on two processors, all the others on one, since a second processor
+    makes the emulator several times slower.
+    """
+    boots = []
+    for npt in args.npt or (1, 0):
+        for cpus in (2, 1):
+            group = [t for t in tests if ("smp" in t.options) == (cpus == 2)]
+            platform_test = args.platform_test if cpus == 2 else None
+            if group or platform_test:
+                boots.append(Boot(npt, cpus, group, platform_test))
+    return boots
 
 
 def parse_arguments():
@@ -89,6 +135,7 @@ def parse_arguments():
     parser.add_argument("--kvmsentry", help="the program to test; BUILD/kvmsentry")
     parser.add_argument("--npt", type=int, choices=(0, 1), action="append")
     parser.add_argument("--cache", default=os.path.join(ROOT, "build", "nested"))
+    parser.add_argument("--jobs", type=int, default=2, help="machines at once")
     parser.add_argument("--timeout", type=int, default=90, help="seconds for a test")
     parser.add_argument("--console", action="store_true", help="print the machine's console, too")
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
@@ -108,19 +155,18 @@ def main():
         print(f"{args.kvmsentry} does not exist: build it first", file=sys.stderr)
         return 2
     tally = Tally(args.verbose)
-    boots = args.npt or [1, 0]
+    count = len(args.npt or (1, 0))
     for test in [t for t in tests if not os.path.exists(t.program)]:
-        tally.skip_all(len(boots), f"runs of {test.name}", f"{test.program} does not exist")
+        tally.skip_all(count, f"runs of {test.name}", f"{test.program} does not exist")
         tests.remove(test)
     tests = [t for t in tests if "local" not in t.options]
     try:
         machine.prepare(args.cache)
     except machine.Unavailable as reason:
-        tally.skip_all(len(tests) * len(boots), "tests of the nested tier", reason)
+        tally.skip_all(len(tests) * count, "tests of the nested tier", reason)
         return tally.close()
-    # Most tests keep one processor busy: two machines at once take hardly longer than one.
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        list(pool.map(lambda npt: run_nested(tests, npt, args, tally), boots))
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(lambda boot: run_boot(boot, args, tally), plan(tests, args)))
     return tally.close()
 
 

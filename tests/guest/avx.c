@@ -7,6 +7,7 @@
 #include <immintrin.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -28,15 +29,27 @@ static enum level level;
 static atomic_int handled;
 static size_t frame_size;
 
+static sigjmp_buf no_xgetbv;
+
+static void on_undefined(int signo)
+{
+    siglongjmp(no_xgetbv, signo);
+}
+
+/*
+ * By XGETBV itself and not by CPUID's OSXSAVE bit: a hypervisor may hide the bit, but it cannot
+ * take the registers away from a program that uses them all the same.
+ */
 static enum level find_level(void)
 {
     uint32_t a, b, c, d, low, high;
 
-    __cpuid(1, a, b, c, d);
-    if (!(c & bit_OSXSAVE) || !(c & bit_AVX))
+    signal(SIGILL, on_undefined);
+    if (sigsetjmp(no_xgetbv, 1) != 0)
         return SSE;
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    if ((low & 6) != 6)
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    __cpuid(1, a, b, c, d);
+    if (!(c & bit_AVX) || (low & 6) != 6)
         return SSE;
     __cpuid_count(7, 0, a, b, c, d);
     return (b & bit_AVX512F) && (b & bit_AVX512BW) && (low & 0xe6) == 0xe6 ? AVX512 : AVX;
@@ -264,10 +277,7 @@ static void test_any_moment(void)
 
 int main(void)
 {
-    static const char *const names[] = {"SSE", "AVX", "AVX-512"};
-
     level = find_level();
-    note("widest registers: %s", names[level]);
     test_calls();
     test_page_fault();
     test_signals();

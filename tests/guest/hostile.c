@@ -92,7 +92,6 @@ static const struct {
     {"wrmsr", "\x0f\x30", 2},
     {"swapgs", "\x0f\x01\xf8", 3},
     {"sysretq", "\x48\x0f\x07", 3},
-    {"sysexit", "\x0f\x35", 2},
     {"lgdt", "\x0f\x01\x10", 3},
     {"lidt", "\x0f\x01\x18", 3},
     {"lldt", "\x0f\x00\xd0", 3},
@@ -149,6 +148,7 @@ static const struct {
     {"\x0f\x00\xc8", 3}, /* str */
     {"\x0f\x01\xc8", 3}, /* monitor */
     {"\x0f\x01\xc9", 3}, /* mwait */
+    {"\x0f\x35", 2},     /* sysexit */
     {"\x0f\x37", 2},     /* getsec */
     {"\x0f\xaa", 2},     /* rsm */
     {"\x0f\x33", 2},     /* rdpmc */

@@ -5,12 +5,12 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "catch.h"
 
 #define PAGE    4096UL
 #define WRITERS 3
-#define ROUNDS  150
 #define RW      (PROT_READ | PROT_WRITE)
 #define ANON    (MAP_PRIVATE | MAP_ANONYMOUS)
 
@@ -47,8 +47,9 @@ static void *write_always(void *argument)
     return NULL;
 }
 
-static void test_shootdown(bool unmap)
+static void test_shootdown(int rounds, bool unmap)
 {
+    const struct timespec moment = {0, 100000};
     pthread_t threads[WRITERS];
 
     stopped = 0;
@@ -59,7 +60,7 @@ static void test_shootdown(bool unmap)
         CHECK_EQ(pthread_create(&threads[i], NULL, write_always, NULL), 0);
     while (writes == 0)
         sched_yield();
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int i = 0; i < rounds; i++) {
         long seen = refusals;
         atomic_fetch_add(&phase, 1);
         if (unmap)
@@ -67,8 +68,8 @@ static void test_shootdown(bool unmap)
         else
             CHECK_EQ(mprotect(shared, PAGE, PROT_READ), 0);
         atomic_fetch_add(&phase, 1);
-        for (int j = 0; j < 50 && refusals == seen; j++)
-            sched_yield();
+        for (int j = 0; j < 20 && refusals == seen; j++)
+            nanosleep(&moment, NULL);
         atomic_fetch_add(&phase, 1);
         if (unmap)
             CHECK(mmap(shared, PAGE, RW, ANON | MAP_FIXED, -1, 0) == shared);
@@ -155,10 +156,12 @@ static void test_churn(void)
         CHECK_EQ(pthread_join(threads[i], NULL), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    test_shootdown(false);
-    test_shootdown(true);
+    int rounds = argc > 1 ? atoi(argv[1]) : 150;
+
+    test_shootdown(rounds, false);
+    test_shootdown(rounds, true);
     test_touch();
     test_churn();
     return check_done();

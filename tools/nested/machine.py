@@ -154,14 +154,14 @@ class Machine:
             self.boot_seconds = boot.seconds
             while done < self._jobs:
                 why = "the machine stopped"
-                name, result = reports.next(self._job_timeout + 60)
+                name, result = reports.next(self._job_timeout + 20)
                 if name != str(done):
                     why = f"report {name} came where {done} was due"
                     return
                 done += 1
                 yield result
         except TimeoutError:
-            why += " in time"
+            why += " answering" if done or self.boot_seconds else " in time"
         except EOFError:
             text = process.stdout.read().decode(errors="replace").strip()
             why += f" ({text})" if text else ""
