@@ -124,6 +124,9 @@ struct platform_ops {
     /* Takes over the memfile's grow callback. -errno; the reason is also logged at error level. */
     int (*create)(struct memfile *mf, struct platform **ret);
     void (*destroy)(struct platform *p);
+    /* May be NULL. Before the process exits while tasks still live: ends and reaps all that the
+     * platform has on the host. Contexts are left as they are, and never run again. */
+    void (*stop)(struct platform *p);
     /* Called once by runtime after create(), before the jail closes: what the jail must also let
      * through for this platform (host/jail.h). */
     void (*jail)(struct platform *p, struct jail_request *req);

@@ -288,6 +288,12 @@ static int start_program(struct sandbox *s)
     return err ? program_failed(name, err, why) : 0;
 }
 
+static void stop_platform(struct sandbox *s)
+{
+    if (s->ops->stop)
+        s->ops->stop(s->env.platform);
+}
+
 int sandbox_run(const struct options *options)
 {
     static struct sandbox sandbox; /* one per process; threads keep pointers into it */
@@ -301,11 +307,14 @@ int sandbox_run(const struct options *options)
     if (setup_log(options) || make(s))
         return EXIT_SANDBOX;
     status = start_program(s);
-    if (status)
+    if (status) {
+        stop_platform(s);
         host_exit(status);
+    }
     status = kernel_wait_exit(s->kernel);
     if (options->stats)
         stats_log(s->env.platform, s->env.memfile);
+    stop_platform(s);
     if (WIFSIGNALED(status))
         host_die_by_signal(WTERMSIG(status));
     host_exit(WEXITSTATUS(status));

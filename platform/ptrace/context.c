@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "host/clock.h"
+#include "host/futex.h"
 #include "platform/ptrace/internal.h"
 
 /* The context that the calling thread drives. */
@@ -42,6 +43,7 @@ int context_create(struct platform *p, struct context **ret)
     ctx->user.cs = STUB_CS;
     ctx->user.ss = STUB_SS;
     lock_init(&ctx->stub_lock);
+    list_init(&ctx->member_node);
     list_init(&ctx->bound_node);
     *ret = &ctx->base;
     return 0;
@@ -52,7 +54,10 @@ static struct stub detach_stub(struct ptrace_context *ctx)
 {
     struct stub stub = ctx->stub;
 
-    placement_forget(ctx);
+    lock_acquire(&ctx->p->stubs_lock);
+    placement_forget_locked(ctx);
+    list_del_init(&ctx->member_node);
+    lock_release(&ctx->p->stubs_lock);
     lock_acquire(&ctx->stub_lock);
     ctx->stub.tid = 0;
     lock_release(&ctx->stub_lock);
@@ -86,6 +91,15 @@ void context_destroy(struct context *base)
     free(ctx);
 }
 
+/* When the whole sandbox is about to exit, its tasks have nothing to report any more. */
+static void wait_if_stopping(struct ptrace_context *ctx)
+{
+    static uint32_t never;
+
+    while (__atomic_load_n(&ctx->p->stopping, __ATOMIC_ACQUIRE))
+        host_futex_wait(&never, 0, HOST_NEVER);
+}
+
 static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
 {
     struct stub stub;
@@ -109,6 +123,9 @@ static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
     lock_acquire(&ctx->stub_lock);
     ctx->stub = stub;
     lock_release(&ctx->stub_lock);
+    lock_acquire(&ctx->p->stubs_lock);
+    list_add(&ctx->p->members, &ctx->member_node);
+    lock_release(&ctx->p->stubs_lock);
     return 0;
 }
 
@@ -146,10 +163,12 @@ static int store_regs(struct ptrace_context *ctx)
 static enum trap killed(struct ptrace_context *ctx, bool reaped)
 {
     struct stub stub = detach_stub(ctx);
+    pid_t tid = stub.tid;
 
-    log_warning("ptrace: stub %d was killed", stub.tid);
     if (!reaped)
         stub_exit(&stub, false);
+    wait_if_stopping(ctx);
+    log_warning("ptrace: stub %d was killed", tid);
     return TRAP_KILLED;
 }
 
@@ -191,8 +210,10 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
 
     *ret_info = (struct trap_info){0};
     if (unlikely(ctx->space != s)) {
-        if (enter(ctx, s) < 0)
+        if (enter(ctx, s) < 0) {
+            wait_if_stopping(ctx);
             return TRAP_KILLED;
+        }
     }
     BUG_ON(current != ctx && ctx->tracer != host_gettid());
     if (unlikely(ctx->stub.tid == 0 || fp_load(ctx) < 0))

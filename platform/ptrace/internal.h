@@ -77,6 +77,9 @@ int stub_spawn_thread(struct stub *leader, struct stub *ret_member);
 int stub_seize(struct stub *stub);
 /* Ends the stopped stub, as a thread or with its whole process, and reaps it. */
 void stub_exit(struct stub *stub, bool process);
+/* The same in two steps: other threads of the process are to be reaped in between. */
+void stub_end(struct stub *stub, bool process);
+void stub_reap(pid_t tid);
 /* Writes registers that a guest may have had; see there for what the host refuses. */
 int stub_set_regs(struct stub *stub, struct host_user_regs *regs);
 
@@ -124,16 +127,22 @@ struct ptrace_platform {
     uint32_t fp_host_size; /* what the host's regset wants */
     uint8_t *fp_initial;   /* fp_host_size bytes: a fresh program's state */
 
+    struct list spaces; /* the keeper's */
+
     cpu_set_t cpus; /* where the sandbox may run */
     bool bind;      /* more than one CPU: placement matters */
-    struct lock bound_lock;
-    struct list bound; /* contexts that are bound to a CPU; guarded by bound_lock */
+
+    struct lock stubs_lock; /* guards what follows */
+    struct list members;    /* contexts that have a stub */
+    struct list bound;      /* those of them that are bound to a CPU */
+    bool stopping;          /* the sandbox ends */
 };
 
 struct ptrace_space {
     struct address_space base;
     struct ptrace_platform *p; /* borrowed: destroyed after all spaces */
     refcount_t refs;           /* the owner's, and one per member */
+    struct list node;          /* in platform.spaces; the keeper's */
     struct stub leader;        /* the keeper's */
 };
 
@@ -163,7 +172,8 @@ struct ptrace_context {
     bool running;          /* in the guest, or about to be */
     struct lock stub_lock; /* stub.tid changes only under it, so that a kick cannot stray */
 
-    struct list bound_node; /* in platform.bound, or alone */
+    struct list member_node; /* in platform.members, or alone */
+    struct list bound_node;  /* in platform.bound, or alone */
     bool bound;
     unsigned int loose_runs; /* resumes since it was last bound */
 };
@@ -239,8 +249,8 @@ void fp_detach(struct ptrace_context *ctx);
 
 /* The calling thread's context is about to resume its stub. */
 void placement_before_run(struct ptrace_context *ctx);
-/* Before the context's stub goes. */
-void placement_forget(struct ptrace_context *ctx);
+/* Before the context's stub goes, with stubs_lock held. */
+void placement_forget_locked(struct ptrace_context *ctx);
 /* The keeper's tick. */
 void placement_tick(void *arg);
 

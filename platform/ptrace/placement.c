@@ -29,14 +29,14 @@ static void bind(struct ptrace_context *ctx)
     if (host_set_affinity(ctx->tracer, &one) < 0)
         return;
     host_set_affinity(ctx->stub.tid, &one);
-    lock_acquire(&p->bound_lock);
+    lock_acquire(&p->stubs_lock);
     list_add_tail(&p->bound, &ctx->bound_node);
     __atomic_store_n(&ctx->bound, true, __ATOMIC_RELAXED);
-    lock_release(&p->bound_lock);
+    lock_release(&p->stubs_lock);
     keeper_want_tick(&p->keeper);
 }
 
-/* With bound_lock held: the stub's tid is valid as long as the context is in the list. */
+/* With stubs_lock held: the stub's tid is valid as long as the context is in the list. */
 static void unbind_locked(struct ptrace_context *ctx)
 {
     struct ptrace_platform *p = ctx->p;
@@ -58,22 +58,18 @@ void placement_before_run(struct ptrace_context *ctx)
     bind(ctx);
 }
 
-void placement_forget(struct ptrace_context *ctx)
+void placement_forget_locked(struct ptrace_context *ctx)
 {
-    struct ptrace_platform *p = ctx->p;
-
-    lock_acquire(&p->bound_lock);
     if (ctx->bound)
         unbind_locked(ctx);
-    lock_release(&p->bound_lock);
 }
 
 void placement_tick(void *arg)
 {
     struct ptrace_platform *p = arg;
 
-    lock_acquire(&p->bound_lock);
+    lock_acquire(&p->stubs_lock);
     while (!list_empty(&p->bound))
         unbind_locked(list_first(&p->bound, struct ptrace_context, bound_node));
-    lock_release(&p->bound_lock);
+    lock_release(&p->stubs_lock);
 }

@@ -85,7 +85,9 @@ int platform_create_stubs(struct memfile *mf, struct platform **ret, const char 
         return -ENOMEM;
     p->base.ops = &ptrace_platform_ops;
     p->memfile = mf;
-    lock_init(&p->bound_lock);
+    lock_init(&p->stubs_lock);
+    list_init(&p->spaces);
+    list_init(&p->members);
     list_init(&p->bound);
     if (host_get_affinity(&p->cpus, sizeof(p->cpus)) > 0)
         p->bind = CPU_COUNT(&p->cpus) > 1;
@@ -132,13 +134,49 @@ static int platform_create(struct memfile *mf, struct platform **ret)
     return err;
 }
 
+/*
+ * A leader can be reaped only after its members, whose tracers may be anywhere in the Sentry: any
+ * thread may do it for them. Whoever wants to use its stub from now on finds it gone.
+ */
+static int stop_all(void *arg)
+{
+    struct ptrace_platform *p = arg;
+    struct ptrace_space *s;
+    struct ptrace_context *ctx;
+
+    lock_acquire(&p->stubs_lock);
+    __atomic_store_n(&p->stopping, true, __ATOMIC_RELEASE);
+    list_for_each (s, &p->spaces, node) {
+        if (s->leader.tid)
+            stub_end(&s->leader, true);
+    }
+    list_for_each (ctx, &p->members, member_node) {
+        if (ctx->stub.tid)
+            stub_reap(ctx->stub.tid);
+    }
+    lock_release(&p->stubs_lock);
+    list_for_each (s, &p->spaces, node) {
+        if (s->leader.tid)
+            stub_reap(s->leader.tid);
+        s->leader.tid = 0;
+    }
+    return stop_master(p);
+}
+
+static void platform_stop(struct platform *base)
+{
+    struct ptrace_platform *p = ptrace_platform(base);
+
+    keeper_call(&p->keeper, stop_all, p);
+}
+
 static void platform_destroy(struct platform *base)
 {
     struct ptrace_platform *p = ptrace_platform(base);
 
     keeper_call(&p->keeper, stop_master, p);
     keeper_stop(&p->keeper);
-    lock_destroy(&p->bound_lock);
+    lock_destroy(&p->stubs_lock);
     free(p->fp_initial);
     free(p);
 }
@@ -171,6 +209,7 @@ const struct platform_ops ptrace_platform_ops = {
     .probe = ptrace_probe,
     .create = platform_create,
     .destroy = platform_destroy,
+    .stop = platform_stop,
     .jail = platform_jail,
     .limits = platform_limits,
     .as_create = space_create,

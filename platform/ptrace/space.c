@@ -24,14 +24,19 @@ struct space_job {
 static int job_create(void *arg)
 {
     struct space_job *job = arg;
+    struct ptrace_platform *p = job->space->p;
+    int err = stub_fork(&p->master, &job->space->leader);
 
-    return stub_fork(&job->space->p->master, &job->space->leader);
+    if (err == 0)
+        list_add(&p->spaces, &job->space->node);
+    return err;
 }
 
 static int job_destroy(void *arg)
 {
     struct space_job *job = arg;
 
+    list_del_init(&job->space->node);
     stub_exit(&job->space->leader, true);
     return 0;
 }
@@ -162,7 +167,8 @@ int space_join(struct ptrace_space *s, struct stub *ret_member)
     if (err == 0)
         err = stub_seize(&member);
     if (err < 0) {
-        log_error("ptrace: no new stub thread: error %d", -err);
+        if (!__atomic_load_n(&s->p->stopping, __ATOMIC_ACQUIRE))
+            log_error("ptrace: no new stub thread: error %d", -err);
         return err;
     }
     refcount_get(&s->refs);

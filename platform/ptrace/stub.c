@@ -267,34 +267,45 @@ int stub_spawn_thread(struct stub *leader, struct stub *ret_member)
     return 0;
 }
 
+void stub_reap(pid_t tid)
+{
+    int status;
+
+    while (host_wait_stub(tid, &status) == 0 && !status_is_end(status))
+        host_ptrace_cont(tid); /* somebody's signal */
+}
+
 int stub_seize(struct stub *stub)
 {
     int err = host_ptrace_seize(stub->tid, STUB_OPTIONS);
 
     if (err < 0)
         return err;
-    if (host_ptrace_interrupt(stub->tid) < 0)
+    if (host_ptrace_interrupt(stub->tid) < 0) {
+        /* Killed in between, and ours to reap: its leader cannot be until that is done. */
+        stub_reap(stub->tid);
         return -ESRCH;
+    }
     return await_stop(stub);
+}
+
+void stub_end(struct stub *stub, bool process)
+{
+    struct host_user_regs regs = blank_regs;
+
+    regs.rip = STUB_BASE + STUB_CALL;
+    regs.rax = process ? SYS_exit_group : SYS_exit;
+    /* Both fail when it was killed meanwhile: the zombie is still to be reaped. */
+    if (host_ptrace_set_regs(stub->tid, &regs) < 0 || host_ptrace_cont(stub->tid) < 0)
+        log_debug("ptrace: stub %d was gone already", stub->tid);
 }
 
 void stub_exit(struct stub *stub, bool process)
 {
-    struct host_user_regs regs = blank_regs;
-    int status;
-
     if (stub->tid == 0)
         return;
-    regs.rip = STUB_BASE + STUB_CALL;
-    regs.rax = process ? SYS_exit_group : SYS_exit;
-    if (host_ptrace_set_regs(stub->tid, &regs) == 0) {
-        while (host_ptrace_cont(stub->tid) == 0 && host_wait_stub(stub->tid, &status) == 0 &&
-               !status_is_end(status))
-            ;
-    }
-    /* Killed meanwhile: requests fail, but the zombie is still to be reaped. */
-    else if (host_wait_stub(stub->tid, &status) < 0)
-        log_debug("ptrace: stub %d was gone already", stub->tid);
+    stub_end(stub, process);
+    stub_reap(stub->tid);
     stub->tid = 0;
 }
 

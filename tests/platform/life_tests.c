@@ -97,6 +97,50 @@ static bool kill_any_moment(struct world *w)
     return true;
 }
 
+static void stop_sandbox(const struct platform_ops *ops)
+{
+    struct trap_info info;
+    struct world w;
+    struct space s[2];
+    pthread_t thread;
+
+    world_create(&w, ops);
+    space_make(&w, &s[0]);
+    space_make(&w, &s[1]);
+    for (size_t i = 0; i < MEMBERS; i++) {
+        if (pthread_create(&thread, NULL, spin_guest, &s[i % 2]) != 0)
+            _exit(4);
+    }
+    /* one that stands, its thread being here */
+    ops->ctx_switch(context_at(&w, guest_count), s[0].as, &info);
+    sleep_us(random() % LIFE_US);
+    if (ops->stop)
+        ops->stop(w.p);
+    _exit(0);
+}
+
+/* An orderly end with guests still running: nothing is left for anybody to reap, not even dead. */
+static bool stop_running(struct world *w)
+{
+    int status;
+
+    CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0, "subreaper");
+    for (int i = 0; i < 20; i++) {
+        pid_t pid = fork();
+
+        CHECK(pid >= 0, "fork");
+        if (pid == 0) {
+            alarm(20);
+            stop_sandbox(w->ops);
+        }
+        CHECK(waitpid(pid, &status, 0) == pid, "wait");
+        CHECK(status == 0, "status %x", (unsigned int)status);
+        CHECK(waitpid(-1, NULL, WNOHANG | __WALL | __WNOTHREAD) < 0 && errno == ECHILD,
+              "something is left after round %d", i);
+    }
+    return true;
+}
+
 /* Created and destroyed in order: nothing is left either, and no descriptor. */
 static bool create_destroy(struct world *w)
 {
@@ -128,6 +172,7 @@ static bool create_destroy(struct world *w)
 
 const struct test life_tests[] = {
     {"create_destroy", create_destroy},
+    {"stop_running", stop_running},
     {"kill_any_moment", kill_any_moment},
     {NULL, NULL},
 };
