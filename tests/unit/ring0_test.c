@@ -1,0 +1,240 @@
+/*
+ * Ring 0's tables, and the code that runs in the guest, interpreted here: each instruction of the
+ * trampoline may be the last one before an interrupt, so after each of them the system call must be
+ * recoverable.
+ */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "ring0/code.h"
+#include "ring0/layout.h"
+#include "ring0/tables.h"
+
+#define RETURN_ADDRESS 0x401234UL
+#define STEPS_MAX      200
+
+struct machine {
+    const uint8_t *code;
+    uint64_t rax, rcx;
+    uint64_t cs;
+    uint32_t data[16]; /* struct fastpath_page */
+    uint64_t ip;       /* offset in the code page */
+    bool returned, out;
+};
+
+static uint32_t data_word(struct machine *m, uint64_t next, const uint8_t *displacement)
+{
+    int32_t d;
+
+    memcpy(&d, displacement, sizeof(d));
+    next += (uint64_t)(int64_t)d;
+    cr_assert(next >= RING0_AREA_DATA && next < RING0_AREA_DATA + sizeof(m->data));
+    return m->data[(next - RING0_AREA_DATA) / 4];
+}
+
+static int32_t number_at(const uint8_t *p, size_t size)
+{
+    int32_t value = (int8_t)p[0];
+
+    if (size == 4)
+        memcpy(&value, p, 4);
+    return value;
+}
+
+/* Exactly the instructions that the fast path is made of; anything else fails the test. */
+static void step(struct machine *m)
+{
+    const uint8_t *p = m->code + m->ip;
+    uint64_t swap;
+
+    if (p[0] == 0x48 && p[1] == 0x91) { /* xchg %rax, %rcx */
+        swap = m->rax;
+        m->rax = m->rcx;
+        m->rcx = swap;
+        m->ip += 2;
+    } else if (p[0] == 0x48 && p[1] == 0x8d && (p[2] == 0x49 || p[2] == 0x89)) { /* lea n(%rcx) */
+        size_t size = p[2] == 0x49 ? 1 : 4;
+
+        m->rcx += (uint64_t)(int64_t)number_at(p + 3, size);
+        m->ip += 3 + size;
+    } else if (p[0] == 0xe3) { /* jrcxz */
+        m->ip += 2 + (m->rcx == 0 ? (uint64_t)(int64_t)(int8_t)p[1] : 0);
+    } else if (p[0] == 0xeb || p[0] == 0xe9) { /* jmp */
+        size_t size = p[0] == 0xeb ? 1 : 4;
+
+        m->ip += 1 + size + (uint64_t)(int64_t)number_at(p + 1, size);
+    } else if (p[0] == 0x8b && p[1] == 0x0d) { /* mov data(%rip), %ecx */
+        m->rcx = data_word(m, m->ip + 6, p + 2);
+        m->ip += 6;
+    } else if (p[0] == 0x8b && p[1] == 0x05) { /* mov data(%rip), %eax */
+        m->rax = data_word(m, m->ip + 6, p + 2);
+        m->ip += 6;
+    } else if (p[0] == 0x48 && p[1] == 0x89 && p[2] == 0xc1) { /* mov %rax, %rcx */
+        m->rcx = m->rax;
+        m->ip += 3;
+    } else if (p[0] == 0xb8) { /* mov $n, %eax */
+        m->rax = (uint32_t)number_at(p + 1, 4);
+        m->ip += 5;
+    } else if (p[0] == 0x8c && p[1] == 0xc9) { /* mov %cs, %ecx */
+        m->rcx = m->cs;
+        m->ip += 2;
+    } else if (p[0] == 0xff && p[1] == 0xe1) { /* jmp *%rcx */
+        m->returned = true;
+    } else if (p[0] == 0xe6 && p[1] == PORT_SYSCALL) { /* out %al, $port */
+        m->out = true;
+    } else {
+        cr_assert_fail("unknown instruction %02x %02x at %#lx", p[0], p[1], m->ip);
+    }
+}
+
+static struct machine start(uint64_t number, bool enabled, uint64_t cs)
+{
+    return (struct machine){
+        .code = ring3_code_start,
+        .rax = number,
+        .rcx = RETURN_ADDRESS,
+        .cs = cs,
+        .data = {enabled, 1001, 1002, 1003, 1004, 1005, 1006, 1007},
+    };
+}
+
+static void check_undo(const struct machine *m, uint64_t number)
+{
+    uint64_t got_number = 0, got_address = 0;
+
+    cr_assert(ring3_step_undo(m->ip, m->rax, m->rcx, &got_number, &got_address),
+              "no record for offset %#lx", m->ip);
+    cr_assert_eq(got_number, number, "at %#lx: number %#lx, not %#lx", m->ip, got_number, number);
+    cr_assert_eq(got_address, RETURN_ADDRESS, "at %#lx: returns to %#lx", m->ip, got_address);
+}
+
+/* What call `number` answers, or 0 when it left the guest with everything as it was. */
+static uint64_t run(uint64_t number, bool enabled, uint64_t cs)
+{
+    struct machine m = start(number, enabled, cs);
+
+    for (int steps = 0; steps < STEPS_MAX; steps++) {
+        check_undo(&m, number);
+        step(&m);
+        if (m.returned) {
+            cr_assert_eq(m.rcx, RETURN_ADDRESS);
+            return m.rax;
+        }
+        if (m.out) {
+            cr_assert_eq(m.ip, (uint64_t)(ring3_code_out - ring3_code_start));
+            cr_assert_eq(m.rax, number);
+            cr_assert_eq(m.rcx, RETURN_ADDRESS);
+            return 0;
+        }
+    }
+    cr_assert_fail("call %#lx never ends", number);
+    return 0;
+}
+
+static const struct {
+    uint64_t number, answer;
+} pure_calls[] = {{39, 1001},  {186, 1002}, {110, 1003}, {102, 1004},
+                  {107, 1005}, {104, 1006}, {108, 1007}};
+
+Test(trampoline, pure_calls_are_answered)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(pure_calls); i++) {
+        cr_assert_eq(run(pure_calls[i].number, true, SELECTOR_USER_CS), pure_calls[i].answer);
+        cr_assert(ring3_serves(pure_calls[i].number));
+    }
+}
+
+Test(trampoline, other_calls_and_odd_numbers_leave)
+{
+    static const uint64_t odd[] = {1UL << 32 | 39, ~0UL, (uint64_t)-39, 1UL << 63, 0x80000027};
+
+    for (uint64_t number = 0; number < 600; number++) {
+        bool pure = false;
+
+        for (size_t i = 0; i < ARRAY_COUNT(pure_calls); i++)
+            pure = pure || pure_calls[i].number == number;
+        cr_assert_eq(ring3_serves(number), pure);
+        if (!pure)
+            cr_assert_eq(run(number, true, SELECTOR_USER_CS), 0, "call %lu", number);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(odd); i++)
+        cr_assert_eq(run(odd[i], true, SELECTOR_USER_CS), 0, "call %#lx", odd[i]);
+}
+
+Test(trampoline, nothing_is_answered_when_switched_off_or_in_ring_0)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(pure_calls); i++) {
+        cr_assert_eq(run(pure_calls[i].number, false, SELECTOR_USER_CS), 0);
+        cr_assert_eq(run(pure_calls[i].number, true, SELECTOR_KERNEL_CS), 0);
+    }
+}
+
+Test(code, both_pages_hold_what_the_layout_says)
+{
+    const uint8_t *const pages[] = {ring0_code_start, ring3_code_start};
+    const uint8_t *const ends[] = {ring0_code_end, ring3_code_end};
+
+    for (size_t i = 0; i < ARRAY_COUNT(pages); i++) {
+        cr_assert_leq((size_t)(ends[i] - pages[i]), PAGE_SIZE);
+        for (size_t v = 0; v < CODE_STUB_COUNT; v++) {
+            const uint8_t *stub = pages[i] + CODE_STUBS + v * CODE_STUB_SIZE;
+
+            cr_assert(stub[0] == 0xe6 && stub[1] == PORT_EXCEPTION, "stub %zu", v);
+        }
+        cr_assert_eq(pages[i][CODE_PAGE_FAULT], 0x50, "push %%rax");
+    }
+    cr_assert_eq(memcmp(ring0_code_start + CODE_SYSRET, "\x48\x0f\x07", 3), 0);
+    cr_assert_eq(memcmp(ring0_code_start + CODE_IRET, "\x48\xcf", 2), 0);
+}
+
+Test(tables, the_tss_is_where_its_descriptor_says)
+{
+    static uint8_t page[PAGE_SIZE];
+    const uint64_t area = RING0_AREAS + 5 * RING0_AREA_SIZE;
+    const struct ring0_tss *tss = (const struct ring0_tss *)(page + TABLES_TSS);
+    uint64_t gdt[GDT_ENTRY_COUNT], low, high, base;
+
+    ring0_fill_tables(page, area, TSS_LIMIT_WITH_PORTS);
+    memcpy(gdt, page + TABLES_GDT, sizeof(gdt));
+    low = gdt[SELECTOR_TSS / 8];
+    high = gdt[SELECTOR_TSS / 8 + 1];
+    base = (low >> 16 & 0xffffff) | (low >> 56) << 24 | high << 32;
+    cr_assert_eq(base, area + RING0_AREA_TABLES + TABLES_TSS);
+    cr_assert_eq(low & 0xffff, TSS_LIMIT_WITH_PORTS);
+    cr_assert_eq(tss->rsp[0], area + RING0_AREA_STACK + STACK_RSP0_TOP);
+    cr_assert_eq(tss->rsp[0] % 16, 0, "frames are aligned by the CPU only below this");
+    cr_assert_eq(gdt[SELECTOR_USER_CS / 8] >> 45 & 3, 3, "ring 3");
+    cr_assert_eq(gdt[SELECTOR_KERNEL_CS / 8] >> 45 & 3, 0);
+}
+
+Test(tables, only_our_ports_are_open)
+{
+    static uint8_t page[PAGE_SIZE];
+    const uint8_t *bitmap = page + TABLES_IO_BITMAP;
+
+    ring0_fill_tables(page, RING0_AREAS, TSS_LIMIT_WITH_PORTS);
+    for (unsigned int port = 0; port < 32; port++) {
+        bool open = !(bitmap[port / 8] >> port % 8 & 1);
+
+        cr_assert_eq(open, port == PORT_SYSCALL || port == PORT_PROBE, "port %u", port);
+    }
+    cr_assert_leq(TSS_LIMIT_WITHOUT_PORTS, TABLES_IO_BITMAP - 1);
+}
+
+Test(tables, gates_lead_to_the_stubs)
+{
+    static uint64_t idt[PAGE_SIZE / 8];
+    const uint64_t code = RING0_AREAS + RING0_AREA_CODE;
+
+    ring0_fill_idt(idt, code, CODE_PAGE_FAULT);
+    for (unsigned int v = 0; v < CODE_STUB_COUNT; v++) {
+        uint64_t low = idt[2 * v], high = idt[2 * v + 1];
+        uint64_t target = (low & 0xffff) | (low >> 48) << 16 | high << 32;
+        uint64_t want = v == 14 ? CODE_PAGE_FAULT : CODE_STUBS + v * CODE_STUB_SIZE;
+
+        cr_assert_eq(target, code + want, "vector %u", v);
+        cr_assert_eq(low >> 16 & 0xffff, SELECTOR_KERNEL_CS);
+        cr_assert_eq(low >> 45 & 3, v == 3 || v == 4 ? 3 : 0, "who may use vector %u", v);
+        cr_assert_eq(low >> 32 & 7, v == 1 ? 1 : v == 2 ? 2 : v == 8 || v == 18 ? 3 : 0);
+    }
+}
