@@ -29,6 +29,7 @@
 #define MAP_AROUND    HUGE_PAGE_SIZE
 #define MAP_CALLS     8
 #define OBJECT_AROUND (64UL << 10)
+#define RECLAIM_TRIES 3
 
 struct fault {
     struct mm *mm;
@@ -389,6 +390,39 @@ static int fault_present(struct fault *f, struct vma *vma, uint64_t entry, bool 
 
 /* ---- the fault ---------------------------------------------------------------------------- */
 
+static int serve(struct fault *f)
+{
+    struct mm *mm = f->mm;
+
+    for (;;) {
+        struct vma *vma = vma_find(mm, f->addr);
+        uint64_t entry;
+        bool again = false;
+        int err;
+
+        if (!vma || vma->start > f->addr) {
+            if (f->addr >= mm->env->limits.user_max || !grow_stack(f, vma))
+                return fail(f, SIGSEGV, SEGV_MAPERR);
+        }
+        if (!access_allowed(vma->prot, f->access))
+            return fail(f, SIGSEGV, SEGV_ACCERR);
+        entry = pmap_get(&mm->pmap, f->page);
+        if (entry) {
+            err = fault_present(f, vma, entry, &again);
+            if (err || !again)
+                return err;
+        } else if (!vma->object) {
+            return map_anonymous(f, vma);
+        } else {
+            bool write = (wanted_rights(f, vma) & PROT_WRITE) && !vma_is_private(vma);
+
+            err = fetch_object(f, vma, write);
+            if (err)
+                return err;
+        }
+    }
+}
+
 int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t want_size,
                     struct fault_info *ret_info)
 {
@@ -401,32 +435,17 @@ int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t wa
         .info = ret_info,
     };
 
-    for (;;) {
-        struct vma *vma = vma_find(mm, addr);
-        uint64_t entry;
-        bool again = false;
-        int err;
+    for (int tries = 0;; tries++) {
+        uint64_t freed;
+        int err = serve(&f);
 
-        if (!vma || vma->start > addr) {
-            if (addr >= mm->env->limits.user_max || !grow_stack(&f, vma))
-                return fail(&f, SIGSEGV, SEGV_MAPERR);
-        }
-        if (!access_allowed(vma->prot, access))
-            return fail(&f, SIGSEGV, SEGV_ACCERR);
-        entry = pmap_get(&mm->pmap, f.page);
-        if (entry) {
-            err = fault_present(&f, vma, entry, &again);
-            if (err || !again)
-                return err;
-        } else if (!vma->object) {
-            return map_anonymous(&f, vma);
-        } else {
-            bool write = (wanted_rights(&f, vma) & PROT_WRITE) && !vma_is_private(vma);
-
-            err = fetch_object(&f, vma, write);
-            if (err)
-                return err;
-        }
+        if (likely(err != -ENOMEM) || tries == RECLAIM_TRIES)
+            return err;
+        lock_release(&mm->lock);
+        freed = pagecache_reclaim();
+        lock_acquire(&mm->lock);
+        if (!freed)
+            return err;
     }
 }
 

@@ -93,6 +93,11 @@ struct pagecache_source {
 };
 /* The file has changed there or became shorter: what is cached is forgotten, mappings included. */
 void pagecache_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too);
+/*
+ * Guest memory has run out: lets all cached pages go, mapped ones too, and returns the bytes.
+ * Called without locks.
+ */
+uint64_t pagecache_reclaim(void);
 int pagecache_create(struct memfile *mf, const struct pagecache_source *source, void *arg,
                      struct mappable **ret);
 

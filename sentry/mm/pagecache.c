@@ -4,6 +4,9 @@
  * the end of the file on its last page is zero (mmap(2)).
  *
  * `lock` is held while the source is read: two faults on one file read it once.
+ *
+ * What is cached can be read again. So when guest memory runs out, all of it is let go, mapped
+ * pages too, and comes back by faults (pagecache_reclaim).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,10 +22,15 @@ struct pagecache {
     struct memfile *memfile; /* borrowed: outlives every address space */
     struct pagecache_source source;
     void *arg;
+    struct list all_node; /* in all_caches */
 
     struct lock lock; /* guards what follows */
     struct pmap pages;
 };
+
+static struct lock all_lock = LOCK_INIT;
+static struct list all_caches = LIST_INIT(all_caches); /* under all_lock */
+static uint32_t all_count;
 
 static struct pagecache *to_pagecache(struct mappable *m)
 {
@@ -120,9 +128,53 @@ static bool pagecache_resident(struct mappable *m, uint64_t offset)
     return there;
 }
 
+/* The next cache in turn, referenced; NULL when it is going away just now, or there is none. */
+static struct pagecache *next_in_turn(void)
+{
+    struct pagecache *pc = NULL;
+
+    lock_acquire(&all_lock);
+    if (!list_empty(&all_caches)) {
+        pc = list_first(&all_caches, struct pagecache, all_node);
+        list_del_init(&pc->all_node);
+        list_add_tail(&all_caches, &pc->all_node);
+        if (!refcount_get_unless_zero(&pc->base.refs))
+            pc = NULL;
+    }
+    lock_release(&all_lock);
+    return pc;
+}
+
+uint64_t pagecache_reclaim(void)
+{
+    uint64_t freed = 0;
+    uint32_t count;
+
+    lock_acquire(&all_lock);
+    count = all_count;
+    lock_release(&all_lock);
+    while (count-- > 0) {
+        struct pagecache *pc = next_in_turn();
+
+        if (!pc)
+            continue;
+        lock_acquire(&pc->lock);
+        freed += pc->pages.present * PAGE_SIZE;
+        lock_release(&pc->lock);
+        pagecache_invalidate(&pc->base, 0, UINT64_MAX, false);
+        mappable_unref(&pc->base);
+    }
+    return freed;
+}
+
 static void pagecache_release(struct mappable *m)
 {
     struct pagecache *pc = to_pagecache(m);
+
+    lock_acquire(&all_lock);
+    list_del_init(&pc->all_node);
+    all_count--;
+    lock_release(&all_lock);
 
     drop_pages(pc, 0, PMAP_SPAN);
     if (pc->source.release)
@@ -162,6 +214,10 @@ int pagecache_create(struct memfile *mf, const struct pagecache_source *source, 
     pc->arg = arg;
     lock_init(&pc->lock);
     pmap_init(&pc->pages);
+    lock_acquire(&all_lock);
+    list_add_tail(&all_caches, &pc->all_node);
+    all_count++;
+    lock_release(&all_lock);
     *ret = &pc->base;
     return 0;
 }

@@ -462,3 +462,38 @@ Test(usercopy, objects_are_told_of_the_first_write)
     cr_assert_eq(poke(mm, a, 6), 0);
     cr_assert_eq(mm_unmap(mm, a, 4096), 0);
 }
+
+static ssize_t read_offsets(void *arg, uint64_t offset, void *buf, size_t size)
+{
+    for (size_t i = 0; i < size; i += sizeof(uint64_t))
+        ((uint64_t *)buf)[i / sizeof(uint64_t)] = offset + i;
+    return (ssize_t)size;
+}
+
+static uint64_t forty_mib(void *arg)
+{
+    return 40 * MIB;
+}
+
+Test(usercopy, cached_pages_make_room_when_memory_runs_out)
+{
+    static const struct pagecache_source source = {.read = read_offsets, .size_now = forty_mib};
+    struct mm *mm = box.mm;
+    struct mappable *m;
+    uaddr_t file, anon = (uaddr_t)map_anon(mm, 48 * MIB, RW);
+
+    cr_assert_eq(pagecache_create(box.memfile, &source, NULL, &m), 0);
+    file = (uaddr_t)map_file(m, 40 * MIB, 0, PROT_READ, MAP_SHARED, PROT_READ);
+    mappable_unref(m);
+    for (int round = 0; round < 2; round++) {
+        for (uint64_t at = 0; at < 40 * MIB; at += PAGE_SIZE) {
+            uint64_t value;
+
+            cr_assert_eq(copy_from_user(mm, &value, file + at + 8, 8), 0);
+            cr_assert_eq(value, at + 8);
+        }
+        for (uint64_t at = 0; at < 48 * MIB; at += PAGE_SIZE)
+            cr_assert_eq(poke(mm, anon + at, 1), 0);
+    }
+    mm_check(mm);
+}
