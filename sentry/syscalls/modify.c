@@ -49,6 +49,19 @@ static long make_name(struct task *task, int dirfd, uaddr_t path, bool directory
     return err;
 }
 
+/* -EROFS for a name that is there. Linux would not even look on a read-only mount, but programs
+ * expect the host's usual answer, and the host's tree is seldom mounted so. */
+static int refuse_change(const struct walk_parent *parent)
+{
+    struct walk_result existing;
+    int err = path_lookup_one(&parent->path, parent->name, &existing);
+
+    if (err < 0)
+        return err;
+    walk_result_unref(&existing);
+    return -EROFS;
+}
+
 /* A name that is to be removed; what the special last names say is in errors[enum last_kind]. */
 static long remove_name(struct task *task, int dirfd, uaddr_t path, const int errors[4])
 {
@@ -57,8 +70,9 @@ static long remove_name(struct task *task, int dirfd, uaddr_t path, const int er
 
     if (err < 0)
         return err;
+    err = errors[parent.kind] ? errors[parent.kind] : refuse_change(&parent);
     path_unref(&parent.path);
-    return errors[parent.kind] ? errors[parent.kind] : -EROFS;
+    return err;
 }
 
 /* An object whose attributes are to be changed. */
@@ -213,7 +227,7 @@ static long do_rename(struct task *task, int old_dirfd, uaddr_t old_path, int ne
     else if (new_parent.kind != LAST_NAME)
         err = flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
     else
-        err = -EROFS;
+        err = refuse_change(&old_parent);
     path_unref(&old_parent.path);
     path_unref(&new_parent.path);
     return err;

@@ -83,9 +83,12 @@ static long one_buffer(struct task *task, int fd, uaddr_t buf, size_t size, stru
     struct uio uio;
     int64_t end;
 
-    /* rw_verify_area(): a length with the top bit set, or an end beyond the largest offset. */
-    if ((ssize_t)size < 0 || __builtin_add_overflow(t.pos, (int64_t)size, &end))
-        return fdtable_get_cloexec(task->files, fd) < 0 ? -EBADF : -EINVAL;
+    /* access_ok() before rw_verify_area(): no buffer is that large; then no offset is. */
+    if ((ssize_t)size < 0 || __builtin_add_overflow(t.pos, (int64_t)size, &end)) {
+        if (fdtable_get_cloexec(task->files, fd) < 0)
+            return -EBADF;
+        return (ssize_t)size < 0 ? -EFAULT : -EINVAL;
+    }
     uio_init_user(&uio, task->mm, buf, MIN(size, UIO_MAX_BYTES));
     t.uio = &uio;
     return with_file(task, fd, &t);

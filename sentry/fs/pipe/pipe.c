@@ -76,21 +76,37 @@ static ssize_t take_locked(struct pipe *p, struct uio *uio) __must_hold(p->lock)
     return (ssize_t)done;
 }
 
+/* Copies `size` bytes behind what is there, all or nothing: -EFAULT. They do not count as used yet.
+ */
+static int fill_locked(struct pipe *p, struct uio *uio, size_t size) __must_hold(p->lock)
+{
+    size_t done = 0;
+
+    while (done < size) {
+        char *to;
+        size_t part = stretch(p, p->used + done, size - done, &to);
+
+        if (uio_copy_in(uio, to, part) != (ssize_t)part)
+            return -EFAULT;
+        done += part;
+    }
+    return 0;
+}
+
+/* Page by page, as Linux fills its buffers: a page that cannot be copied whole is not written. */
 static ssize_t put_locked(struct pipe *p, struct uio *uio) __must_hold(p->lock)
 {
     size_t done = 0;
 
     while (p->used < p->capacity && uio->left > 0) {
-        char *to;
-        size_t size = stretch(p, p->used, MIN(p->capacity - p->used, uio->left), &to);
-        ssize_t n = uio_copy_in(uio, to, size);
+        size_t room = MIN(p->capacity - p->used, (size_t)PIPE_BUF);
+        size_t size = MIN(room, uio->left);
+        int err = fill_locked(p, uio, size);
 
-        if (n < 0)
-            return done ? (ssize_t)done : n;
-        p->used += (size_t)n;
-        done += (size_t)n;
-        if ((size_t)n < size)
-            break;
+        if (err < 0)
+            return done ? (ssize_t)done : err;
+        p->used += size;
+        done += size;
     }
     return (ssize_t)done;
 }
