@@ -49,6 +49,7 @@ struct process {
     int stop_report;      /* a stop that wait(2) has not told yet: the signal; 0: none */
     bool continue_report; /* likewise a continue */
     int32_t pgid, sid;
+    bool subreaper;           /* PR_SET_CHILD_SUBREAPER: takes the orphans below it */
     bool has_execed;          /* setpgid(2) comes too late */
     uint64_t children_cpu_ns; /* of children that were waited for */
 

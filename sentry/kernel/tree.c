@@ -30,25 +30,6 @@ static void refresh_parent(struct process *process)
     lock_release(&process->lock);
 }
 
-static void orphan_locked(struct process *child)
-{
-    struct task *task;
-
-    list_del_init(&child->sibling);
-    tree_add_locked(child, NULL);
-    if (child->zombie) {
-        tree_reap_locked(child);
-        return;
-    }
-    refresh_parent(child);
-    lock_acquire(&child->lock);
-    list_for_each (task, &child->threads, process_node) {
-        if (task->parent_death_signal)
-            signal_send_task_locked(task, task->parent_death_signal, NULL);
-    }
-    lock_release(&child->lock);
-}
-
 /* Nobody will ask: the parent ignores SIGCHLD or says SA_NOCLDWAIT (sigaction(2)). */
 static bool parent_does_not_care(struct process *parent)
 {
@@ -88,6 +69,51 @@ static void tell_end(struct process *process)
     wait_queue_wake(&parent->child_events, 0);
 }
 
+/* Tells the parent, or reaps where there is none that wants to know. */
+static void settle_zombie(struct process *process)
+{
+    struct process *parent = process->parent;
+
+    if (!parent) {
+        tree_reap_locked(process);
+    } else if (process->exit_signal == SIGCHLD && parent_does_not_care(parent)) {
+        tree_reap_locked(process);
+        wait_queue_wake(&parent->child_events, 0);
+    } else {
+        tell_end(process);
+    }
+}
+
+/* The nearest ancestor that asked for orphans and lives; NULL: the Sentry. */
+static struct process *find_reaper(const struct process *process)
+{
+    struct process *reaper = process->parent;
+
+    while (reaper && !(reaper->subreaper && !reaper->zombie))
+        reaper = reaper->parent;
+    return reaper;
+}
+
+static void orphan_locked(struct process *child, struct process *reaper)
+{
+    struct task *task;
+
+    list_del_init(&child->sibling);
+    tree_add_locked(child, reaper);
+    child->exit_signal = SIGCHLD;
+    if (child->zombie) {
+        settle_zombie(child);
+        return;
+    }
+    refresh_parent(child);
+    lock_acquire(&child->lock);
+    list_for_each (task, &child->threads, process_node) {
+        if (task->parent_death_signal)
+            signal_send_task_locked(task, task->parent_death_signal, NULL);
+    }
+    lock_release(&child->lock);
+}
+
 static void init_ended(struct process *process)
 {
     struct kernel *kernel = process->kernel;
@@ -99,26 +125,15 @@ static void init_ended(struct process *process)
 
 void tree_process_ended_locked(struct process *process)
 {
-    struct process *child, *next, *parent = process->parent;
+    struct process *child, *next, *reaper = find_reaper(process);
 
     list_for_each_safe (child, next, &process->children, sibling)
-        orphan_locked(child);
+        orphan_locked(child, reaper);
     process->zombie = true;
-    if (process == process->kernel->init) {
+    if (process == process->kernel->init)
         init_ended(process);
-    } else if (!parent) {
-        tree_reap_locked(process);
-    } else {
-        bool careless = process->exit_signal == SIGCHLD && parent_does_not_care(parent);
-
-        if (careless) {
-            list_del_init(&process->sibling);
-            wait_queue_wake(&parent->child_events, 0);
-            tree_reap_locked(process);
-        } else {
-            tell_end(process);
-        }
-    }
+    else
+        settle_zombie(process);
 }
 
 void tree_reap_locked(struct process *process)

@@ -96,25 +96,47 @@ static struct timeval ns_timeval(uint64_t ns)
     };
 }
 
+static uint64_t children_cpu_ns(struct task *task)
+{
+    uint64_t ns;
+
+    lock_acquire(&task->kernel->lock);
+    ns = task->process->children_cpu_ns;
+    lock_release(&task->kernel->lock);
+    return ns;
+}
+
 SYSCALL_DEFINE2(getrusage, int, who, uaddr_t, ptr)
 {
     struct rusage usage = {0};
     struct mm_stats stats;
 
-    if (who != RUSAGE_SELF && who != RUSAGE_THREAD && who != RUSAGE_CHILDREN)
+    switch (who) {
+    case RUSAGE_SELF:
+        usage.ru_utime = ns_timeval(process_cpu_ns(task->process));
+        break;
+    case RUSAGE_THREAD:
+        usage.ru_utime = ns_timeval(task_cpu_ns(task));
+        break;
+    case RUSAGE_CHILDREN:
+        usage.ru_utime = ns_timeval(children_cpu_ns(task));
+        break;
+    default:
         return -EINVAL;
+    }
     if (who != RUSAGE_CHILDREN) {
         mm_get_stats(task->mm, &stats);
-        usage.ru_utime =
-            ns_timeval(who == RUSAGE_SELF ? process_cpu_ns(task->process) : task_cpu_ns(task));
-        usage.ru_maxrss = (long)(stats.resident >> 10);
+        usage.ru_maxrss = (long)(stats.peak_resident >> 10);
     }
     return copy_struct_to_user(task->mm, ptr, &usage);
 }
 
 SYSCALL_DEFINE1(times, uaddr_t, ptr)
 {
-    struct tms tms = {.tms_utime = (clock_t)(process_cpu_ns(task->process) / NS_PER_TICK)};
+    const struct tms tms = {
+        .tms_utime = (clock_t)(process_cpu_ns(task->process) / NS_PER_TICK),
+        .tms_cutime = (clock_t)(children_cpu_ns(task) / NS_PER_TICK),
+    };
 
     if (ptr && copy_struct_to_user(task->mm, ptr, &tms) < 0)
         return -EFAULT;

@@ -208,6 +208,13 @@ SYSCALL_DEFINE5(prctl, int, option, uint64_t, arg2, uint64_t, arg3, uint64_t, ar
             return -EINVAL;
         task->process->dumpable = (uint32_t)arg2;
         return 0;
+    case PR_SET_CHILD_SUBREAPER:
+        lock_acquire(&task->kernel->lock);
+        task->process->subreaper = arg2 != 0;
+        lock_release(&task->kernel->lock);
+        return 0;
+    case PR_GET_CHILD_SUBREAPER:
+        return put_int(task, arg2, task->process->subreaper);
     case PR_SET_TIMERSLACK:
         task->timer_slack_ns = arg2 == 0 || arg2 > INT64_MAX ? 50000 : arg2;
         return 0;

@@ -5,8 +5,10 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "check.h"
 
@@ -273,6 +275,55 @@ static void test_orphan(void)
     close(fds[1]);
 }
 
+static void test_subreaper(void)
+{
+    pid_t pid, orphan = -1;
+    int fds[2], value;
+
+    CHECK_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+    CHECK_EQ(prctl(PR_GET_CHILD_SUBREAPER, &value, 0, 0, 0), 0);
+    CHECK_EQ(value, 1);
+    CHECK_EQ(pipe(fds), 0);
+    pid = fork();
+    if (pid == 0) {
+        orphan = fork();
+        if (orphan == 0) {
+            usleep(20000);
+            _exit(getppid() == getpgrp() ? 1 : 23);
+        }
+        _exit(write(fds[1], &orphan, sizeof(orphan)) == sizeof(orphan) ? 0 : 1);
+    }
+    CHECK_EQ(read(fds[0], &orphan, sizeof(orphan)), sizeof(orphan));
+    CHECK_EQ(wait_status(pid), 0);
+    value = wait_status(orphan);
+    CHECK(value == 23 << 8 || value == 1 << 8);
+    CHECK_EQ(prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0), 0);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void test_usage(void)
+{
+    struct rusage before, after;
+    pid_t pid;
+
+    getrusage(RUSAGE_CHILDREN, &before);
+    pid = fork();
+    if (pid == 0) {
+        clock_t start = clock();
+
+        while (clock() - start < CLOCKS_PER_SEC / 20)
+            ;
+        _exit(0);
+    }
+    CHECK_EQ(wait_status(pid), 0);
+    getrusage(RUSAGE_CHILDREN, &after);
+    CHECK(after.ru_utime.tv_sec + after.ru_utime.tv_usec / 1e6 + after.ru_stime.tv_sec +
+              after.ru_stime.tv_usec / 1e6 >=
+          before.ru_utime.tv_sec + before.ru_utime.tv_usec / 1e6 + before.ru_stime.tv_sec +
+              before.ru_stime.tv_usec / 1e6 + 0.04);
+}
+
 static void test_ignored_children_are_reaped(void)
 {
     struct sigaction ign = {.sa_handler = SIG_IGN}, old;
@@ -353,6 +404,8 @@ int main(int argc, char **argv)
     test_vfork();
     test_stop_and_continue();
     test_orphan();
+    test_subreaper();
+    test_usage();
     test_ignored_children_are_reaped();
     test_groups();
     test_many();

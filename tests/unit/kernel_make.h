@@ -4,6 +4,7 @@
 #define TESTS_UNIT_KERNEL_MAKE_H
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 
 #include "platform/fake/fake.h"
 #include "sentry/kernel/kernel.h"
@@ -16,22 +17,27 @@
 #define SCRATCH      0x10000000UL /* 64 KiB of memory, readable and writable */
 #define SCRATCH_SIZE 0x10000UL
 
+/* A kernel lives as long as the program; so that leak checkers know. */
+static void *kept[16];
+static size_t kept_count;
+
 static inline struct kernel *kernel_make(void)
 {
-    static struct mm_env env;
+    struct mm_env *env = calloc(1, sizeof(*env));
     struct kernel *kernel;
     struct kernel_config config = {
-        .mm_env = &env,
+        .mm_env = env,
         .table = &syscall_table,
         .release = "6.18.0-test",
         .version = "#1",
         .hostname = "test",
     };
 
-    cr_assert_eq(memfile_create(256UL << 20, &env.memfile), 0);
-    cr_assert_eq(fake_platform_ops.create(env.memfile, &env.platform), 0);
-    fake_platform_ops.limits(env.platform, &env.limits);
+    cr_assert_eq(memfile_create(256UL << 20, &env->memfile), 0);
+    cr_assert_eq(fake_platform_ops.create(env->memfile, &env->platform), 0);
+    fake_platform_ops.limits(env->platform, &env->limits);
     cr_assert_eq(kernel_create(&config, &kernel), 0);
+    kept[kept_count++ % ARRAY_COUNT(kept)] = kernel;
     return kernel;
 }
 
@@ -65,6 +71,7 @@ static inline struct task *task_make(struct kernel *kernel)
         .rsp = SCRATCH + SCRATCH_SIZE / 2 + 8,
         .rflags = RFLAGS_FIXED,
     };
+    kept[kept_count++ % ARRAY_COUNT(kept)] = task;
     return task;
 }
 
