@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "host/io.h"
 #include "sentry/fs/treefs.h"
@@ -130,18 +132,74 @@ static int tty_open(const struct tree_node *node, uint32_t flags, struct file **
     return 0;
 }
 
+/*
+ * /dev/pts has the terminal that we were given and no other: ttyname(3) looks for it there. A magic
+ * link, so that stat(2) says the same as fstat(2) on the descriptor.
+ */
+static const char *pts_name(void)
+{
+    static const char dir[] = "/dev/pts/";
+    const char *path = controlling_tty ? controlling_tty->path : NULL;
+
+    return path && strncmp(path, dir, strlen(dir)) == 0 ? path + strlen(dir) : NULL;
+}
+
+static ssize_t pts_readlink(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "../tty");
+}
+
+static int pts_follow(uint64_t key, struct link_target *ret)
+{
+    ret->file = file_ref(controlling_tty);
+    return 0;
+}
+
+static const struct tree_node pts_node = {
+    .name = "", .mode = S_IFLNK | 0777, .readlink = pts_readlink, .follow = pts_follow};
+
+static int find_pts(uint64_t key, struct name name, const struct tree_node **ret_node,
+                    uint64_t *ret_key)
+{
+    const char *ours = pts_name();
+
+    if (!ours || strlen(ours) != name.size || memcmp(ours, name.text, name.size) != 0)
+        return -ENOENT;
+    *ret_node = &pts_node;
+    *ret_key = 0;
+    return 0;
+}
+
+static int64_t list_pts(uint64_t key, int64_t from, char *ret_name, size_t size,
+                        const struct tree_node **ret_node)
+{
+    if (from > 0 || !pts_name())
+        return -1;
+    snprintf(ret_name, size, "%s", pts_name());
+    *ret_node = &pts_node;
+    return 0;
+}
+
 #define DEVICE(name_, major_, minor_, open_)                                                       \
     {                                                                                              \
         .name = name_, .mode = S_IFCHR | 0666, .major = major_, .minor = minor_, .open = open_     \
     }
 
+/* clang-format off */
 static const struct tree_node dev_nodes[] = {
-    DEVICE("null", 1, 3, null_open),        DEVICE("zero", 1, 5, zero_open),
-    DEVICE("full", 1, 7, full_open),        DEVICE("random", 1, 8, random_open),
-    DEVICE("urandom", 1, 9, random_open),   DEVICE("tty", 5, 0, tty_open),
-    TREE_LINK("fd", "/proc/self/fd"),       TREE_LINK("stdin", "/proc/self/fd/0"),
-    TREE_LINK("stdout", "/proc/self/fd/1"), TREE_LINK("stderr", "/proc/self/fd/2"),
+    DEVICE("null", 1, 3, null_open),
+    DEVICE("zero", 1, 5, zero_open),
+    DEVICE("full", 1, 7, full_open),
+    DEVICE("random", 1, 8, random_open),
+    DEVICE("urandom", 1, 9, random_open),
+    DEVICE("tty", 5, 0, tty_open),
+    {.name = "pts", .mode = S_IFDIR | 0755, .find = find_pts, .list = list_pts},
+    TREE_LINK("fd", "/proc/self/fd"),
+    TREE_LINK("stdin", "/proc/self/fd/0"),
+    TREE_LINK("stdout", "/proc/self/fd/1"),
+    TREE_LINK("stderr", "/proc/self/fd/2"),
 };
+/* clang-format on */
 
 static const struct tree_node dev_root = {.name = "",
                                           .mode = S_IFDIR | 0755,
