@@ -65,13 +65,15 @@ SYSCALL_DEFINE4(epoll_ctl, int, epfd, int, op, int, fd, uaddr_t, event_addr)
 struct event_array {
     struct mm *mm;
     uaddr_t at;
+    bool fault;
 };
 
 static bool emit(void *arg, const struct linux_epoll_event *event)
 {
     struct event_array *a = arg;
 
-    if (copy_struct_to_user(a->mm, a->at, event) < 0)
+    a->fault = copy_struct_to_user(a->mm, a->at, event) < 0;
+    if (a->fault)
         return false;
     a->at += sizeof(*event);
     return true;
@@ -81,28 +83,25 @@ static bool emit(void *arg, const struct linux_epoll_event *event)
 static long wait_events(struct task *task, struct file *epoll, uaddr_t events, int max,
                         uint64_t deadline_ns)
 {
-    struct event_array array = {task->mm, events};
+    struct event_array array = {task->mm, events, false};
     struct wait_entry entry;
-    bool ready;
-    int count, err = 0;
+    long count = 0;
+    int err = 0;
 
     wait_entry_init(&entry, &task->waiter, POLLIN);
-    ready = file_poll(epoll, deadline_ns ? &entry : NULL);
+    if (deadline_ns)
+        file_poll(epoll, &entry);
     for (;;) {
-        count = ready ? epoll_collect(epoll, max, emit, &array) : 0;
-        if (count > 0 || deadline_ns == 0 || err == -ETIMEDOUT)
-            break;
-        if (!count && ready && file_poll(epoll, NULL)) {
-            /* Something is there and none of it could be written. */
+        count = epoll_collect(epoll, max, emit, &array);
+        if (count == 0 && array.fault)
             count = -EFAULT;
+        if (count != 0 || deadline_ns == 0 || err == -ETIMEDOUT)
             break;
-        }
         err = task_block(task, deadline_ns);
         if (err < 0 && err != -ETIMEDOUT) {
             count = -EINTR;
             break;
         }
-        ready = true;
     }
     if (deadline_ns)
         file_unpoll(epoll, &entry);

@@ -34,6 +34,9 @@ void at_path_put(struct at_path *at);
 int at_path_walk(struct task *task, int dirfd, uaddr_t name, unsigned flags,
                  struct walk_result *ret);
 
+/* write(2) without its checks of the descriptor: waits, raises SIGPIPE. Bytes, or what write says.
+ */
+ssize_t task_write(struct task *task, struct file *file, struct uio *uio);
 /*
  * Waits until one of `events` (POLL* bits; POLLERR and POLLHUP always count) may hold: 0, or
  * -ERESTARTSYS when a signal came.

@@ -64,6 +64,13 @@ static ssize_t transfer(struct transfer *t)
     }
 }
 
+ssize_t task_write(struct task *task, struct file *file, struct uio *uio)
+{
+    struct transfer t = {.task = task, .file = file, .uio = uio, .write = true};
+
+    return transfer(&t);
+}
+
 static long with_file(struct task *task, int fd, struct transfer *t)
 {
     ssize_t n;

@@ -154,7 +154,7 @@ int64_t file_llseek(struct file *f, int64_t offset, int whence)
     if (whence < SEEK_SET || whence > SEEK_HOLE)
         return -EINVAL;
     if (!f->ops->llseek)
-        return -ESPIPE;
+        return f->ops->seek_ignored ? 0 : -ESPIPE;
     lock_acquire(&f->pos_lock);
     pos = f->ops->llseek(f, offset, whence, f->pos);
     if (pos >= 0)

@@ -54,6 +54,7 @@ struct file_operations {
     void (*release)(struct file *f); /* frees f */
     /* The position is kept elsewhere: that of a host descriptor, shared with other processes. */
     bool own_position;
+    bool seek_ignored; /* without llseek: lseek(2) says 0 and does nothing, as on an eventfd */
 };
 
 /* Who wants to know that a file is about to go: epoll keeps no reference on what it watches. */

@@ -356,6 +356,7 @@ static const struct file_operations epoll_operations = {
     .unpoll = epoll_unpoll,
     .stat = anon_stat,
     .release = epoll_release,
+    .seek_ignored = true,
 };
 
 int epoll_create_file(struct file **ret)

@@ -110,6 +110,7 @@ static const struct file_operations eventfd_operations = {
     .unpoll = eventfd_unpoll,
     .stat = anon_stat,
     .release = eventfd_release,
+    .seek_ignored = true,
 };
 
 int eventfd_create(uint32_t initial, int flags, struct file **ret)
