@@ -9,6 +9,12 @@
  */
 #include "ring0/layout.h"
 
+    .section .rodata.steps, "a", @progbits
+    .balign 8
+    .globl  ring0_steps
+    .hidden ring0_steps
+ring0_steps:
+
     .section .rodata, "a", @progbits
     .balign 4096
     .globl  ring0_code_start
@@ -17,17 +23,14 @@ ring0_code_start:
 code_start:
     .set    data_page, code_start + RING0_AREA_DATA
 
-.macro STEP ret, nr, add                    /* ring 0 is always left by running on */
-.endm
 .macro FASTPATH_CHECK number
 .endm
-.macro FASTPATH_RETURN
+.macro FASTPATH_RETURN number
     incq    data_page + FASTPATH_SERVED(%rip) /* sysret brings the program's flags back */
+    STEP    IN_RCX, IN_NO_REG, \number
     sysretq
 .endm
 #include "ring0/fastpath.S"
-    outb    %al, $PORT_SYSCALL
-    ud2                                     /* never reached: the VMM moves rip */
 
     .org    CODE_SYSRET, 0xcc
     sysretq
@@ -38,4 +41,8 @@ code_start:
     .globl  ring0_code_end
     .hidden ring0_code_end
 ring0_code_end:
+    .section .rodata.steps, "a", @progbits
+    .globl  ring0_steps_end
+    .hidden ring0_steps_end
+ring0_steps_end:
     .section .note.GNU-stack, "", @progbits

@@ -1,7 +1,7 @@
 /*
  * The code page where SYSCALL stays in ring 3 (a software KVM): offset 0 runs with the program's
  * rights, so whatever it does the program could do as well, and it may be entered in the middle.
- * The VMM trusts nothing but rip and the port: an `out` from exactly `ring3_code_out` is a system
+ * The VMM trusts nothing but rip and the port: an `out` from exactly CODE_OUT is a system
  * call that returns to rcx, any other `out` of ring 3 is a #GP. The same `out` may come from ring 0,
  * see FASTPATH_CHECK.
  *
@@ -9,6 +9,12 @@
  * its segments.
  */
 #include "ring0/layout.h"
+
+    .section .rodata.steps, "a", @progbits
+    .balign 8
+    .globl  ring3_steps
+    .hidden ring3_steps
+ring3_steps:
 
     .section .rodata, "a", @progbits
     .balign 4096
@@ -18,14 +24,6 @@ ring3_code_start:
 code_start:
     .set    data_page, code_start + RING0_AREA_DATA
 
-.macro STEP ret, nr, add
-    .pushsection .rodata.ring3_steps, "a", @progbits
-    .short  7f - code_start
-    .byte   \ret, \nr
-    .long   \add
-    .popsection
-7:
-.endm
 /*
  * When such a KVM happens to emulate a SYSCALL (a non-canonical rsp is enough), it does enter ring 0,
  * and a plain jump back would run the program there. So the CS of ring 3 is a condition.
@@ -41,29 +39,17 @@ code_start:
     jmp     off_\number
 ring3_\number:
 .endm
-.macro FASTPATH_RETURN
+.macro FASTPATH_RETURN number
     jmp     *%rcx
 .endm
-    .pushsection .rodata.ring3_steps, "a", @progbits
-    .balign 8
-    .globl  ring3_steps
-    .hidden ring3_steps
-ring3_steps:
-    .popsection
 #include "ring0/fastpath.S"
-    .globl  ring3_code_out
-    .hidden ring3_code_out
-ring3_code_out:
-    outb    %al, $PORT_SYSCALL
-    ud2                                     /* never reached: the VMM moves rip */
 #include "ring0/gates.S"
 
     .globl  ring3_code_end
     .hidden ring3_code_end
 ring3_code_end:
-    .pushsection .rodata.ring3_steps, "a", @progbits
+    .section .rodata.steps, "a", @progbits
     .globl  ring3_steps_end
     .hidden ring3_steps_end
 ring3_steps_end:
-    .popsection
     .section .note.GNU-stack, "", @progbits

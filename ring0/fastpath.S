@@ -5,18 +5,27 @@
  *   on entry   rax = number, rcx = where the program goes on, r11 = its flags; nothing else is ours
  *   served     rax = result, all else as on entry, back to the program by FASTPATH_RETURN;
  *              FASTPATH_CHECK may still decide against it and jump to off_NUMBER
- *   not ours   all as on entry, falls out at the end
+ *   not ours   all as on entry, out of the guest at CODE_OUT
  *
  * No stack, no scratch memory (another thread could overwrite what ring 3 can write), and no
  * instruction that changes the flags, which in ring 3 are still the program's own: so the number is
  * compared by lea and jrcxz, with rax and rcx exchanged meanwhile.
  *
- * An interrupt may stop the trampoline anywhere. STEP tells for the instruction behind it how to get
- * back the number and the return address, so that the VMM can make an ordinary system call of it
- * (struct ring0_step in ring0/code.h):
+ * An interrupt may stop it anywhere. STEP tells for the instruction behind it how to get back the
+ * number and the return address, so that the VMM can make an ordinary system call of it, instead of
+ * running on into the program while somebody waits (struct ring0_step in ring0/code.h):
  *   ret      where the return address is
  *   nr, add  the number is register + add, or `add` alone
  */
+
+.macro STEP ret, nr, add
+    .pushsection .rodata.steps, "a", @progbits
+    .short  7f - code_start
+    .byte   \ret, \nr
+    .long   \add
+    .popsection
+7:
+.endm
 
 .macro TRY number, before                   /* rax = return address, rcx = number - before */
     STEP    IN_RAX, IN_RCX, \before
@@ -43,7 +52,7 @@ serve_\number:
     STEP    IN_RCX, IN_NO_REG, \number
     movl    data_page + \field(%rip), %eax
     STEP    IN_RCX, IN_NO_REG, \number
-    FASTPATH_RETURN
+    FASTPATH_RETURN \number
 off_\number:
     STEP    IN_RAX, IN_NO_REG, \number
     movq    %rax, %rcx
@@ -82,5 +91,8 @@ off_\number:
     SERVE   108, FASTPATH_EGID              /* getegid */
     SERVE   110, FASTPATH_PPID              /* getppid */
     SERVE   186, FASTPATH_TID               /* gettid */
+    .org    CODE_OUT, 0xcc
 miss:
     STEP    IN_RCX, IN_RAX, 0
+    outb    %al, $PORT_SYSCALL
+    ud2                                     /* never reached: the VMM moves rip */

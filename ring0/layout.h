@@ -64,6 +64,7 @@
 #define PORT_EXCEPTION 0x18
 
 /* In the code page. */
+#define CODE_OUT        0x3f0 /* the way out of a system call */
 #define CODE_SYSRET     0x400 /* the VMM sets rip to one of these to enter the program */
 #define CODE_IRET       0x408
 #define CODE_PAGE_FAULT 0x410 /* gate of #PF where ring 0 must fetch CR2 itself */

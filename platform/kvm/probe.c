@@ -134,13 +134,15 @@ static int measure_fast(struct bed *b, uint64_t syscall_ns, uint64_t *ret_ns)
 
     fast->pid = 7;
     fast->enabled = 1;
-    load_program(b, fast_loop, sizeof(fast_loop));
-    b->ctx->regs.rbx = FAST_TURNS;
-    err = timed_switch(b, TRAP_SYSCALL, &time);
-    if (err)
-        return err;
-    if (b->ctx->regs.rax != 500)
-        return -EIO;
+    for (int i = 0; i < 2; i++) { /* the first time for the pages that it touches */
+        load_program(b, fast_loop, sizeof(fast_loop));
+        b->ctx->regs.rbx = FAST_TURNS;
+        err = timed_switch(b, TRAP_SYSCALL, &time);
+        if (err)
+            return err;
+        if (b->ctx->regs.rax != 500)
+            return -EIO;
+    }
     *ret_ns = time > syscall_ns ? (time - syscall_ns) / FAST_TURNS : 0;
     return 0;
 }

@@ -80,10 +80,9 @@ static int run_probe(struct kvm_platform *p, struct vcpu *v, uint64_t root)
 static void fill_shared_pages(struct kvm_platform *p)
 {
     bool ring0 = p->kind == KIND_RING0;
-    const uint8_t *start = ring0 ? ring0_code_start : ring3_code_start;
-    const uint8_t *end = ring0 ? ring0_code_end : ring3_code_end;
+    const struct ring0_code *code = ring0 ? &ring0_code : &ring3_code;
 
-    memcpy(table_ptr(p, p->code_page), start, (size_t)(end - start));
+    memcpy(table_ptr(p, p->code_page), code->start, (size_t)(code->end - code->start));
     /* Where each exit brings CR2 with it, ring 0 need not fetch it. */
     ring0_fill_idt(table_ptr(p, p->idt_page), RING0_AREAS + RING0_AREA_CODE,
                    ring0 ? CODE_PAGE_FAULT : CODE_STUBS + VECTOR_PF * CODE_STUB_SIZE);

@@ -110,18 +110,19 @@ static enum verdict syscall_from(struct exit_state *x, uint64_t number, uint64_t
 }
 
 /*
- * The trampoline is the same in all areas. One that was stopped halfway (or single-stepped) goes
- * the slow way. False when rip stands at no instruction of it.
+ * A system call that was stopped on its way through the fast path (or single-stepped there) goes
+ * the slow way. The code is the same in all areas. False when rip stands at no instruction of it.
  */
-static bool undo_trampoline(struct exit_state *x, uint64_t rip, uint64_t rflags,
-                            enum verdict *ret_verdict)
+static bool undo_fastpath(struct exit_state *x, uint64_t rip, uint64_t rflags,
+                          enum verdict *ret_verdict)
 {
+    const struct ring0_code *code = x->platform->kind == KIND_RING0 ? &ring0_code : &ring3_code;
     uint64_t offset = rip - RING0_AREAS, number, return_address;
 
     if (offset >= AREAS_SIZE(x->platform))
         return false;
-    if (!ring3_step_undo(offset % RING0_AREA_SIZE, x->regs->rax, x->regs->rcx, &number,
-                         &return_address))
+    if (!ring0_undo(code, offset % RING0_AREA_SIZE, x->regs->rax, x->regs->rcx, &number,
+                    &return_address))
         return false;
     *ret_verdict = syscall_from(x, number, return_address, rflags);
     return true;
@@ -165,24 +166,26 @@ static enum verdict invalid_opcode(struct exit_state *x)
     return exception(x, VECTOR_BP, 0);
 }
 
-/* An exception of our own stubs: a debug trap that a program's TF left behind, or the end. */
+/*
+ * An exception of our own stubs: a debug trap that a program's TF left behind on the way in, or the
+ * end.
+ */
 static enum verdict ring0_exception(struct exit_state *x, unsigned int vector,
                                     const struct exception_frame *frame)
 {
-    struct kvm_regs *regs = &x->v->run->s.regs.regs;
+    enum verdict verdict;
 
-    if (vector != VECTOR_DB)
+    if (vector != VECTOR_DB || !undo_fastpath(x, frame->rip, x->regs->r11, &verdict))
         return killed(x, "an exception in ring 0");
-    regs->rip = frame->rip;
-    regs->rsp = frame->rsp;
-    regs->rflags = frame->rflags & ~RFLAGS_TF;
-    x->v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
-    return VERDICT_AGAIN;
+    x->ctx->base.regs.rsp = frame->rsp;
+    return verdict;
 }
 
 static enum verdict user_exception(struct exit_state *x, unsigned int vector, uint32_t error_code,
                                    uint64_t cr2)
 {
+    struct cpu_regs *user = &x->ctx->base.regs;
+    uint64_t rsp = user->rsp;
     enum verdict verdict;
 
     switch (vector) {
@@ -192,8 +195,10 @@ static enum verdict user_exception(struct exit_state *x, unsigned int vector, ui
         return invalid_opcode(x);
     case VECTOR_DB:
         if (x->platform->kind == KIND_RING3 &&
-            undo_trampoline(x, x->ctx->base.regs.rip, x->ctx->base.regs.rflags, &verdict))
+            undo_fastpath(x, user->rip, user->rflags, &verdict)) {
+            user->rsp = rsp;
             return verdict;
+        }
         return exception(x, vector, 0);
     case VECTOR_NM: /* state that the program may not use, such as AMX's */
         return exception(x, VECTOR_UD, 0);
@@ -275,13 +280,12 @@ static enum verdict port_exit(struct exit_state *x)
     uint64_t offset = x->regs->rip - (x->v->area + RING0_AREA_CODE);
     /* The gates are those of vCPU 0's view of the code page. */
     uint64_t gate = x->regs->rip - (RING0_AREAS + RING0_AREA_CODE);
-    uint64_t behind_out = (uint64_t)(ring3_code_out - ring3_code_start) + RING0_OUT_SIZE;
     bool out = x->v->run->io.direction == KVM_EXIT_IO_OUT;
     uint16_t port = x->v->run->io.port;
 
     if (x->platform->kind == KIND_RING3 && in_ring3(x)) {
         /* The program may execute the same instruction; only ours is a system call. */
-        if (out && port == PORT_SYSCALL && offset == behind_out) {
+        if (out && port == PORT_SYSCALL && offset == CODE_OUT + RING0_OUT_SIZE) {
             window_called(x->v);
             return port_syscall(x, true);
         }
@@ -313,12 +317,16 @@ static enum verdict interrupted(struct exit_state *x)
         if (!in_ring3(x))
             return VERDICT_AGAIN;
         x->v->in_user = true;
-        if (undo_trampoline(x, rip, x->regs->rflags, &verdict))
+        if (undo_fastpath(x, rip, x->regs->rflags, &verdict))
             return verdict;
     } else {
         /* Not even begun: the context still has the registers. */
         if (!x->v->in_user && (rip == area + CODE_SYSRET || rip == area + CODE_IRET))
             return VERDICT_INTERRUPTED;
+        if (undo_fastpath(x, rip, x->regs->r11, &verdict)) {
+            x->v->in_user = false;
+            return verdict;
+        }
         if (rip >= RING0_BASE)
             return VERDICT_AGAIN;
         x->v->in_user = true;
@@ -338,10 +346,12 @@ static enum verdict window_opened(struct exit_state *x)
     if (x->platform->kind == KIND_RING0 || !in_ring3(x))
         return VERDICT_AGAIN;
     x->v->in_user = true;
+    /* Nobody may be waiting for an interrupt: the answer leads straight on into the program. */
     if (offset < AREAS_SIZE(x->platform) && offset % RING0_AREA_SIZE == 0 &&
+        !__atomic_load_n(&x->ctx->interrupted, __ATOMIC_SEQ_CST) &&
         window_leaves_to_fastpath(x->v, &x->ctx->fastpath, x->regs->rax))
         return VERDICT_AGAIN;
-    if (undo_trampoline(x, x->regs->rip, x->regs->rflags, &verdict)) {
+    if (undo_fastpath(x, x->regs->rip, x->regs->rflags, &verdict)) {
         window_called(x->v);
         return verdict;
     }

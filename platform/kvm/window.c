@@ -15,7 +15,7 @@
 #include "platform/kvm/internal.h"
 #include "ring0/code.h"
 
-#define WAIT_MIN  4
+#define WAIT_MIN  3
 #define WAIT_MAX  64
 #define MISS_COST 2 /* an exit for nothing costs about what two calls save */
 #define SCORE_MIN -6
@@ -53,7 +53,7 @@ void window_missed(struct vcpu *v)
 
 bool window_leaves_to_fastpath(struct vcpu *v, const struct fastpath_page *page, uint64_t number)
 {
-    if (!page->enabled || !ring3_serves(number))
+    if (!page->enabled || !ring0_serves(number))
         return false;
     window_give_up(v);
     return true;

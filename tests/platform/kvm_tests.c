@@ -310,6 +310,39 @@ static bool fastpath_storm(struct world *w)
 
 /* ---- hostile ------------------------------------------------------------------------------ */
 
+/* A program that steps through its own system calls: the call, then a trap behind the next one. */
+static bool run_stepping(struct space *s, struct context *ctx)
+{
+    struct cpu_regs *r = &ctx->regs;
+    struct trap_info info;
+    enum trap trap;
+
+    fill_fastpath(ctx, true);
+    for (uint64_t number = 38; number < 41; number++) {
+        r->rip = guest_addr(guest_syscall);
+        r->rax = number;
+        r->rflags = RFLAGS_FIXED | RFLAGS_TF;
+        trap = go(ctx, s, &info);
+        if (trap == TRAP_SYSCALL) {
+            CHECK(r->rax == number && r->rip == guest_addr(guest_syscall) + 2, "call %lu at %lx",
+                  (unsigned long)r->rax, (unsigned long)r->rip);
+            CHECK(r->rsp == STACK_TOP && (r->rflags & RFLAGS_TF), "rsp %lx rflags %lx",
+                  (unsigned long)r->rsp, (unsigned long)r->rflags);
+            trap = go(ctx, s, &info);
+        } else {
+            CHECK(number == 39 && r->rax == 11, "call %lu was lost", (unsigned long)number);
+        }
+        CHECK(trap == TRAP_EXCEPTION && info.vector == VECTOR_DB, "%s %u", trap_name(trap),
+              info.vector);
+        /* Behind the call itself where ring 0 answers it, else behind the jump after it. */
+        CHECK(r->rip == guest_addr(guest_syscall) || r->rip == guest_addr(guest_syscall) + 2,
+              "rip %lx", (unsigned long)r->rip);
+        CHECK(r->rsp == STACK_TOP, "rsp %lx", (unsigned long)r->rsp);
+    }
+    r->rflags = RFLAGS_FIXED;
+    return true;
+}
+
 /* Into our code at each byte, with registers that mean something else there. */
 static bool run_jumps(struct space *s, struct context *ctx)
 {
@@ -386,7 +419,8 @@ static bool run_pokes(struct space *s, struct context *ctx)
 
 static bool meddling(struct world *w)
 {
-    return with_context(w, run_ports) && with_context(w, run_pokes) && with_context(w, run_jumps);
+    return with_context(w, run_stepping) && with_context(w, run_ports) &&
+           with_context(w, run_pokes) && with_context(w, run_jumps);
 }
 
 /* ---- page tables that change their shape -------------------------------------------------- */

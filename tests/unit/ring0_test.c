@@ -1,6 +1,6 @@
 /*
  * Ring 0's tables, and the code that runs in the guest, interpreted here: each instruction of the
- * trampoline may be the last one before an interrupt, so after each of them the system call must be
+ * fast path may be the last one before an interrupt, so after each of them the system call must be
  * recoverable.
  */
 #include <criterion/criterion.h>
@@ -14,11 +14,12 @@
 #define STEPS_MAX      200
 
 struct machine {
-    const uint8_t *code;
+    const struct ring0_code *code;
     uint64_t rax, rcx;
     uint64_t cs;
     uint32_t data[16]; /* struct fastpath_page */
     uint64_t ip;       /* offset in the code page */
+    uint64_t served;
     bool returned, out;
 };
 
@@ -44,7 +45,7 @@ static int32_t number_at(const uint8_t *p, size_t size)
 /* Exactly the instructions that the fast path is made of; anything else fails the test. */
 static void step(struct machine *m)
 {
-    const uint8_t *p = m->code + m->ip;
+    const uint8_t *p = m->code->start + m->ip;
     uint64_t swap;
 
     if (p[0] == 0x48 && p[1] == 0x91) { /* xchg %rax, %rcx */
@@ -78,8 +79,13 @@ static void step(struct machine *m)
     } else if (p[0] == 0x8c && p[1] == 0xc9) { /* mov %cs, %ecx */
         m->rcx = m->cs;
         m->ip += 2;
-    } else if (p[0] == 0xff && p[1] == 0xe1) { /* jmp *%rcx */
+    } else if (p[0] == 0xff && p[1] == 0xe1 && m->code == &ring3_code) { /* jmp *%rcx */
         m->returned = true;
+    } else if (p[0] == 0x48 && p[1] == 0xff && p[2] == 0x05 && m->code == &ring0_code) {
+        m->served++; /* incq data(%rip) */
+        m->ip += 7;
+    } else if (p[0] == 0x48 && p[1] == 0x0f && p[2] == 0x07 && m->code == &ring0_code) {
+        m->returned = true;                            /* sysretq */
     } else if (p[0] == 0xe6 && p[1] == PORT_SYSCALL) { /* out %al, $port */
         m->out = true;
     } else {
@@ -87,10 +93,11 @@ static void step(struct machine *m)
     }
 }
 
-static struct machine start(uint64_t number, bool enabled, uint64_t cs)
+static struct machine start(const struct ring0_code *code, uint64_t number, bool enabled,
+                            uint64_t cs)
 {
     return (struct machine){
-        .code = ring3_code_start,
+        .code = code,
         .rax = number,
         .rcx = RETURN_ADDRESS,
         .cs = cs,
@@ -102,26 +109,27 @@ static void check_undo(const struct machine *m, uint64_t number)
 {
     uint64_t got_number = 0, got_address = 0;
 
-    cr_assert(ring3_step_undo(m->ip, m->rax, m->rcx, &got_number, &got_address),
+    cr_assert(ring0_undo(m->code, m->ip, m->rax, m->rcx, &got_number, &got_address),
               "no record for offset %#lx", m->ip);
     cr_assert_eq(got_number, number, "at %#lx: number %#lx, not %#lx", m->ip, got_number, number);
     cr_assert_eq(got_address, RETURN_ADDRESS, "at %#lx: returns to %#lx", m->ip, got_address);
 }
 
 /* What call `number` answers, or 0 when it left the guest with everything as it was. */
-static uint64_t run(uint64_t number, bool enabled, uint64_t cs)
+static uint64_t run_in(const struct ring0_code *code, uint64_t number, bool enabled, uint64_t cs)
 {
-    struct machine m = start(number, enabled, cs);
+    struct machine m = start(code, number, enabled, cs);
 
     for (int steps = 0; steps < STEPS_MAX; steps++) {
         check_undo(&m, number);
         step(&m);
         if (m.returned) {
             cr_assert_eq(m.rcx, RETURN_ADDRESS);
+            cr_assert_eq(m.served, code == &ring0_code);
             return m.rax;
         }
         if (m.out) {
-            cr_assert_eq(m.ip, (uint64_t)(ring3_code_out - ring3_code_start));
+            cr_assert_eq(m.ip, CODE_OUT);
             cr_assert_eq(m.rax, number);
             cr_assert_eq(m.rcx, RETURN_ADDRESS);
             return 0;
@@ -131,20 +139,30 @@ static uint64_t run(uint64_t number, bool enabled, uint64_t cs)
     return 0;
 }
 
+/* The same in ring 3 and in ring 0. */
+static uint64_t run(uint64_t number, bool enabled, uint64_t cs)
+{
+    uint64_t answer = run_in(&ring3_code, number, enabled, cs);
+
+    if (cs == SELECTOR_USER_CS)
+        cr_assert_eq(run_in(&ring0_code, number, enabled, SELECTOR_KERNEL_CS), answer);
+    return answer;
+}
+
 static const struct {
     uint64_t number, answer;
 } pure_calls[] = {{39, 1001},  {186, 1002}, {110, 1003}, {102, 1004},
                   {107, 1005}, {104, 1006}, {108, 1007}};
 
-Test(trampoline, pure_calls_are_answered)
+Test(fastpath, pure_calls_are_answered)
 {
     for (size_t i = 0; i < ARRAY_COUNT(pure_calls); i++) {
         cr_assert_eq(run(pure_calls[i].number, true, SELECTOR_USER_CS), pure_calls[i].answer);
-        cr_assert(ring3_serves(pure_calls[i].number));
+        cr_assert(ring0_serves(pure_calls[i].number));
     }
 }
 
-Test(trampoline, other_calls_and_odd_numbers_leave)
+Test(fastpath, other_calls_and_odd_numbers_leave)
 {
     static const uint64_t odd[] = {1UL << 32 | 39, ~0UL, (uint64_t)-39, 1UL << 63, 0x80000027};
 
@@ -153,7 +171,7 @@ Test(trampoline, other_calls_and_odd_numbers_leave)
 
         for (size_t i = 0; i < ARRAY_COUNT(pure_calls); i++)
             pure = pure || pure_calls[i].number == number;
-        cr_assert_eq(ring3_serves(number), pure);
+        cr_assert_eq(ring0_serves(number), pure);
         if (!pure)
             cr_assert_eq(run(number, true, SELECTOR_USER_CS), 0, "call %lu", number);
     }
@@ -161,7 +179,7 @@ Test(trampoline, other_calls_and_odd_numbers_leave)
         cr_assert_eq(run(odd[i], true, SELECTOR_USER_CS), 0, "call %#lx", odd[i]);
 }
 
-Test(trampoline, nothing_is_answered_when_switched_off_or_in_ring_0)
+Test(fastpath, nothing_is_answered_when_switched_off_or_in_ring_0)
 {
     for (size_t i = 0; i < ARRAY_COUNT(pure_calls); i++) {
         cr_assert_eq(run(pure_calls[i].number, false, SELECTOR_USER_CS), 0);
@@ -171,20 +189,19 @@ Test(trampoline, nothing_is_answered_when_switched_off_or_in_ring_0)
 
 Test(code, both_pages_hold_what_the_layout_says)
 {
-    const uint8_t *const pages[] = {ring0_code_start, ring3_code_start};
-    const uint8_t *const ends[] = {ring0_code_end, ring3_code_end};
+    const struct ring0_code *const pages[] = {&ring0_code, &ring3_code};
 
     for (size_t i = 0; i < ARRAY_COUNT(pages); i++) {
-        cr_assert_leq((size_t)(ends[i] - pages[i]), PAGE_SIZE);
+        cr_assert_leq((size_t)(pages[i]->end - pages[i]->start), PAGE_SIZE);
         for (size_t v = 0; v < CODE_STUB_COUNT; v++) {
-            const uint8_t *stub = pages[i] + CODE_STUBS + v * CODE_STUB_SIZE;
+            const uint8_t *stub = pages[i]->start + CODE_STUBS + v * CODE_STUB_SIZE;
 
             cr_assert(stub[0] == 0xe6 && stub[1] == PORT_EXCEPTION, "stub %zu", v);
         }
-        cr_assert_eq(pages[i][CODE_PAGE_FAULT], 0x50, "push %%rax");
+        cr_assert_eq(pages[i]->start[CODE_PAGE_FAULT], 0x50, "push %%rax");
     }
-    cr_assert_eq(memcmp(ring0_code_start + CODE_SYSRET, "\x48\x0f\x07", 3), 0);
-    cr_assert_eq(memcmp(ring0_code_start + CODE_IRET, "\x48\xcf", 2), 0);
+    cr_assert_eq(memcmp(ring0_code.start + CODE_SYSRET, "\x48\x0f\x07", 3), 0);
+    cr_assert_eq(memcmp(ring0_code.start + CODE_IRET, "\x48\xcf", 2), 0);
 }
 
 Test(tables, the_tss_is_where_its_descriptor_says)
