@@ -45,6 +45,7 @@ int context_create(struct platform *p, struct context **ret)
     lock_init(&ctx->stub_lock);
     list_init(&ctx->member_node);
     list_init(&ctx->bound_node);
+    placement_init(&ctx->placement);
     *ret = &ctx->base;
     return 0;
 }
@@ -205,7 +206,7 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
 {
     struct ptrace_context *ctx = ptrace_context(base);
     struct ptrace_space *s = ptrace_space(as);
-    uint64_t start;
+    uint64_t start, ns;
     enum trap trap;
 
     *ret_info = (struct trap_info){0};
@@ -222,8 +223,9 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
     __atomic_store_n(&ctx->running, true, __ATOMIC_SEQ_CST);
     start = host_monotonic_ns();
     trap = run(ctx, ret_info);
-    __atomic_store_n(&ctx->guest_ns, ctx->guest_ns + (host_monotonic_ns() - start),
-                     __ATOMIC_RELAXED);
+    ns = host_monotonic_ns() - start;
+    placement_after_run(ctx, ns);
+    __atomic_store_n(&ctx->guest_ns, ctx->guest_ns + ns, __ATOMIC_RELAXED);
     __atomic_store_n(&ctx->running, false, __ATOMIC_RELEASE);
     return trap;
 }

@@ -153,6 +153,14 @@ enum fp_state {
     FP_INITIAL, /* as after execve, to be loaded before the stub runs */
 };
 
+/* placement.c: how a context's runs went; its own thread's. */
+struct placement {
+    uint64_t best;       /* nanoseconds of the shortest run since it was bound or set loose */
+    uint64_t bound_best; /* the same of the last time it was bound, 0: never yet */
+    unsigned int loose_left, stayed_loose;
+    bool was_bound;
+};
+
 struct ptrace_context {
     struct context base;
     struct ptrace_platform *p;
@@ -175,7 +183,7 @@ struct ptrace_context {
     struct list member_node; /* in platform.members, or alone */
     struct list bound_node;  /* in platform.bound, or alone */
     bool bound;
-    unsigned int loose_runs; /* resumes since it was last bound */
+    struct placement placement;
 };
 
 static inline struct ptrace_platform *ptrace_platform(struct platform *p)
@@ -247,8 +255,10 @@ void fp_detach(struct ptrace_context *ctx);
 
 /* --- placement.c --- */
 
-/* The calling thread's context is about to resume its stub. */
+void placement_init(struct placement *pl);
+/* The calling thread's context is about to resume its stub, and has come back after that time. */
 void placement_before_run(struct ptrace_context *ctx);
+void placement_after_run(struct ptrace_context *ctx, uint64_t ns);
 /* Before the context's stub goes, with stubs_lock held. */
 void placement_forget_locked(struct ptrace_context *ctx);
 /* The keeper's tick. */

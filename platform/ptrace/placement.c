@@ -1,20 +1,25 @@
 /*
  * Where tracer and stub run. A round trip hands the CPU over twice; when the two are on different
  * CPUs each hand-over wakes an idle CPU, which in a virtual machine costs some 20 times the
- * switch itself (measured: 3.2 us on one CPU, 18 to 60 us across two). The scheduler prefers the
- * idle CPU and so picks the slow way nearly always.
+ * switch itself (measured: 3.2 us on one CPU, 18 to 60 us across two). A scheduler that has an idle
+ * CPU prefers it, and so picks the slow way nearly always.
  *
- * So a task thread and its stub are bound to the CPU where the thread is, as soon as they trap
- * often. A bound pair cannot be balanced away from a busy CPU, and a program that computes instead
- * of trapping must be; therefore the keeper's tick sets all bound pairs loose again every few
- * milliseconds. The next run is a loose one, in which the scheduler may move both, then they are
- * bound anew wherever they came to be. Imbalance lasts one tick at most, and the price is one slow
- * round trip a tick. Without bound pairs there is no tick.
+ *   loose   both may run anywhere; a few runs are timed
+ *     |       the best of them takes more than twice the best bound one: they are apart
+ *   bound   to the CPU where the thread is
+ *     |       the keeper's tick, every few milliseconds
+ *   loose
+ *
+ * A bound pair cannot be balanced away from a busy CPU; that lasts one tick at most. Where no CPU
+ * is idle the scheduler keeps the two together by itself, loose runs are as quick as bound ones,
+ * and the pair stays loose and balanced; likewise a program that computes instead of trapping. What
+ * a bound run takes is learnt anew from time to time. Without bound pairs there is no tick.
  */
 #include "platform/ptrace/internal.h"
 
-/* Resumes in a row without binding: a thread that traps rarely is left to the scheduler. */
-#define LOOSE_RUNS 2
+#define LOOSE_RUNS 4  /* timed before the first decision */
+#define AGAIN_RUNS 32 /* and before each further one */
+#define LEARN_AT   16 /* decisions to stay loose until the next time bound is tried all the same */
 
 static void bind(struct ptrace_context *ctx)
 {
@@ -48,14 +53,51 @@ static void unbind_locked(struct ptrace_context *ctx)
     __atomic_store_n(&ctx->bound, false, __ATOMIC_RELAXED);
 }
 
+static bool should_bind(struct ptrace_context *ctx)
+{
+    struct placement *pl = &ctx->placement;
+
+    if (pl->bound_best && pl->best <= 2 * pl->bound_best && ++pl->stayed_loose < LEARN_AT) {
+        pl->loose_left = AGAIN_RUNS;
+        pl->best = UINT64_MAX;
+        return false;
+    }
+    pl->stayed_loose = 0;
+    return true;
+}
+
 void placement_before_run(struct ptrace_context *ctx)
 {
+    struct placement *pl = &ctx->placement;
+
     if (likely(__atomic_load_n(&ctx->bound, __ATOMIC_RELAXED)) || !ctx->p->bind)
         return;
-    if (ctx->loose_runs++ < LOOSE_RUNS)
+    if (pl->was_bound) { /* the tick was here */
+        if (pl->best != UINT64_MAX)
+            pl->bound_best = pl->best;
+        pl->best = UINT64_MAX;
+        pl->loose_left = LOOSE_RUNS;
+        pl->was_bound = false;
+    }
+    if (pl->loose_left > 0) {
+        pl->loose_left--;
         return;
-    ctx->loose_runs = 0;
-    bind(ctx);
+    }
+    if (should_bind(ctx)) {
+        pl->best = UINT64_MAX;
+        pl->was_bound = true;
+        bind(ctx);
+    }
+}
+
+void placement_after_run(struct ptrace_context *ctx, uint64_t ns)
+{
+    ctx->placement.best = MIN(ctx->placement.best, ns);
+}
+
+void placement_init(struct placement *pl)
+{
+    *pl = (struct placement){.best = UINT64_MAX, .loose_left = LOOSE_RUNS};
 }
 
 void placement_forget_locked(struct ptrace_context *ctx)
