@@ -203,7 +203,7 @@ static int move_locked(struct futex_bucket *from, const struct mm_futex_key *key
     return done;
 }
 
-int futex_requeue(struct task *task, uaddr_t addr, uaddr_t addr2, bool shared, int wake,
+int futex_requeue(struct task *task, struct futex_word word1, struct futex_word word2, int wake,
                   int requeue, const uint32_t *expect)
 {
     struct futex_table *table = task->kernel->futexes;
@@ -214,16 +214,16 @@ int futex_requeue(struct task *task, uaddr_t addr, uaddr_t addr2, bool shared, i
 
     if (wake < 0 || requeue < 0)
         return -EINVAL;
-    result = get_key(task->mm, addr, shared, &key);
+    result = get_key(task->mm, word1.addr, word1.shared, &key);
     if (result == 0)
-        result = get_key(task->mm, addr2, shared, &key2);
+        result = get_key(task->mm, word2.addr, word2.shared, &key2);
     if (result < 0)
         return result;
     from = find_bucket(table, &key);
     to = find_bucket(table, &key2);
     lock_two(from, to);
     if (expect) {
-        result = user_load32(task->mm, addr, &word);
+        result = user_load32(task->mm, word1.addr, &word);
         if (result == 0 && word != *expect)
             result = -EAGAIN;
     }
@@ -231,6 +231,66 @@ int futex_requeue(struct task *task, uaddr_t addr, uaddr_t addr2, bool shared, i
         result = move_locked(from, &key, to, &key2, wake, requeue);
     release_two(from, to);
     return result;
+}
+
+/* Takes the sleepers out of their queues; the last one that was woken, or -1. */
+static int leave_queues(struct futex_sleeper *sleepers, unsigned count)
+{
+    int woken = -1;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct futex_bucket *bucket = lock_bucket_of(&sleepers[i]);
+
+        if (sleepers[i].woken)
+            woken = (int)i;
+        else
+            list_del_init(&sleepers[i].node);
+        lock_release(&bucket->lock);
+    }
+    return woken;
+}
+
+static bool any_woken(struct futex_sleeper *sleepers, unsigned count)
+{
+    bool woken = false;
+
+    for (unsigned i = 0; i < count && !woken; i++) {
+        struct futex_bucket *bucket = lock_bucket_of(&sleepers[i]);
+
+        woken = sleepers[i].woken;
+        lock_release(&bucket->lock);
+    }
+    return woken;
+}
+
+int futex_wait_multiple(struct task *task, const struct futex_word *words, const uint32_t *values,
+                        unsigned count, uint64_t deadline_ns)
+{
+    struct futex_sleeper *sleepers = calloc(count, sizeof(*sleepers));
+    unsigned queued = 0;
+    int error = 0, woken;
+
+    if (!sleepers)
+        return -ENOMEM;
+    waiter_reset(&task->waiter);
+    for (; queued < count && error == 0; queued++) {
+        struct futex_sleeper *s = &sleepers[queued];
+
+        s->bitset = FUTEX_BITSET_MATCH_ANY;
+        s->waiter = &task->waiter;
+        error = get_key(task->mm, words[queued].addr, words[queued].shared, &s->key);
+        if (error < 0)
+            break;
+        s->bucket = find_bucket(task->kernel->futexes, &s->key);
+        error = enqueue(task->mm, s, words[queued].addr, values[queued]);
+        if (error < 0)
+            break;
+    }
+    while (error == 0 && !any_woken(sleepers, count))
+        error = task_block(task, deadline_ns);
+    woken = leave_queues(sleepers, queued);
+    free(sleepers);
+    return woken >= 0 ? woken : error;
 }
 
 /* The two halves of FUTEX_WAKE_OP's operand (futex(2)). */

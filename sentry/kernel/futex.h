@@ -23,9 +23,23 @@ int futex_wait(struct task *task, uaddr_t addr, bool shared, uint32_t value, uin
 /* Wakes up to `count` sleepers whose bitset meets `bitset`. */
 int futex_wake(struct kernel *kernel, struct mm *mm, uaddr_t addr, bool shared, int count,
                uint32_t bitset);
-/* Wakes `wake` and moves `requeue` to `addr2`; `expect` (may be NULL): -EAGAIN if not there. */
-int futex_requeue(struct task *task, uaddr_t addr, uaddr_t addr2, bool shared, int wake,
+/* A word, and whether it may be shared with other address spaces. */
+struct futex_word {
+    uaddr_t addr;
+    bool shared;
+};
+
+/* Wakes `wake` and moves `requeue` to the other; `expect` (may be NULL): -EAGAIN if not there. */
+int futex_requeue(struct task *task, struct futex_word from, struct futex_word to, int wake,
                   int requeue, const uint32_t *expect);
+
+#define FUTEX_WAITV_WORDS 128
+/*
+ * Sleeps on all words at once, as long as each is what it is expected to be: the index of one that
+ * was woken. -EAGAIN, -ETIMEDOUT, -ERESTARTSYS, -EFAULT, -EINVAL, -ENOMEM.
+ */
+int futex_wait_multiple(struct task *task, const struct futex_word *words, const uint32_t *values,
+                        unsigned count, uint64_t deadline_ns);
 /* FUTEX_WAKE_OP: `op` as encoded in val3. */
 int futex_wake_op(struct task *task, uaddr_t addr, uaddr_t addr2, bool shared, int wake, int wake2,
                   uint32_t op);

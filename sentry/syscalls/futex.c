@@ -1,4 +1,4 @@
-/* futex(2), and its successors futex_wait, futex_wake, futex_requeue of Linux 6.7. */
+/* futex(2). */
 #include <errno.h>
 #include <linux/futex.h>
 #include <string.h>
@@ -15,7 +15,10 @@ static long wait_restart(struct task *task, struct restart_block *block)
     long result = futex_wait(task, block->addr, block->flags, block->value, block->bitset,
                              block->deadline_ns);
 
-    return result == -ERESTARTSYS ? -ERESTART_RESTARTBLOCK : result;
+    if (result != -ERESTARTSYS)
+        return result;
+    task->restart = *block; /* restart_syscall(2) used it up */
+    return -ERESTART_RESTARTBLOCK;
 }
 
 /* A wait with a deadline cannot simply be repeated: it goes on through restart_syscall(2). */
@@ -67,6 +70,7 @@ SYSCALL_DEFINE6(futex, uaddr_t, addr, int, op, uint32_t, val, uint64_t, timeout,
 {
     int cmd = op & FUTEX_CMD_MASK, val2 = (int)timeout;
     bool shared = !(op & FUTEX_PRIVATE_FLAG);
+    const struct futex_word word = {addr, shared}, word2 = {addr2, shared};
     uint64_t deadline = TIME_NEVER;
     int error;
 
@@ -89,9 +93,9 @@ SYSCALL_DEFINE6(futex, uaddr_t, addr, int, op, uint32_t, val, uint64_t, timeout,
             return -EINVAL;
         return futex_wake(task->kernel, task->mm, addr, shared, (int)val, val3);
     case FUTEX_REQUEUE:
-        return futex_requeue(task, addr, addr2, shared, (int)val, val2, NULL);
+        return futex_requeue(task, word, word2, (int)val, val2, NULL);
     case FUTEX_CMP_REQUEUE:
-        return futex_requeue(task, addr, addr2, shared, (int)val, val2, &val3);
+        return futex_requeue(task, word, word2, (int)val, val2, &val3);
     case FUTEX_WAKE_OP:
         return futex_wake_op(task, addr, addr2, shared, (int)val, val2, val3);
     default:

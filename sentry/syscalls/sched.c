@@ -15,6 +15,7 @@
 #include "sentry/kernel/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
+#include "sentry/syscalls/sched.h"
 
 #define LINUX_SCHED_DEADLINE 6
 #define RESET_ON_FORK        0x40000000
@@ -118,40 +119,73 @@ static int check_policy(struct task *task, struct task *target, int policy, int 
     return 0;
 }
 
-/* policy -1: the one it has. */
-static long set_policy(struct task *task, int pid, int policy, uaddr_t param_ptr)
+/* Nice below what it has, and below what RLIMIT_NICE grants (Linux is_nice_reduction()). */
+static bool may_set_nice(struct task *task, struct task *target, int nice)
 {
-    bool reset = policy >= 0 && (policy & RESET_ON_FORK);
-    struct task *target;
-    int priority, error;
+    uint64_t limit = target->process->limits[RLIMIT_NICE].rlim_cur;
 
-    if (!param_ptr || pid < 0)
+    return nice >= target->sched.nice || (uint64_t)(20 - nice) <= limit ||
+           task_has_cap(task, CAP_SYS_NICE);
+}
+
+static int change_locked(struct task *task, struct task *target, struct sched_change change)
+{
+    int error;
+
+    if (change.keep_policy) {
+        change.policy = target->sched.policy;
+        change.reset_on_fork = target->sched.reset_on_fork;
+    }
+    if (change.keep_params) {
+        change.priority = target->sched.priority;
+        change.set_nice = false;
+    }
+    if (!policy_valid(change.policy) || change.priority < 0 || change.priority > RT_PRIORITY_MAX ||
+        is_realtime(change.policy) != (change.priority != 0))
         return -EINVAL;
-    if (copy_struct_from_user(task->mm, &priority, param_ptr) < 0)
-        return -EFAULT;
-    target = find_task(task, pid);
+    change.set_nice &= !is_realtime(change.policy);
+    change.nice = MAX(NICE_MIN, MIN(change.nice, NICE_MAX));
+    if (change.set_nice && !may_set_nice(task, target, change.nice))
+        return -EPERM;
+    error = check_policy(task, target, change.policy, change.priority, change.reset_on_fork);
+    if (error < 0)
+        return error;
+    target->sched.policy = change.policy;
+    target->sched.priority = change.priority;
+    target->sched.reset_on_fork = change.reset_on_fork;
+    if (change.set_nice)
+        target->sched.nice = change.nice;
+    return 0;
+}
+
+int sched_change(struct task *task, int pid, const struct sched_change *change)
+{
+    struct task *target = find_task(task, pid);
+    int error;
+
     if (!target)
         return -ESRCH;
     lock_acquire(&target->process->lock);
-    if (policy < 0) {
-        policy = target->sched.policy;
-        reset = target->sched.reset_on_fork;
-    } else {
-        policy &= ~RESET_ON_FORK;
-    }
-    if (!policy_valid(policy) || priority < 0 || priority > RT_PRIORITY_MAX ||
-        is_realtime(policy) != (priority != 0))
-        error = -EINVAL;
-    else
-        error = check_policy(task, target, policy, priority, reset);
-    if (error == 0) {
-        target->sched.policy = policy;
-        target->sched.priority = priority;
-        target->sched.reset_on_fork = reset;
-    }
+    error = change_locked(task, target, *change);
     lock_release(&target->process->lock);
     task_unref(target);
     return error;
+}
+
+/* policy -1: the one it has. */
+static long set_policy(struct task *task, int pid, int policy, uaddr_t param_ptr)
+{
+    struct sched_change change = {
+        .policy = policy & ~RESET_ON_FORK,
+        .reset_on_fork = policy & RESET_ON_FORK,
+        .keep_policy = policy < 0,
+    };
+
+    if (!param_ptr || pid < 0)
+        return -EINVAL;
+    if (copy_struct_from_user(task->mm, &change.priority, param_ptr) < 0)
+        return -EFAULT;
+    return sched_change(task, pid, &change);
 }
 
 SYSCALL_DEFINE3(sched_setscheduler, int, pid, int, policy, uaddr_t, param_ptr)
@@ -164,8 +198,7 @@ SYSCALL_DEFINE2(sched_setparam, int, pid, uaddr_t, param_ptr)
     return set_policy(task, pid, -1, param_ptr);
 }
 
-/* A copy of the target's settings. -EINVAL, -ESRCH. */
-static int get_sched(struct task *task, int pid, struct task_sched *ret_sched)
+int sched_read(struct task *task, int pid, struct task_sched *ret_sched)
 {
     struct task *target;
 
@@ -184,7 +217,7 @@ static int get_sched(struct task *task, int pid, struct task_sched *ret_sched)
 SYSCALL_DEFINE1(sched_getscheduler, int, pid)
 {
     struct task_sched sched;
-    int error = get_sched(task, pid, &sched);
+    int error = sched_read(task, pid, &sched);
 
     return error < 0 ? error : sched.policy | (sched.reset_on_fork ? RESET_ON_FORK : 0);
 }
@@ -196,7 +229,7 @@ SYSCALL_DEFINE2(sched_getparam, int, pid, uaddr_t, param_ptr)
 
     if (!param_ptr)
         return -EINVAL;
-    error = get_sched(task, pid, &sched);
+    error = sched_read(task, pid, &sched);
     return error < 0 ? error : copy_struct_to_user(task->mm, param_ptr, &sched.priority);
 }
 
@@ -204,7 +237,7 @@ SYSCALL_DEFINE2(sched_rr_get_interval, int, pid, uaddr_t, ptr)
 {
     struct task_sched sched;
     struct timespec ts;
-    int error = get_sched(task, pid, &sched);
+    int error = sched_read(task, pid, &sched);
 
     if (error < 0)
         return error;
@@ -274,12 +307,10 @@ static long read_nice(struct task *task, struct task *target, int value, long re
 
 static long write_nice(struct task *task, struct task *target, int nice, long result)
 {
-    uint64_t limit = target->process->limits[RLIMIT_NICE].rlim_cur;
-    bool may = task_has_cap(task, CAP_SYS_NICE);
-
-    if (!may && target->cred->uid != task->cred->euid && target->cred->euid != task->cred->euid)
+    if (target->cred->uid != task->cred->euid && target->cred->euid != task->cred->euid &&
+        !task_has_cap(task, CAP_SYS_NICE))
         return -EPERM;
-    if (!may && nice < target->sched.nice && (uint64_t)(20 - nice) > limit)
+    if (!may_set_nice(task, target, nice))
         return -EACCES;
     target->sched.nice = nice;
     return result == -ESRCH ? 0 : result;

@@ -9,9 +9,10 @@
 #include "sentry/kernel/time.h"
 #include "tests/unit/kernel_make.h"
 
-#define WORD_A SCRATCH
-#define WORD_B (SCRATCH + 0x1000)
-#define ALL    FUTEX_BITSET_MATCH_ANY
+#define WORD_A  SCRATCH
+#define WORD_B  (SCRATCH + 0x1000)
+#define ALL     FUTEX_BITSET_MATCH_ANY
+#define WORD(a) ((struct futex_word){.addr = (a)})
 
 struct sleeper {
     struct task *task;
@@ -54,7 +55,7 @@ static int wake(uaddr_t addr, int count, uint32_t bitset)
 /* Until `count` sleepers are there: the requeue to the same word tells and changes nothing. */
 static void wait_for_sleepers(uaddr_t addr, int count)
 {
-    while (futex_requeue(first, addr, addr, false, 0, 1000, NULL) != count)
+    while (futex_requeue(first, WORD(addr), WORD(addr), 0, 1000, NULL) != count)
         host_yield();
 }
 
@@ -116,9 +117,9 @@ Test(futex, requeue_moves_sleepers, .init = setup, .timeout = 30)
     for (int i = 0; i < 3; i++)
         start(&s[i], ALL);
     wait_for_sleepers(WORD_A, 3);
-    cr_assert_eq(futex_requeue(first, WORD_A, WORD_B, false, 1, 9, &wrong), -EAGAIN);
-    cr_assert_eq(futex_requeue(first, WORD_A, WORD_B, false, -1, 9, &right), -EINVAL);
-    cr_assert_eq(futex_requeue(first, WORD_A, WORD_B, false, 1, 9, &right), 3);
+    cr_assert_eq(futex_requeue(first, WORD(WORD_A), WORD(WORD_B), 1, 9, &wrong), -EAGAIN);
+    cr_assert_eq(futex_requeue(first, WORD(WORD_A), WORD(WORD_B), -1, 9, &right), -EINVAL);
+    cr_assert_eq(futex_requeue(first, WORD(WORD_A), WORD(WORD_B), 1, 9, &right), 3);
     cr_assert_eq(wake(WORD_A, 10, ALL), 0);
     wait_for_sleepers(WORD_B, 2);
     /* One of those that moved is interrupted: it must leave the queue it is in now. */
@@ -126,6 +127,32 @@ Test(futex, requeue_moves_sleepers, .init = setup, .timeout = 30)
     for (int i = 0; i < 3; i++)
         pthread_join(s[i].thread, NULL);
     cr_assert_eq(wake(WORD_B, 10, ALL), 0);
+}
+
+static void *sleep_on_two(void *arg)
+{
+    const struct futex_word words[2] = {WORD(WORD_B), WORD(WORD_A)};
+    const uint32_t values[2] = {0, 0};
+    struct sleeper *s = arg;
+
+    s->result = futex_wait_multiple(s->task, words, values, 2, TIME_NEVER);
+    return NULL;
+}
+
+Test(futex, waits_for_several, .init = setup, .timeout = 30)
+{
+    const struct futex_word words[2] = {WORD(WORD_A), WORD(WORD_B)};
+    const uint32_t values[2] = {0, 1};
+    struct sleeper s = {.task = first, .result = -1};
+
+    cr_assert_eq(futex_wait_multiple(first, words, values, 2, TIME_NEVER), -EAGAIN);
+    cr_assert_eq(wake(WORD_A, 1, ALL), 0, "nothing is left in the first queue");
+    pthread_create(&s.thread, NULL, sleep_on_two, &s);
+    wait_for_sleepers(WORD_A, 1);
+    cr_assert_eq(wake(WORD_A, 1, ALL), 1);
+    pthread_join(s.thread, NULL);
+    cr_assert_eq(s.result, 1);
+    cr_assert_eq(wake(WORD_B, 1, ALL), 0);
 }
 
 static uint32_t encode(uint32_t op, uint32_t arg, uint32_t cmp, uint32_t cmp_arg)
