@@ -82,7 +82,9 @@ ssize_t host_receive_message(int socket, void *buf, size_t size, int *ret_passed
     if (total > 1 || (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
         if (passed >= 0)
             close(passed);
-        return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : -EPROTO;
+        if (msg.msg_flags & MSG_TRUNC)
+            return -EMSGSIZE;
+        return total == 0 ? -EMFILE : -EPROTO;
     }
     *ret_passed = passed;
     return n;

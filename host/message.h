@@ -14,7 +14,8 @@ int host_send_message(int socket, const struct iovec *iov, int count, int passed
 /*
  * Receives one message: its bytes, 0 when the other end is closed; -EMSGSIZE when it did not fit.
  * ret_passed is the descriptor that came along (close-on-exec), or -1. More than one is refused
- * with -EPROTO and leaves none open.
+ * with -EPROTO and leaves none open. -EMFILE when one came and this process can have no more; the
+ * message is lost then, the conversation can go on.
  */
 ssize_t host_receive_message(int socket, void *buf, size_t size, int *ret_passed);
 

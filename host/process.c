@@ -99,6 +99,16 @@ void host_get_hostname(char *buf, size_t size)
     snprintf(buf, size, "%s", name.nodename);
 }
 
+void host_raise_rlimit(int resource)
+{
+    struct rlimit64 limit;
+
+    if (getrlimit64((__rlimit_resource_t)resource, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit64((__rlimit_resource_t)resource, &limit);
+    }
+}
+
 int host_get_rlimit(int resource, struct rlimit64 *ret_limit)
 {
     return getrlimit64((__rlimit_resource_t)resource, ret_limit) < 0 ? -errno : 0;

@@ -42,6 +42,8 @@ uint64_t host_total_memory(void);
 /* Its name, uname(2) nodename. */
 void host_get_hostname(char *buf, size_t size);
 
+/* Raises the soft limit to the hard one. */
+void host_raise_rlimit(int resource);
 int host_get_rlimit(int resource, struct rlimit64 *ret_limit);
 /* The working directory as a path; -errno of getcwd(2). */
 int host_getcwd(char *buf, size_t size);

@@ -87,6 +87,8 @@ static int ask_host(struct sandbox *s)
         if (err)
             return failed("resource limits", err);
     }
+    /* Each host file that the program has open is a descriptor of ours, besides our own. */
+    host_raise_rlimit(RLIMIT_NOFILE);
     if (s->options->cwd) {
         snprintf(s->cwd, sizeof(s->cwd), "%s", s->options->cwd);
         return 0;

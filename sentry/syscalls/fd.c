@@ -57,6 +57,9 @@ static long set_flags(struct file *file, uint32_t arg)
     const uint32_t settable = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
     uint32_t old = __atomic_load_n(&file->flags, __ATOMIC_RELAXED), flags;
 
+    /* Packets in pipes and direct transfers are not there. */
+    if ((arg & O_DIRECT) && !(old & O_DIRECT))
+        return -EINVAL;
     do {
         flags = (old & ~settable) | (arg & settable);
     } while (!__atomic_compare_exchange_n(&file->flags, &old, flags, true, __ATOMIC_RELAXED,

@@ -145,3 +145,23 @@ Test(pipe, status)
     cr_expect_eq(st.st_uid, 7);
     cr_expect_eq(st.st_gid, 8);
 }
+
+Test(pipe, all_pipes_together_are_bounded)
+{
+    static struct file *ends[4000];
+    size_t total = 0, again;
+
+    for (size_t i = 0; i < ARRAY_COUNT(ends); i += 2) {
+        cr_assert_eq(pipe_create(0, 0, 0, &ends[i], &ends[i + 1]), 0);
+        total += (size_t)pipe_get_size(ends[i]);
+    }
+    cr_expect_leq(total, (64u << 20) + 2000 * 8192);
+    cr_expect_eq(pipe_set_size(ends[0], PIPE_SIZE_MAX), -EPERM);
+    for (size_t i = 0; i < ARRAY_COUNT(ends); i++)
+        file_unref(ends[i]);
+    cr_assert_eq(pipe_create(0, 0, 0, &ends[0], &ends[1]), 0);
+    again = (size_t)pipe_get_size(ends[0]);
+    cr_expect_eq(again, PIPE_SIZE_DEFAULT, "what was let go can be had again");
+    file_unref(ends[0]);
+    file_unref(ends[1]);
+}

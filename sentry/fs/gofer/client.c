@@ -68,7 +68,9 @@ int gofer_ask(struct gofer_client *client, const struct gofer_request *req,
         err = -EIO;
     } else {
         err = round_trip(client->socket, req, ret_reply, &fd);
-        if (err < 0) {
+        if (err == -EMFILE) {
+            err = -ENFILE; /* the Sentry's own limit, not the guest's */
+        } else if (err < 0) {
             log_error("gofer: conversation failed (%d): no more host files", -err);
             host_close(client->socket);
             client->socket = -1;

@@ -42,6 +42,23 @@ struct pipe_end {
     struct pipe *pipe; /* owned reference */
 };
 
+/*
+ * What all pipes together may hold, whoever asks: their bytes are the Sentry's own memory. Beyond
+ * it new pipes are small, and none grows (pipe(7), pipe-user-pages-soft).
+ */
+#define PIPES_SOFT_LIMIT (64UL << 20)
+#define PIPE_SIZE_SMALL  8192
+
+static size_t pipes_total; /* atomic: bytes of all rings */
+
+static bool account_ring(size_t size)
+{
+    if (__atomic_add_fetch(&pipes_total, size, __ATOMIC_RELAXED) <= PIPES_SOFT_LIMIT)
+        return true;
+    __atomic_sub_fetch(&pipes_total, size, __ATOMIC_RELAXED);
+    return false;
+}
+
 static struct pipe *pipe_of(struct file *f)
 {
     return container_of(f, struct pipe_end, file)->pipe;
@@ -230,6 +247,7 @@ static void pipe_release(struct file *f)
     /* The other end learns of it: end of file, or EPIPE. */
     wait_queue_wake(&p->queue, POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLHUP | POLLERR);
     if (refcount_put(&p->refs)) {
+        __atomic_sub_fetch(&pipes_total, p->capacity, __ATOMIC_RELAXED);
         free(p->ring);
         lock_destroy(&p->lock);
         free(p);
@@ -256,8 +274,14 @@ static struct pipe *pipe_new(uint32_t uid, uint32_t gid)
 
     if (!p)
         return NULL;
-    p->ring = malloc(PIPE_SIZE_DEFAULT);
+    p->capacity = PIPE_SIZE_DEFAULT;
+    if (!account_ring(p->capacity)) {
+        p->capacity = PIPE_SIZE_SMALL;
+        __atomic_add_fetch(&pipes_total, p->capacity, __ATOMIC_RELAXED);
+    }
+    p->ring = malloc(p->capacity);
     if (!p->ring) {
+        __atomic_sub_fetch(&pipes_total, p->capacity, __ATOMIC_RELAXED);
         free(p);
         return NULL;
     }
@@ -265,7 +289,6 @@ static struct pipe *pipe_new(uint32_t uid, uint32_t gid)
     p->ino = __atomic_add_fetch(&last_ino, 1, __ATOMIC_RELAXED);
     p->uid = uid;
     p->gid = gid;
-    p->capacity = PIPE_SIZE_DEFAULT;
     p->reader = p->writer = true;
     wait_queue_init(&p->queue);
     lock_init(&p->lock);
@@ -282,8 +305,10 @@ int pipe_create(uint32_t flags, uint32_t uid, uint32_t gid, struct file **ret_re
     if (!read_end || !write_end || !p) {
         free(read_end);
         free(write_end);
-        if (p)
+        if (p) {
+            __atomic_sub_fetch(&pipes_total, p->capacity, __ATOMIC_RELAXED);
             free(p->ring);
+        }
         free(p);
         return -ENOMEM;
     }
@@ -309,12 +334,27 @@ int pipe_get_size(struct file *f)
     return size;
 }
 
+/* Moves the bytes to `ring` of `capacity` bytes; the old ring is for the caller to free. */
+static char *exchange_ring_locked(struct pipe *p, char *ring, size_t capacity) __must_hold(p->lock)
+{
+    char *old = p->ring, *from;
+    size_t first = stretch(p, 0, p->used, &from);
+
+    memcpy(ring, from, first);
+    memcpy(ring + first, old, p->used - first);
+    __atomic_sub_fetch(&pipes_total, p->capacity, __ATOMIC_RELAXED);
+    p->ring = ring;
+    p->start = 0;
+    p->capacity = capacity;
+    return old;
+}
+
 int pipe_set_size(struct file *f, uint64_t size)
 {
     struct pipe *p;
     size_t capacity = PAGE_SIZE;
-    char *ring, *from;
     int err = 0;
+    char *ring;
 
     if (f->ops != &pipe_operations)
         return -EBADF;
@@ -322,30 +362,23 @@ int pipe_set_size(struct file *f, uint64_t size)
         return -EINVAL;
     while (capacity < size)
         capacity *= 2;
-    if (capacity > PIPE_SIZE_MAX)
+    if (capacity > PIPE_SIZE_MAX || !account_ring(capacity))
         return -EPERM;
     ring = malloc(capacity);
-    if (!ring)
-        return -ENOMEM;
     p = pipe_of(f);
     lock_acquire(&p->lock);
-    if (p->used > capacity) {
+    if (!ring)
+        err = -ENOMEM;
+    else if (p->used > capacity)
         err = -EBUSY;
-    } else {
-        size_t first = stretch(p, 0, p->used, &from);
-        char *old = p->ring;
-
-        memcpy(ring, from, first);
-        memcpy(ring + first, p->ring, p->used - first);
-        p->ring = ring;
-        p->start = 0;
-        p->capacity = capacity;
-        ring = old;
-    }
+    else
+        ring = exchange_ring_locked(p, ring, capacity);
     lock_release(&p->lock);
     free(ring);
-    if (err < 0)
+    if (err < 0) {
+        __atomic_sub_fetch(&pipes_total, capacity, __ATOMIC_RELAXED);
         return err;
+    }
     wait_queue_wake(&p->queue, POLLOUT | POLLWRNORM);
     return (int)capacity;
 }
