@@ -155,10 +155,10 @@ enum fp_state {
 
 /* placement.c: how a context's runs went; its own thread's. */
 struct placement {
-    uint64_t best;       /* nanoseconds of the shortest run since it was bound or set loose */
-    uint64_t bound_best; /* the same of the last time it was bound, 0: never yet */
-    unsigned int loose_left, stayed_loose;
-    bool was_bound;
+    uint64_t best_bound;       /* nanoseconds of the shortest run while bound, 0: never was */
+    unsigned int timed, slow;  /* loose runs since the last decision; those over twice that */
+    unsigned int loose_runs;   /* to be timed until the next one */
+    unsigned int stayed_loose; /* decisions against binding in a row */
 };
 
 struct ptrace_context {

@@ -5,7 +5,7 @@
  * CPU prefers it, and so picks the slow way nearly always.
  *
  *   loose   both may run anywhere; a few runs are timed
- *     |       the best of them takes more than twice the best bound one: they are apart
+ *     |       a fourth of them or more takes over twice the best bound run: they are apart
  *   bound   to the CPU where the thread is
  *     |       the keeper's tick, every few milliseconds
  *   loose
@@ -53,51 +53,45 @@ static void unbind_locked(struct ptrace_context *ctx)
     __atomic_store_n(&ctx->bound, false, __ATOMIC_RELAXED);
 }
 
-static bool should_bind(struct ptrace_context *ctx)
+/* After `timed` loose runs. */
+static bool should_bind(struct placement *pl)
 {
-    struct placement *pl = &ctx->placement;
+    bool apart = pl->best_bound == 0 || 4 * pl->slow >= pl->timed;
 
-    if (pl->bound_best && pl->best <= 2 * pl->bound_best && ++pl->stayed_loose < LEARN_AT) {
-        pl->loose_left = AGAIN_RUNS;
-        pl->best = UINT64_MAX;
+    pl->slow = pl->timed = 0;
+    if (!apart && ++pl->stayed_loose < LEARN_AT) {
+        pl->loose_runs = AGAIN_RUNS;
         return false;
     }
     pl->stayed_loose = 0;
+    pl->loose_runs = LOOSE_RUNS;
+    pl->best_bound = UINT64_MAX;
     return true;
 }
 
 void placement_before_run(struct ptrace_context *ctx)
 {
-    struct placement *pl = &ctx->placement;
-
     if (likely(__atomic_load_n(&ctx->bound, __ATOMIC_RELAXED)) || !ctx->p->bind)
         return;
-    if (pl->was_bound) { /* the tick was here */
-        if (pl->best != UINT64_MAX)
-            pl->bound_best = pl->best;
-        pl->best = UINT64_MAX;
-        pl->loose_left = LOOSE_RUNS;
-        pl->was_bound = false;
-    }
-    if (pl->loose_left > 0) {
-        pl->loose_left--;
-        return;
-    }
-    if (should_bind(ctx)) {
-        pl->best = UINT64_MAX;
-        pl->was_bound = true;
+    if (ctx->placement.timed >= ctx->placement.loose_runs && should_bind(&ctx->placement))
         bind(ctx);
-    }
 }
 
 void placement_after_run(struct ptrace_context *ctx, uint64_t ns)
 {
-    ctx->placement.best = MIN(ctx->placement.best, ns);
+    struct placement *pl = &ctx->placement;
+
+    if (likely(__atomic_load_n(&ctx->bound, __ATOMIC_RELAXED))) {
+        pl->best_bound = MIN(pl->best_bound, ns);
+        return;
+    }
+    pl->timed++;
+    pl->slow += ns / 2 > pl->best_bound;
 }
 
 void placement_init(struct placement *pl)
 {
-    *pl = (struct placement){.best = UINT64_MAX, .loose_left = LOOSE_RUNS};
+    *pl = (struct placement){.loose_runs = LOOSE_RUNS};
 }
 
 void placement_forget_locked(struct ptrace_context *ctx)
