@@ -8,6 +8,7 @@
 #include "host/gofer_protocol.h"
 #include "host/io.h"
 #include "host/jail.h"
+#include "host/landlock.h"
 #include "host/message.h"
 #include "host/path.h"
 
@@ -38,13 +39,20 @@ static int take_descriptors(int socket, const struct gofer_config *config, struc
     return 0;
 }
 
-static int lock_in(void)
+static int lock_in(int root)
 {
     struct jail_request jail = {.roles = JAIL_GOFER};
     int err;
 
     jail_isolate();
-    err = jail_enter(&jail);
+    err = jail_drop_privileges();
+    if (!err) {
+        /* The filter cannot look into openat2(2)'s flags: here the host keeps us from writing. */
+        err = host_landlock_read_only(root);
+        if (err < 0)
+            log_info("gofer: no Landlock domain (%s)", strerror(-err));
+        err = jail_enter(&jail);
+    }
     if (err < 0)
         log_error("gofer: jail: %s", strerror(-err));
     return err;
@@ -60,7 +68,7 @@ int gofer_main(int socket, const struct gofer_config *config)
     if (take_descriptors(socket, config, &gofer) < 0)
         return 1;
     null_fd = host_open_null();
-    if (null_fd < 0 || lock_in() < 0)
+    if (null_fd < 0 || lock_in(gofer.root) < 0)
         return 1;
     /* stdio and the log stay until here, for the lines about the jail's rules. Kept longer, they
      * would hold the caller's pipes open after the sandbox has ended. */

@@ -19,6 +19,8 @@
 #include "base/log.h"
 #include "host/io.h"
 #include "host/jail.h"
+#include "host/landlock.h"
+#include "host/path.h"
 
 static int status_fd; /* /proc/self/status of the child, opened before the jail closes */
 
@@ -244,4 +246,43 @@ Test(jail, privileges_are_gone)
     /* Only who has CAP_SETPCAP can empty the bounding set. */
     if (geteuid() == 0)
         assert_survives(JAIL_SENTRY, do_bounding_set);
+}
+
+/* Beneath the root reading is allowed and writing is not; outside nothing is. */
+static int use_read_only(void)
+{
+    char dir[] = "/tmp/jail-test-XXXXXX", name[64];
+    int root, err, fd;
+
+    if (!mkdtemp(dir))
+        return 1;
+    snprintf(name, sizeof(name), "%s/file", dir);
+    close(open(name, O_CREAT | O_WRONLY, 0600));
+    root = host_open_root(dir);
+    if (root < 0 || jail_drop_privileges() < 0)
+        return 2;
+    err = host_landlock_read_only(root);
+    if (err == -ENOSYS || err == -EOPNOTSUPP)
+        return 77;
+    if (err < 0)
+        return 3;
+    fd = open(name, O_RDONLY);
+    if (fd < 0 || open(name, O_WRONLY) >= 0 || errno != EACCES || unlink(name) == 0)
+        return 4;
+    return open("/etc/passwd", O_RDONLY) >= 0 ? 5 : 0;
+}
+
+Test(jail, landlock_lets_the_gofer_read)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(use_read_only());
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        cr_skip_test("this host has no Landlock");
+    cr_expect_eq(WEXITSTATUS(status), 0);
+    cr_expect_eq(system("rm -rf /tmp/jail-test-??????"), 0);
 }
