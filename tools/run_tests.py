@@ -99,8 +99,9 @@ def command_suite(command):
     return counts
 
 
-def sanitized_units(build):
-    """The unit tests once more, built with AddressSanitizer and UndefinedBehaviorSanitizer."""
+def sanitized(build):
+    """The unit tests, and the guest tests on ptrace, once more in a build with AddressSanitizer and
+    UndefinedBehaviorSanitizer."""
     folder = os.path.join(build, "asan")
     if not os.path.exists(os.path.join(folder, "build.ninja")):
         subprocess.run(
@@ -108,13 +109,17 @@ def sanitized_units(build):
              "-Dtests=enabled"],
             stdout=subprocess.DEVNULL, check=True,
         )
-    result = subprocess.run(["ninja", "-C", folder, "meson-test-prereq"],
+    result = subprocess.run(["ninja", "-C", folder, "meson-test-prereq", "kvmsentry"],
                             capture_output=True, text=True, check=False)
     if result.returncode != 0:
         print("\n".join(result.stdout.splitlines()[-40:]))
         return Counts(failed=1)
     os.environ["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1"
-    return meson_suite(folder, "unit", timeout_factor=4)
+    counts = meson_suite(folder, "unit", timeout_factor=4)
+    counts.add(command_suite(python(
+        "tests/run_guest.py", "--build", build, "--platform", "ptrace",
+        "--kvmsentry", os.path.join(folder, "kvmsentry"), "--timeout", "120")))
+    return counts
 
 
 def python(*command):
@@ -127,7 +132,8 @@ def suites(build):
         ("unit", "unit tests (Criterion)", lambda: meson_suite(build, "unit")),
         ("check", "style, floors, jail, documents: ./dev check",
          lambda: command_suite(python("tools/check.py", "--build", build))),
-        ("asan", "unit tests with sanitizers", lambda: sanitized_units(build)),
+        ("asan", "unit tests, and guest programs on ptrace, with sanitizers",
+         lambda: sanitized(build)),
         ("platform", "each platform by itself", lambda: meson_suite(build, "platform")),
         ("guest", "guest programs against a native run, on each platform",
          lambda: command_suite(python("tests/run_guest.py", "--build", build))),
