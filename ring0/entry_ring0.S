@@ -23,7 +23,12 @@ ring0_code_start:
 code_start:
     .set    data_page, code_start + RING0_AREA_DATA
 
-.macro FASTPATH_CHECK number
+/* A single-stepped call goes the slow way: sysretq traps at once, iretq behind the next instruction. */
+.macro FASTPATH_CHECK number                /* rax = return address */
+    STEP    IN_RAX, IN_NO_REG, \number
+    testl   $FLAG_TF, %r11d
+    STEP    IN_RAX, IN_NO_REG, \number
+    jnz     off_\number
 .endm
 .macro FASTPATH_RETURN number
     incq    data_page + FASTPATH_SERVED(%rip) /* sysret brings the program's flags back */

@@ -57,6 +57,7 @@
 #define STAR_VALUE 0x0023001000000000
 /* Cleared by SYSCALL on its way to ring 0: all that a program can set, so NT, TF and AC too. */
 #define SYSCALL_MASK_RING0 0x257fd5
+#define FLAG_TF            0x100
 
 /* I/O ports: the one exiting instruction is `out`. */
 #define PORT_SYSCALL   0x10

@@ -15,8 +15,9 @@
 
 struct machine {
     const struct ring0_code *code;
-    uint64_t rax, rcx;
+    uint64_t rax, rcx, r11;
     uint64_t cs;
+    bool zero;         /* ZF */
     uint32_t data[16]; /* struct fastpath_page */
     uint64_t ip;       /* offset in the code page */
     uint64_t served;
@@ -79,6 +80,11 @@ static void step(struct machine *m)
     } else if (p[0] == 0x8c && p[1] == 0xc9) { /* mov %cs, %ecx */
         m->rcx = m->cs;
         m->ip += 2;
+    } else if (p[0] == 0x41 && p[1] == 0xf7 && p[2] == 0xc3 && m->code == &ring0_code) {
+        m->zero = (m->r11 & (uint32_t)number_at(p + 3, 4)) == 0; /* test $n, %r11d */
+        m->ip += 7;
+    } else if (p[0] == 0x75 && m->code == &ring0_code) { /* jnz */
+        m->ip += 2 + (m->zero ? 0 : (uint64_t)(int64_t)(int8_t)p[1]);
     } else if (p[0] == 0xff && p[1] == 0xe1 && m->code == &ring3_code) { /* jmp *%rcx */
         m->returned = true;
     } else if (p[0] == 0x48 && p[1] == 0xff && p[2] == 0x05 && m->code == &ring0_code) {
@@ -137,6 +143,21 @@ static uint64_t run_in(const struct ring0_code *code, uint64_t number, bool enab
     }
     cr_assert_fail("call %#lx never ends", number);
     return 0;
+}
+
+/* In ring 0 a call that is single-stepped leaves the guest: sysretq would trap too early. */
+Test(fastpath, single_steps_leave_ring0)
+{
+    struct machine m = start(&ring0_code, 39, true, SELECTOR_KERNEL_CS);
+
+    m.r11 = 0x346; /* with TF */
+    for (int steps = 0; steps < STEPS_MAX && !m.out && !m.returned; steps++) {
+        check_undo(&m, 39);
+        step(&m);
+    }
+    cr_assert(m.out);
+    cr_assert_eq(m.rax, 39);
+    cr_assert_eq(m.rcx, RETURN_ADDRESS);
 }
 
 /* The same in ring 3 and in ring 0. */
