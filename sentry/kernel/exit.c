@@ -56,7 +56,8 @@ void task_exit(struct task *task)
     last = --process->thread_count == 0;
     if (last && !process->group_exit)
         process->exit_status = process->leader->exit_status;
-    process_poke(process); /* an execve may wait for us */
+    if (process->exec_task)
+        process_poke(process);
     lock_release(&process->lock);
     if (task != process->leader)
         pid_free_locked(kernel, task);

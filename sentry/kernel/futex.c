@@ -32,8 +32,17 @@ struct futex_sleeper {
     struct futex_bucket *bucket; /* atomic; changed under both buckets' locks */
     struct mm_futex_key key;
     uint32_t bitset;
-    bool woken; /* under the bucket's lock, like `node` and `key` */
-    struct waiter *waiter;
+    bool woken; /* atomic; the last that a waker does with an entry: its owner may return then */
+    struct task *task;
+};
+
+/*
+ * Tasks to wake once the bucket's lock is released: woken under it they would at once run into it.
+ * References, since a task that sees `woken` may be gone by then.
+ */
+struct wake_batch {
+    unsigned count;
+    struct task *tasks[16];
 };
 
 struct futex_table *futex_table_create(void)
@@ -69,6 +78,11 @@ static int get_key(struct mm *mm, uaddr_t addr, bool shared, struct mm_futex_key
     return mm_futex_key(mm, addr, shared, ret_key);
 }
 
+static bool is_woken(const struct futex_sleeper *s)
+{
+    return __atomic_load_n(&s->woken, __ATOMIC_ACQUIRE);
+}
+
 static struct futex_bucket *lock_bucket_of(struct futex_sleeper *s) __no_lock_analysis
 {
     for (;;) {
@@ -100,10 +114,9 @@ static int enqueue(struct mm *mm, struct futex_sleeper *s, uaddr_t addr, uint32_
 int futex_wait(struct task *task, uaddr_t addr, bool shared, uint32_t value, uint32_t bitset,
                uint64_t deadline_ns)
 {
-    struct futex_sleeper s = {.bitset = bitset, .waiter = &task->waiter};
+    struct futex_sleeper s = {.bitset = bitset, .task = task};
     struct futex_bucket *bucket;
     int error = get_key(task->mm, addr, shared, &s.key);
-    bool woken;
 
     if (error < 0)
         return error;
@@ -114,25 +127,42 @@ int futex_wait(struct task *task, uaddr_t addr, bool shared, uint32_t value, uin
         return error;
     do {
         error = task_block(task, deadline_ns);
-        bucket = lock_bucket_of(&s);
-        woken = s.woken;
-        if (error < 0 && !woken)
-            list_del_init(&s.node);
-        lock_release(&bucket->lock);
-    } while (error == 0 && !woken);
-    return woken ? 0 : error;
+    } while (error == 0 && !is_woken(&s));
+    if (is_woken(&s))
+        return 0;
+    bucket = lock_bucket_of(&s);
+    if (!is_woken(&s))
+        list_del_init(&s.node);
+    lock_release(&bucket->lock);
+    return is_woken(&s) ? 0 : error;
 }
 
-/* The sleeper may be gone as soon as the bucket's lock is released. */
-static void wake_locked(struct futex_sleeper *s)
+static void wake_now(struct task *task)
 {
+    waiter_wake(&task->waiter);
+    task_unref(task);
+}
+
+static void wake_locked(struct futex_sleeper *s, struct wake_batch *batch)
+{
+    struct task *task = task_ref(s->task);
+
     list_del_init(&s->node);
-    s->woken = true;
-    waiter_wake(s->waiter);
+    __atomic_store_n(&s->woken, true, __ATOMIC_RELEASE);
+    if (batch->count < ARRAY_COUNT(batch->tasks))
+        batch->tasks[batch->count++] = task;
+    else
+        wake_now(task);
+}
+
+static void wake_batch(struct wake_batch *batch)
+{
+    for (unsigned i = 0; i < batch->count; i++)
+        wake_now(batch->tasks[i]);
 }
 
 static int wake_in_locked(struct futex_bucket *bucket, const struct mm_futex_key *key, int count,
-                          uint32_t bitset)
+                          uint32_t bitset, struct wake_batch *batch)
 {
     struct futex_sleeper *s, *next;
     int woken = 0;
@@ -140,7 +170,7 @@ static int wake_in_locked(struct futex_bucket *bucket, const struct mm_futex_key
     list_for_each_safe (s, next, &bucket->sleepers, node) {
         if (!same_key(&s->key, key) || !(s->bitset & bitset))
             continue;
-        wake_locked(s);
+        wake_locked(s, batch);
         if (++woken >= count)
             break;
     }
@@ -150,6 +180,7 @@ static int wake_in_locked(struct futex_bucket *bucket, const struct mm_futex_key
 int futex_wake(struct kernel *kernel, struct mm *mm, uaddr_t addr, bool shared, int count,
                uint32_t bitset)
 {
+    struct wake_batch batch = {0};
     struct futex_bucket *bucket;
     struct mm_futex_key key;
     int error = get_key(mm, addr, shared, &key);
@@ -158,8 +189,9 @@ int futex_wake(struct kernel *kernel, struct mm *mm, uaddr_t addr, bool shared, 
         return error;
     bucket = find_bucket(kernel->futexes, &key);
     lock_acquire(&bucket->lock);
-    count = wake_in_locked(bucket, &key, count, bitset);
+    count = wake_in_locked(bucket, &key, count, bitset, &batch);
     lock_release(&bucket->lock);
+    wake_batch(&batch);
     return count;
 }
 
@@ -179,7 +211,7 @@ static void release_two(struct futex_bucket *a, struct futex_bucket *b) __no_loc
 
 static int move_locked(struct futex_bucket *from, const struct mm_futex_key *key,
                        struct futex_bucket *to, const struct mm_futex_key *new_key, int wake,
-                       int requeue)
+                       int requeue, struct wake_batch *batch)
 {
     struct futex_sleeper *s, *next;
     int done = 0;
@@ -190,7 +222,7 @@ static int move_locked(struct futex_bucket *from, const struct mm_futex_key *key
         if (done - wake >= requeue)
             break;
         if (++done <= wake) {
-            wake_locked(s);
+            wake_locked(s, batch);
             continue;
         }
         s->key = *new_key;
@@ -207,6 +239,7 @@ int futex_requeue(struct task *task, struct futex_word word1, struct futex_word 
                   int requeue, const uint32_t *expect)
 {
     struct futex_table *table = task->kernel->futexes;
+    struct wake_batch batch = {0};
     struct futex_bucket *from, *to;
     struct mm_futex_key key, key2;
     uint32_t word;
@@ -228,8 +261,9 @@ int futex_requeue(struct task *task, struct futex_word word1, struct futex_word 
             result = -EAGAIN;
     }
     if (result == 0)
-        result = move_locked(from, &key, to, &key2, wake, requeue);
+        result = move_locked(from, &key, to, &key2, wake, requeue, &batch);
     release_two(from, to);
+    wake_batch(&batch);
     return result;
 }
 
@@ -241,7 +275,7 @@ static int leave_queues(struct futex_sleeper *sleepers, unsigned count)
     for (unsigned i = 0; i < count; i++) {
         struct futex_bucket *bucket = lock_bucket_of(&sleepers[i]);
 
-        if (sleepers[i].woken)
+        if (is_woken(&sleepers[i]))
             woken = (int)i;
         else
             list_del_init(&sleepers[i].node);
@@ -250,17 +284,13 @@ static int leave_queues(struct futex_sleeper *sleepers, unsigned count)
     return woken;
 }
 
-static bool any_woken(struct futex_sleeper *sleepers, unsigned count)
+static bool any_woken(const struct futex_sleeper *sleepers, unsigned count)
 {
-    bool woken = false;
-
-    for (unsigned i = 0; i < count && !woken; i++) {
-        struct futex_bucket *bucket = lock_bucket_of(&sleepers[i]);
-
-        woken = sleepers[i].woken;
-        lock_release(&bucket->lock);
+    for (unsigned i = 0; i < count; i++) {
+        if (is_woken(&sleepers[i]))
+            return true;
     }
-    return woken;
+    return false;
 }
 
 int futex_wait_multiple(struct task *task, const struct futex_word *words, const uint32_t *values,
@@ -277,7 +307,7 @@ int futex_wait_multiple(struct task *task, const struct futex_word *words, const
         struct futex_sleeper *s = &sleepers[queued];
 
         s->bitset = FUTEX_BITSET_MATCH_ANY;
-        s->waiter = &task->waiter;
+        s->task = task;
         error = get_key(task->mm, words[queued].addr, words[queued].shared, &s->key);
         if (error < 0)
             break;
@@ -362,6 +392,7 @@ int futex_wake_op(struct task *task, uaddr_t addr, uaddr_t addr2, bool shared, i
                   uint32_t op)
 {
     struct futex_table *table = task->kernel->futexes;
+    struct wake_batch batch = {0};
     struct futex_bucket *first, *second;
     struct mm_futex_key key, key2;
     int holds, woken = 0, error = get_key(task->mm, addr, shared, &key);
@@ -375,9 +406,10 @@ int futex_wake_op(struct task *task, uaddr_t addr, uaddr_t addr2, bool shared, i
     lock_two(first, second);
     holds = modify_word(task->mm, addr2, op);
     if (holds >= 0)
-        woken = wake_in_locked(first, &key, wake, FUTEX_BITSET_MATCH_ANY);
+        woken = wake_in_locked(first, &key, wake, FUTEX_BITSET_MATCH_ANY, &batch);
     if (holds > 0)
-        woken += wake_in_locked(second, &key2, wake2, FUTEX_BITSET_MATCH_ANY);
+        woken += wake_in_locked(second, &key2, wake2, FUTEX_BITSET_MATCH_ANY, &batch);
     release_two(first, second);
+    wake_batch(&batch);
     return holds < 0 ? holds : woken;
 }
