@@ -23,6 +23,15 @@
 
 #include "base/log.h"
 
+/* gcc has a macro for it, clang a feature. */
+#if defined(__SANITIZE_ADDRESS__)
+#define JAIL_SANITIZERS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define JAIL_SANITIZERS 1
+#endif
+#endif
+
 struct filter {
     scmp_filter_ctx ctx;
     uint32_t roles;
@@ -91,6 +100,9 @@ static void add_rule(struct filter *f, uint32_t who, uint32_t action, int nr, co
 static void add_rules(struct filter *f, uint64_t self)
 {
 #include "host/calls.def"
+#if JAIL_SANITIZERS
+#include "host/calls_sanitizers.def"
+#endif
 }
 
 static int set_attributes(scmp_filter_ctx ctx)
