@@ -1,7 +1,7 @@
 /*
  * Making a sandbox, in an order in which each step needs what the next one takes away:
  *
- *   log, options        host paths can still be opened
+ *   log, descriptors    host paths can still be opened; stdio leaves the low numbers
  *   gofer               a fork while the process is small and single-threaded
  *   platform            /dev/kvm, the stub that is forked for ptrace
  *   privileges          dropped before the first thread, since Linux keeps them per thread
@@ -72,6 +72,8 @@ static int setup_log(const struct options *o)
         return failed(o->log_file, fd);
     /* A number of its own: the program may close its stderr. Without any stderr there is no log. */
     log_setup(host_dup_above(fd, LOG_FD_MIN), o->log_level);
+    if (o->log_file)
+        host_close(fd);
     return 0;
 }
 
@@ -226,6 +228,10 @@ static int make(struct sandbox *s)
         log_error("--strace: no system call is named %s", bad);
         return -EINVAL;
     }
+    /* First: a pipe or socket of ours must not get the number of a closed standard descriptor. */
+    err = host_stdio_detach(s->stdio);
+    if (err)
+        return failed("standard descriptors", err);
     err = ask_host(s);
     if (!err)
         err = start_gofer(s);
@@ -233,9 +239,6 @@ static int make(struct sandbox *s)
         err = start_platform(s);
     if (err)
         return err;
-    err = host_stdio_detach(s->stdio);
-    if (err)
-        return failed("standard descriptors", err);
     name_stdio(s);
     s->ignored_signals = forward_block();
     jail_isolate();
