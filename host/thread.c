@@ -10,23 +10,77 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Threads that ended and wait for more to do; the last one first, since its stack is still warm. */
+#define PARKED_MAX 16
+
 struct start {
     void (*fn)(void *arg);
     void *arg;
     char name[16];
+    bool reuse;
 };
+
+struct parked {
+    struct start next;
+    bool called;
+    pthread_cond_t cond;
+    struct parked *below;
+};
+
+static pthread_mutex_t park_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct parked *park_top;
+static unsigned int park_count;
+
+/* False: there are enough parked threads, the caller ends. */
+static bool park(struct start *ret_next)
+{
+    struct parked self = {.cond = PTHREAD_COND_INITIALIZER};
+
+    pthread_mutex_lock(&park_mutex);
+    if (park_count == PARKED_MAX) {
+        pthread_mutex_unlock(&park_mutex);
+        return false;
+    }
+    self.below = park_top;
+    park_top = &self;
+    park_count++;
+    while (!self.called)
+        pthread_cond_wait(&self.cond, &park_mutex);
+    *ret_next = self.next;
+    pthread_mutex_unlock(&park_mutex);
+    return true;
+}
+
+static bool unpark(const struct start *next)
+{
+    struct parked *p;
+
+    pthread_mutex_lock(&park_mutex);
+    p = park_top;
+    if (p) {
+        park_top = p->below;
+        park_count--;
+        p->next = *next;
+        p->called = true;
+        pthread_cond_signal(&p->cond);
+    }
+    pthread_mutex_unlock(&park_mutex);
+    return p != NULL;
+}
 
 static void *thread_main(void *arg)
 {
     struct start start = *(struct start *)arg;
 
     free(arg);
-    prctl(PR_SET_NAME, start.name);
-    start.fn(start.arg);
+    do {
+        prctl(PR_SET_NAME, start.name);
+        start.fn(start.arg);
+    } while (start.reuse && park(&start));
     return NULL;
 }
 
-int host_thread_start(const char *name, void (*fn)(void *arg), void *arg)
+static int start_thread(const struct start *wanted)
 {
     struct start *start = malloc(sizeof(*start));
     pthread_attr_t attr;
@@ -35,8 +89,7 @@ int host_thread_start(const char *name, void (*fn)(void *arg), void *arg)
 
     if (!start)
         return -EAGAIN;
-    *start = (struct start){fn, arg, ""};
-    strncpy(start->name, name, sizeof(start->name) - 1);
+    *start = *wanted;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, HOST_THREAD_STACK);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -47,6 +100,22 @@ int host_thread_start(const char *name, void (*fn)(void *arg), void *arg)
         return -EAGAIN;
     }
     return 0;
+}
+
+int host_thread_start(const char *name, void (*fn)(void *arg), void *arg)
+{
+    struct start start = {.fn = fn, .arg = arg};
+
+    strncpy(start.name, name, sizeof(start.name) - 1);
+    return start_thread(&start);
+}
+
+int host_thread_reuse(const char *name, void (*fn)(void *arg), void *arg)
+{
+    struct start start = {.fn = fn, .arg = arg, .reuse = true};
+
+    strncpy(start.name, name, sizeof(start.name) - 1);
+    return unpark(&start) ? 0 : start_thread(&start);
 }
 
 static uint64_t clock_ns(clockid_t clock)

@@ -15,6 +15,11 @@
  * the host's ps(1). -EAGAIN when the host has no room for another thread.
  */
 int host_thread_start(const char *name, void (*fn)(void *arg), void *arg);
+/*
+ * The same by a thread that ran another such function before, where there is one; its processor
+ * time goes on counting. All callers of this have the same signals blocked.
+ */
+int host_thread_reuse(const char *name, void (*fn)(void *arg), void *arg);
 
 /* Nanoseconds that the calling thread, or the whole Sentry, has run (user and system). */
 uint64_t host_thread_cpu_ns(void);

@@ -117,6 +117,11 @@ struct platform_limits {
 
 struct platform_ops {
     const char *name; /* "kvm", "ptrace", "fake" */
+    /*
+     * A host thread may drive one context after another, and had better: KVM waits for an RCU grace
+     * period when another thread takes a vCPU (before Linux 6.13).
+     */
+    bool threads_reusable;
 
     /* Runs a tiny guest. Never fails: the report says what did not work. */
     void (*probe)(struct platform_report *ret_report);

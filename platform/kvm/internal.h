@@ -67,6 +67,7 @@ struct vcpu {
     struct kvm_context *owner; /* whose FP state and bases are loaded; changes under pool_lock */
     uint64_t root;             /* CR3 */
     bool in_user;              /* stands in the program, not in a stub of ring 0 */
+    pid_t tid;                 /* the host thread that ran it last */
     bool sregs_known;          /* run->s.regs.sregs is what the vCPU has */
     struct {
         uint8_t streak, wait;
@@ -188,6 +189,8 @@ void pool_init(struct kvm_platform *p);
 /* Makes vCPU 0. */
 int pool_start(struct kvm_platform *p);
 void pool_destroy(struct kvm_platform *p);
+/* The calling thread's id; makes it ready to be interrupted. */
+pid_t pool_thread_id(void);
 /* A held vCPU with the context's FP state in it; blocks while all are running. NULL on failure. */
 struct vcpu *pool_acquire(struct kvm_context *ctx);
 /* Only if the context still has its last one; never blocks. */

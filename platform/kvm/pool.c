@@ -5,9 +5,10 @@
  *   held            one thread runs it or moves state out of it
  *
  * A context takes its last vCPU back with one compare-and-swap. Otherwise, under pool_lock: an idle
- * vCPU without owner, a new one, or (beyond `vcpu_soft_max`, where more would only cost memory) the
- * idle vCPU of another context, whose state is saved first. When all of them run and KVM allows no
- * more, the caller waits.
+ * vCPU without owner that this host thread ran before (for another one KVM waits for an RCU grace
+ * period, before Linux 6.13: longer than a new vCPU takes), a new one, or (beyond `vcpu_soft_max`,
+ * where more would only cost memory) any without owner, or the idle vCPU of another context, whose
+ * state is saved first. When all of them run and KVM allows no more, the caller waits.
  *
  * `owner` and `context.vcpu` change only under pool_lock with the vCPU held, so whoever holds a
  * vCPU may read its owner.
@@ -17,7 +18,17 @@
 
 #include "base/bug.h"
 #include "base/log.h"
+#include "host/kvm.h"
 #include "platform/kvm/internal.h"
+
+static __thread pid_t thread_id;
+
+pid_t pool_thread_id(void)
+{
+    if (unlikely(!thread_id))
+        thread_id = host_kick_register();
+    return thread_id;
+}
 
 static bool try_hold(struct vcpu *v)
 {
@@ -95,18 +106,27 @@ static void set_owner(struct vcpu *v, struct kvm_context *ctx)
         __atomic_store_n(&ctx->vcpu, v, __ATOMIC_RELEASE);
 }
 
-/* An idle one, held: our own or without owner, or with `steal` anybody's, its state saved. */
-static struct vcpu *take_idle(struct kvm_platform *p, struct kvm_context *ctx, bool steal)
-    __must_hold(p->pool_lock)
+/* Which idle vCPUs are good enough. */
+enum taste {
+    TASTE_FAMILIAR, /* without owner, last run by this very thread: the cheapest for KVM */
+    TASTE_FREE,     /* without owner */
+    TASTE_ANY,      /* anybody's, its state saved */
+};
+
+static bool suits(const struct vcpu *v, enum taste taste)
+{
+    return taste == TASTE_ANY || (!v->owner && (taste == TASTE_FREE || v->tid == pool_thread_id()));
+}
+
+/* An idle one, held. */
+static struct vcpu *take_idle(struct kvm_platform *p, enum taste taste) __must_hold(p->pool_lock)
 {
     for (uint32_t i = 0; i < p->vcpu_count; i++) {
         struct vcpu *v = p->vcpus[p->steal_hand++ % p->vcpu_count];
 
         if (!try_hold(v))
             continue;
-        if (!v->owner || v->owner == ctx)
-            return v;
-        if (steal && context_save(v->owner, v) == 0)
+        if (suits(v, taste) && (!v->owner || context_save(v->owner, v) == 0))
             return v;
         __atomic_store_n(&v->state, VCPU_IDLE, __ATOMIC_SEQ_CST);
     }
@@ -130,24 +150,25 @@ static struct vcpu *take_new(struct kvm_platform *p, unsigned int max) __must_ho
     return v;
 }
 
-static struct vcpu *take_any(struct kvm_platform *p, struct kvm_context *ctx)
-    __must_hold(p->pool_lock)
+static struct vcpu *take_any(struct kvm_platform *p) __must_hold(p->pool_lock)
 {
     struct vcpu *v;
 
     for (;;) {
-        v = take_idle(p, ctx, false);
+        v = take_idle(p, TASTE_FAMILIAR);
         if (!v)
             v = take_new(p, p->vcpu_soft_max);
         if (!v)
-            v = take_idle(p, ctx, true);
+            v = take_idle(p, TASTE_FREE);
+        if (!v)
+            v = take_idle(p, TASTE_ANY);
         if (!v)
             v = take_new(p, p->vcpu_max);
         if (v)
             return v;
         /* Announce first, look again, then sleep: a release in between is not missed. */
         __atomic_fetch_add(&p->pool_waiters, 1, __ATOMIC_SEQ_CST);
-        v = take_idle(p, ctx, true);
+        v = take_idle(p, TASTE_ANY);
         if (!v)
             pthread_cond_wait(&p->pool_cond, &p->pool_lock.mutex);
         __atomic_fetch_sub(&p->pool_waiters, 1, __ATOMIC_SEQ_CST);
@@ -165,7 +186,7 @@ struct vcpu *pool_acquire(struct kvm_context *ctx)
     if (likely(v))
         return v;
     lock_acquire(&p->pool_lock);
-    v = take_any(p, ctx);
+    v = take_any(p);
     if (v->owner != ctx) {
         err = context_load(ctx, v);
         set_owner(v, err ? NULL : ctx);

@@ -19,8 +19,6 @@
 #define RFLAGS_KERNEL 0x2UL
 #define DPL_USER      3
 
-static __thread pid_t thread_id;
-
 static void load_registers(struct kvm_regs *to, const struct cpu_regs *from, uint64_t rflags)
 {
     *to = (struct kvm_regs){
@@ -160,12 +158,11 @@ enum trap kvm_ctx_switch(struct context *base, struct address_space *as, struct 
         ret_info->vector = VECTOR_GP;
         return TRAP_EXCEPTION;
     }
-    if (unlikely(!thread_id))
-        thread_id = host_kick_register();
-    WRITE_ONCE(ctx->tid, thread_id);
+    WRITE_ONCE(ctx->tid, pool_thread_id());
     v = pool_acquire(ctx);
     if (!v)
         return TRAP_KILLED;
+    v->tid = ctx->tid;
     copy_fastpath(ctx, v);
     if (enter(ctx, to_address_space(as), v) == 0) {
         trap = run(ctx, to_address_space(as), v, ret_info);

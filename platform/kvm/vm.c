@@ -196,6 +196,7 @@ static void kvm_limits(struct platform *p, struct platform_limits *ret_limits)
 
 const struct platform_ops kvm_platform_ops = {
     .name = "kvm",
+    .threads_reusable = true,
     .probe = kvm_probe,
     .create = kvm_create,
     .destroy = kvm_destroy,

@@ -72,6 +72,7 @@ static void thread_main(void *arg)
 
     lock_acquire(&task->process->lock);
     task->cpu_clock = host_thread_cpu_clock();
+    task->cpu_base_ns = host_thread_cpu_ns();
     lock_release(&task->process->lock);
     task_run(task);
     task_unref(task);
@@ -146,7 +147,9 @@ int task_start(struct task *task, int (*published)(struct task *task, void *arg)
         error = published(task, arg);
     if (error == 0) {
         snprintf(name, sizeof(name), "task %d", task->tid);
-        error = host_thread_start(name, thread_main, task);
+        error = task->kernel->platform->ops->threads_reusable
+                    ? host_thread_reuse(name, thread_main, task)
+                    : host_thread_start(name, thread_main, task);
     }
     if (error < 0)
         task_unpublish(task);
@@ -156,7 +159,7 @@ int task_start(struct task *task, int (*published)(struct task *task, void *arg)
 uint64_t task_cpu_ns(const struct task *task)
 {
     const struct context *ctx = task->ctx;
-    uint64_t ns = task->cpu_clock ? host_clock_ns(task->cpu_clock) : 0;
+    uint64_t ns = task->cpu_clock ? host_clock_ns(task->cpu_clock) - task->cpu_base_ns : 0;
 
     if (ctx && ctx->ops->ctx_cpu_ns)
         ns += ctx->ops->ctx_cpu_ns((struct context *)ctx);

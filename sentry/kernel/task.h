@@ -95,6 +95,7 @@ struct task {
     uaddr_t robust_list;
     struct task_sched sched; /* under process->lock */
     int cpu_clock;           /* host clock id of the thread; 0 before it runs */
+    uint64_t cpu_base_ns;    /* what that clock said when the task began */
     uint64_t timer_slack_ns;
     uint32_t personality;
     int parent_death_signal;
