@@ -23,8 +23,9 @@ FILE_WARN, FILE_FAIL, FUNCTION_WARN = 600, 1000, 80  # lines
 DATA_FILES = (".def",)  # tables are as long as what they list
 JOBS = os.cpu_count() or 1
 
-# What must not be named in a public repository: paths of one machine.
-FORBIDDEN = re.compile(r"(?<![\w.])/work/|/tmp/b-\w")
+# What must not be named in a public repository: paths of one machine, such as this checkout's.
+FORBIDDEN = re.compile("|".join(r"(?<![\w.])" + re.escape(path) + r"/"
+                                for path in (ROOT, os.path.expanduser("~/.")[:-2])))
 
 
 def run(*command, **kwargs):
