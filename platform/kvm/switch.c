@@ -129,7 +129,8 @@ static enum trap run(struct kvm_context *ctx, struct kvm_address_space *as, stru
         if (!midway && take_interrupt(ctx))
             return TRAP_INTERRUPT;
         result = host_kvm_ioctl_number(v->fd, KVM_RUN, 0);
-        WRITE_ONCE(v->run->immediate_exit, 0);
+        /* Ordered before the next look at `interrupted`: kvm_ctx_interrupt() stores both. */
+        __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
         v->run->kvm_dirty_regs = 0;
         switch (kvm_trap_decode(ctx, as, v, result, &trap, ret_info)) {
         case VERDICT_TRAP:
