@@ -31,8 +31,6 @@ from guest_outcome import ENVIRONMENT, Outcome, Tally, check_native
 
 MAX_BOOTS = 4
 BOOT_SECONDS = 60  # usual are 3
-SMP_SKIPPED = ("on two emulated CPUs with nested paging a vCPU now and then ends in KVM_EXIT_SHUTDOWN; "
-               "one CPU, and two with npt=0, never showed it")
 
 def shell_job(command, stdin):
     environment = " ".join(f"{name}={shlex.quote(value)}" for name, value in ENVIRONMENT.items())
@@ -136,14 +134,13 @@ def run_boot(boot, args, tally):
 def plan(tests, args):
     """
     The boots: tests of threads on two processors, all the others on one, since a second processor
-    makes the emulator several times slower. With nested paging all run on one: see SMP_SKIPPED.
+    makes the emulator several times slower.
     """
     boots = []
     for npt in args.npt or (1, 0):
         for cpus in (2, 1):
-            smp = cpus == 2
-            group = [t for t in tests if ("smp" in t.options and npt == 0) == smp]
-            platform_test = args.platform_test if smp == (npt == 0) else None
+            group = [t for t in tests if ("smp" in t.options) == (cpus == 2)]
+            platform_test = args.platform_test if cpus == 2 else None
             if group or platform_test:
                 boots.append(Boot(npt, cpus, group, platform_test))
     return boots
@@ -185,8 +182,6 @@ def main():
     except machine.Unavailable as reason:
         tally.skip_all(len(tests) * count, "tests of the nested tier", reason)
         return tally.close()
-    if 1 in (args.npt or (1, 0)):
-        tally.add("skipped", "nested npt=1 on 2 CPUs", SMP_SKIPPED)
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(lambda boot: run_boot(boot, args, tally), plan(tests, args)))
     return tally.close()
