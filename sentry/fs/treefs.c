@@ -133,6 +133,8 @@ static int tree_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
         .st_size = node->target ? (int64_t)strlen(node->target) : 0,
         .st_blksize = 4096,
     };
+    if (node->owner)
+        node->owner(tree_inode_of(dentry)->key, &ret->st_uid, &ret->st_gid);
     return 0;
 }
 
@@ -292,8 +294,12 @@ static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
 
     if (node->open)
         return node->open(node, flags, ret);
+    if (node->open_object)
+        return node->open_object(tree_inode_of(dentry)->key, flags, ret);
     if (!S_ISDIR(node->mode) && !node->text)
         return -ENXIO;
+    if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC))
+        return -EACCES; /* nothing here is changed by writing texts */
     t = calloc(1, sizeof(*t));
     if (!t)
         return -ENOMEM;

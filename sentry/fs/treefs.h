@@ -35,8 +35,12 @@ struct tree_node {
      * the length it has or would have had, or -errno.
      */
     ssize_t (*text)(uint64_t key, char *buf, size_t size);
-    /* Devices: a file of their own. */
+    /* Devices: a file of their own; for files of an object that can do more than be read, the same
+     * by its key. */
     int (*open)(const struct tree_node *node, uint32_t flags, struct file **ret);
+    int (*open_object)(uint64_t key, uint32_t flags, struct file **ret);
+    /* Whose it is, where it is not root's; unchanged when the object is gone. */
+    void (*owner)(uint64_t key, uint32_t *ret_uid, uint32_t *ret_gid);
 };
 
 #define TREE_DIR(name_, children_)                                                                 \

@@ -151,8 +151,7 @@ static int unshare_tables(struct task *task)
         error = fdtable_clone(task->files, &files);
         if (error < 0)
             return error;
-        fdtable_unref(task->files);
-        task->files = files;
+        task_set_files(task, files);
     }
     if (refcount_read(&process->sighand->refs) > 1) {
         sighand = sighand_copy(process->sighand);
@@ -174,7 +173,9 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     struct file *old_exe;
 
     task_leave_memory(task);
+    lock_acquire(&process->lock);
     task->mm = mm;
+    lock_release(&process->lock);
     mm_unref(old_mm);
     sighand_reset_handlers(process->sighand);
     fdtable_close_on_exec(task->files);
@@ -184,6 +185,7 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     process->has_execed = true;
     process->dumpable = 1;
     process->membarrier_registered = 0;
+    process->exec_count++;
     memcpy(task->comm, result->comm, sizeof(task->comm));
     lock_release(&process->lock);
     file_unref(old_exe);

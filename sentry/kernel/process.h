@@ -57,6 +57,7 @@ struct process {
     bool tell_continued __guarded_by(lock); /* the parent is to be told by the next thread */
     int32_t parent_pid; /* atomic copy of parent->pid, the Sentry's own 1 for orphans */
     uint32_t dumpable;
+    uint32_t exec_count; /* under lock: which program this is, for who looks at its memory */
     uint32_t membarrier_registered; /* atomic: MEMBARRIER_CMD_REGISTER_* bits */
     struct file *exe;               /* owned reference: /proc/self/exe */
 };

@@ -46,9 +46,88 @@ struct task *task_ref(struct task *task)
 
 void task_release_resources(struct task *task)
 {
-    task->files = fdtable_unref(task->files);
-    task->fs = fs_context_unref(task->fs);
-    task->mm = mm_unref(task->mm);
+    struct process *process = task->process;
+    struct fdtable *files;
+    struct fs_context *fs;
+    struct mm *mm;
+
+    lock_acquire(&process->lock);
+    files = task->files;
+    fs = task->fs;
+    mm = task->mm;
+    task->files = NULL;
+    task->fs = NULL;
+    task->mm = NULL;
+    lock_release(&process->lock);
+    fdtable_unref(files);
+    fs_context_unref(fs);
+    mm_unref(mm);
+}
+
+struct mm *task_get_mm(struct task *task)
+{
+    struct mm *mm;
+
+    lock_acquire(&task->process->lock);
+    mm = task->mm ? mm_ref(task->mm) : NULL;
+    lock_release(&task->process->lock);
+    return mm;
+}
+
+struct fdtable *task_get_files(struct task *task)
+{
+    struct fdtable *files;
+
+    lock_acquire(&task->process->lock);
+    files = task->files ? fdtable_ref(task->files) : NULL;
+    lock_release(&task->process->lock);
+    return files;
+}
+
+struct fs_context *task_get_fs(struct task *task)
+{
+    struct fs_context *fs;
+
+    lock_acquire(&task->process->lock);
+    fs = task->fs ? fs_context_ref(task->fs) : NULL;
+    lock_release(&task->process->lock);
+    return fs;
+}
+
+const struct cred *task_get_cred(struct task *task)
+{
+    const struct cred *cred;
+
+    lock_acquire(&task->process->lock);
+    cred = cred_ref(task->cred);
+    lock_release(&task->process->lock);
+    return cred;
+}
+
+void task_set_files(struct task *task, struct fdtable *files)
+{
+    struct fdtable *old = task->files;
+
+    lock_acquire(&task->process->lock);
+    task->files = files;
+    lock_release(&task->process->lock);
+    fdtable_unref(old);
+}
+
+char task_state(struct task *task)
+{
+    struct process *process = task->process;
+    char state = 'S';
+
+    lock_acquire(&process->lock);
+    if (task->dead)
+        state = 'Z';
+    else if (process->stopped)
+        state = 'T';
+    else if (!waiter_is_parked(&task->waiter))
+        state = 'R';
+    lock_release(&process->lock);
+    return state;
 }
 
 struct task *task_unref(struct task *task)

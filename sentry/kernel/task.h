@@ -56,7 +56,10 @@ struct task {
     int32_t tid;
     char comm[16]; /* PR_SET_NAME; NUL-terminated */
 
-    /* Only the task's own thread changes these, and only it may use them without a reference. */
+    /*
+     * Only the task's own thread changes these, under process->lock, and only it may use them
+     * without a reference; others take one by task_get_mm() and its kin.
+     */
     struct context *ctx;     /* owned; others kick through it under process->lock */
     struct mm *mm;           /* owned reference */
     struct fdtable *files;   /* owned reference */
@@ -118,6 +121,15 @@ struct task *task_create(struct kernel *kernel, struct process *process);
  * error (-EAGAIN) the caller still has it.
  */
 int task_start(struct task *task, int (*published)(struct task *task, void *arg), void *arg);
+/* For other threads: a reference, or NULL when the task has none any more (it ends). */
+struct mm *task_get_mm(struct task *task);
+struct fdtable *task_get_files(struct task *task);
+struct fs_context *task_get_fs(struct task *task);
+const struct cred *task_get_cred(struct task *task);
+/* Replaces the descriptor table, whose reference is taken over; own thread only. */
+void task_set_files(struct task *task, struct fdtable *files);
+/* What /proc and ps(1) call its state: 'R', 'S', 'T', 't' or 'Z'. */
+char task_state(struct task *task);
 /* Gives memory, files and places back; own thread, or when no thread runs it. */
 void task_release_resources(struct task *task);
 

@@ -36,6 +36,7 @@ struct fault {
     uaddr_t addr, page;
     enum access access;
     uint64_t want_size; /* the caller will touch so much from addr on; 0: unknown */
+    bool forced;        /* a debugger: what the VMA forbids is no matter, and no stack grows */
     struct fault_info *info;
 };
 
@@ -259,7 +260,7 @@ static int fetch_object(struct fault *f, struct vma *vma, bool write) __no_lock_
 
 /* ---- pages that are there ----------------------------------------------------------------- */
 
-static bool needs_copy(struct mm *mm, uint64_t entry)
+bool mm_entry_needs_copy(struct mm *mm, uint64_t entry)
 {
     return (entry & PMAP_PRESENT) &&
            (!(entry & PMAP_ANON) || (mm_entry_settle(mm, entry) & PMAP_COW));
@@ -278,9 +279,9 @@ static int copy_pages(struct fault *f, struct vma *vma)
     unsigned int count = 0;
     int err;
 
-    while (start > low && needs_copy(mm, pmap_get(&mm->pmap, start - PAGE_SIZE)))
+    while (start > low && mm_entry_needs_copy(mm, pmap_get(&mm->pmap, start - PAGE_SIZE)))
         start -= PAGE_SIZE;
-    while (end < high && needs_copy(mm, pmap_get(&mm->pmap, end)))
+    while (end < high && mm_entry_needs_copy(mm, pmap_get(&mm->pmap, end)))
         end += PAGE_SIZE;
     err = memfile_alloc(mf, end - start, PAGE_SIZE, &range);
     if (err) {
@@ -379,7 +380,7 @@ static int fault_present(struct fault *f, struct vma *vma, uint64_t entry, bool 
         return fail(f, SIGSEGV, SEGV_MAPERR);
     if ((entry & want) == want)
         return nothing_to_do(f, entry);
-    if (write && vma_is_private(vma) && needs_copy(mm, settled))
+    if (write && vma_is_private(vma) && mm_entry_needs_copy(mm, settled))
         return copy_pages(f, vma);
     if (write && !(mm_entry_rights(vma, settled) & PROT_WRITE)) {
         *ret_again = true; /* a shared page whose object wants to be told */
@@ -401,10 +402,10 @@ static int serve(struct fault *f)
         int err;
 
         if (!vma || vma->start > f->addr) {
-            if (f->addr >= mm->env->limits.user_max || !grow_stack(f, vma))
+            if (f->addr >= mm->env->limits.user_max || f->forced || !grow_stack(f, vma))
                 return fail(f, SIGSEGV, SEGV_MAPERR);
         }
-        if (!access_allowed(vma->prot, f->access))
+        if (!f->forced && !access_allowed(vma->prot, f->access))
             return fail(f, SIGSEGV, SEGV_ACCERR);
         entry = pmap_get(&mm->pmap, f->page);
         if (entry) {
@@ -423,6 +424,24 @@ static int serve(struct fault *f)
     }
 }
 
+static int serve_with_reclaim(struct fault *f)
+{
+    struct mm *mm = f->mm;
+
+    for (int tries = 0;; tries++) {
+        uint64_t freed;
+        int err = serve(f);
+
+        if (likely(err != -ENOMEM) || tries == RECLAIM_TRIES)
+            return err;
+        lock_release(&mm->lock);
+        freed = pagecache_reclaim();
+        lock_acquire(&mm->lock);
+        if (!freed)
+            return err;
+    }
+}
+
 int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t want_size,
                     struct fault_info *ret_info)
 {
@@ -435,18 +454,22 @@ int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t wa
         .info = ret_info,
     };
 
-    for (int tries = 0;; tries++) {
-        uint64_t freed;
-        int err = serve(&f);
+    return serve_with_reclaim(&f);
+}
 
-        if (likely(err != -ENOMEM) || tries == RECLAIM_TRIES)
-            return err;
-        lock_release(&mm->lock);
-        freed = pagecache_reclaim();
-        lock_acquire(&mm->lock);
-        if (!freed)
-            return err;
-    }
+int mm_fault_forced_locked(struct mm *mm, uaddr_t addr, bool write)
+{
+    struct fault_info info;
+    struct fault f = {
+        .mm = mm,
+        .addr = addr,
+        .page = round_down(addr, PAGE_SIZE),
+        .access = write ? ACCESS_WRITE : ACCESS_READ,
+        .forced = true,
+        .info = &info,
+    };
+
+    return serve_with_reclaim(&f);
 }
 
 int mm_fault(struct mm *mm, uaddr_t addr, enum access access, int *ret_signo, int *ret_code)

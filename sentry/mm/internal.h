@@ -209,6 +209,11 @@ struct fault_info {
  */
 int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t want_size,
                     struct fault_info *ret_info) __must_hold(mm->lock);
+/* What a debugger may do: brings the page in whatever the VMA's protection is (remote.c). */
+int mm_fault_forced_locked(struct mm *mm, uaddr_t addr, bool write) __must_hold(mm->lock);
+/* A private page that others see too: it is copied before it is written. */
+bool mm_entry_needs_copy(struct mm *mm, uint64_t entry) __must_hold(mm->lock);
+
 /* ---- populate.c; without the lock ---- */
 
 /*

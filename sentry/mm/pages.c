@@ -65,8 +65,11 @@ static void platform_flush(struct mm *mm)
 
 int mm_platform_map(struct mm *mm, uaddr_t addr, uint64_t rights, struct memfile_range range)
 {
-    int err = mm->as->ops->as_map(mm->as, addr, (int)rights, range);
+    int err;
 
+    if (!rights) /* a debugger brought in what the program itself must not touch */
+        return 0;
+    err = mm->as->ops->as_map(mm->as, addr, (int)rights, range);
     if (likely(!err))
         return 0;
     log_debug("as_map at %#lx: error %d, the address space is flushed", addr, -err);

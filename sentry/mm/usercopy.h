@@ -22,6 +22,13 @@ int clear_user(struct mm *mm, uaddr_t dst, size_t size);
 /* The length without the NUL; -ENAMETOOLONG when there is none within `size` bytes; -EFAULT. */
 ssize_t strncpy_from_user(struct mm *mm, char *dst, uaddr_t src, size_t size);
 
+/*
+ * The memory of another program, whose mm the caller holds a reference on, as a debugger may use
+ * it: past the protection of private memory (remote.c). Bytes moved.
+ */
+size_t mm_remote_read(struct mm *mm, uaddr_t addr, void *buf, size_t size);
+size_t mm_remote_write(struct mm *mm, uaddr_t addr, const void *buf, size_t size);
+
 /* Aligned 32-bit words, for futexes: atomic with the guest's own locked instructions. */
 int user_load32(struct mm *mm, uaddr_t addr, uint32_t *ret);
 /* *ret_old is what was there; the exchange happened if that equals `expect`. */

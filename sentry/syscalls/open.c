@@ -106,8 +106,7 @@ SYSCALL_DEFINE3(close_range, unsigned, first, unsigned, last, unsigned, flags)
 
         if (err < 0)
             return err;
-        fdtable_unref(task->files);
-        task->files = own;
+        task_set_files(task, own);
     }
     return fdtable_close_range(task->files, first, last, flags & CLOSE_RANGE_CLOEXEC);
 }

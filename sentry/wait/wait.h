@@ -45,6 +45,8 @@ int waiter_park(struct waiter *w, uint64_t deadline_ns);
 void waiter_wake(struct waiter *w);
 void waiter_interrupt(struct waiter *w);
 bool waiter_interrupted(const struct waiter *w);
+/* Its owner sleeps at this moment, or is about to. */
+bool waiter_is_parked(const struct waiter *w);
 void waiter_uninterrupt(struct waiter *w);
 /* Forgets a latched wake-up: before a new wait that no earlier event should end. */
 void waiter_reset(struct waiter *w);

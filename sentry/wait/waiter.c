@@ -68,6 +68,11 @@ void waiter_interrupt(struct waiter *w)
     waiter_latch(w, WAITER_INTERRUPTED);
 }
 
+bool waiter_is_parked(const struct waiter *w)
+{
+    return __atomic_load_n(&w->state, __ATOMIC_RELAXED) & WAITER_PARKED;
+}
+
 bool waiter_interrupted(const struct waiter *w)
 {
     return __atomic_load_n(&w->state, __ATOMIC_ACQUIRE) & WAITER_INTERRUPTED;

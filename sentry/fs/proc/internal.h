@@ -16,14 +16,40 @@ void proc_printf(struct proc_text *text, const char *fmt, ...) __printf(2, 3);
 
 /* pid.c: /proc/PID, whose key is the number, and /proc/PID/fd/N. */
 extern const struct tree_node proc_pid_node;
-/*
- * The task with that number, referenced, if it belongs to the caller's process; NULL otherwise. So
- * its memory, files and places are the caller's, and can be used without more locks.
- */
+
+/* The task with that number, referenced; NULL when there is none. It may be ending. */
 struct task *proc_find_task(uint64_t tid);
+/*
+ * The same for what only those see who may look into the task (PTRACE_MODE_READ_FSCREDS). -ESRCH;
+ * -EACCES.
+ */
+int proc_look_into(uint64_t tid, struct task **ret);
+/* Its memory, referenced: 0 with NULL when it has none any more. Errors as above. */
+int proc_look_into_memory(uint64_t tid, struct mm **ret);
+/* The owner of what is in /proc/PID: the effective ids, or root where one must not look. */
+void proc_task_owner(uint64_t tid, uint32_t *ret_uid, uint32_t *ret_gid);
+
+/* A decimal number without sign or leading zeroes. -ENOENT. */
+int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret);
+
+/* fd.c: /proc/PID/fd, /proc/PID/fdinfo */
+int proc_find_fd(uint64_t tid, struct name name, const struct tree_node **ret_node,
+                 uint64_t *ret_key);
+int64_t proc_list_fds(uint64_t tid, int64_t from, char *ret_name, size_t size,
+                      const struct tree_node **ret_node);
+
+/* status.c: numbers about a task */
+ssize_t proc_status_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_stat_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_statm_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_syscall_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_limits_text(uint64_t tid, char *buf, size_t size);
+
+/* mem.c: /proc/PID/mem */
+int proc_mem_open(uint64_t tid, uint32_t flags, struct file **ret);
 
 /* maps.c */
-ssize_t proc_maps_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_maps_text(uint64_t tid, char *buf, size_t size);
 
 /* cpuinfo.c */
 ssize_t proc_cpuinfo_text(uint64_t key, char *buf, size_t size);

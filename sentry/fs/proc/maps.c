@@ -39,7 +39,11 @@ static int put_vma(const struct vma_info *vma, void *arg)
 ssize_t proc_maps_text(uint64_t key, char *buf, size_t size)
 {
     struct proc_text text = {buf, size, 0};
-    int err = mm_for_each_vma(task_current()->mm, put_vma, &text);
+    struct mm *mm = NULL;
+    int err = proc_look_into_memory(key, &mm);
 
+    if (err == 0 && mm)
+        err = mm_for_each_vma(mm, put_vma, &text);
+    mm_unref(mm);
     return err < 0 ? err : (ssize_t)text.length;
 }

@@ -8,112 +8,177 @@
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/ptrace.h"
 #include "sentry/mm/usercopy.h"
-#include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/fs_context.h"
 #include "sentry/vfs/namei.h"
 
 #define TEXT_AREA_MAX (128UL << 10) /* of cmdline and environ */
 
-static const struct tree_node fd_node;
-
 struct task *proc_find_task(uint64_t tid)
 {
-    struct task *me = task_current();
-    struct task *task = tid <= INT32_MAX ? task_find(me->kernel, (int32_t)tid) : NULL;
-
-    if (task && task->process != me->process)
-        task = task_unref(task);
-    return task;
+    return tid <= INT32_MAX ? task_find(task_current()->kernel, (int32_t)tid) : NULL;
 }
 
-static ssize_t path_text(struct path path, char *buf, size_t size)
+int proc_look_into(uint64_t tid, struct task **ret)
 {
-    struct path root = fs_context_root(task_current()->fs);
-    ssize_t n = path_to_string(&root, &path, buf, size);
+    struct task *task = proc_find_task(tid);
 
-    path_unref(&root);
-    return n;
+    if (!task)
+        return -ESRCH;
+    if (ptrace_may_access(task_current(), task, PTRACE_READ_FSCREDS) < 0) {
+        task_unref(task);
+        return -EACCES;
+    }
+    *ret = task;
+    return 0;
+}
+
+int proc_look_into_memory(uint64_t tid, struct mm **ret)
+{
+    struct task *task;
+    int err = proc_look_into(tid, &task);
+
+    if (err < 0)
+        return err;
+    *ret = task_get_mm(task);
+    task_unref(task);
+    return 0;
+}
+
+void proc_task_owner(uint64_t tid, uint32_t *ret_uid, uint32_t *ret_gid)
+{
+    struct task *task = proc_find_task(tid);
+    const struct cred *cred;
+
+    if (!task)
+        return;
+    if (__atomic_load_n(&task->process->dumpable, __ATOMIC_RELAXED) == 1) {
+        cred = task_get_cred(task);
+        *ret_uid = cred->euid;
+        *ret_gid = cred->egid;
+        cred_unref(cred);
+    }
+    task_unref(task);
 }
 
 /* exe, cwd and root: what they lead to now. Empty when there is nothing. */
-static struct path exe_path(void)
+static struct path exe_path(struct task *task)
 {
-    struct file *exe = task_current()->process->exe;
+    struct process *process = task->process;
+    struct path path = {NULL, NULL};
 
-    return exe && exe->at.dentry ? path_ref(exe->at) : (struct path){NULL, NULL};
+    lock_acquire(&process->lock);
+    if (task->mm && process->exe && process->exe->at.dentry)
+        path = path_ref(process->exe->at);
+    lock_release(&process->lock);
+    return path;
 }
 
-static struct path cwd_path(void)
+static struct path cwd_path(struct task *task)
 {
-    return fs_context_cwd(task_current()->fs);
+    struct fs_context *fs = task_get_fs(task);
+    struct path path = fs ? fs_context_cwd(fs) : (struct path){NULL, NULL};
+
+    fs_context_unref(fs);
+    return path;
 }
 
-static struct path root_path(void)
+static struct path root_path(struct task *task)
 {
-    return fs_context_root(task_current()->fs);
+    struct fs_context *fs = task_get_fs(task);
+    struct path path = fs ? fs_context_root(fs) : (struct path){NULL, NULL};
+
+    fs_context_unref(fs);
+    return path;
 }
 
-static ssize_t place_readlink(struct path path, char *buf, size_t size)
+static int find_place(uint64_t tid, struct path (*place)(struct task *task), struct path *ret)
 {
-    ssize_t n = path.dentry ? path_text(path, buf, size) : -ENOENT;
+    struct task *task;
+    int err = proc_look_into(tid, &task);
 
+    if (err < 0)
+        return err;
+    *ret = place(task);
+    task_unref(task);
+    return ret->dentry ? 0 : -ENOENT;
+}
+
+static ssize_t place_readlink(uint64_t tid, struct path (*place)(struct task *task), char *buf,
+                              size_t size)
+{
+    struct path path, root;
+    ssize_t n = find_place(tid, place, &path);
+
+    if (n < 0)
+        return n;
+    root = fs_context_root(task_current()->fs);
+    n = path_to_string(&root, &path, buf, size);
+    path_unref(&root);
     path_unref(&path);
     return n;
-}
-
-static int place_follow(struct path path, struct link_target *ret)
-{
-    if (!path.dentry)
-        return -ENOENT;
-    ret->path = path;
-    return 0;
 }
 
 #define PLACE_LINK(name)                                                                           \
     static ssize_t name##_readlink(uint64_t key, char *buf, size_t size)                           \
     {                                                                                              \
-        return place_readlink(name##_path(), buf, size);                                           \
+        return place_readlink(key, name##_path, buf, size);                                        \
     }                                                                                              \
     static int name##_follow(uint64_t key, struct link_target *ret)                                \
     {                                                                                              \
-        return place_follow(name##_path(), ret);                                                   \
+        return find_place(key, name##_path, &ret->path);                                           \
     }
 PLACE_LINK(exe)
 PLACE_LINK(cwd)
 PLACE_LINK(root)
 
 /* Copies out of the guest what lies in [start, end), as far as it can be read. */
-static ssize_t area_text(uaddr_t start, uaddr_t end, char *buf, size_t size)
+static ssize_t area_text(struct mm *mm, uaddr_t start, uaddr_t end, char *buf, size_t size)
 {
     uint64_t length = end > start ? MIN(end - start, TEXT_AREA_MAX) : 0;
 
     if (length > size)
         return (ssize_t)length;
-    return (ssize_t)copy_from_user_partial(task_current()->mm, buf, start, length);
+    return (ssize_t)copy_from_user_partial(mm, buf, start, length);
 }
 
 static ssize_t cmdline_text(uint64_t key, char *buf, size_t size)
 {
-    struct mm_layout *layout = mm_layout(task_current()->mm);
+    struct task *task = proc_find_task(key);
+    struct mm *mm = task ? task_get_mm(task) : NULL;
+    ssize_t n = 0;
 
-    return area_text(layout->arg_start, layout->arg_end, buf, size);
+    if (mm)
+        n = area_text(mm, mm_layout(mm)->arg_start, mm_layout(mm)->arg_end, buf, size);
+    mm_unref(mm);
+    task_unref(task);
+    return n;
 }
 
 static ssize_t environ_text(uint64_t key, char *buf, size_t size)
 {
-    struct mm_layout *layout = mm_layout(task_current()->mm);
+    struct mm *mm;
+    ssize_t n = proc_look_into_memory(key, &mm);
 
-    return area_text(layout->env_start, layout->env_end, buf, size);
+    if (n == 0 && mm)
+        n = area_text(mm, mm_layout(mm)->env_start, mm_layout(mm)->env_end, buf, size);
+    if (n >= 0)
+        mm_unref(mm);
+    return n;
 }
 
 static ssize_t auxv_text(uint64_t key, char *buf, size_t size)
 {
-    struct mm_layout *layout = mm_layout(task_current()->mm);
-    size_t length = layout->auxv_count * 2 * sizeof(layout->auxv[0]);
+    struct mm *mm;
+    ssize_t n = proc_look_into_memory(key, &mm);
 
-    memcpy(buf, layout->auxv, MIN(length, size));
-    return (ssize_t)length;
+    if (n < 0 || !mm)
+        return n;
+    n = (ssize_t)(mm_layout(mm)->auxv_count * 2 * sizeof(mm_layout(mm)->auxv[0]));
+    memcpy(buf, mm_layout(mm)->auxv, MIN((size_t)n, size));
+    mm_unref(mm);
+    return n;
 }
 
 static ssize_t comm_text(uint64_t key, char *buf, size_t size)
@@ -128,63 +193,22 @@ static ssize_t comm_text(uint64_t key, char *buf, size_t size)
     return n;
 }
 
-static ssize_t statm_text(uint64_t key, char *buf, size_t size)
+static ssize_t personality_text(uint64_t key, char *buf, size_t size)
 {
-    struct mm_stats stats;
+    struct task *task;
+    ssize_t n = proc_look_into(key, &task);
 
-    mm_get_stats(task_current()->mm, &stats);
-    return snprintf(buf, size, "%lu %lu 0 %lu 0 %lu 0\n", stats.total / PAGE_SIZE,
-                    stats.resident / PAGE_SIZE, stats.exec / PAGE_SIZE,
-                    (stats.data + stats.stack) / PAGE_SIZE);
-}
-
-static void status_ids(struct proc_text *text, struct task *task)
-{
-    const struct cred *cred = task_current()->cred;
-    struct process *process = task->process;
-
-    proc_printf(text, "Tgid:\t%d\nPid:\t%d\nPPid:\t%d\n", process->pid, task->tid,
-                process->parent_pid);
-    proc_printf(text, "TracerPid:\t0\n");
-    proc_printf(text, "Uid:\t%u\t%u\t%u\t%u\n", cred->uid, cred->euid, cred->suid, cred->fsuid);
-    proc_printf(text, "Gid:\t%u\t%u\t%u\t%u\n", cred->gid, cred->egid, cred->sgid, cred->fsgid);
-    proc_printf(text, "FDSize:\t%d\nGroups:\t", fdtable_capacity(task_current()->files));
-    for (uint32_t i = 0; i < cred->group_count; i++)
-        proc_printf(text, "%u ", cred->groups[i]);
-    proc_printf(text, "\n");
-}
-
-static void status_memory(struct proc_text *text)
-{
-    struct mm_stats stats;
-
-    mm_get_stats(task_current()->mm, &stats);
-    proc_printf(text, "VmSize:\t%8lu kB\nVmLck:\t%8lu kB\nVmRSS:\t%8lu kB\n", stats.total / 1024,
-                stats.locked / 1024, stats.resident / 1024);
-    proc_printf(text, "VmData:\t%8lu kB\nVmStk:\t%8lu kB\nVmExe:\t%8lu kB\n", stats.data / 1024,
-                stats.stack / 1024, stats.exec / 1024);
-}
-
-static ssize_t status_text(uint64_t key, char *buf, size_t size)
-{
-    struct proc_text text = {buf, size, 0};
-    struct task *task = proc_find_task(key);
-    uint32_t threads;
-
-    if (!task)
-        return -ESRCH;
-    lock_acquire(&task->process->lock);
-    threads = task->process->thread_count;
-    lock_release(&task->process->lock);
-    proc_printf(&text, "Name:\t%s\nUmask:\t%04o\n", task->comm,
-                fs_context_umask(task_current()->fs));
-    proc_printf(&text, "State:\t%s\n", task == task_current() ? "R (running)" : "S (sleeping)");
-    status_ids(&text, task);
-    status_memory(&text);
-    proc_printf(&text, "Threads:\t%u\nNoNewPrivs:\t%d\n", threads,
-                task_current()->cred->no_new_privs);
+    if (n < 0)
+        return n;
+    n = snprintf(buf, size, "%08x\n", task->personality);
     task_unref(task);
-    return (ssize_t)text.length;
+    return n;
+}
+
+/* The Sentry's stack is nobody's business: as on a Linux without the symbols. */
+static ssize_t wchan_text(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "0");
 }
 
 static ssize_t mounts_text(uint64_t key, char *buf, size_t size)
@@ -207,8 +231,7 @@ static ssize_t mounts_text(uint64_t key, char *buf, size_t size)
     return (ssize_t)text.length;
 }
 
-/* A decimal number without sign or leading zeroes, as names under fd and task are. */
-static int parse_number(struct name name, uint64_t limit, uint64_t *ret)
+int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
 {
     uint64_t value = 0;
 
@@ -223,136 +246,109 @@ static int parse_number(struct name name, uint64_t limit, uint64_t *ret)
     return value < limit ? 0 : -ENOENT;
 }
 
-static int find_fd(uint64_t key, struct name name, const struct tree_node **ret_node,
-                   uint64_t *ret_key)
-{
-    uint64_t fd;
-    int err = parse_number(name, INT32_MAX, &fd);
-
-    if (!err && fdtable_get_cloexec(task_current()->files, (int)fd) < 0)
-        err = -ENOENT;
-    if (!err) {
-        *ret_node = &fd_node;
-        *ret_key = fd;
-    }
-    return err;
-}
-
-static int64_t list_fds(uint64_t key, int64_t from, char *ret_name, size_t size,
-                        const struct tree_node **ret_node)
-{
-    struct fdtable *files = task_current()->files;
-
-    for (int64_t fd = from; fd < fdtable_capacity(files); fd++) {
-        if (fdtable_get_cloexec(files, (int)fd) >= 0) {
-            snprintf(ret_name, size, "%ld", fd);
-            *ret_node = &fd_node;
-            return fd;
-        }
-    }
-    return -1;
-}
-
-static ssize_t name_file(struct file *file, char *buf, size_t size)
-{
-    struct linux_stat st;
-
-    if (file->at.dentry)
-        return path_text(file->at, buf, size);
-    if (file->path)
-        return snprintf(buf, size, "%s", file->path);
-    if (file_stat(file, &st) == 0 && (st.st_mode & S_IFMT) == S_IFIFO)
-        return snprintf(buf, size, "pipe:[%lu]", st.st_ino);
-    return -ENOENT;
-}
-
-static ssize_t fd_readlink(uint64_t fd, char *buf, size_t size)
-{
-    struct file *file = fdtable_get(task_current()->files, (int)fd);
-    ssize_t n = file ? name_file(file, buf, size) : -ENOENT;
-
-    file_unref(file);
-    return n >= 0 && (size_t)n >= size ? -ENAMETOOLONG : n;
-}
-
-static int fd_follow(uint64_t fd, struct link_target *ret)
-{
-    struct file *file = fdtable_get(task_current()->files, (int)fd);
-
-    if (!file)
-        return -ENOENT;
-    if (file->at.dentry) {
-        ret->path = path_ref(file->at);
-        file_unref(file);
-    } else {
-        ret->file = file;
-    }
-    return 0;
-}
-
-static const struct tree_node fd_node = {
-    .name = "", .mode = S_IFLNK | 0700, .readlink = fd_readlink, .follow = fd_follow};
-
 #define MAGIC_LINK(name_)                                                                          \
     {                                                                                              \
         .name = #name_, .mode = S_IFLNK | 0777, .readlink = name_##_readlink,                      \
-        .follow = name_##_follow                                                                   \
+        .follow = name_##_follow, .owner = proc_task_owner                                         \
     }
-#define OWNER_TEXT(name_, text_)                                                                   \
+#define TASK_TEXT(name_, mode_, text_)                                                             \
     {                                                                                              \
-        .name = name_, .mode = S_IFREG | 0400, .text = text_                                       \
+        .name = name_, .mode = S_IFREG | (mode_), .text = text_, .owner = proc_task_owner          \
+    }
+#define TASK_DIR(name_, mode_, find_, list_)                                                       \
+    {                                                                                              \
+        .name = name_, .mode = S_IFDIR | (mode_), .find = find_, .list = list_,                    \
+        .owner = proc_task_owner                                                                   \
     }
 
 /* What a thread has as well as a process. */
 #define THREAD_NODES                                                                               \
-    MAGIC_LINK(cwd), MAGIC_LINK(exe), MAGIC_LINK(root), OWNER_TEXT("auxv", auxv_text),             \
-        TREE_TEXT("cmdline", cmdline_text), TREE_TEXT("comm", comm_text),                          \
-        OWNER_TEXT("environ", environ_text), TREE_TEXT("maps", proc_maps_text),                    \
-        TREE_TEXT("mounts", mounts_text), TREE_TEXT("statm", statm_text),                          \
-        TREE_TEXT("status", status_text),                                                          \
-    {                                                                                              \
-        .name = "fd", .mode = S_IFDIR | 0500, .find = find_fd, .list = list_fds                    \
-    }
+    MAGIC_LINK(cwd), MAGIC_LINK(exe), MAGIC_LINK(root), TASK_TEXT("auxv", 0400, auxv_text),        \
+        TASK_TEXT("cmdline", 0444, cmdline_text), TASK_TEXT("comm", 0644, comm_text),              \
+        TASK_TEXT("environ", 0400, environ_text), TASK_TEXT("limits", 0444, proc_limits_text),     \
+        TASK_TEXT("maps", 0444, proc_maps_text), TASK_TEXT("mounts", 0444, mounts_text),           \
+        TASK_TEXT("personality", 0400, personality_text), TASK_TEXT("stat", 0444, proc_stat_text), \
+        TASK_TEXT("statm", 0444, proc_statm_text), TASK_TEXT("status", 0444, proc_status_text),    \
+        TASK_TEXT("syscall", 0400, proc_syscall_text), TASK_TEXT("wchan", 0444, wchan_text),       \
+        {.name = "mem",                                                                            \
+         .mode = S_IFREG | 0600,                                                                   \
+         .open_object = proc_mem_open,                                                             \
+         .owner = proc_task_owner},                                                                \
+        TASK_DIR("fd", 0500, proc_find_fd, proc_list_fds)
 
 static const struct tree_node thread_nodes[] = {THREAD_NODES};
-static const struct tree_node thread_node = TREE_DIR("", thread_nodes);
+static const struct tree_node thread_node = {
+    .name = "",
+    .mode = S_IFDIR | 0555,
+    .children = thread_nodes,
+    .child_count = ARRAY_COUNT(thread_nodes),
+    .owner = proc_task_owner,
+};
+
+/* Do both numbers belong to threads of one process? */
+static bool same_process(uint64_t a, uint64_t b)
+{
+    struct task *one = proc_find_task(a), *other = proc_find_task(b);
+    bool same = one && other && one->process == other->process;
+
+    task_unref(one);
+    task_unref(other);
+    return same;
+}
 
 static int find_thread(uint64_t key, struct name name, const struct tree_node **ret_node,
                        uint64_t *ret_key)
 {
-    struct task *task;
     uint64_t tid;
-    int err = parse_number(name, KERNEL_PID_MAX, &tid);
+    int err = proc_parse_number(name, KERNEL_PID_MAX, &tid);
 
     if (err < 0)
         return err;
-    task = proc_find_task(tid);
-    if (!task)
+    if (!same_process(key, tid))
         return -ENOENT;
-    task_unref(task);
     *ret_node = &thread_node;
     *ret_key = tid;
     return 0;
 }
 
+/* The lowest number of a thread that is at least `from`; -1: none. */
+static int64_t next_thread(uint64_t key, int64_t from)
+{
+    struct task *task = proc_find_task(key), *thread;
+    int64_t found = -1;
+
+    if (!task)
+        return -1;
+    lock_acquire(&task->process->lock);
+    list_for_each (thread, &task->process->threads, process_node) {
+        if (thread->tid >= from && (found < 0 || thread->tid < found))
+            found = thread->tid;
+    }
+    lock_release(&task->process->lock);
+    task_unref(task);
+    return found;
+}
+
 static int64_t list_threads(uint64_t key, int64_t from, char *ret_name, size_t size,
                             const struct tree_node **ret_node)
 {
-    for (int64_t tid = MAX(from, (int64_t)1); tid < KERNEL_PID_MAX; tid++) {
-        struct task *task = proc_find_task((uint64_t)tid);
+    int64_t tid = next_thread(key, from);
 
-        if (task) {
-            task_unref(task);
-            snprintf(ret_name, size, "%ld", tid);
-            *ret_node = &thread_node;
-            return tid;
-        }
+    if (tid >= 0) {
+        snprintf(ret_name, size, "%ld", tid);
+        *ret_node = &thread_node;
     }
-    return -1;
+    return tid;
 }
 
 static const struct tree_node pid_nodes[] = {
     THREAD_NODES,
-    {.name = "task", .mode = S_IFDIR | 0555, .find = find_thread, .list = list_threads},
+    TASK_DIR("task", 0555, find_thread, list_threads),
 };
-const struct tree_node proc_pid_node = TREE_DIR("", pid_nodes);
+const struct tree_node proc_pid_node = {
+    .name = "",
+    .mode = S_IFDIR | 0555,
+    .children = pid_nodes,
+    .child_count = ARRAY_COUNT(pid_nodes),
+    .owner = proc_task_owner,
+};

@@ -139,5 +139,9 @@ static const struct tree_node root = {
 
 int procfs_create(struct super_block **ret)
 {
-    return treefs_create(&root, "proc", PROC_SUPER_MAGIC, PROC_MINOR, ret);
+    int err = treefs_create(&root, "proc", PROC_SUPER_MAGIC, PROC_MINOR, ret);
+
+    if (err == 0)
+        (*ret)->read_only = false; /* programs' memory can be written */
+    return err;
 }

@@ -1,0 +1,144 @@
+/*
+ * /proc/PID/fd: links to what a process has open, and /proc/PID/fdinfo. The key of an entry is the
+ * task's number and the descriptor's together.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "sentry/fs/proc/internal.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/fs_context.h"
+#include "sentry/vfs/namei.h"
+
+#define FD_KEY(tid, fd) ((tid) << 32 | (uint64_t)(fd))
+#define KEY_TID(key)    ((key) >> 32)
+#define KEY_FD(key)     ((int)(uint32_t)(key))
+
+static const struct tree_node fd_node;
+
+static int get_files(uint64_t tid, struct fdtable **ret)
+{
+    struct task *task;
+    int err = proc_look_into(tid, &task);
+
+    if (err < 0)
+        return err;
+    *ret = task_get_files(task);
+    task_unref(task);
+    return *ret ? 0 : -ENOENT;
+}
+
+static int get_file(uint64_t key, struct file **ret)
+{
+    struct fdtable *files;
+    int err = get_files(KEY_TID(key), &files);
+
+    if (err < 0)
+        return err;
+    *ret = fdtable_get(files, KEY_FD(key));
+    fdtable_unref(files);
+    return *ret ? 0 : -ENOENT;
+}
+
+int proc_find_fd(uint64_t tid, struct name name, const struct tree_node **ret_node,
+                 uint64_t *ret_key)
+{
+    struct fdtable *files;
+    uint64_t fd;
+    int err = proc_parse_number(name, INT32_MAX, &fd);
+
+    if (err < 0)
+        return err;
+    err = get_files(tid, &files);
+    if (err < 0)
+        return err;
+    if (fdtable_get_cloexec(files, (int)fd) < 0)
+        err = -ENOENT;
+    fdtable_unref(files);
+    if (!err) {
+        *ret_node = &fd_node;
+        *ret_key = FD_KEY(tid, fd);
+    }
+    return err;
+}
+
+int64_t proc_list_fds(uint64_t tid, int64_t from, char *ret_name, size_t size,
+                      const struct tree_node **ret_node)
+{
+    struct fdtable *files;
+    int64_t found = -1;
+
+    if (get_files(tid, &files) < 0)
+        return -1;
+    for (int64_t fd = from; found < 0 && fd < fdtable_capacity(files); fd++) {
+        if (fdtable_get_cloexec(files, (int)fd) >= 0)
+            found = fd;
+    }
+    fdtable_unref(files);
+    if (found >= 0) {
+        snprintf(ret_name, size, "%ld", found);
+        *ret_node = &fd_node;
+    }
+    return found;
+}
+
+static ssize_t name_file(struct file *file, char *buf, size_t size)
+{
+    struct linux_stat st;
+
+    if (file->at.dentry) {
+        struct path root = fs_context_root(task_current()->fs);
+        ssize_t n = path_to_string(&root, &file->at, buf, size);
+
+        path_unref(&root);
+        return n;
+    }
+    if (file->path)
+        return snprintf(buf, size, "%s", file->path);
+    if (file_stat(file, &st) == 0 && (st.st_mode & S_IFMT) == S_IFIFO)
+        return snprintf(buf, size, "pipe:[%lu]", st.st_ino);
+    return -ENOENT;
+}
+
+static ssize_t fd_readlink(uint64_t key, char *buf, size_t size)
+{
+    struct file *file;
+    ssize_t n = get_file(key, &file);
+
+    if (n < 0)
+        return n;
+    n = name_file(file, buf, size);
+    file_unref(file);
+    return n >= 0 && (size_t)n >= size ? -ENAMETOOLONG : n;
+}
+
+static int fd_follow(uint64_t key, struct link_target *ret)
+{
+    struct file *file;
+    int err = get_file(key, &file);
+
+    if (err < 0)
+        return err;
+    if (file->at.dentry) {
+        ret->path = path_ref(file->at);
+        file_unref(file);
+    } else {
+        ret->file = file;
+    }
+    return 0;
+}
+
+static void fd_owner(uint64_t key, uint32_t *ret_uid, uint32_t *ret_gid)
+{
+    proc_task_owner(KEY_TID(key), ret_uid, ret_gid);
+}
+
+static const struct tree_node fd_node = {
+    .name = "",
+    .mode = S_IFLNK | 0700,
+    .readlink = fd_readlink,
+    .follow = fd_follow,
+    .owner = fd_owner,
+};

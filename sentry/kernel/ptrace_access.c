@@ -1,0 +1,31 @@
+/* Who may look into whom (ptrace(2), "Ptrace access mode checking"). There is no Yama. */
+#include <errno.h>
+#include <linux/capability.h>
+
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/ptrace.h"
+#include "sentry/kernel/task.h"
+
+static bool same_identity(const struct cred *caller, const struct cred *target, bool fs)
+{
+    uint32_t uid = fs ? caller->fsuid : caller->uid, gid = fs ? caller->fsgid : caller->gid;
+
+    return uid == target->euid && uid == target->suid && uid == target->uid &&
+           gid == target->egid && gid == target->sgid && gid == target->gid;
+}
+
+int ptrace_may_access(struct task *caller, struct task *target, enum ptrace_mode mode)
+{
+    bool fs = mode != PTRACE_ATTACH_REALCREDS, granted = false;
+    const struct cred *cred = caller->cred, *other;
+    uint64_t caps = fs ? cred->cap_effective : cred->cap_permitted;
+
+    if (caller->process == target->process || cred_has_cap(cred, CAP_SYS_PTRACE))
+        return 0;
+    other = task_get_cred(target);
+    if (same_identity(cred, other, fs) &&
+        __atomic_load_n(&target->process->dumpable, __ATOMIC_RELAXED) == 1)
+        granted = (other->cap_permitted & ~caps) == 0;
+    cred_unref(other);
+    return granted ? 0 : -EPERM;
+}

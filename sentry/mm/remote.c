@@ -1,0 +1,90 @@
+/*
+ * A debugger's hand in another program's memory: ptrace(2) and /proc/PID/mem. The protection of
+ * private memory does not stop it: what may only be executed can be read, and a breakpoint that is
+ * written into a program's text makes a private copy of the page (Linux FOLL_FORCE). Shared memory
+ * keeps its rights, for others would see the write.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "sentry/mm/internal.h"
+#include "sentry/mm/usercopy.h"
+
+#define BATCH (64UL << 10)
+
+/* The page can be used as it is. */
+static bool usable(struct mm *mm, uaddr_t addr, uint64_t entry, bool write) __must_hold(mm->lock)
+{
+    struct vma *vma;
+
+    if (!(entry & PMAP_PRESENT) || (entry & PMAP_GUARD))
+        return false;
+    if (!write || (entry & PROT_WRITE))
+        return true;
+    vma = vma_at(mm, addr);
+    return vma && vma_is_private(vma) && !mm_entry_needs_copy(mm, entry);
+}
+
+static bool may_write(struct mm *mm, uaddr_t addr) __must_hold(mm->lock)
+{
+    struct vma *vma = vma_at(mm, addr);
+
+    return vma && (vma_is_private(vma) || (vma->prot & PROT_WRITE));
+}
+
+static uint8_t *remote_byte(struct mm *mm, uaddr_t addr, bool write) __must_hold(mm->lock)
+{
+    for (;;) {
+        uint64_t entry = pmap_get(&mm->pmap, addr);
+
+        if (usable(mm, addr, entry, write))
+            return (uint8_t *)memfile_ptr(mm->env->memfile, entry & ~PMAP_FLAGS) +
+                   (addr & ~PAGE_MASK);
+        if (write && !may_write(mm, addr))
+            return NULL;
+        if (mm_fault_forced_locked(mm, addr, write))
+            return NULL;
+    }
+}
+
+static size_t transfer(struct mm *mm, uaddr_t addr, uint8_t *host, size_t size, bool write)
+{
+    uaddr_t max = mm->env->limits.user_max;
+    uint8_t *guest = NULL;
+    size_t done = 0;
+
+    if (addr > max)
+        return 0;
+    size = MIN(size, max - addr);
+    while (done < size) {
+        size_t stop = MIN(size, done + BATCH);
+
+        lock_acquire(&mm->lock);
+        while (done < stop) {
+            size_t n = MIN(stop - done, PAGE_SIZE - ((addr + done) & ~PAGE_MASK));
+
+            guest = remote_byte(mm, addr + done, write);
+            if (!guest)
+                break;
+            if (write)
+                memcpy(guest, host + done, n);
+            else
+                memcpy(host + done, guest, n);
+            done += n;
+        }
+        lock_release(&mm->lock);
+        if (!guest)
+            break;
+    }
+    return done;
+}
+
+size_t mm_remote_read(struct mm *mm, uaddr_t addr, void *buf, size_t size)
+{
+    return transfer(mm, addr, buf, size, false);
+}
+
+size_t mm_remote_write(struct mm *mm, uaddr_t addr, const void *buf, size_t size)
+{
+    return transfer(mm, addr, (uint8_t *)buf, size, true);
+}
