@@ -37,6 +37,8 @@ static void catch_handler(int signo, siginfo_t *info, void *context)
     catch_last.rip = (uint64_t)regs[REG_RIP];
     catch_last.rsp = (uint64_t)regs[REG_RSP];
     catch_last.rflags = (uint64_t)regs[REG_EFL];
+    /* A handler inherits AC, and libc may well use what is not aligned. */
+    __asm__ volatile("pushfq\n andl $~0x40000, (%%rsp)\n popfq\n" ::: "memory", "cc");
     siglongjmp(catch_jump, 1);
 }
 
