@@ -1,6 +1,7 @@
 /* Descriptors and descriptions: dup(2), fcntl(2). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/resource.h>
 
 #include "sentry/fs/pipe/pipe.h"
@@ -57,8 +58,8 @@ static long set_flags(struct file *file, uint32_t arg)
     const uint32_t settable = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
     uint32_t old = __atomic_load_n(&file->flags, __ATOMIC_RELAXED), flags;
 
-    /* Packets in pipes and direct transfers are not there. */
-    if ((arg & O_DIRECT) && !(old & O_DIRECT))
+    /* On a pipe it means packets; direct transfers are not there. */
+    if ((arg & O_DIRECT) && !(old & O_DIRECT) && !pipe_is(file))
         return -EINVAL;
     do {
         flags = (old & ~settable) | (arg & settable);
@@ -92,7 +93,7 @@ static long control(struct task *task, int fd, struct file *file, unsigned cmd, 
     case F_GETPIPE_SZ:
         return pipe_get_size(file);
     case F_SETPIPE_SZ:
-        return pipe_set_size(file, (uint32_t)arg);
+        return pipe_set_size(file, (uint32_t)arg, task_has_cap(task, CAP_SYS_RESOURCE));
     default:
         return -EINVAL;
     }

@@ -14,9 +14,10 @@ static long do_pipe(struct task *task, uaddr_t fds_addr, int flags)
     struct file *read_end, *write_end;
     int fds[2], err;
 
-    /* O_DIRECT, the packet mode, and O_NOTIFICATION_PIPE are not there. */
-    if (flags & ~(O_CLOEXEC | O_NONBLOCK))
+    if (flags & ~(O_CLOEXEC | O_NONBLOCK | O_DIRECT | O_EXCL))
         return -EINVAL;
+    if (flags & O_EXCL)
+        return -ENOPKG; /* O_NOTIFICATION_PIPE, as where CONFIG_WATCH_QUEUE is off */
     err = pipe_create((uint32_t)flags, task->cred->euid, task->cred->egid, &read_end, &write_end);
     if (err < 0)
         return err;

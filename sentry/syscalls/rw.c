@@ -20,7 +20,7 @@ struct transfer {
     struct file *file;
     struct uio *uio;
     bool write;
-    bool nowait;     /* RWF_NOWAIT */
+    int flags;       /* RWF_* */
     bool positioned; /* at `pos`, not at the file's position */
     int64_t pos;
 };
@@ -39,11 +39,39 @@ static bool write_goes_on(const struct transfer *t, ssize_t n, bool nonblock)
     return t->write && n > 0 && t->uio->left > 0 && !nonblock && !t->file->ops->llseek;
 }
 
+/*
+ * Flags that hint, or ask for what always holds here; -EOPNOTSUPP for the others, as file systems
+ * answer that lack them.
+ */
+static int apply_flags(struct transfer *t)
+{
+    struct linux_stat st;
+
+    if (!(t->write ? file_can_write(t->file) : file_can_read(t->file)) ||
+        (t->positioned && !t->file->ops->llseek))
+        return 0; /* refused for that first */
+    if (t->flags & ~(RWF_HIPRI | RWF_NOWAIT | RWF_DSYNC | RWF_SYNC | RWF_APPEND))
+        return -EOPNOTSUPP;
+    if (!(t->flags & RWF_APPEND) || !t->write || !t->file->ops->llseek)
+        return 0;
+    if (file_stat(t->file, &st) < 0)
+        return -EOPNOTSUPP;
+    if (!t->positioned)
+        file_llseek(t->file, st.st_size, SEEK_SET);
+    t->pos = st.st_size;
+    return 0;
+}
+
 static ssize_t transfer(struct transfer *t)
 {
-    bool nonblock = t->nowait || (t->file->flags & O_NONBLOCK);
+    bool nonblock = (t->flags & RWF_NOWAIT) || (t->file->flags & O_NONBLOCK);
     ssize_t done = 0;
 
+    if (t->flags && t->uio->left > 0) {
+        done = apply_flags(t);
+        if (done < 0)
+            return done;
+    }
     for (;;) {
         ssize_t n = attempt(t);
 
@@ -168,35 +196,20 @@ SYSCALL_DEFINE5(pwritev, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, i
                         (struct transfer){.write = true, .positioned = true, .pos = pos});
 }
 
-/* Flags that hint, or ask for what always holds here; -EOPNOTSUPP for the others. */
-static int rwf_to_transfer(int flags, struct transfer *t)
-{
-    if (flags & ~(RWF_HIPRI | RWF_NOWAIT | RWF_DSYNC | RWF_SYNC))
-        return -EOPNOTSUPP;
-    t->nowait = flags & RWF_NOWAIT;
-    return 0;
-}
-
 SYSCALL_DEFINE6(preadv2, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, int64_t, pos_high,
                 int, flags)
 {
-    struct transfer t = {.positioned = pos != -1, .pos = pos};
-    int err = rwf_to_transfer(flags, &t);
+    struct transfer t = {.positioned = pos != -1, .pos = pos, .flags = flags};
 
-    if (pos < -1)
-        return -EINVAL;
-    return err < 0 ? err : many_buffers(task, fd, iov, count, t);
+    return pos < -1 ? -EINVAL : many_buffers(task, fd, iov, count, t);
 }
 
 SYSCALL_DEFINE6(pwritev2, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, int64_t, pos_high,
                 int, flags)
 {
-    struct transfer t = {.write = true, .positioned = pos != -1, .pos = pos};
-    int err = rwf_to_transfer(flags, &t);
+    struct transfer t = {.write = true, .positioned = pos != -1, .pos = pos, .flags = flags};
 
-    if (pos < -1)
-        return -EINVAL;
-    return err < 0 ? err : many_buffers(task, fd, iov, count, t);
+    return pos < -1 ? -EINVAL : many_buffers(task, fd, iov, count, t);
 }
 
 SYSCALL_DEFINE3(lseek, int, fd, int64_t, offset, unsigned, whence)

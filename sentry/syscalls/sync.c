@@ -91,3 +91,26 @@ SYSCALL_DEFINE3(readahead, int, fd, int64_t, offset, size_t, count)
     file_unref(file);
     return result;
 }
+
+/* What is written is with the host, or in memory that nothing is behind: only the file can wait. */
+SYSCALL_DEFINE4(sync_file_range, int, fd, int64_t, offset, int64_t, size, unsigned, flags)
+{
+    const unsigned known =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    struct file *file = task_file(task, fd);
+    struct linux_stat st;
+    int64_t end;
+    long result = 0;
+
+    if (!file)
+        return -EBADF;
+    if ((flags & ~known) || offset < 0 || size < 0 || __builtin_add_overflow(offset, size, &end))
+        result = -EINVAL;
+    else if (file_stat(file, &st) < 0 ||
+             ((st.st_mode & S_IFMT) != S_IFREG && (st.st_mode & S_IFMT) != S_IFDIR))
+        result = -ESPIPE;
+    else if ((flags & SYNC_FILE_RANGE_WAIT_AFTER) && file->ops->sync)
+        result = file->ops->sync(file);
+    file_unref(file);
+    return result;
+}

@@ -65,7 +65,8 @@ Test(pipe, small_writes_are_whole)
     cr_expect_eq(put(buf, PIPE_SIZE_DEFAULT - 10), PIPE_SIZE_DEFAULT - 10);
     cr_expect_eq(put(buf, 11), -EAGAIN);
     cr_expect_eq(put(buf, PIPE_BUF), -EAGAIN);
-    cr_expect_eq(put(buf, PIPE_BUF + 1), 10, "a long one takes the room there is");
+    cr_expect_eq(put(buf, PIPE_BUF + 1), 1, "a long one takes the room there is");
+    cr_expect_eq(put(buf, 9), 9, "what the last page has left");
     cr_expect_eq(put(buf, 1), -EAGAIN);
     cr_expect_eq(get(buf, sizeof(buf)), PIPE_SIZE_DEFAULT);
     cr_expect_eq(get(buf, sizeof(buf)), -EAGAIN);
@@ -123,17 +124,17 @@ Test(pipe, sizes)
     cr_expect_eq(pipe_get_size(r), PIPE_SIZE_DEFAULT);
     cr_expect_eq(put("0123456789", 10), 10);
     cr_expect_eq(get(buf, 4), 4);
-    cr_expect_eq(pipe_set_size(w, 5000), 8192);
-    cr_expect_eq(pipe_set_size(w, 0), 4096);
+    cr_expect_eq(pipe_set_size(w, 5000, false), 8192);
+    cr_expect_eq(pipe_set_size(w, 0, false), 4096);
     cr_expect_eq(get(buf, 100), 6);
     cr_expect_eq(memcmp(buf, "456789", 6), 0);
     cr_expect_eq(put(buf, 4096), 4096);
     cr_expect_eq(put(buf, 1), -EAGAIN);
-    cr_expect_eq(pipe_set_size(w, 65536), 65536);
+    cr_expect_eq(pipe_set_size(w, 65536, false), 65536);
     cr_expect_eq(put(buf, 1), 1);
-    cr_expect_eq(pipe_set_size(w, 4096), -EBUSY);
-    cr_expect_eq(pipe_set_size(w, PIPE_SIZE_MAX + 1), -EPERM);
-    cr_expect_eq(pipe_set_size(w, UINT64_MAX), -EINVAL);
+    cr_expect_eq(pipe_set_size(w, 4096, false), -EBUSY);
+    cr_expect_eq(pipe_set_size(w, PIPE_SIZE_MAX + 1, false), -EPERM);
+    cr_expect_eq(pipe_set_size(w, UINT64_MAX, false), -EINVAL);
 }
 
 Test(pipe, status)
@@ -156,7 +157,7 @@ Test(pipe, all_pipes_together_are_bounded)
         total += (size_t)pipe_get_size(ends[i]);
     }
     cr_expect_leq(total, (64u << 20) + 2000 * 8192);
-    cr_expect_eq(pipe_set_size(ends[0], PIPE_SIZE_MAX), -EPERM);
+    cr_expect_eq(pipe_set_size(ends[0], PIPE_SIZE_MAX, false), -EPERM);
     for (size_t i = 0; i < ARRAY_COUNT(ends); i++)
         file_unref(ends[i]);
     cr_assert_eq(pipe_create(0, 0, 0, &ends[0], &ends[1]), 0);

@@ -1,131 +1,39 @@
 /*
- * The ring is ordinary memory of the Sentry; its pages appear as they are first written. Writes of
- * at most PIPE_BUF bytes happen whole or not at all; longer ones take what room there is, and the
- * system-call layer comes back with the rest.
+ * Pipes as files. Writes of at most PIPE_BUF bytes happen whole or not at all, since each needs at
+ * most one slot of the ring; longer ones take what room there is, and the system-call layer comes
+ * back with the rest.
  *
- * Invariant: used <= capacity; the bytes are ring[(start + i) % capacity] for i < used.
+ * Locks: pipe->lock, of two pipes the one at the lower address first; the file that splice(2) moves
+ * bytes from or to is read or written under it, into the ring itself.
  */
 #include "sentry/fs/pipe/pipe.h"
 
 #include <asm/ioctls.h>
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/sysmacros.h>
 
+#include "sentry/fs/pipe/internal.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
-#include "sentry/vfs/file.h"
-#include "sentry/wait/wait.h"
 
 #define PIPE_DEV_MINOR 14 /* st_dev of the file system that pipes are in */
+#define SLOTS_SMALL    2
 
-struct pipe {
-    refcount_t refs; /* one for each end */
-    uint64_t ino;
-    uint32_t uid, gid;
-    struct wait_queue queue; /* readers and writers, told apart by their events */
+static uint64_t pipes_pages; /* atomic: slots of all rings; their bytes are the Sentry's memory */
 
-    struct lock lock;
-    char *ring __guarded_by(lock);
-    size_t capacity __guarded_by(lock);
-    size_t start __guarded_by(lock);
-    size_t used __guarded_by(lock);
-    bool reader __guarded_by(lock); /* the read end is open */
-    bool writer __guarded_by(lock);
-};
-
-struct pipe_end {
-    struct file file;
-    struct pipe *pipe; /* owned reference */
-};
-
-/*
- * What all pipes together may hold, whoever asks: their bytes are the Sentry's own memory. Beyond
- * it new pipes are small, and none grows (pipe(7), pipe-user-pages-soft).
- */
-#define PIPES_SOFT_LIMIT (64UL << 20)
-#define PIPE_SIZE_SMALL  8192
-
-static size_t pipes_total; /* atomic: bytes of all rings */
-
-static bool account_ring(size_t size)
+static bool account_slots(uint32_t count)
 {
-    if (__atomic_add_fetch(&pipes_total, size, __ATOMIC_RELAXED) <= PIPES_SOFT_LIMIT)
+    if (__atomic_add_fetch(&pipes_pages, count, __ATOMIC_RELAXED) <= PIPE_PAGES_SOFT)
         return true;
-    __atomic_sub_fetch(&pipes_total, size, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&pipes_pages, count, __ATOMIC_RELAXED);
     return false;
 }
 
-static struct pipe *pipe_of(struct file *f)
+static void unaccount_slots(uint32_t count)
 {
-    return container_of(f, struct pipe_end, file)->pipe;
-}
-
-/* The longest stretch of the ring that begins `skip` bytes behind `start`, at most `size`. */
-static size_t stretch(const struct pipe *p, size_t skip, size_t size, char **ret)
-{
-    size_t at = (p->start + skip) % p->capacity;
-
-    *ret = p->ring + at;
-    return MIN(size, p->capacity - at);
-}
-
-static ssize_t take_locked(struct pipe *p, struct uio *uio) __must_hold(p->lock)
-{
-    size_t done = 0;
-
-    while (p->used > 0 && uio->left > 0) {
-        char *from;
-        size_t size = stretch(p, 0, MIN(p->used, uio->left), &from);
-        ssize_t n = uio_copy_out(uio, from, size);
-
-        if (n < 0)
-            return done ? (ssize_t)done : n;
-        p->start = (p->start + (size_t)n) % p->capacity;
-        p->used -= (size_t)n;
-        done += (size_t)n;
-        if ((size_t)n < size)
-            break;
-    }
-    return (ssize_t)done;
-}
-
-/* Copies `size` bytes behind what is there, all or nothing: -EFAULT. They do not count as used yet.
- */
-static int fill_locked(struct pipe *p, struct uio *uio, size_t size) __must_hold(p->lock)
-{
-    size_t done = 0;
-
-    while (done < size) {
-        char *to;
-        size_t part = stretch(p, p->used + done, size - done, &to);
-
-        if (uio_copy_in(uio, to, part) != (ssize_t)part)
-            return -EFAULT;
-        done += part;
-    }
-    return 0;
-}
-
-/* Page by page, as Linux fills its buffers: a page that cannot be copied whole is not written. */
-static ssize_t put_locked(struct pipe *p, struct uio *uio) __must_hold(p->lock)
-{
-    size_t done = 0;
-
-    while (p->used < p->capacity && uio->left > 0) {
-        size_t room = MIN(p->capacity - p->used, (size_t)PIPE_BUF);
-        size_t size = MIN(room, uio->left);
-        int err = fill_locked(p, uio, size);
-
-        if (err < 0)
-            return done ? (ssize_t)done : err;
-        p->used += size;
-        done += size;
-    }
-    return (ssize_t)done;
+    __atomic_sub_fetch(&pipes_pages, count, __ATOMIC_RELAXED);
 }
 
 static ssize_t pipe_read(struct file *f, struct uio *uio, int64_t *pos)
@@ -136,53 +44,52 @@ static ssize_t pipe_read(struct file *f, struct uio *uio, int64_t *pos)
     if (uio->left == 0)
         return 0;
     lock_acquire(&p->lock);
-    if (p->used > 0)
-        n = take_locked(p, uio);
+    if (!ring_empty(&p->ring))
+        n = ring_read(&p->ring, uio, true);
     else
-        n = p->writer ? -EAGAIN : 0;
+        n = p->writers ? -EAGAIN : 0;
     lock_release(&p->lock);
     if (n > 0)
-        wait_queue_wake(&p->queue, POLLOUT | POLLWRNORM);
+        pipe_wake_writers(p);
     return n;
 }
 
 static ssize_t pipe_write(struct file *f, struct uio *uio, int64_t *pos)
 {
     struct pipe *p = pipe_of(f);
-    size_t room;
+    bool packet = __atomic_load_n(&f->flags, __ATOMIC_RELAXED) & O_DIRECT;
     ssize_t n;
 
     if (uio->left == 0)
         return 0;
     lock_acquire(&p->lock);
-    room = p->capacity - p->used;
-    if (!p->reader)
+    if (!p->readers)
         n = -EPIPE;
-    else if (room == 0 || (uio->left <= PIPE_BUF && room < uio->left))
-        n = -EAGAIN;
     else
-        n = put_locked(p, uio);
+        n = ring_write(&p->ring, uio, packet);
     lock_release(&p->lock);
     if (n > 0)
-        wait_queue_wake(&p->queue, POLLIN | POLLRDNORM);
-    return n;
+        pipe_wake_readers(p);
+    return n == 0 ? -EAGAIN : n;
 }
 
 static uint32_t pipe_poll(struct file *f, struct wait_entry *entry)
 {
-    struct pipe *p = pipe_of(f);
+    struct pipe_end *end = container_of(f, struct pipe_end, file);
+    struct pipe *p = end->pipe;
     uint32_t events = 0;
 
     if (entry)
         wait_queue_add(&p->queue, entry);
     lock_acquire(&p->lock);
     if (file_can_read(f)) {
-        events |= p->used > 0 ? POLLIN | POLLRDNORM : 0;
-        events |= p->writer ? 0 : POLLHUP;
+        events |= ring_empty(&p->ring) ? 0 : POLLIN | POLLRDNORM;
+        /* Nobody writes any more; on a FIFO that nobody has written yet that is no hang-up. */
+        events |= !p->writers && end->writers_seen != p->writers_ever ? POLLHUP : 0;
     }
     if (file_can_write(f)) {
-        events |= p->capacity - p->used >= PIPE_BUF ? POLLOUT | POLLWRNORM : 0;
-        events |= p->reader ? 0 : POLLERR;
+        events |= ring_full(&p->ring) ? 0 : POLLOUT | POLLWRNORM;
+        events |= p->readers ? 0 : POLLERR;
     }
     lock_release(&p->lock);
     return events;
@@ -228,30 +135,33 @@ static long pipe_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg
     if (cmd != FIONREAD)
         return -ENOTTY;
     lock_acquire(&p->lock);
-    used = (int)p->used;
+    used = (int)ring_bytes(&p->ring);
     lock_release(&p->lock);
     return copy_struct_to_user(mm, arg, &used);
+}
+
+struct pipe *pipe_unref(struct pipe *p)
+{
+    if (p && refcount_put(&p->refs)) {
+        unaccount_slots(p->ring.count);
+        ring_fini(&p->ring);
+        lock_destroy(&p->lock);
+        free(p);
+    }
+    return NULL;
 }
 
 static void pipe_release(struct file *f)
 {
     struct pipe *p = pipe_of(f);
-    bool read_end = file_can_read(f);
 
     lock_acquire(&p->lock);
-    if (read_end)
-        p->reader = false;
-    else
-        p->writer = false;
+    p->readers -= file_can_read(f);
+    p->writers -= file_can_write(f);
     lock_release(&p->lock);
     /* The other end learns of it: end of file, or EPIPE. */
     wait_queue_wake(&p->queue, POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLHUP | POLLERR);
-    if (refcount_put(&p->refs)) {
-        __atomic_sub_fetch(&pipes_total, p->capacity, __ATOMIC_RELAXED);
-        free(p->ring);
-        lock_destroy(&p->lock);
-        free(p);
-    }
+    pipe_unref(p);
     file_fini(f);
     free(container_of(f, struct pipe_end, file));
 }
@@ -267,57 +177,80 @@ static const struct file_operations pipe_operations = {
     .release = pipe_release,
 };
 
-static struct pipe *pipe_new(uint32_t uid, uint32_t gid)
+bool pipe_is(const struct file *f)
+{
+    return f->ops == &pipe_operations;
+}
+
+struct pipe *pipe_new(uint32_t uid, uint32_t gid)
 {
     static uint64_t last_ino = 4096; /* atomic */
     struct pipe *p = calloc(1, sizeof(*p));
+    uint32_t count = PIPE_SIZE_DEFAULT / PAGE_SIZE;
 
     if (!p)
         return NULL;
-    p->capacity = PIPE_SIZE_DEFAULT;
-    if (!account_ring(p->capacity)) {
-        p->capacity = PIPE_SIZE_SMALL;
-        __atomic_add_fetch(&pipes_total, p->capacity, __ATOMIC_RELAXED);
+    if (!account_slots(count)) {
+        count = SLOTS_SMALL;
+        __atomic_add_fetch(&pipes_pages, count, __ATOMIC_RELAXED);
     }
-    p->ring = malloc(p->capacity);
-    if (!p->ring) {
-        __atomic_sub_fetch(&pipes_total, p->capacity, __ATOMIC_RELAXED);
+    if (ring_init(&p->ring, count) < 0) {
+        unaccount_slots(count);
         free(p);
         return NULL;
     }
-    refcount_set(&p->refs, 2);
+    refcount_set(&p->refs, 1);
     p->ino = __atomic_add_fetch(&last_ino, 1, __ATOMIC_RELAXED);
     p->uid = uid;
     p->gid = gid;
-    p->reader = p->writer = true;
     wait_queue_init(&p->queue);
     lock_init(&p->lock);
     return p;
 }
 
+int pipe_open(struct pipe *p, uint32_t flags, struct file **ret)
+{
+    struct pipe_end *end = calloc(1, sizeof(*end));
+
+    if (!end)
+        return -ENOMEM;
+    file_init(&end->file, &pipe_operations, flags);
+    refcount_get(&p->refs);
+    end->pipe = p;
+    lock_acquire(&p->lock);
+    end->writers_seen = file_can_write(&end->file) ? 0 : p->writers_ever;
+    p->readers += file_can_read(&end->file);
+    p->writers += file_can_write(&end->file);
+    p->writers_ever += file_can_write(&end->file);
+    lock_release(&p->lock);
+    wait_queue_wake(&p->queue, POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM);
+    *ret = &end->file;
+    return 0;
+}
+
+void pipe_ends(struct pipe *p, uint32_t *ret_readers, uint32_t *ret_writers)
+{
+    lock_acquire(&p->lock);
+    *ret_readers = p->readers;
+    *ret_writers = p->writers;
+    lock_release(&p->lock);
+}
+
 int pipe_create(uint32_t flags, uint32_t uid, uint32_t gid, struct file **ret_read,
                 struct file **ret_write)
 {
-    struct pipe_end *read_end = calloc(1, sizeof(*read_end));
-    struct pipe_end *write_end = calloc(1, sizeof(*write_end));
     struct pipe *p = pipe_new(uid, gid);
+    struct file *read_end = NULL;
+    int err = p ? pipe_open(p, (flags & O_NONBLOCK) | O_RDONLY, &read_end) : -ENOMEM;
 
-    if (!read_end || !write_end || !p) {
-        free(read_end);
-        free(write_end);
-        if (p) {
-            __atomic_sub_fetch(&pipes_total, p->capacity, __ATOMIC_RELAXED);
-            free(p->ring);
-        }
-        free(p);
-        return -ENOMEM;
-    }
-    file_init(&read_end->file, &pipe_operations, (flags & O_NONBLOCK) | O_RDONLY);
-    file_init(&write_end->file, &pipe_operations, (flags & O_NONBLOCK) | O_WRONLY);
-    read_end->pipe = write_end->pipe = p;
-    *ret_read = &read_end->file;
-    *ret_write = &write_end->file;
-    return 0;
+    if (!err)
+        err = pipe_open(p, (flags & (O_NONBLOCK | O_DIRECT)) | O_WRONLY, ret_write);
+    if (err < 0)
+        file_unref(read_end);
+    else
+        *ret_read = read_end;
+    pipe_unref(p);
+    return err;
 }
 
 int pipe_get_size(struct file *f)
@@ -325,60 +258,64 @@ int pipe_get_size(struct file *f)
     struct pipe *p;
     int size;
 
-    if (f->ops != &pipe_operations)
+    if (!pipe_is(f))
         return -EBADF;
     p = pipe_of(f);
     lock_acquire(&p->lock);
-    size = (int)p->capacity;
+    size = (int)(p->ring.count * PAGE_SIZE);
     lock_release(&p->lock);
     return size;
 }
 
-/* Moves the bytes to `ring` of `capacity` bytes; the old ring is for the caller to free. */
-static char *exchange_ring_locked(struct pipe *p, char *ring, size_t capacity) __must_hold(p->lock)
+/* May it become so large? Shrinking always may. */
+static int may_resize(struct pipe *p, uint64_t size, bool privileged)
 {
-    char *old = p->ring, *from;
-    size_t first = stretch(p, 0, p->used, &from);
+    uint32_t now;
 
-    memcpy(ring, from, first);
-    memcpy(ring + first, old, p->used - first);
-    __atomic_sub_fetch(&pipes_total, p->capacity, __ATOMIC_RELAXED);
-    p->ring = ring;
-    p->start = 0;
-    p->capacity = capacity;
-    return old;
+    lock_acquire(&p->lock);
+    now = p->ring.count;
+    lock_release(&p->lock);
+    if (size / PAGE_SIZE > now && size > PIPE_SIZE_MAX && !privileged)
+        return -EPERM;
+    return account_slots((uint32_t)(size / PAGE_SIZE)) ? 0 : -EPERM;
 }
 
-int pipe_set_size(struct file *f, uint64_t size)
+int pipe_set_size(struct file *f, uint64_t size, bool privileged)
 {
     struct pipe *p;
-    size_t capacity = PAGE_SIZE;
-    int err = 0;
-    char *ring;
+    uint64_t rounded = PAGE_SIZE;
+    struct pipe_ring ring, old;
+    int err;
 
-    if (f->ops != &pipe_operations)
+    if (!pipe_is(f))
         return -EBADF;
     if (size > 1UL << 31)
         return -EINVAL;
-    while (capacity < size)
-        capacity *= 2;
-    if (capacity > PIPE_SIZE_MAX || !account_ring(capacity))
-        return -EPERM;
-    ring = malloc(capacity);
+    while (rounded < size)
+        rounded *= 2;
     p = pipe_of(f);
-    lock_acquire(&p->lock);
-    if (!ring)
-        err = -ENOMEM;
-    else if (p->used > capacity)
-        err = -EBUSY;
-    else
-        ring = exchange_ring_locked(p, ring, capacity);
-    lock_release(&p->lock);
-    free(ring);
+    err = may_resize(p, rounded, privileged);
+    if (err < 0)
+        return err;
+    err = ring_init(&ring, (uint32_t)(rounded / PAGE_SIZE));
     if (err < 0) {
-        __atomic_sub_fetch(&pipes_total, capacity, __ATOMIC_RELAXED);
+        unaccount_slots((uint32_t)(rounded / PAGE_SIZE));
         return err;
     }
-    wait_queue_wake(&p->queue, POLLOUT | POLLWRNORM);
-    return (int)capacity;
+    lock_acquire(&p->lock);
+    old = ring;
+    if (p->ring.used > ring.count) {
+        err = -EBUSY;
+    } else {
+        ring_transfer(&p->ring, &ring);
+        old = p->ring;
+        p->ring = ring;
+    }
+    lock_release(&p->lock);
+    unaccount_slots(old.count);
+    ring_fini(&old);
+    if (err < 0)
+        return err;
+    pipe_wake_writers(p);
+    return (int)rounded;
 }

@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "host/io.h"
+#include "sentry/fs/pipe/pipe.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
 
 #define NR_OPEN       (1 << 20)
-#define PIPE_MAX_SIZE (1 << 20)
 #define MAX_MAP_COUNT 65530 /* what Linux allows; the Sentry has no limit of its own */
 
 #define CONSTANT_TEXT(name, fmt, value)                                                            \
@@ -23,6 +23,7 @@ CONSTANT_TEXT(hostname, "%s", task_current()->kernel->hostname)
 CONSTANT_TEXT(domainname, "%s", "(none)")
 CONSTANT_TEXT(pid_max, "%d", KERNEL_PID_MAX)
 CONSTANT_TEXT(threads_max, "%d", KERNEL_THREADS_MAX)
+CONSTANT_TEXT(zero, "%d", 0)
 CONSTANT_TEXT(tainted, "%d", 0)
 CONSTANT_TEXT(randomize_va_space, "%d", 2)
 CONSTANT_TEXT(ngroups_max, "%d", 65536)
@@ -31,7 +32,8 @@ CONSTANT_TEXT(overcommit_memory, "%d", 1)
 CONSTANT_TEXT(max_map_count, "%d", MAX_MAP_COUNT)
 CONSTANT_TEXT(mmap_min_addr, "%lu", PAGE_SIZE * 16)
 CONSTANT_TEXT(nr_open, "%d", NR_OPEN)
-CONSTANT_TEXT(pipe_max_size, "%d", PIPE_MAX_SIZE)
+CONSTANT_TEXT(pipe_max_size, "%d", PIPE_SIZE_MAX)
+CONSTANT_TEXT(pipe_user_pages_soft, "%d", PIPE_PAGES_SOFT)
 
 /* Sixteen random bytes in the form of a version 4 UUID. */
 static ssize_t uuid_text(uint64_t key, char *buf, size_t size)
@@ -75,6 +77,8 @@ static const struct tree_node vm_nodes[] = {
 static const struct tree_node fs_nodes[] = {
     TREE_TEXT("nr_open", nr_open_text),
     TREE_TEXT("pipe-max-size", pipe_max_size_text),
+    TREE_TEXT("pipe-user-pages-hard", zero_text),
+    TREE_TEXT("pipe-user-pages-soft", pipe_user_pages_soft_text),
 };
 
 const struct tree_node proc_sys_nodes[3] = {
