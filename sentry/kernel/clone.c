@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/ptrace.h"
 #include "host/futex.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
@@ -53,6 +54,8 @@ static int copy_context(struct task *parent, struct task *child,
         return -ENOMEM;
     child->ctx->regs = parent->ctx->regs;
     child->ctx->regs.rax = 0;
+    if (parent->trace.forced_tf)
+        child->ctx->regs.rflags &= ~RFLAGS_TF;
     if (request->stack)
         child->ctx->regs.rsp = request->stack;
     ops->ctx_get_bases(parent->ctx, &fs, &gs);
@@ -95,6 +98,7 @@ static void copy_attributes(struct task *parent, struct task *child, uint64_t fl
     memcpy(child->comm, parent->comm, sizeof(child->comm));
     child->cred = cred_ref(parent->cred);
     child->blocked = parent->blocked;
+    child->syscall_nr = parent->syscall_nr;
     child->timer_slack_ns = parent->timer_slack_ns;
     child->personality = parent->personality;
     child->sched = parent->sched;
@@ -113,6 +117,7 @@ static void copy_attributes(struct task *parent, struct task *child, uint64_t fl
 struct birth {
     const struct clone_request *request;
     struct task *parent;
+    int event; /* PTRACE_EVENT_* that its tracer wants, or 0 */
 };
 
 static void join_tree(struct task *parent, struct task *child, uint64_t flags)
@@ -121,6 +126,7 @@ static void join_tree(struct task *parent, struct task *child, uint64_t flags)
     struct process *above = parent->process;
 
     lock_acquire(&kernel->lock);
+    child->process->maker_tid = parent->tid;
     child->process->pgid = parent->process->pgid;
     child->process->sid = parent->process->sid;
     if (flags & CLONE_PARENT)
@@ -137,6 +143,8 @@ static int tell_numbers(struct task *child, void *arg)
 
     if (!(request->flags & CLONE_THREAD))
         join_tree(birth->parent, child, request->flags);
+    if (birth->event || (request->flags & CLONE_PTRACE))
+        ptrace_inherit(birth->parent, child);
     if (request->flags & CLONE_PARENT_SETTID)
         copy_to_user(birth->parent->mm, request->parent_tid, &child->tid, sizeof(child->tid));
     if (request->flags & CLONE_CHILD_SETTID)
@@ -207,7 +215,11 @@ static void wait_for_vfork(struct task *task, struct task *child)
 
 long task_clone(struct task *parent, const struct clone_request *request)
 {
-    const struct birth birth = {.request = request, .parent = parent};
+    const struct birth birth = {
+        .request = request,
+        .parent = parent,
+        .event = ptrace_clone_event(parent, request),
+    };
     int error = check_flags(request->flags);
     struct task *child;
     int32_t tid;
@@ -232,10 +244,16 @@ long task_clone(struct task *parent, const struct clone_request *request)
     if (error == 0)
         error = task_start(child, tell_numbers, (void *)&birth);
     tid = child->tid;
-    if (error < 0)
+    if (error < 0) {
         task_unref(child);
-    else if (request->flags & CLONE_VFORK)
-        wait_for_vfork(parent, child);
+    } else {
+        if (birth.event)
+            ptrace_event(parent, birth.event, (uint64_t)tid);
+        if (request->flags & CLONE_VFORK) {
+            wait_for_vfork(parent, child);
+            ptrace_event(parent, PTRACE_EVENT_VFORK_DONE, (uint64_t)tid);
+        }
+    }
     task_unref(child);
     return error < 0 ? error : tid;
 }

@@ -26,7 +26,7 @@ static void settle_call(struct task *task, const struct linux_sigaction *handler
 {
     struct cpu_regs *regs = &task->ctx->regs;
 
-    if (!task->in_syscall)
+    if (!task->in_syscall || (int)task->syscall_nr == -1)
         return;
     task->in_syscall = false;
     switch (-(int64_t)regs->rax) {
@@ -77,6 +77,8 @@ static void stop_process_locked(struct process *process, int signo)
     struct task *task;
 
     process->stopped = true;
+    process->stop_signo = signo;
+    ptrace_group_stops_locked(process);
     list_for_each (task, &process->threads, process_node)
         task_kick_locked(task, TASK_WORK_STOP);
     tell_parent(process, signo);
@@ -133,7 +135,9 @@ static int next_handler(struct task *task, struct delivery *ret_delivery)
             tell_parent(process, 0);
             continue;
         }
-        if (process->stopped) {
+        if (ptrace_report_stop_locked(task))
+            continue;
+        if (process->stopped && !task->trace.tracer) {
             stay_stopped(process);
             continue;
         }
@@ -142,6 +146,11 @@ static int next_handler(struct task *task, struct delivery *ret_delivery)
             __atomic_store_n(&task->work, 0, __ATOMIC_SEQ_CST);
             waiter_uninterrupt(&task->waiter);
             break;
+        }
+        if (unlikely(task->trace.tracer)) {
+            signo = ptrace_signal_locked(task, &d.info);
+            if (!signo)
+                continue;
         }
         d.action = take_action(process, signo);
         if (d.action.handler == (uaddr_t)SIG_IGN)
@@ -161,6 +170,7 @@ static void run_handler(struct task *task, int signo, const struct delivery *d)
 {
     uint64_t old = task->restore_blocked ? task->saved_blocked : task->blocked;
     uint64_t blocked = task->blocked | d->action.mask;
+    bool stepping = ptrace_end_step(task);
 
     if (sigframe_push(task, d, old) < 0) {
         /* A second failure has no handler left to run. */
@@ -174,6 +184,7 @@ static void run_handler(struct task *task, int signo, const struct delivery *d)
     if (!(d->action.flags & SA_NODEFER))
         blocked |= SIGNAL_BIT(signo);
     signal_set_blocked(task, blocked);
+    ptrace_handler_entered(task, stepping);
 }
 
 void signal_deliver(struct task *task)

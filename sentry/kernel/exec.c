@@ -108,6 +108,7 @@ static void become_leader(struct task *task)
     lock_acquire(&kernel->lock);
     old = process->leader;
     if (old != task) {
+        ptrace_unlink_locked(old);
         pid_free_locked(kernel, task);
         pid_free_locked(kernel, old);
         task->tid = process->pid;
@@ -193,12 +194,14 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     ops->ctx_reset_fp(task->ctx);
     ops->ctx_set_bases(task->ctx, 0, 0);
     exec_set_registers(task, result);
+    task->trace.forced_tf = false;
     task->in_syscall = false;
 }
 
 int exec_program(struct task *task, const struct exec_request *request)
 {
     struct load_result result;
+    int32_t old_tid = task->tid;
     char why[160];
     struct mm *mm;
     int error = exec_load(task, request, &mm, &result, why, sizeof(why));
@@ -224,5 +227,6 @@ int exec_program(struct task *task, const struct exec_request *request)
     }
     change_program(task, mm, &result);
     task_update_fastpath(task);
+    ptrace_execed(task, old_tid);
     return 0;
 }

@@ -26,6 +26,18 @@ void task_leave_memory(struct task *task)
     }
 }
 
+/* Nobody asks about a thread but a tracer: for that it stays until it was asked about. */
+static void thread_ended_locked(struct task *task, int status)
+{
+    if (task->trace.tracer && !tree_is_careless(task->trace.tracer->process)) {
+        task->trace.zombie = true;
+        ptrace_tell_end_locked(task, status);
+        return;
+    }
+    ptrace_unlink_locked(task);
+    pid_free_locked(task->kernel, task);
+}
+
 void task_exit(struct task *task)
 {
     struct kernel *kernel = task->kernel;
@@ -39,12 +51,15 @@ void task_exit(struct task *task)
         task->exit_status = process->exit_status;
     status = task->exit_status;
     lock_release(&process->lock);
+    ptrace_exit_event(task, status);
 
     task_leave_memory(task);
     task_release_resources(task);
 
     lock_acquire(&kernel->lock);
+    ptrace_tracer_ended_locked(task);
     lock_acquire(&process->lock);
+    task->exit_status = status;
     task->dead = true;
     list_del_init(&task->process_node);
     process->dead_cpu_ns += task_cpu_ns(task);
@@ -60,7 +75,7 @@ void task_exit(struct task *task)
         process_poke(process);
     lock_release(&process->lock);
     if (task != process->leader)
-        pid_free_locked(kernel, task);
+        thread_ended_locked(task, status);
     if (last)
         tree_process_ended_locked(process);
     lock_release(&kernel->lock);

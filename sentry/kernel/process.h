@@ -26,6 +26,7 @@ struct process {
     bool group_exit __guarded_by(lock);           /* every thread has to leave */
     int exit_status __guarded_by(lock);           /* as wait(2) encodes it */
     bool stopped __guarded_by(lock);              /* job control stop */
+    int stop_signo __guarded_by(lock);            /* by which signal */
     uint32_t stop_word; /* host futex: changes at a continue, a group exit, a thread's end... */
     struct rlimit64 limits[RLIM_NLIMITS] __guarded_by(lock);
     uint64_t dead_cpu_ns __guarded_by(lock); /* of threads that have gone */
@@ -41,6 +42,7 @@ struct process {
     /* The tree, under kernel->lock (tree.c). */
     struct process
         *parent;          /* borrowed: it hands its children on before it goes; NULL: the Sentry */
+    int32_t maker_tid;    /* the thread of the parent that made it: PTRACE_TRACEME */
     struct list children; /* processes */
     struct list sibling;
     bool zombie;          /* all threads have gone, nobody has asked yet */

@@ -38,12 +38,15 @@ static void serve_trap(struct task *task, enum trap trap, const struct trap_info
         syscall_dispatch(task);
         break;
     case TRAP_FAULT:
+        task->syscall_nr = -1UL;
         fault_handle(task, info);
         break;
     case TRAP_EXCEPTION:
+        task->syscall_nr = -1UL;
         exception_handle(task, info);
         break;
     case TRAP_INTERRUPT:
+        task->syscall_nr = -1UL;
         break;
     case TRAP_KILLED:
         log_warning("task %d (%s): the platform cannot run it any longer", task->tid, task->comm);

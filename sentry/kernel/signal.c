@@ -88,8 +88,8 @@ static bool is_ignored(struct process *process, const struct task *task, int sig
 {
     struct linux_sigaction action;
 
-    if (task && (task->blocked & SIGNAL_BIT(signo)))
-        return false;
+    if (task && ((task->blocked & SIGNAL_BIT(signo)) || task->trace.tracer))
+        return false; /* a tracer sees it first */
     action = get_action(process, signo);
     return action.handler == (uaddr_t)SIG_IGN ||
            (action.handler == (uaddr_t)SIG_DFL && signal_default_ignored(signo));
@@ -111,6 +111,7 @@ static void job_control(struct process *process, int signo)
         drop_everywhere(process, SIGNAL_BIT(SIGCONT));
     } else if (signo == SIGCONT) {
         drop_everywhere(process, SIGNALS_STOP);
+        ptrace_group_continues_locked(process);
         process->tell_continued |= process->stopped;
         process_continue_locked(process);
     }
@@ -167,6 +168,8 @@ static int send_locked(struct process *process, struct task *task, int signo, co
     struct task *first = task;
     int error;
 
+    if (process->group_exit && signo == SIGKILL)
+        ptrace_kill_again_locked(process);
     if (process->group_exit || list_empty(&process->threads) || (task && task->dead))
         return 0;
     job_control(process, signo);

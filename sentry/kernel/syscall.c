@@ -40,26 +40,55 @@ static long call_traced(struct task *task, uint32_t nr, const struct syscall_ent
     return result;
 }
 
-void syscall_dispatch(struct task *task)
+/* The call that the registers ask for; not answered: -ENOSYS. */
+static long call(struct task *task)
 {
     struct kernel *kernel = task->kernel;
-    struct cpu_regs *regs = &task->ctx->regs;
+    const struct cpu_regs *regs = &task->ctx->regs;
     const uint64_t args[6] = {regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9};
-    uint32_t nr = (uint32_t)regs->rax; /* the upper half is ignored, as on Linux */
+    uint32_t nr = (uint32_t)task->syscall_nr; /* the upper half is ignored, as on Linux */
     const struct syscall_entry *entry = NULL;
+
+    if (likely(nr < kernel->table->count) && kernel->table->entries[nr].name)
+        entry = &kernel->table->entries[nr];
+    if (unlikely(strace_wants(&kernel->strace, nr)))
+        return call_traced(task, nr, entry, args);
+    if (likely(entry && entry->handler))
+        return entry->handler(task, args);
+    return absent(task, nr, entry);
+}
+
+/*
+ * A tracer or a filter looks at the call first; each may change it, or answer it itself: then the
+ * number is -1, and what is in rax stays there.
+ */
+static bool enter_with_work(struct task *task)
+{
+    uint32_t work = __atomic_load_n(&task->syscall_work, __ATOMIC_RELAXED);
+
+    task->ctx->regs.rax = (uint64_t)-ENOSYS;
+    if ((work & (SYSCALL_WORK_TRACE | SYSCALL_WORK_EMU)) && !ptrace_syscall_enter(task))
+        return false;
+    return (int)task->syscall_nr != -1;
+}
+
+void syscall_dispatch(struct task *task)
+{
+    struct cpu_regs *regs = &task->ctx->regs;
+    bool wanted = true;
     long result;
 
     task->in_syscall = true;
     task->syscall_nr = regs->rax;
-    if (likely(nr < kernel->table->count) && kernel->table->entries[nr].name)
-        entry = &kernel->table->entries[nr];
-    if (unlikely(strace_wants(&kernel->strace, nr)))
-        result = call_traced(task, nr, entry, args);
-    else if (likely(entry && entry->handler))
-        result = entry->handler(task, args);
-    else
-        result = absent(task, nr, entry);
-    /* execve(2) and rt_sigreturn(2) have put all registers in place themselves. */
-    if (likely(task->in_syscall))
-        regs->rax = (uint64_t)result;
+    if (unlikely(task->syscall_work))
+        wanted = enter_with_work(task);
+    if (likely(wanted)) {
+        task->in_syscall = true;
+        result = call(task);
+        /* execve(2) and rt_sigreturn(2) have put all registers in place themselves. */
+        if (likely(task->in_syscall))
+            regs->rax = (uint64_t)result;
+    }
+    if (unlikely(task->syscall_work) && !task->exiting)
+        ptrace_syscall_exit(task);
 }

@@ -35,6 +35,7 @@ struct task *task_create(struct kernel *kernel, struct process *process)
     waiter_init(&task->waiter);
     list_init(&task->process_node);
     sigpending_init(&task->pending);
+    trace_init(&task->trace);
     return task;
 }
 
@@ -122,6 +123,8 @@ char task_state(struct task *task)
     lock_acquire(&process->lock);
     if (task->dead)
         state = 'Z';
+    else if (task->trace.stopped)
+        state = 't';
     else if (process->stopped)
         state = 'T';
     else if (!waiter_is_parked(&task->waiter))
@@ -198,6 +201,7 @@ static void task_unpublish(struct task *task)
     bool leader;
 
     lock_acquire(&kernel->lock);
+    ptrace_unlink_locked(task);
     lock_acquire(&process->lock);
     task->dead = true;
     list_del_init(&task->process_node);
@@ -284,6 +288,8 @@ void task_kick_locked(struct task *task, uint32_t work)
 {
     __atomic_fetch_or(&task->work, work, __ATOMIC_SEQ_CST);
     waiter_interrupt(&task->waiter);
+    if (work & TASK_WORK_EXIT)
+        ptrace_poke(task);
     /* Paired with task_enter_guest(): it raises in_guest, then looks at work. */
     if (__atomic_load_n(&task->in_guest, __ATOMIC_SEQ_CST) && task->ctx)
         task->ctx->ops->ctx_interrupt(task->ctx);
@@ -303,5 +309,10 @@ void task_update_fastpath(struct task *task)
     page->euid = cred->euid;
     page->gid = cred->gid;
     page->egid = cred->egid;
-    page->enabled = !task->kernel->no_fastpath && !task->kernel->strace.on;
+    WRITE_ONCE(page->enabled,
+               !task->kernel->no_fastpath && !task->kernel->strace.on && !task->syscall_work);
+    /* Whoever attaches becomes tracer first and turns it off then: one of us sees the other. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (READ_ONCE(task->trace.tracer))
+        WRITE_ONCE(page->enabled, 0);
 }

@@ -15,6 +15,7 @@
 #include "base/lock.h"
 #include "base/refcount.h"
 #include "sentry/kernel/cred.h"
+#include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/wait/wait.h"
 
@@ -69,7 +70,7 @@ struct task {
 
     /* The call being served; own thread only. */
     bool in_syscall;     /* a result is due in rax; cleared by calls that set all registers */
-    uint64_t syscall_nr; /* rax at entry */
+    uint64_t syscall_nr; /* rax at entry, Linux's orig_rax: -1 where no call is to be restarted */
     struct restart_block restart;
     bool exiting;    /* task_run() must end the task */
     int exit_status; /* as wait(2) encodes it */
@@ -79,6 +80,9 @@ struct task {
     uint32_t work;     /* atomic: enum task_work bits */
     uint32_t in_guest; /* atomic: ctx_switch() runs or is about to */
     uint32_t switches; /* atomic: how often it came back */
+
+    uint32_t syscall_work; /* atomic: enum syscall_work, what calls do beside their work */
+    struct trace trace;    /* ptrace(2): its locks are told in ptrace.h */
 
     /* Under process->lock; `blocked` is changed by the own thread only, which may read it freely.
      */

@@ -30,8 +30,7 @@ static void refresh_parent(struct process *process)
     lock_release(&process->lock);
 }
 
-/* Nobody will ask: the parent ignores SIGCHLD or says SA_NOCLDWAIT (sigaction(2)). */
-static bool parent_does_not_care(struct process *parent)
+bool tree_is_careless(struct process *parent)
 {
     struct sighand *sighand = parent->sighand;
     const struct linux_sigaction *action = &sighand->actions[SIGCHLD - 1];
@@ -69,14 +68,16 @@ static void tell_end(struct process *process)
     wait_queue_wake(&parent->child_events, 0);
 }
 
-/* Tells the parent, or reaps where there is none that wants to know. */
-static void settle_zombie(struct process *process)
+/* A tracer that is not the parent is told first; when it has asked, we come here again. */
+void tree_settle_zombie_locked(struct process *process)
 {
     struct process *parent = process->parent;
 
-    if (!parent) {
+    if (ptrace_keeps_from_parent(process)) {
+        ptrace_tell_end_locked(process->leader, process->exit_status);
+    } else if (!parent) {
         tree_reap_locked(process);
-    } else if (process->exit_signal == SIGCHLD && parent_does_not_care(parent)) {
+    } else if (process->exit_signal == SIGCHLD && tree_is_careless(parent)) {
         tree_reap_locked(process);
         wait_queue_wake(&parent->child_events, 0);
     } else {
@@ -102,7 +103,7 @@ static void orphan_locked(struct process *child, struct process *reaper)
     tree_add_locked(child, reaper);
     child->exit_signal = SIGCHLD;
     if (child->zombie) {
-        settle_zombie(child);
+        tree_settle_zombie_locked(child);
         return;
     }
     refresh_parent(child);
@@ -133,13 +134,14 @@ void tree_process_ended_locked(struct process *process)
     if (process == process->kernel->init)
         init_ended(process);
     else
-        settle_zombie(process);
+        tree_settle_zombie_locked(process);
 }
 
 void tree_reap_locked(struct process *process)
 {
     struct task *leader = process->leader;
 
+    ptrace_unlink_locked(leader);
     if (process->parent)
         process->parent->children_cpu_ns += process->dead_cpu_ns + process->children_cpu_ns;
     list_del_init(&process->sibling);
@@ -159,7 +161,9 @@ void tree_tell_stop(struct process *process, int signo)
 
     lock_acquire(&kernel->lock);
     parent = process->parent;
-    if (parent && !process->zombie) {
+    /* A parent that traces it is told by the tracee itself. */
+    if (parent && !process->zombie &&
+        !(signo && process->leader->trace.tracer && !ptrace_keeps_from_parent(process))) {
         process->stop_report = signo;
         process->continue_report = signo == 0;
         info = child_info(process, signo ? CLD_STOPPED : CLD_CONTINUED, signo ? signo : SIGCONT);

@@ -16,6 +16,10 @@ struct process;
 void tree_add_locked(struct process *process, struct process *parent);
 /* The last thread has gone: hands children on, tells the parent, reaps if nobody waits. */
 void tree_process_ended_locked(struct process *process);
+/* Nobody will ask there: it ignores SIGCHLD or says SA_NOCLDWAIT (sigaction(2)). */
+bool tree_is_careless(struct process *parent);
+/* A zombie that nothing keeps from its parent any more: tells it, or reaps where nobody waits. */
+void tree_settle_zombie_locked(struct process *process);
 /* Takes a zombie out of the tree and its number out of the table. */
 void tree_reap_locked(struct process *process);
 /*

@@ -9,14 +9,18 @@
 
 #define STATUS_CONTINUED 0xffff
 
+static bool is_named(const struct process *child, const struct wait_request *request)
+{
+    if (request->pid > 0)
+        return child->pid == request->pid;
+    return request->pgid <= 0 || child->pgid == request->pgid;
+}
+
 static bool is_meant(const struct process *child, const struct wait_request *request)
 {
     /* A "clone" child is one that does not end with SIGCHLD. */
     bool clone = child->exit_signal != SIGCHLD;
 
-    if (request->pid > 0 ? child->pid != request->pid
-                         : request->pgid > 0 && child->pgid != request->pgid)
-        return false;
     return (request->options & __WALL) || clone == !!(request->options & __WCLONE);
 }
 
@@ -65,13 +69,17 @@ static int scan_locked(struct process *process, const struct wait_request *reque
     int result = -ECHILD;
 
     list_for_each (child, &process->children, sibling) {
-        bool ended;
+        /* Traced by us: its stops are among the tracees'. By others: they hear of its end first. */
+        bool traced = child->leader->trace.tracer != NULL;
+        bool kept = ptrace_keeps_from_parent(child), ended;
 
-        if (!is_meant(child, request))
+        if (!is_meant(child, request) && !(traced && !kept))
+            continue;
+        if (!is_named(child, request))
             continue;
         result = 0;
-        ended = report_end(child, request, ret);
-        if (!ended && !report_stop(child, request, ret))
+        ended = !kept && report_end(child, request, ret);
+        if (!ended && ((traced && !kept) || !report_stop(child, request, ret)))
             continue;
         ret->pid = child->pid;
         ret->uid = child->leader->cred->uid;
@@ -98,6 +106,8 @@ int wait_for_child(struct task *task, const struct wait_request *request,
     for (;;) {
         lock_acquire(&kernel->lock);
         found = scan_locked(process, request, &result);
+        if (found <= 0)
+            found = MAX(found, ptrace_wait_locked(task, request, &result));
         lock_release(&kernel->lock);
         if (found != 0 || (request->options & WNOHANG) || error < 0)
             break;

@@ -72,6 +72,7 @@ SYSCALL_DEFINE0(rt_sigreturn)
     if (sigframe_pop(task) < 0)
         signal_fault(task, SIGSEGV, SI_KERNEL, 0);
     task->in_syscall = false; /* rax is the frame's */
+    task->syscall_nr = -1UL;
     return 0;
 }
 

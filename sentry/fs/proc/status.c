@@ -83,7 +83,7 @@ static void status_ids(struct proc_text *text, struct task *task)
 
     proc_printf(text, "Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n", process->pid, task->tid,
                 process->parent_pid);
-    proc_printf(text, "TracerPid:\t0\n");
+    proc_printf(text, "TracerPid:\t%d\n", ptrace_tracer_tid(task));
     proc_printf(text, "Uid:\t%u\t%u\t%u\t%u\n", cred->uid, cred->euid, cred->suid, cred->fsuid);
     proc_printf(text, "Gid:\t%u\t%u\t%u\t%u\n", cred->gid, cred->egid, cred->sgid, cred->fsgid);
     proc_printf(text, "FDSize:\t%d\nGroups:\t", files ? fdtable_capacity(files) : 0);
