@@ -9,6 +9,7 @@
 #include "host/futex.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/sem.h"
 #include "sentry/kernel/tree.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/fdtable.h"
@@ -238,6 +239,8 @@ long task_clone(struct task *parent, const struct clone_request *request)
     error = copy_context(parent, child, request);
     if (error == 0)
         error = copy_files(parent, child, request->flags);
+    if (error == 0 && (request->flags & CLONE_SYSVSEM))
+        error = sem_share_undo(parent, child);
     if (error == 0 && (request->flags & CLONE_VFORK))
         child->vfork_parent = process_ref(parent->process);
     task_ref(child); /* it may be gone before we read its number */

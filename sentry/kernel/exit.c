@@ -5,6 +5,7 @@
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/sem.h"
 #include "sentry/kernel/tree.h"
 #include "sentry/mm/usercopy.h"
 
@@ -54,6 +55,7 @@ void task_exit(struct task *task)
     ptrace_exit_event(task, status);
 
     task_leave_memory(task);
+    sem_exit(task);
     task_release_resources(task);
 
     lock_acquire(&kernel->lock);

@@ -12,6 +12,7 @@
 #include "loader/loader.h"
 #include "sentry/kernel/exec.h"
 #include "sentry/kernel/futex.h"
+#include "sentry/kernel/ipc.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/sigframe.h"
@@ -25,6 +26,7 @@
 static void kernel_free(struct kernel *kernel)
 {
     futex_table_destroy(kernel->futexes);
+    ipc_ns_unref(kernel->ipc_ns);
     free(kernel->pids);
     free(kernel);
 }
@@ -50,7 +52,8 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
         return -ENOMEM;
     kernel->pids = calloc(KERNEL_PID_MAX, sizeof(*kernel->pids));
     kernel->futexes = futex_table_create();
-    if (!kernel->pids || !kernel->futexes) {
+    kernel->ipc_ns = ipc_ns_create(config->mm_env);
+    if (!kernel->pids || !kernel->futexes || !kernel->ipc_ns) {
         kernel_free(kernel);
         return -ENOMEM;
     }

@@ -9,6 +9,7 @@
  *         timers' lock        arming (sentry/wait/timer.c)
  *     futex bucket            (two: by address)
  *       mm->lock              through usercopy
+ *     System V tables' locks  (ipc.h) innermost, also below mm->lock
  *
  * No task sleeps for a guest event with any of them held.
  */
@@ -74,6 +75,7 @@ struct kernel {
     uint32_t cpu_mask_size; /* bytes of such a mask, as sched_getaffinity(2) tells */
 
     struct futex_table *futexes;
+    struct ipc_ns *ipc_ns; /* owned reference */
 
     struct lock lock;
     struct task **pids __guarded_by(lock); /* KERNEL_PID_MAX slots; a reference each */

@@ -12,6 +12,7 @@
 #include "host/thread.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/sem.h"
 #include "sentry/kernel/time.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/fs_context.h"
@@ -139,6 +140,7 @@ struct task *task_unref(struct task *task)
         return NULL;
     if (task->ctx)
         task->ctx->ops->ctx_destroy(task->ctx);
+    sem_exit(task);
     task_release_resources(task);
     cred_unref(task->cred);
     process_unref(task->vfork_parent);

@@ -25,6 +25,7 @@ struct context;
 struct mm;
 struct fdtable;
 struct fs_context;
+struct sem_undo_list;
 
 enum task_work {
     TASK_WORK_SIGNAL = 1, /* a signal may have to be delivered */
@@ -67,6 +68,8 @@ struct task {
     struct fs_context *fs;   /* owned reference: cwd, root, umask */
     const struct cred *cred; /* owned reference; replaced under process->lock */
     struct waiter waiter;    /* what this task blocks on */
+
+    struct sem_undo_list *sem_undo; /* owned reference; NULL: nothing to undo (sem.h) */
 
     /* The call being served; own thread only. */
     bool in_syscall;     /* a result is due in rax; cleared by calls that set all registers */

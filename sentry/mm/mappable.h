@@ -36,6 +36,12 @@ struct mappable_ops {
     int (*punch)(struct mappable *m, uint64_t offset, uint64_t size);
     /* mincore(2) of pages that are not mapped: is the page at `offset` in memory? NULL: no. */
     bool (*resident)(struct mappable *m, uint64_t offset);
+    /*
+     * One more, or one less, VMA maps the object. Called under mm->lock, so they may take innermost
+     * locks only, and never drop the last reference. VMAs of an object with these do not merge.
+     */
+    void (*opened)(struct mappable *m);
+    void (*closed)(struct mappable *m);
     /* get_pages(write) is wanted before the first write of each mapping, to know what is dirty. */
     bool wants_write_notice;
 };
@@ -79,6 +85,8 @@ static inline struct mappable *mappable_unref(struct mappable *m)
 
 /* Shared anonymous memory of `size` bytes: MAP_SHARED|MAP_ANONYMOUS, later System V and memfd. */
 int shmem_create(struct memfile *mf, uint64_t size, struct mappable **ret);
+/* Bytes that such an object has pages for. */
+uint64_t shmem_resident_size(struct mappable *m);
 
 /*
  * A page cache over something readable, such as a donated host descriptor. `read` fills

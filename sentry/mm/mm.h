@@ -55,6 +55,11 @@ struct mm_map_args {
 /* mmap(2): EINVAL, ENOMEM, EEXIST (MAP_FIXED_NOREPLACE), EPERM, EACCES as Linux orders them. */
 int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr);
 int mm_unmap(struct mm *mm, uaddr_t addr, uint64_t size);
+/*
+ * shmdt(2): unmaps what still is there of the mapping that began at addr with offset 0 of an object
+ * that `is` accepts, with its size in bytes. -EINVAL when there is none. Called under mm->lock.
+ */
+int mm_detach(struct mm *mm, uaddr_t addr, bool (*is)(struct mappable *m, uint64_t *ret_size));
 int mm_protect(struct mm *mm, uaddr_t addr, uint64_t size, int prot);
 int mm_remap(struct mm *mm, uaddr_t old, uint64_t old_size, uint64_t new_size, int flags,
              uaddr_t new_addr, uaddr_t *ret_addr);

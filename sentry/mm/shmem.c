@@ -134,3 +134,14 @@ int shmem_create(struct memfile *mf, uint64_t size, struct mappable **ret)
     *ret = &s->base;
     return 0;
 }
+
+uint64_t shmem_resident_size(struct mappable *m)
+{
+    struct shmem *s = to_shmem(m);
+    uint64_t size;
+
+    lock_acquire(&s->lock);
+    size = s->pages.present * PAGE_SIZE;
+    lock_release(&s->lock);
+    return size;
+}

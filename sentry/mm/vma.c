@@ -158,14 +158,19 @@ struct vma *vma_new(struct mm *mm, const struct vma *like)
     vma->served = 0;
     vma->fault_next = 0;
     vma->fault_window = 0;
-    if (vma->object)
-        mappable_ref(vma->object);
     list_init(&vma->object_node);
+    if (vma->object) {
+        mappable_ref(vma->object);
+        if (vma->object->ops->opened)
+            vma->object->ops->opened(vma->object);
+    }
     return vma;
 }
 
 void vma_free(struct vma *vma)
 {
+    if (vma->object && vma->object->ops->closed)
+        vma->object->ops->closed(vma->object);
     mappable_unref(vma->object);
     free(vma);
 }
@@ -294,7 +299,7 @@ static bool can_merge(const struct vma *low, const struct vma *high)
 {
     return low->end == high->start && low->prot == high->prot && low->flags == high->flags &&
            low->max_prot == high->max_prot && low->object == high->object &&
-           low->name == high->name &&
+           low->name == high->name && !(low->object && low->object->ops->closed) &&
            (!low->object || vma_offset_of(low, low->end) == high->offset);
 }
 

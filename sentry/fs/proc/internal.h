@@ -57,4 +57,7 @@ ssize_t proc_cpuinfo_text(uint64_t key, char *buf, size_t size);
 /* sysctl.c: /proc/sys */
 extern const struct tree_node proc_sys_nodes[3];
 
+/* sysvipc.c: /proc/sysvipc */
+extern const struct tree_node proc_sysvipc_nodes[3];
+
 #endif

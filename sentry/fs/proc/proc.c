@@ -126,6 +126,7 @@ static const struct tree_node root_nodes[] = {
     TREE_TEXT("version", version_text),
     TREE_LINK("mounts", "self/mounts"),
     TREE_DIR("sys", proc_sys_nodes),
+    TREE_DIR("sysvipc", proc_sysvipc_nodes),
 };
 
 static const struct tree_node root = {

@@ -6,6 +6,9 @@
 #include "sentry/fs/pipe/pipe.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/msg.h"
+#include "sentry/kernel/sem.h"
+#include "sentry/kernel/shm.h"
 
 #define NR_OPEN       (1 << 20)
 #define MAX_MAP_COUNT 65530 /* what Linux allows; the Sentry has no limit of its own */
@@ -31,9 +34,22 @@ CONSTANT_TEXT(cap_last_cap, "%d", 40)
 CONSTANT_TEXT(overcommit_memory, "%d", 1)
 CONSTANT_TEXT(max_map_count, "%d", MAX_MAP_COUNT)
 CONSTANT_TEXT(mmap_min_addr, "%lu", PAGE_SIZE * 16)
+CONSTANT_TEXT(msgmax, "%d", MSG_MAX_SIZE)
+CONSTANT_TEXT(msgmnb, "%d", MSG_MAX_QUEUE)
+CONSTANT_TEXT(msgmni, "%d", MSG_MAX_COUNT)
+CONSTANT_TEXT(shmall, "%lu", SHM_MAX_PAGES)
+CONSTANT_TEXT(shmmax, "%lu", SHM_MAX_SIZE)
+CONSTANT_TEXT(shmmni, "%d", SHM_MAX_COUNT)
+CONSTANT_TEXT(shm_rmid_forced, "%d", 0)
 CONSTANT_TEXT(nr_open, "%d", NR_OPEN)
 CONSTANT_TEXT(pipe_max_size, "%d", PIPE_SIZE_MAX)
 CONSTANT_TEXT(pipe_user_pages_soft, "%d", PIPE_PAGES_SOFT)
+
+static ssize_t sem_text(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "%d\t%d\t%d\t%d\n", SEM_MAX_PER_SET, SEM_MAX_TOTAL, SEM_MAX_OPS,
+                    SEM_MAX_SETS);
+}
 
 /* Sixteen random bytes in the form of a version 4 UUID. */
 static ssize_t uuid_text(uint64_t key, char *buf, size_t size)
@@ -57,12 +73,20 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("cap_last_cap", cap_last_cap_text),
     TREE_TEXT("domainname", domainname_text),
     TREE_TEXT("hostname", hostname_text),
+    TREE_TEXT("msgmax", msgmax_text),
+    TREE_TEXT("msgmnb", msgmnb_text),
+    TREE_TEXT("msgmni", msgmni_text),
     TREE_TEXT("ngroups_max", ngroups_max_text),
     TREE_TEXT("osrelease", osrelease_text),
     TREE_TEXT("ostype", ostype_text),
     TREE_TEXT("pid_max", pid_max_text),
     TREE_DIR("random", random_nodes),
     TREE_TEXT("randomize_va_space", randomize_va_space_text),
+    TREE_TEXT("sem", sem_text),
+    TREE_TEXT("shm_rmid_forced", shm_rmid_forced_text),
+    TREE_TEXT("shmall", shmall_text),
+    TREE_TEXT("shmmax", shmmax_text),
+    TREE_TEXT("shmmni", shmmni_text),
     TREE_TEXT("tainted", tainted_text),
     TREE_TEXT("threads-max", threads_max_text),
     TREE_TEXT("version", version_text),
