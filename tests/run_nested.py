@@ -57,6 +57,7 @@ class Boot:
         """A machine with what the tests need, and their jobs in order: native, sandboxed, ..."""
         vm = machine.Machine(args.cache, bool(self.npt), self.cpus, job_timeout=args.timeout)
         vm.add_program(args.kvmsentry, "/kvmsentry")
+        vm.set_keeper("exec /kvmsentry --platform=kvm -- /bin/busybox sleep 1000000")
         for name in os.listdir(guest_table.DATA):
             path = os.path.join(guest_table.DATA, name)
             vm.add_file(path, path)

@@ -96,6 +96,10 @@ class Machine:
         for library in shared_libraries(source):
             self._archive.file(library, library)
 
+    def set_keeper(self, script):
+        """What runs beside all jobs; a guest in KVM, to keep one there (see init.sh)."""
+        self._archive.data("/keeper", script.encode() + b"\n")
+
     def add_job(self, script):
         self._archive.data(f"/jobs/{self._jobs}", script.encode() + b"\n")
         self._jobs += 1
