@@ -279,6 +279,8 @@ static int copy_pages(struct fault *f, struct vma *vma)
     unsigned int count = 0;
     int err;
 
+    if (mm->hot && (pmap_get(&mm->pmap, f->page) & PMAP_COW))
+        hot_pages_note(mm->hot, f->page);
     while (start > low && mm_entry_needs_copy(mm, pmap_get(&mm->pmap, start - PAGE_SIZE)))
         start -= PAGE_SIZE;
     while (end < high && mm_entry_needs_copy(mm, pmap_get(&mm->pmap, end)))
@@ -305,10 +307,8 @@ static int copy_pages(struct fault *f, struct vma *vma)
     return err;
 }
 
-/* Maps the pages of [start, end) that are in the page map but not, or not fully, in the platform.
- */
-static int map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end,
-                       unsigned int *calls)
+int mm_map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end,
+                   unsigned int *calls)
 {
     while (start<end && * calls> 0) {
         uint64_t entry = mm_entry_settle(mm, pmap_get(&mm->pmap, start));
@@ -345,10 +345,10 @@ static int map_around(struct fault *f, const struct vma *vma)
     unsigned int calls = MAP_CALLS;
     int err;
 
-    err = map_present(f->mm, vma, f->page, high, &calls);
+    err = mm_map_present(f->mm, vma, f->page, high, &calls);
     if (err || calls == 0)
         return err;
-    return map_present(f->mm, vma, low, f->page, &calls);
+    return mm_map_present(f->mm, vma, low, f->page, &calls);
 }
 
 /* All that is wanted is mapped already. */

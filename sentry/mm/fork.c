@@ -1,8 +1,14 @@
 /*
- * A copy-on-write twin. What it costs follows the private pages that exist: each gets one more
- * reference, an entry in the child's page map, and loses its write right in the parent. The
- * child's platform address space stays empty: its faults map what it touches. Pages of objects
- * are not copied, the child's faults find them where the parent did.
+ * A copy-on-write twin. What it costs follows the pages that exist: a private one gets one more
+ * reference, an entry in the child's page map, and loses its write right in the parent; or, when
+ * it was written after earlier forks, the child gets a copy at once (struct hot_pages).
+ *
+ * Where mapping is cheap, all that is there is mapped in the child. Where it is not, its address
+ * space stays empty and its faults map what it touches; then pages of objects are not even
+ * noted, the child's faults find them where the parent did.
+ *
+ * The child's lock is held too, though nobody knows the child yet: its mappings hang in their
+ * objects' lists at once, and an invalidation comes by those (mappable.c).
  */
 #include <errno.h>
 #include <string.h>
@@ -10,8 +16,12 @@
 #include "sentry/mm/internal.h"
 #include "sentry/mm/uio.h"
 
+#define MAP_CALLS_MAX 4096 /* for each VMA */
+
 struct twin {
     struct mm *child;
+    const struct hot_pages *hot; /* NULL: copy nothing ahead */
+    bool objects;                /* note pages of objects */
     int err;
 };
 
@@ -29,7 +39,7 @@ static bool is_pinned(struct mm *mm, uint64_t offset)
     return false;
 }
 
-/* The parent keeps its page, to which the host's write is on its way. */
+/* The parent keeps its page: the host's write to it is on its way, or its own will be soon. */
 static int copy_for_child(struct mm *child, uaddr_t addr, uint64_t entry)
 {
     struct memfile *mf = child->env->memfile;
@@ -53,9 +63,11 @@ static uint64_t share_entry(struct mm *mm, const struct vma *vma, uaddr_t addr, 
 
     if (!(entry & PMAP_ANON) || twin->err)
         return entry;
-    if (!list_empty(&mm->pins) && is_pinned(mm, page.start)) {
+    if ((twin->hot && hot_pages_has(twin->hot, addr)) ||
+        (!list_empty(&mm->pins) && is_pinned(mm, page.start))) {
         twin->err = copy_for_child(twin->child, addr, entry);
-        return entry;
+        entry = mm_entry_settle(mm, entry);
+        return entry | mm_entry_rights(vma, entry);
     }
     twin->err = pmap_set_run(&twin->child->pmap, addr, PAGE_SIZE,
                              page.start | PMAP_PRESENT | PMAP_ANON | PMAP_COW);
@@ -65,21 +77,31 @@ static uint64_t share_entry(struct mm *mm, const struct vma *vma, uaddr_t addr, 
     return (entry | PMAP_COW) & ~(uint64_t)PROT_WRITE;
 }
 
-static int copy_guards(struct mm *mm, const struct vma *vma, struct mm *child)
+/* What is not private memory: guards, and pages of the object, of which it learns no write yet. */
+static int copy_others(struct mm *mm, const struct vma *vma, const struct twin *twin)
 {
     struct pmap_iter it;
     int err = 0;
 
     for (pmap_iter_init(&it, &mm->pmap, vma->start, vma->end); !err && pmap_iter_next(&it);) {
-        if (it.entry & PMAP_GUARD)
-            err = pmap_set_run(&child->pmap, it.addr, PAGE_SIZE, PMAP_GUARD);
+        struct memfile_range page = {it.entry & ~PMAP_FLAGS, PAGE_SIZE};
+        struct pmap *map = &twin->child->pmap;
+
+        if (it.entry & PMAP_GUARD) {
+            err = pmap_set_run(map, it.addr, PAGE_SIZE, PMAP_GUARD);
+        } else if (twin->objects && (it.entry & (PMAP_PRESENT | PMAP_ANON)) == PMAP_PRESENT) {
+            err = pmap_set_run(map, it.addr, PAGE_SIZE, page.start | PMAP_PRESENT);
+            if (!err)
+                memfile_ref(mm->env->memfile, page);
+        }
     }
     return err;
 }
 
-static int fork_vma(struct mm *mm, struct vma *vma, struct mm *child)
+static int fork_vma(struct mm *mm, struct vma *vma, struct twin *twin)
 {
-    struct twin twin = {.child = child};
+    unsigned int calls = MAP_CALLS_MAX;
+    struct mm *child = twin->child;
     struct vma *copy;
     int err;
 
@@ -92,16 +114,29 @@ static int fork_vma(struct mm *mm, struct vma *vma, struct mm *child)
     vma_insert(child, copy);
     if (vma->flags & VMA_WIPEONFORK)
         return 0;
-    err = copy_guards(mm, vma, child);
+    err = copy_others(mm, vma, twin);
     if (!err && vma_is_private(vma)) {
-        mm_rewrite(mm, vma, vma->start, vma->end, share_entry, &twin);
-        err = twin.err;
+        mm_rewrite(mm, vma, vma->start, vma->end, share_entry, twin);
+        err = twin->err;
     }
+    if (!err && mm->env->limits.maps_cheaply)
+        err = mm_map_present(child, copy, copy->start, copy->end, &calls);
     return err;
 }
 
-int mm_fork(struct mm *mm, struct mm **ret)
+/* Other threads that write while we copy would see to it that a page never was as we got it. */
+static const struct hot_pages *share_hot_pages(struct mm *mm, struct mm *child)
 {
+    if (!mm->hot)
+        mm->hot = hot_pages_create();
+    if (mm->hot)
+        child->hot = hot_pages_ref(mm->hot);
+    return refcount_read(&mm->refs) == 1 ? mm->hot : NULL;
+}
+
+int mm_fork(struct mm *mm, struct mm **ret) __no_lock_analysis
+{
+    struct twin twin = {.objects = mm->env->limits.maps_cheaply};
     struct mm *child;
     int err = mm_create(mm->env, &child);
 
@@ -109,12 +144,16 @@ int mm_fork(struct mm *mm, struct mm **ret)
         return err;
     child->layout = mm->layout;
     lock_acquire(&mm->lock);
+    lock_acquire(&child->lock);
+    twin.child = child;
+    twin.hot = share_hot_pages(mm, child);
     child->mmap_base = mm->mmap_base;
     child->brk_start = mm->brk_start;
     child->brk = mm->brk;
     child->limits = mm->limits;
     for (struct vma *vma = vma_first(mm); vma && !err; vma = vma_next(vma))
-        err = fork_vma(mm, vma, child);
+        err = fork_vma(mm, vma, &twin);
+    lock_release(&child->lock);
     lock_release(&mm->lock);
     if (err) {
         mm_unref(child);

@@ -75,6 +75,19 @@ struct vma {
 
 RB_HEAD(vma_tree, vma);
 
+/*
+ * Pages that were copied on write after a fork, in this address space or a relative that fork made:
+ * the next fork copies them at once, for parent and child will most likely both write to them
+ * again (the stack, what libc keeps of the process), and each fault costs more than the copy.
+ * Only a hint: anyone reads and writes it at any time.
+ */
+#define HOT_PAGES 16
+struct hot_pages {
+    refcount_t refs;
+    uint32_t next;           /* atomic */
+    uaddr_t page[HOT_PAGES]; /* atomic; 0: free */
+};
+
 struct mm {
     refcount_t refs;
     uint64_t id; /* never used by another mm or mappable: futex keys */
@@ -87,7 +100,8 @@ struct mm {
     uint32_t vma_count;
     struct vma *vma_cache; /* what vma_find() found last */
     struct pmap pmap;
-    struct list pins; /* uio_pin of which the host may be writing into the pages */
+    struct hot_pages *hot; /* owned reference, from the first fork on */
+    struct list pins;      /* uio_pin of which the host may be writing into the pages */
     uaddr_t mmap_base, brk_start, brk;
     struct mm_limits limits;
     struct mm_stats stats; /* all but .resident are kept up to date */
@@ -213,6 +227,19 @@ int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t wa
 int mm_fault_forced_locked(struct mm *mm, uaddr_t addr, bool write) __must_hold(mm->lock);
 /* A private page that others see too: it is copied before it is written. */
 bool mm_entry_needs_copy(struct mm *mm, uint64_t entry) __must_hold(mm->lock);
+/*
+ * Maps the pages of [start, end) that are in the page map but not, or not fully, in the platform,
+ * in at most *calls calls, which are counted down.
+ */
+int mm_map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end,
+                   unsigned int *calls);
+/* ---- hot.c ---- */
+
+struct hot_pages *hot_pages_create(void); /* NULL: no memory */
+struct hot_pages *hot_pages_ref(struct hot_pages *hot);
+struct hot_pages *hot_pages_unref(struct hot_pages *hot); /* takes NULL, returns NULL */
+void hot_pages_note(struct hot_pages *hot, uaddr_t page);
+bool hot_pages_has(const struct hot_pages *hot, uaddr_t page);
 
 /* ---- populate.c; without the lock ---- */
 

@@ -55,6 +55,7 @@ static void destroy(struct mm *mm)
     mm->as = NULL;
     pmap_unref_range(&mm->pmap, mm->env->memfile, 0, PMAP_SPAN);
     mm_unlock(mm, &trash);
+    hot_pages_unref(mm->hot);
     lock_destroy(&mm->lock);
     free(mm);
 }

@@ -331,6 +331,7 @@ static void run(uint64_t seed)
     memset(&m, 0, sizeof(m));
     m.random = seed * 0x9e3779b97f4a7c15 + 1;
     sandbox_init(&m.box, 64UL << 20);
+    m.box.env.limits.maps_cheaply = seed % 2;
     m.processes[0].mm = mm_ref(m.box.mm);
     for (int i = 0; i < OPERATIONS; i++) {
         struct process *p = &m.processes[any(&m, PROCESSES)];
