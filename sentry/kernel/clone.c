@@ -8,6 +8,7 @@
 #include "abi/ptrace.h"
 #include "host/futex.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/tree.h"
@@ -36,7 +37,9 @@ static int check_flags(uint64_t flags)
         return -EINVAL;
     if ((flags & CLONE_THREAD) && (flags & (CLONE_NEWUSER | CLONE_NEWPID)))
         return -EINVAL;
-    if (flags & (CLONE_NAMESPACES | LINUX_CLONE_PIDFD))
+    if ((flags & LINUX_CLONE_PIDFD) && (flags & CLONE_DETACHED))
+        return -EINVAL;
+    if (flags & CLONE_NAMESPACES)
         return -EINVAL;
     return 0;
 }
@@ -118,7 +121,8 @@ static void copy_attributes(struct task *parent, struct task *child, uint64_t fl
 struct birth {
     const struct clone_request *request;
     struct task *parent;
-    int event; /* PTRACE_EVENT_* that its tracer wants, or 0 */
+    int event;  /* PTRACE_EVENT_* that its tracer wants, or 0 */
+    int handle; /* the descriptor of CLONE_PIDFD; -1: none */
 };
 
 static void join_tree(struct task *parent, struct task *child, uint64_t flags)
@@ -133,15 +137,47 @@ static void join_tree(struct task *parent, struct task *child, uint64_t flags)
     if (flags & CLONE_PARENT)
         above = above->parent;
     tree_add_locked(child->process, above);
+    child->process->parent_thread = flags & CLONE_PARENT ? parent->process->parent_thread : parent;
     lock_release(&kernel->lock);
+}
+
+/* CLONE_PIDFD: a handle on the child among the parent's descriptors. -EMFILE, -ENOMEM, -EFAULT. */
+static int give_handle(struct birth *birth, struct task *child)
+{
+    const struct clone_request *request = birth->request;
+    struct task *parent = birth->parent;
+    unsigned flags = request->flags & CLONE_THREAD ? PIDFD_FLAG_THREAD : 0;
+    struct file *file;
+    int32_t fd;
+    int error = pidfd_create(child, flags, &file);
+
+    if (error < 0)
+        return error;
+    fd = fdtable_install(parent->files, file, 0, task_rlimit(parent, RLIMIT_NOFILE), true);
+    if (fd < 0) {
+        file_unref(file);
+        return fd;
+    }
+    if (copy_struct_to_user(parent->mm, request->pidfd, &fd) < 0) {
+        fdtable_close(parent->files, fd);
+        return -EFAULT;
+    }
+    birth->handle = fd;
+    return 0;
 }
 
 /* The number is known, the thread does not run yet. A bad address is the caller's own loss. */
 static int tell_numbers(struct task *child, void *arg)
 {
-    const struct birth *birth = arg;
+    struct birth *birth = arg;
     const struct clone_request *request = birth->request;
+    int error;
 
+    if (request->flags & LINUX_CLONE_PIDFD) {
+        error = give_handle(birth, child);
+        if (error < 0)
+            return error;
+    }
     if (!(request->flags & CLONE_THREAD))
         join_tree(birth->parent, child, request->flags);
     if (birth->event || (request->flags & CLONE_PTRACE))
@@ -216,10 +252,11 @@ static void wait_for_vfork(struct task *task, struct task *child)
 
 long task_clone(struct task *parent, const struct clone_request *request)
 {
-    const struct birth birth = {
+    struct birth birth = {
         .request = request,
         .parent = parent,
         .event = ptrace_clone_event(parent, request),
+        .handle = -1,
     };
     int error = check_flags(request->flags);
     struct task *child;
@@ -236,6 +273,7 @@ long task_clone(struct task *parent, const struct clone_request *request)
     if (!child)
         return -ENOMEM;
     copy_attributes(parent, child, request->flags);
+    child->wanted_tid = request->wanted_tid;
     error = copy_context(parent, child, request);
     if (error == 0)
         error = copy_files(parent, child, request->flags);
@@ -245,8 +283,10 @@ long task_clone(struct task *parent, const struct clone_request *request)
         child->vfork_parent = process_ref(parent->process);
     task_ref(child); /* it may be gone before we read its number */
     if (error == 0)
-        error = task_start(child, tell_numbers, (void *)&birth);
+        error = task_start(child, tell_numbers, &birth);
     tid = child->tid;
+    if (error < 0 && birth.handle >= 0)
+        fdtable_close(parent->files, birth.handle);
     if (error < 0) {
         task_unref(child);
     } else {

@@ -114,6 +114,8 @@ static void become_leader(struct task *task)
         task->tid = process->pid;
         kernel->pids[task->tid] = task_ref(task);
         process->leader = task_ref(task);
+        __atomic_store_n(&process->leader_dead, false, __ATOMIC_RELEASE);
+        wait_queue_wake(&process->exit_events, POLLIN | POLLRDNORM | POLLHUP);
         task_unref(old);
     }
     lock_release(&kernel->lock);

@@ -62,7 +62,7 @@ void task_exit(struct task *task)
     ptrace_tracer_ended_locked(task);
     lock_acquire(&process->lock);
     task->exit_status = status;
-    task->dead = true;
+    __atomic_store_n(&task->dead, true, __ATOMIC_RELEASE);
     list_del_init(&task->process_node);
     process->dead_cpu_ns += task_cpu_ns(task);
     task->ctx = NULL;
@@ -78,8 +78,13 @@ void task_exit(struct task *task)
     lock_release(&process->lock);
     if (task != process->leader)
         thread_ended_locked(task, status);
+    else
+        __atomic_store_n(&process->leader_dead, true, __ATOMIC_RELEASE);
     if (last)
         tree_process_ended_locked(process);
+    else
+        tree_thread_ended_locked(task);
+    wait_queue_wake(&process->exit_events, POLLIN | POLLRDNORM | POLLHUP);
     lock_release(&kernel->lock);
     ctx->ops->ctx_destroy(ctx);
     if (kernel->strace.on)

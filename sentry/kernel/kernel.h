@@ -80,6 +80,7 @@ struct kernel {
     struct lock lock;
     struct task **pids __guarded_by(lock); /* KERNEL_PID_MAX slots; a reference each */
     int32_t last_pid __guarded_by(lock);
+    uint64_t serials; /* atomic: numbers for kernel_serial() */
     uint32_t task_count __guarded_by(lock);
     struct process *init __guarded_by(lock); /* the first program; owned reference */
 
@@ -97,6 +98,12 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret);
  */
 int kernel_start_init(struct kernel *kernel, const struct kernel_init *init, char *ret_why,
                       size_t why_size);
+/* A number that no object of this kernel has had yet: inodes of what has no file system. */
+static inline uint64_t kernel_serial(struct kernel *kernel)
+{
+    return __atomic_add_fetch(&kernel->serials, 1, __ATOMIC_RELAXED);
+}
+
 /* Processors that programs may use. */
 unsigned kernel_cpu_count(const struct kernel *kernel);
 /* Blocks until the first program has ended: its status as wait(2) encodes it. */
@@ -106,7 +113,7 @@ void kernel_signal_init(struct kernel *kernel, int signo);
 
 /*
  * A free number for `task`, which is entered in the table (the table takes a reference); sets
- * task->tid. -EAGAIN when all are in use. kernel->lock held.
+ * task->tid. -EAGAIN when all are in use, -EEXIST when task->wanted_tid is. kernel->lock held.
  */
 int pid_alloc_locked(struct kernel *kernel, struct task *task);
 void pid_free_locked(struct kernel *kernel, struct task *task);

@@ -12,6 +12,13 @@ int pid_alloc_locked(struct kernel *kernel, struct task *task)
 {
     int32_t pid = kernel->last_pid;
 
+    if (task->wanted_tid) {
+        if (task->wanted_tid == KERNEL_PID_SENTRY || kernel->pids[task->wanted_tid])
+            return -EEXIST;
+        kernel->pids[task->wanted_tid] = task_ref(task);
+        task->tid = task->wanted_tid;
+        return 0;
+    }
     for (int tried = 0; tried < KERNEL_PID_MAX; tried++) {
         if (++pid >= KERNEL_PID_MAX)
             pid = RESERVED_PIDS;

@@ -21,6 +21,8 @@ struct process *process_create(struct kernel *kernel)
     list_init(&process->children);
     list_init(&process->sibling);
     wait_queue_init(&process->child_events);
+    wait_queue_init(&process->exit_events);
+    process->serial = kernel_serial(kernel);
     process->parent_pid = KERNEL_PID_SENTRY;
     sigpending_init(&process->pending);
     timer_init(&process->real_timer, itimer_real_expired);

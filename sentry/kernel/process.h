@@ -41,10 +41,13 @@ struct process {
 
     /* The tree, under kernel->lock (tree.c). */
     struct process
-        *parent;          /* borrowed: it hands its children on before it goes; NULL: the Sentry */
-    int32_t maker_tid;    /* the thread of the parent that made it: PTRACE_TRACEME */
-    struct list children; /* processes */
+        *parent; /* borrowed: it hands its children on before it goes; NULL: the Sentry */
+    struct task *parent_thread; /* the thread of the parent that it belongs to; only compared */
+    int32_t maker_tid;          /* the thread of the parent that made it: PTRACE_TRACEME */
+    struct list children;       /* processes */
     struct list sibling;
+    /* How far the process has come; atomic, since handles on it are polled without the lock. */
+    bool leader_dead;     /* the thread that bears its number has ended, others may live on */
     bool zombie;          /* all threads have gone, nobody has asked yet */
     bool reaped;          /* out of the tree and of the pid table */
     int exit_signal;      /* what the parent gets at the end; 0: nothing */
@@ -56,6 +59,8 @@ struct process {
     uint64_t children_cpu_ns; /* of children that were waited for */
 
     struct wait_queue child_events;         /* woken when a child ends, stops or continues */
+    struct wait_queue exit_events;          /* woken when it, or a thread of it, has ended */
+    uint64_t serial;                        /* never used again, unlike the pid */
     bool tell_continued __guarded_by(lock); /* the parent is to be told by the next thread */
     int32_t parent_pid; /* atomic copy of parent->pid, the Sentry's own 1 for orphans */
     uint32_t dumpable;

@@ -34,6 +34,7 @@ struct task *task_create(struct kernel *kernel, struct process *process)
     task->timer_slack_ns = 50000;
     task->start_ns = host_monotonic_ns();
     waiter_init(&task->waiter);
+    task->serial = kernel_serial(kernel);
     list_init(&task->process_node);
     sigpending_init(&task->pending);
     trace_init(&task->trace);

@@ -56,7 +56,9 @@ struct task {
     struct kernel *kernel;   /* borrowed: outlives every task */
     struct process *process; /* owned reference */
     int32_t tid;
-    char comm[16]; /* PR_SET_NAME; NUL-terminated */
+    int32_t wanted_tid; /* clone3(2)'s set_tid, until it has its number; 0: any */
+    uint64_t serial;    /* never used again, unlike the tid */
+    char comm[16];      /* PR_SET_NAME; NUL-terminated */
 
     /*
      * Only the task's own thread changes these, under process->lock, and only it may use them
@@ -95,7 +97,7 @@ struct task {
     uint64_t saved_blocked; /* what sigsuspend and the like restore, when restore_blocked */
     bool restore_blocked;
     uint64_t waited_for;         /* rt_sigtimedwait: blocked, but wanted */
-    bool dead;                   /* no longer takes signals */
+    bool dead;                   /* no longer takes signals; read atomically by handles */
     struct linux_stack altstack; /* own thread only */
 
     struct process *vfork_parent; /* a reference: waits until this task execs or ends */

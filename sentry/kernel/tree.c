@@ -42,12 +42,14 @@ bool tree_is_careless(struct process *parent)
     return careless;
 }
 
-static siginfo_t child_info(const struct process *process, int code, int status)
+static siginfo_t child_info(struct process *process, int code, int status)
 {
     siginfo_t info = {.si_signo = SIGCHLD, .si_code = code};
 
     info.si_pid = process->pid;
+    lock_acquire(&process->lock); /* a leader that lives may be changing its identity */
     info.si_uid = process->leader->cred->uid;
+    lock_release(&process->lock);
     info.si_status = status;
     info.si_utime = (clock_t)(process->dead_cpu_ns / 10000000);
     return info;
@@ -63,7 +65,8 @@ static void tell_end(struct process *process)
         info = child_info(process, status & 0x80 ? CLD_DUMPED : CLD_KILLED, status & 0x7f);
     else
         info = child_info(process, CLD_EXITED, status >> 8);
-    if (process->exit_signal)
+    /* clone(2) takes any byte for a signal; what is none is not sent. */
+    if (process->exit_signal > 0 && process->exit_signal <= SIGNAL_COUNT)
         signal_send_process(parent, process->exit_signal, &info);
     wait_queue_wake(&parent->child_events, 0);
 }
@@ -95,24 +98,57 @@ static struct process *find_reaper(const struct process *process)
     return reaper;
 }
 
-static void orphan_locked(struct process *child, struct process *reaper)
+/* PR_SET_PDEATHSIG: told when the thread ends that the process is a child of. */
+static void tell_parent_death(struct process *child)
 {
     struct task *task;
 
-    list_del_init(&child->sibling);
-    tree_add_locked(child, reaper);
-    child->exit_signal = SIGCHLD;
-    if (child->zombie) {
-        tree_settle_zombie_locked(child);
-        return;
-    }
-    refresh_parent(child);
     lock_acquire(&child->lock);
     list_for_each (task, &child->threads, process_node) {
         if (task->parent_death_signal)
             signal_send_task_locked(task, task->parent_death_signal, NULL);
     }
     lock_release(&child->lock);
+}
+
+/* Whose the children become that are nobody's in particular; NULL: no thread lives. */
+static struct task *first_thread(struct process *process)
+{
+    struct task *task = NULL;
+
+    lock_acquire(&process->lock);
+    if (!list_empty(&process->threads))
+        task = list_first(&process->threads, struct task, process_node);
+    lock_release(&process->lock);
+    return task;
+}
+
+static void orphan_locked(struct process *child, struct process *reaper)
+{
+    list_del_init(&child->sibling);
+    tree_add_locked(child, reaper);
+    child->parent_thread = reaper ? first_thread(reaper) : NULL;
+    child->exit_signal = SIGCHLD;
+    if (child->zombie) {
+        tree_settle_zombie_locked(child);
+        return;
+    }
+    refresh_parent(child);
+    tell_parent_death(child);
+}
+
+void tree_thread_ended_locked(struct task *task)
+{
+    struct process *process = task->process, *child;
+    struct task *heir = first_thread(process);
+
+    list_for_each (child, &process->children, sibling) {
+        if (child->parent_thread != task)
+            continue;
+        child->parent_thread = heir;
+        if (!child->zombie)
+            tell_parent_death(child);
+    }
 }
 
 static void init_ended(struct process *process)
@@ -130,7 +166,7 @@ void tree_process_ended_locked(struct process *process)
 
     list_for_each_safe (child, next, &process->children, sibling)
         orphan_locked(child, reaper);
-    process->zombie = true;
+    __atomic_store_n(&process->zombie, true, __ATOMIC_RELEASE);
     if (process == process->kernel->init)
         init_ended(process);
     else
@@ -145,8 +181,9 @@ void tree_reap_locked(struct process *process)
     if (process->parent)
         process->parent->children_cpu_ns += process->dead_cpu_ns + process->children_cpu_ns;
     list_del_init(&process->sibling);
-    process->reaped = true;
+    __atomic_store_n(&process->reaped, true, __ATOMIC_RELEASE);
     process->leader = NULL;
+    wait_queue_wake(&process->exit_events, POLLIN | POLLRDNORM | POLLHUP);
     pid_free_locked(process->kernel, leader);
     /* The leader holds a reference to its process, so this may free both. */
     task_unref(leader);

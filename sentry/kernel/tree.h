@@ -11,9 +11,12 @@
 
 struct kernel;
 struct process;
+struct task;
 
 /* Hangs a new process under `parent` (NULL: the Sentry); kernel->lock held, as for all below. */
 void tree_add_locked(struct process *process, struct process *parent);
+/* A thread has gone, others live on: one of them takes its children over; so for all below. */
+void tree_thread_ended_locked(struct task *task);
 /* The last thread has gone: hands children on, tells the parent, reaps if nobody waits. */
 void tree_process_ended_locked(struct process *process);
 /* Nobody will ask there: it ignores SIGCHLD or says SA_NOCLDWAIT (sigaction(2)). */

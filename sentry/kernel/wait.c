@@ -9,8 +9,13 @@
 
 #define STATUS_CONTINUED 0xffff
 
-static bool is_named(const struct process *child, const struct wait_request *request)
+static bool is_named(const struct task *task, const struct process *child,
+                     const struct wait_request *request)
 {
+    if (request->process && child != request->process)
+        return false;
+    if ((request->options & __WNOTHREAD) && child->parent_thread != task)
+        return false;
     if (request->pid > 0)
         return child->pid == request->pid;
     return request->pgid <= 0 || child->pgid == request->pgid;
@@ -62,10 +67,10 @@ static bool report_stop(struct process *child, const struct wait_request *reques
 }
 
 /* 1: reported; 0: nothing yet; -ECHILD: none to wait for. */
-static int scan_locked(struct process *process, const struct wait_request *request,
+static int scan_locked(struct task *task, const struct wait_request *request,
                        struct wait_result *ret)
 {
-    struct process *child;
+    struct process *process = task->process, *child;
     int result = -ECHILD;
 
     list_for_each (child, &process->children, sibling) {
@@ -75,7 +80,7 @@ static int scan_locked(struct process *process, const struct wait_request *reque
 
         if (!is_meant(child, request) && !(traced && !kept))
             continue;
-        if (!is_named(child, request))
+        if (!is_named(task, child, request))
             continue;
         result = 0;
         ended = !kept && report_end(child, request, ret);
@@ -105,7 +110,7 @@ int wait_for_child(struct task *task, const struct wait_request *request,
     wait_queue_add(&process->child_events, &entry);
     for (;;) {
         lock_acquire(&kernel->lock);
-        found = scan_locked(process, request, &result);
+        found = scan_locked(task, request, &result);
         if (found <= 0)
             found = MAX(found, ptrace_wait_locked(task, request, &result));
         lock_release(&kernel->lock);

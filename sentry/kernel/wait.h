@@ -4,13 +4,15 @@
 
 #include "base/compiler.h"
 
+struct process;
 struct task;
 
 struct wait_request {
-    int32_t pid;  /* this child; 0: see pgid */
-    int32_t pgid; /* any of this group; 0: any at all */
-    int options;  /* WEXITED, WSTOPPED, WCONTINUED, WNOHANG, WNOWAIT, __WCLONE, __WALL, __WNOTHREAD
-                   */
+    int32_t pid;                   /* this child; 0: see pgid */
+    int32_t pgid;                  /* any of this group; 0: any at all */
+    const struct process *process; /* this one, if not NULL: a handle on it was given */
+    int options; /* WEXITED, WSTOPPED, WCONTINUED, WNOHANG, WNOWAIT, __WCLONE, __WALL, __WNOTHREAD
+                  */
 };
 
 struct wait_result {

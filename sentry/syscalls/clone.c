@@ -1,5 +1,6 @@
 /* clone(2) and clone3(2): arguments into one request. */
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <string.h>
@@ -21,10 +22,13 @@ SYSCALL_DEFINE5(clone, uint64_t, flags, uaddr_t, stack, uaddr_t, parent_tid, uad
         .exit_signal = (int)(flags & CSIGNAL),
         .parent_tid = parent_tid,
         .child_tid = child_tid,
+        .pidfd = parent_tid,
         .stack = stack,
         .tls = tls,
     };
 
+    if ((flags & CLONE_PIDFD) && (flags & CLONE_PARENT_SETTID))
+        return -EINVAL; /* both want the same word */
     return task_clone(task, &request);
 }
 
@@ -78,6 +82,23 @@ static bool clone_args_valid(const struct clone_args *args)
     return args->stack <= USER_MAX && args->stack_size <= USER_MAX - args->stack;
 }
 
+/* set_tid: one number for each level of pid namespaces, the innermost first; we have one level. */
+static int get_wanted_tid(struct task *task, const struct clone_args *args, int32_t *ret_tid)
+{
+    int32_t tids[SET_TID_MAX];
+
+    if (args->set_tid_size == 0)
+        return 0;
+    if (copy_from_user(task->mm, tids, args->set_tid, args->set_tid_size * sizeof(tids[0])) < 0)
+        return -EFAULT;
+    if (args->set_tid_size > 1 || tids[0] < 1 || tids[0] >= KERNEL_PID_MAX)
+        return -EINVAL;
+    if (!task_has_cap(task, CAP_CHECKPOINT_RESTORE) && !task_has_cap(task, CAP_SYS_ADMIN))
+        return -EPERM;
+    *ret_tid = tids[0];
+    return 0;
+}
+
 SYSCALL_DEFINE2(clone3, uaddr_t, uargs, uint64_t, size)
 {
     struct clone_args args;
@@ -86,8 +107,11 @@ SYSCALL_DEFINE2(clone3, uaddr_t, uargs, uint64_t, size)
 
     if (error < 0)
         return error;
-    if (!clone_args_valid(&args) || args.set_tid_size || (args.flags & CLONE_INTO_CGROUP))
+    if (!clone_args_valid(&args))
         return -EINVAL;
+    if (args.flags & CLONE_INTO_CGROUP)
+        /* No file leads to a cgroup. */
+        return args.cgroup > INT32_MAX || size < CLONE_ARGS_SIZE_VER2 ? -EINVAL : -EBADF;
     request = (struct clone_request){
         .flags = args.flags,
         .exit_signal = (int)args.exit_signal,
@@ -95,6 +119,11 @@ SYSCALL_DEFINE2(clone3, uaddr_t, uargs, uint64_t, size)
         .child_tid = args.child_tid,
         .stack = args.stack + args.stack_size,
         .tls = args.tls,
+        .pidfd = args.pidfd,
     };
-    return task_clone(task, &request);
+    if ((args.flags & CLONE_PIDFD) && (args.flags & CLONE_PARENT_SETTID) &&
+        args.pidfd == args.parent_tid)
+        return -EINVAL;
+    error = get_wanted_tid(task, &args, &request.wanted_tid);
+    return error < 0 ? error : task_clone(task, &request);
 }

@@ -7,8 +7,9 @@
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
+#include "sentry/syscalls/kill.h"
 
-static siginfo_t own_info(const struct task *task, int signo, int code)
+siginfo_t kill_info(const struct task *task, int signo, int code)
 {
     siginfo_t info = {.si_signo = signo, .si_code = code};
 
@@ -17,15 +18,19 @@ static siginfo_t own_info(const struct task *task, int signo, int code)
     return info;
 }
 
-/* Linux check_kill_permission(). */
-static int check_permission(struct task *task, const struct task *target, int signo)
+int kill_check_permission(struct task *task, struct task *target, int signo)
 {
-    const struct cred *cred = task->cred, *other = target->cred;
+    const struct cred *cred = task->cred, *other;
+    bool same;
 
     if (signo < 0 || signo > SIGNAL_COUNT)
         return -EINVAL;
-    if (task->process == target->process || cred->euid == other->suid || cred->euid == other->uid ||
-        cred->uid == other->suid || cred->uid == other->uid || cred_has_cap(cred, CAP_KILL) ||
+    lock_acquire(&target->process->lock);
+    other = target->cred;
+    same = cred->euid == other->suid || cred->euid == other->uid || cred->uid == other->suid ||
+           cred->uid == other->uid;
+    lock_release(&target->process->lock);
+    if (task->process == target->process || same || cred_has_cap(cred, CAP_KILL) ||
         (signo == SIGCONT && task->process->sid == target->process->sid))
         return 0;
     return -EPERM;
@@ -34,7 +39,7 @@ static int check_permission(struct task *task, const struct task *target, int si
 /* To the process that `target` belongs to; signal 0 only asks. */
 static int send_to_process(struct task *task, struct task *target, int signo, const siginfo_t *info)
 {
-    int error = check_permission(task, target, signo);
+    int error = kill_check_permission(task, target, signo);
 
     return error < 0 || signo == 0 ? error : signal_send_process(target->process, signo, info);
 }
@@ -57,8 +62,7 @@ static long send_to_pid(struct task *task, int pid, int signo, const siginfo_t *
     return error;
 }
 
-/* To every process of a group, or with pgid 0 to all but the caller's own. */
-static long send_to_many(struct task *task, int pgid, int signo, const siginfo_t *info)
+long kill_many(struct task *task, int pgid, int signo, const siginfo_t *info)
 {
     struct kernel *kernel = task->kernel;
     long error = 0;
@@ -84,15 +88,15 @@ static long send_to_many(struct task *task, int pgid, int signo, const siginfo_t
 
 SYSCALL_DEFINE2(kill, int, pid, int, signo)
 {
-    siginfo_t info = own_info(task, signo, SI_USER);
+    siginfo_t info = kill_info(task, signo, SI_USER);
 
     if (pid > 0)
         return send_to_pid(task, pid, signo, &info);
     if (pid == INT32_MIN)
         return -ESRCH;
     if (pid == 0)
-        return send_to_many(task, task->process->pgid, signo, &info);
-    return send_to_many(task, pid == -1 ? 0 : -pid, signo, &info);
+        return kill_many(task, task->process->pgid, signo, &info);
+    return kill_many(task, pid == -1 ? 0 : -pid, signo, &info);
 }
 
 /* tgid 0: whatever process the thread belongs to. */
@@ -106,7 +110,7 @@ static long send_to_thread(struct task *task, int tgid, int tid, int signo, cons
     if (tgid > 0 && target->process->pid != tgid) {
         error = -ESRCH;
     } else {
-        error = check_permission(task, target, signo);
+        error = kill_check_permission(task, target, signo);
         if (error == 0 && signo != 0)
             error = signal_send_task(target, signo, info);
     }
@@ -116,7 +120,7 @@ static long send_to_thread(struct task *task, int tgid, int tid, int signo, cons
 
 SYSCALL_DEFINE3(tgkill, int, tgid, int, tid, int, signo)
 {
-    siginfo_t info = own_info(task, signo, SI_TKILL);
+    siginfo_t info = kill_info(task, signo, SI_TKILL);
 
     if (tgid <= 0 || tid <= 0)
         return -EINVAL;
@@ -125,7 +129,7 @@ SYSCALL_DEFINE3(tgkill, int, tgid, int, tid, int, signo)
 
 SYSCALL_DEFINE2(tkill, int, tid, int, signo)
 {
-    siginfo_t info = own_info(task, signo, SI_TKILL);
+    siginfo_t info = kill_info(task, signo, SI_TKILL);
 
     if (tid <= 0)
         return -EINVAL;

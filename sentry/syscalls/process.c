@@ -7,12 +7,15 @@
 
 #include "sentry/kernel/clone.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time.h"
 #include "sentry/kernel/tree.h"
 #include "sentry/kernel/wait.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
+#include "sentry/syscalls/pidfd.h"
+#include "sentry/vfs/file.h"
 
 #define WAIT_CLONES (__WNOTHREAD | __WCLONE | __WALL)
 
@@ -64,7 +67,9 @@ SYSCALL_DEFINE4(wait4, int, pid, uaddr_t, status_ptr, int, options, uaddr_t, usa
     return result.pid;
 }
 
-static int waitid_request(struct task *task, int type, int id, struct wait_request *request)
+/* `ret_handle` is what has to stay open for the time of the call, if anything. */
+static int waitid_request(struct task *task, int type, int id, struct wait_request *request,
+                          struct file **ret_handle)
 {
     switch (type) {
     case P_ALL:
@@ -75,7 +80,16 @@ static int waitid_request(struct task *task, int type, int id, struct wait_reque
     case P_PGID:
         request->pgid = id ? id : task->process->pgid;
         return id < 0 ? -EINVAL : 0;
-    default: /* P_PIDFD: there are no pidfds */
+    case P_PIDFD:
+        if (id < 0)
+            return -EINVAL;
+        *ret_handle = pidfd_get(task, id);
+        if (!*ret_handle)
+            return -EBADF;
+        request->process = pidfd_process(*ret_handle);
+        request->pid = request->process->pid;
+        return 0;
+    default:
         return -EINVAL;
     }
 }
@@ -94,9 +108,25 @@ static int short_status(const struct wait_result *result)
     }
 }
 
+/* A handle that does not block answers EAGAIN where the options alone would have waited. */
+static int wait_on(struct task *task, struct wait_request *request, struct file *handle,
+                   struct wait_result *ret_result)
+{
+    bool impatient = handle && (handle->flags & O_NONBLOCK) && !(request->options & WNOHANG);
+    int error;
+
+    if (handle && (!pidfd_is_leader(handle) || request->process->reaped))
+        return -ECHILD;
+    if (impatient)
+        request->options |= WNOHANG;
+    error = wait_for_child(task, request, ret_result);
+    return error == 0 && impatient && ret_result->pid == 0 ? -EAGAIN : error;
+}
+
 SYSCALL_DEFINE5(waitid, int, type, int, id, uaddr_t, info_ptr, int, options, uaddr_t, usage_ptr)
 {
     struct wait_request request = {.options = options};
+    struct file *handle = NULL;
     struct wait_result result;
     siginfo_t info = {0};
     int error;
@@ -104,9 +134,11 @@ SYSCALL_DEFINE5(waitid, int, type, int, id, uaddr_t, info_ptr, int, options, uad
     if (options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | WAIT_CLONES) ||
         !(options & (WEXITED | WSTOPPED | WCONTINUED)))
         return -EINVAL;
-    error = waitid_request(task, type, id, &request);
-    if (error == 0)
-        error = wait_for_child(task, &request, &result);
+    error = waitid_request(task, type, id, &request, &handle);
+    if (error < 0)
+        return error;
+    error = wait_on(task, &request, handle, &result);
+    file_unref(handle);
     if (error < 0)
         return error;
     if (result.pid) {

@@ -50,6 +50,8 @@ struct file_operations {
     int (*mmap)(struct file *f, struct mappable **ret_object);
     int (*set_flags)(struct file *f, uint32_t flags); /* F_SETFL: told after f->flags changed */
     int (*sync)(struct file *f);
+    /* What /proc/PID/fdinfo says beyond position and flags: snprintf(3)'s result. */
+    ssize_t (*info)(struct file *f, char *buf, size_t size);
     int (*truncate)(struct file *f, uint64_t size);
     void (*release)(struct file *f); /* frees f */
     /* The position is kept elsewhere: that of a host descriptor, shared with other processes. */
