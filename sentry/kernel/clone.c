@@ -105,6 +105,7 @@ static void copy_attributes(struct task *parent, struct task *child, uint64_t fl
     child->syscall_nr = parent->syscall_nr;
     child->timer_slack_ns = parent->timer_slack_ns;
     child->personality = parent->personality;
+    child->policy = parent->policy;
     child->sched = parent->sched;
     if (parent->sched.reset_on_fork) {
         child->sched.reset_on_fork = false;

@@ -17,6 +17,7 @@
 #include "sentry/kernel/cred.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/signal.h"
+#include "sentry/mm/mm.h"
 #include "sentry/wait/wait.h"
 
 struct kernel;
@@ -110,6 +111,7 @@ struct task {
     uint64_t cpu_base_ns;    /* what that clock said when the task began */
     uint64_t timer_slack_ns;
     uint32_t personality;
+    struct mm_policy policy; /* set_mempolicy(2) */
     int parent_death_signal;
     uint64_t start_ns; /* CLOCK_MONOTONIC */
 };

@@ -77,6 +77,25 @@ static int64_t new_flags(const struct vma *vma, int advice)
     }
 }
 
+/* can_madvise_modify(): what is sealed and cannot be written must not lose its contents either. */
+static bool is_sealed_against(const struct vma *vma, int advice)
+{
+    if (!(vma->flags & VMA_SEALED) || !vma_is_private(vma) || (vma->prot & PROT_WRITE))
+        return false;
+    switch (advice) {
+    case MADV_FREE:
+    case MADV_DONTNEED:
+    case LINUX_MADV_DONTNEED_LOCKED:
+    case MADV_REMOVE:
+    case MADV_DONTFORK:
+    case MADV_WIPEONFORK:
+    case LINUX_MADV_GUARD_INSTALL:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Guards replace pages; existing ones stay. */
 static int install_guards(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end,
                           struct trash *trash)
@@ -172,7 +191,9 @@ static int advise_locked(struct mm *mm, uaddr_t start, uaddr_t end, int advice, 
             break;
         start = MAX(start, vma->start);
         stop = MIN(end, vma->end);
-        if (advice == MADV_REMOVE)
+        if (is_sealed_against(vma, advice))
+            err = -EPERM;
+        else if (advice == MADV_REMOVE)
             err = remove_vma(mm, vma, start, stop);
         else
             err = advise_vma(mm, vma, start, stop, advice, trash);

@@ -48,6 +48,7 @@ enum vma_flags {
     VMA_RANDOM = 1 << 11,
     VMA_DROPPABLE = 1 << 12,
     VMA_MERGEABLE = 1 << 13,
+    VMA_SEALED = 1 << 14, /* mseal(2) */
 };
 
 struct vma {
@@ -63,6 +64,7 @@ struct vma {
     const char *name;        /* static string or NULL */
     uint32_t flags;          /* enum vma_flags */
     uint8_t prot, max_prot;
+    struct mm_policy policy; /* mbind(2) */
 
     /* A run of faults in ascending order makes the next runs larger (fault.c). */
     uaddr_t fault_next;

@@ -64,6 +64,11 @@ int mm_protect(struct mm *mm, uaddr_t addr, uint64_t size, int prot);
 int mm_remap(struct mm *mm, uaddr_t old, uint64_t old_size, uint64_t new_size, int flags,
              uaddr_t new_addr, uaddr_t *ret_addr);
 int mm_advise(struct mm *mm, uaddr_t addr, uint64_t size, int advice);
+/* mseal(2), but for its flags. */
+int mm_seal(struct mm *mm, uaddr_t addr, uint64_t size);
+/* remap_file_pages(2), by a mapping of its own for the range, as Linux does since 4.0. */
+int mm_remap_file_pages(struct mm *mm, uaddr_t addr, uint64_t size, int prot, uint64_t page,
+                        int flags);
 int mm_sync(struct mm *mm, uaddr_t addr, uint64_t size, int flags);
 /* mlock(2), munlock(2): nothing is ever swapped; makes present, checks ranges, counts VmLck. */
 int mm_lock_range(struct mm *mm, uaddr_t addr, uint64_t size, bool lock);
@@ -80,6 +85,24 @@ void mm_set_mmap_base(struct mm *mm, uaddr_t base);
 void mm_set_brk_start(struct mm *mm, uaddr_t start);
 /* brk(2): the new break, or the unchanged one when refused. */
 uaddr_t mm_brk(struct mm *mm, uaddr_t brk);
+
+/*
+ * Where memory shall come from: set_mempolicy(2). There is one node, 0, so that policies are kept
+ * and told, and steer nothing.
+ */
+struct mm_policy {
+    uint32_t mode;  /* MPOL_* and MPOL_F_*; 0: the default */
+    uint64_t nodes; /* bit mask */
+};
+/* mbind(2): page aligned. -EFAULT at a hole, unless `holes`. -ENOMEM. */
+int mm_set_policy(struct mm *mm, uaddr_t start, uaddr_t end, const struct mm_policy *policy,
+                  bool holes);
+/* -EFAULT where nothing is mapped. */
+int mm_get_policy(struct mm *mm, uaddr_t addr, struct mm_policy *ret);
+/* set_mempolicy_home_node(2): -ENOENT, -EOPNOTSUPP. */
+int mm_set_home_node(struct mm *mm, uaddr_t start, uaddr_t end);
+/* The node of the page at addr: 0; -EFAULT where nothing is mapped, -ENOENT without a page. */
+int mm_page_node(struct mm *mm, uaddr_t addr);
 
 /* Limits that mmap and brk observe; set from the process's rlimits, in bytes. */
 struct mm_limits {

@@ -283,6 +283,10 @@ int mm_unmap_locked(struct mm *mm, uaddr_t start, uaddr_t end, struct trash *tra
 
     if (!vma || vma->start >= end)
         return 0;
+    for (; vma && vma->start < end; vma = vma_next(vma)) {
+        if (vma->flags & VMA_SEALED)
+            return -EPERM;
+    }
     err = vma_split_range(mm, start, end);
     if (err)
         return err;

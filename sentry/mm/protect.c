@@ -22,6 +22,8 @@ static int protect_vma(struct mm *mm, struct vma **vma, uaddr_t start, uaddr_t e
 
     if (prot & ~v->max_prot)
         return -EACCES;
+    if (v->flags & VMA_SEALED)
+        return -EPERM;
     if (v->prot == prot)
         return 0;
     if ((prot & PROT_WRITE) && !mm_may_expand(mm, prot, v->flags, size) &&

@@ -55,6 +55,8 @@ static int check_vma(const struct remap *r, const struct vma *vma)
 
     if (!vma)
         return -EFAULT;
+    if (vma->flags & VMA_SEALED)
+        return -EPERM;
     if (r->new_size <= r->old_size && !has_new_place(r))
         return 0;
     /* Only shared pages can be had twice. */

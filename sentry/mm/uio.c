@@ -20,7 +20,7 @@ void uio_init_host(struct uio *uio, void *base, uint64_t size)
 }
 
 /* Checks as import_iovec() does: a negative size anywhere refuses all, too many bytes are cut. */
-static int check_segments(struct uio *uio)
+static int check_segments(struct uio *uio, bool remote)
 {
     uaddr_t max = uio->mm->env->limits.user_max;
 
@@ -29,7 +29,7 @@ static int check_segments(struct uio *uio)
 
         if ((int64_t)s->size < 0)
             return -EINVAL;
-        if (s->base > max || s->size > max - s->base)
+        if (!remote && (s->base > max || s->size > max - s->base))
             return -EFAULT;
         s->size = MIN(s->size, UIO_MAX_BYTES - uio->left);
         uio->left += s->size;
@@ -37,7 +37,7 @@ static int check_segments(struct uio *uio)
     return 0;
 }
 
-int uio_import(struct uio *uio, struct mm *mm, uaddr_t iov, uint64_t count)
+static int import(struct uio *uio, struct mm *mm, uaddr_t iov, uint64_t count, bool remote)
 {
     static_assert(sizeof(struct uio_segment) == sizeof(struct iovec), "read in place");
     int err;
@@ -53,10 +53,20 @@ int uio_import(struct uio *uio, struct mm *mm, uaddr_t iov, uint64_t count)
     }
     err = copy_from_user(mm, uio->segments, iov, count * sizeof(*uio->segments));
     if (!err)
-        err = check_segments(uio);
+        err = check_segments(uio, remote);
     if (err)
         uio_release(uio);
     return err;
+}
+
+int uio_import(struct uio *uio, struct mm *mm, uaddr_t iov, uint64_t count)
+{
+    return import(uio, mm, iov, count, false);
+}
+
+int uio_import_remote(struct uio *uio, struct mm *mm, uaddr_t iov, uint64_t count)
+{
+    return import(uio, mm, iov, count, true);
 }
 
 void uio_release(struct uio *uio)

@@ -35,6 +35,8 @@ void uio_init_user(struct uio *uio, struct mm *mm, uaddr_t base, uint64_t size);
 void uio_init_host(struct uio *uio, void *base, uint64_t size);
 /* From a guest's struct iovec[count]; -EINVAL, -EFAULT, -ENOMEM as readv(2). Then uio_release(). */
 int uio_import(struct uio *uio, struct mm *mm, uaddr_t iov, uint64_t count);
+/* The same, but the addresses are another process's and are not looked at: process_vm_readv(2). */
+int uio_import_remote(struct uio *uio, struct mm *mm, uaddr_t iov, uint64_t count);
 void uio_release(struct uio *uio);
 
 /* Copies up to `size` bytes and advances. The bytes moved; -EFAULT only when none could be. */

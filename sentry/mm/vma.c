@@ -299,7 +299,8 @@ static bool can_merge(const struct vma *low, const struct vma *high)
 {
     return low->end == high->start && low->prot == high->prot && low->flags == high->flags &&
            low->max_prot == high->max_prot && low->object == high->object &&
-           low->name == high->name && !(low->object && low->object->ops->closed) &&
+           low->name == high->name && low->policy.mode == high->policy.mode &&
+           low->policy.nodes == high->policy.nodes && !(low->object && low->object->ops->closed) &&
            (!low->object || vma_offset_of(low, low->end) == high->offset);
 }
 

@@ -166,3 +166,45 @@ SYSCALL_DEFINE0(munlockall)
     mm_unlock_all(task->mm);
     return 0;
 }
+
+SYSCALL_DEFINE3(mseal, uaddr_t, addr, uint64_t, length, uint64_t, flags)
+{
+    return flags ? -EINVAL : mm_seal(task->mm, addr, length);
+}
+
+SYSCALL_DEFINE5(remap_file_pages, uaddr_t, addr, uint64_t, size, uint64_t, prot, uint64_t, page,
+                uint64_t, flags)
+{
+    return mm_remap_file_pages(task->mm, addr, size, prot != 0, page, (int)flags);
+}
+
+/* ---- what the guest's CPU does not have --------------------------------------------------- */
+
+#define PKEY_ACCESS_BITS (PKEY_DISABLE_ACCESS | PKEY_DISABLE_WRITE)
+
+SYSCALL_DEFINE2(pkey_alloc, uint64_t, flags, uint64_t, rights)
+{
+    return flags || (rights & ~(uint64_t)PKEY_ACCESS_BITS) ? -EINVAL : -ENOSPC;
+}
+
+SYSCALL_DEFINE1(pkey_free, int, pkey)
+{
+    return -EINVAL; /* none was ever given out */
+}
+
+SYSCALL_DEFINE4(pkey_mprotect, uaddr_t, addr, uint64_t, length, uint64_t, prot, int, pkey)
+{
+    uint64_t rounded = round_up(length, PAGE_SIZE);
+
+    if (pkey == -1)
+        return mm_protect(task->mm, addr, length, (int)prot);
+    /* As do_mprotect_pkey(): what it looks at before the key. */
+    if (is_aligned(addr, PAGE_SIZE) && length == 0)
+        return 0;
+    return is_aligned(addr, PAGE_SIZE) && addr + rounded <= addr ? -ENOMEM : -EINVAL;
+}
+
+SYSCALL_DEFINE3(map_shadow_stack, uaddr_t, addr, uint64_t, size, unsigned, flags)
+{
+    return -EOPNOTSUPP;
+}

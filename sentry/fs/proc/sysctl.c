@@ -31,7 +31,8 @@ CONSTANT_TEXT(tainted, "%d", 0)
 CONSTANT_TEXT(randomize_va_space, "%d", 2)
 CONSTANT_TEXT(ngroups_max, "%d", 65536)
 CONSTANT_TEXT(cap_last_cap, "%d", 40)
-CONSTANT_TEXT(overcommit_memory, "%d", 1)
+CONSTANT_TEXT(overcommit_memory, "%d", 0)
+CONSTANT_TEXT(overcommit_ratio, "%d", 50)
 CONSTANT_TEXT(max_map_count, "%d", MAX_MAP_COUNT)
 CONSTANT_TEXT(mmap_min_addr, "%lu", PAGE_SIZE * 16)
 CONSTANT_TEXT(msgmax, "%d", MSG_MAX_SIZE)
@@ -96,6 +97,7 @@ static const struct tree_node vm_nodes[] = {
     TREE_TEXT("max_map_count", max_map_count_text),
     TREE_TEXT("mmap_min_addr", mmap_min_addr_text),
     TREE_TEXT("overcommit_memory", overcommit_memory_text),
+    TREE_TEXT("overcommit_ratio", overcommit_ratio_text),
 };
 
 static const struct tree_node fs_nodes[] = {
