@@ -23,8 +23,9 @@
  *
  * No stub outlives the sandbox. The master is born with PDEATHSIG and seized with EXITKILL;
  * leaders are cloned with CLONE_PTRACE, so that they are traced with EXITKILL from their first
- * moment; a member is for a moment untraced (its tracer is another thread than its maker's), but
- * it belongs to a leader's thread group and dies with it.
+ * moment; a member is untraced until its thread comes for it (its tracer is another thread than its
+ * maker's), but it waits in the stub's own page, belongs to a leader's thread group and dies with
+ * it.
  *
  * The host's mappings are a cache, as a TLB is: when the host's limit of mappings is reached
  * (vm.max_map_count), a space forgets all of them and the guest faults again.
@@ -90,6 +91,7 @@ struct keeper_request {
     int (*run)(void *arg);
     void *arg;
     int result;
+    bool posted; /* nobody waits: run() frees the request with what it is part of */
     bool done;
     pthread_cond_t answered;
 };
@@ -98,6 +100,7 @@ struct keeper {
     struct lock lock;
     pthread_cond_t wake;
     struct list requests;
+    unsigned int posted; /* of them */
     bool quit, stopped;
     bool ticking; /* placement wants its tick */
     void (*tick)(void *arg);
@@ -110,6 +113,11 @@ int keeper_start(struct keeper *k, void (*tick)(void *), void *tick_arg);
 void keeper_stop(struct keeper *k);
 /* Runs fn(arg) on the keeper's thread and returns its result. */
 int keeper_call(struct keeper *k, int (*run)(void *), void *arg);
+/*
+ * Has req->run(req->arg) run on the keeper's thread some time later, in the order of the calls.
+ * When many such wait already, it waits for them, so that nobody gets far ahead of the keeper.
+ */
+void keeper_post(struct keeper *k, struct keeper_request *req);
 /* One tick within KEEPER_TICK_MS. */
 void keeper_want_tick(struct keeper *k);
 
@@ -144,6 +152,8 @@ struct ptrace_space {
     refcount_t refs;           /* the owner's, and one per member */
     struct list node;          /* in platform.spaces; the keeper's */
     struct stub leader;        /* the keeper's */
+    struct stub spare;         /* a member that was made with the leader; see space_join() */
+    struct keeper_request end; /* posted with the last reference */
 };
 
 enum fp_state {

@@ -10,6 +10,8 @@
 #include "host/thread.h"
 #include "platform/ptrace/internal.h"
 
+#define POSTED_MAX 16
+
 static struct timespec deadline_in(unsigned int ms)
 {
     uint64_t at = host_monotonic_ns() + ms * 1000000UL;
@@ -20,12 +22,17 @@ static struct timespec deadline_in(unsigned int ms)
 static void answer_one(struct keeper *k)
 {
     struct keeper_request *req = list_first(&k->requests, struct keeper_request, node);
+    bool posted = req->posted;
     int result;
 
     list_del_init(&req->node);
     lock_release(&k->lock);
     result = req->run(req->arg);
     lock_acquire(&k->lock);
+    if (posted) {
+        k->posted--;
+        return;
+    }
     req->result = result;
     req->done = true;
     pthread_cond_signal(&req->answered);
@@ -78,6 +85,7 @@ int keeper_start(struct keeper *k, void (*tick)(void *), void *tick_arg)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&k->wake, &attr);
     pthread_condattr_destroy(&attr);
+    k->posted = 0;
     k->quit = k->stopped = k->ticking = false;
     k->tick = tick;
     k->tick_arg = tick_arg;
@@ -108,6 +116,25 @@ int keeper_call(struct keeper *k, int (*run)(void *), void *arg)
     lock_release(&k->lock);
     pthread_cond_destroy(&req.answered);
     return req.result;
+}
+
+static int do_nothing(void *arg)
+{
+    return 0;
+}
+
+void keeper_post(struct keeper *k, struct keeper_request *req)
+{
+    bool far_ahead;
+
+    req->posted = true;
+    lock_acquire(&k->lock);
+    far_ahead = ++k->posted > POSTED_MAX;
+    list_add_tail(&k->requests, &req->node);
+    pthread_cond_signal(&k->wake);
+    lock_release(&k->lock);
+    if (far_ahead)
+        keeper_call(k, do_nothing, NULL);
 }
 
 void keeper_want_tick(struct keeper *k)

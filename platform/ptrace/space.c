@@ -27,17 +27,23 @@ static int job_create(void *arg)
     struct ptrace_platform *p = job->space->p;
     int err = stub_fork(&p->master, &job->space->leader);
 
-    if (err == 0)
-        list_add(&p->spaces, &job->space->node);
-    return err;
+    if (err < 0)
+        return err;
+    list_add(&p->spaces, &job->space->node);
+    /* Without one, whoever joins first asks again. */
+    if (stub_spawn_thread(&job->space->leader, &job->space->spare) < 0)
+        job->space->spare.tid = 0;
+    return 0;
 }
 
+/* A spare that nobody took is untraced: it goes with the process, and is not to be reaped. */
 static int job_destroy(void *arg)
 {
-    struct space_job *job = arg;
+    struct ptrace_space *s = arg;
 
-    list_del_init(&job->space->node);
-    stub_exit(&job->space->leader, true);
+    list_del_init(&s->node);
+    stub_exit(&s->leader, true);
+    free(s);
     return 0;
 }
 
@@ -85,12 +91,10 @@ int space_create(struct platform *p, struct address_space **ret)
 
 static void space_unref(struct ptrace_space *s)
 {
-    struct space_job job = {0};
-
     if (!refcount_put(&s->refs))
         return;
-    on_keeper(s, job_destroy, &job);
-    free(s);
+    s->end = (struct keeper_request){.run = job_destroy, .arg = s};
+    keeper_post(&s->p->keeper, &s->end);
 }
 
 void space_destroy(struct address_space *as)
@@ -158,12 +162,19 @@ int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size)
     return err == -ESRCH ? 0 : err;
 }
 
+/*
+ * Most spaces have one member, and the keeper had the leader make it in the same round trip as the
+ * leader itself; whoever comes first takes it.
+ */
 int space_join(struct ptrace_space *s, struct stub *ret_member)
 {
-    struct stub member;
+    struct stub member = {.tgid = s->spare.tgid};
     struct space_job job = {.member = &member};
-    int err = on_keeper(s, job_spawn, &job);
+    int err = 0;
 
+    member.tid = __atomic_exchange_n(&s->spare.tid, 0, __ATOMIC_ACQ_REL);
+    if (!member.tid)
+        err = on_keeper(s, job_spawn, &job);
     if (err == 0)
         err = stub_seize(&member);
     if (err < 0) {

@@ -279,8 +279,6 @@ static int copy_pages(struct fault *f, struct vma *vma)
     unsigned int count = 0;
     int err;
 
-    if (mm->hot && (pmap_get(&mm->pmap, f->page) & PMAP_COW))
-        hot_pages_note(mm->hot, f->page);
     while (start > low && mm_entry_needs_copy(mm, pmap_get(&mm->pmap, start - PAGE_SIZE)))
         start -= PAGE_SIZE;
     while (end < high && mm_entry_needs_copy(mm, pmap_get(&mm->pmap, end)))
@@ -307,7 +305,7 @@ static int copy_pages(struct fault *f, struct vma *vma)
     return err;
 }
 
-int mm_map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end,
+int mm_map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end, uint64_t only,
                    unsigned int *calls)
 {
     while (start<end && * calls> 0) {
@@ -315,7 +313,8 @@ int mm_map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t 
         uint64_t rights = mm_entry_rights(vma, entry), size = PAGE_SIZE;
         int err;
 
-        if (!(entry & PMAP_PRESENT) || (entry & PMAP_RIGHTS) == rights) {
+        if (!(entry & PMAP_PRESENT) || (entry & PMAP_RIGHTS) == rights ||
+            (only && rights != only)) {
             start = pmap_next_used(&mm->pmap, start + PAGE_SIZE, end);
             continue;
         }
@@ -338,17 +337,24 @@ int mm_map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t 
     return 0;
 }
 
+/*
+ * The neighbours, too, as far as that spares faults: where each call is dear, only those with the
+ * same rights. A page that is to be copied on write would fault again.
+ */
 static int map_around(struct fault *f, const struct vma *vma)
 {
+    struct mm *mm = f->mm;
     uaddr_t low = MAX(round_down(f->page, MAP_AROUND), vma->start);
     uaddr_t high = MIN(round_down(f->page, MAP_AROUND) + MAP_AROUND, vma->end);
+    uint64_t entry = mm_entry_settle(mm, pmap_get(&mm->pmap, f->page));
+    uint64_t only = mm->env->limits.maps_cheaply ? 0 : mm_entry_rights(vma, entry);
     unsigned int calls = MAP_CALLS;
     int err;
 
-    err = mm_map_present(f->mm, vma, f->page, high, &calls);
+    err = mm_map_present(mm, vma, f->page, high, only, &calls);
     if (err || calls == 0)
         return err;
-    return mm_map_present(f->mm, vma, low, f->page, &calls);
+    return mm_map_present(mm, vma, low, f->page, only, &calls);
 }
 
 /* All that is wanted is mapped already. */
@@ -380,6 +386,8 @@ static int fault_present(struct fault *f, struct vma *vma, uint64_t entry, bool 
         return fail(f, SIGSEGV, SEGV_MAPERR);
     if ((entry & want) == want)
         return nothing_to_do(f, entry);
+    if (write && (entry & PMAP_COW) && mm->hot)
+        hot_pages_note(mm->hot, f->page);
     if (write && vma_is_private(vma) && mm_entry_needs_copy(mm, settled))
         return copy_pages(f, vma);
     if (write && !(mm_entry_rights(vma, settled) & PROT_WRITE)) {

@@ -4,8 +4,8 @@
  * it was written after earlier forks, the child gets a copy at once (struct hot_pages).
  *
  * Where mapping is cheap, all that is there is mapped in the child. Where it is not, its address
- * space stays empty and its faults map what it touches; then pages of objects are not even
- * noted, the child's faults find them where the parent did.
+ * space stays empty and its faults map what it touches. Of large objects only the first pages
+ * that the parent has are noted for the child, whose faults find the others where the parent did.
  *
  * The child's lock is held too, though nobody knows the child yet: its mappings hang in their
  * objects' lists at once, and an invalidation comes by those (mappable.c).
@@ -17,11 +17,11 @@
 #include "sentry/mm/uio.h"
 
 #define MAP_CALLS_MAX 4096 /* for each VMA */
+#define OBJECT_PAGES  1024 /* likewise */
 
 struct twin {
     struct mm *child;
     const struct hot_pages *hot; /* NULL: copy nothing ahead */
-    bool objects;                /* note pages of objects */
     int err;
 };
 
@@ -80,16 +80,17 @@ static uint64_t share_entry(struct mm *mm, const struct vma *vma, uaddr_t addr, 
 /* What is not private memory: guards, and pages of the object, of which it learns no write yet. */
 static int copy_others(struct mm *mm, const struct vma *vma, const struct twin *twin)
 {
+    struct pmap *map = &twin->child->pmap;
     struct pmap_iter it;
-    int err = 0;
+    int err = 0, noted = 0;
 
     for (pmap_iter_init(&it, &mm->pmap, vma->start, vma->end); !err && pmap_iter_next(&it);) {
         struct memfile_range page = {it.entry & ~PMAP_FLAGS, PAGE_SIZE};
-        struct pmap *map = &twin->child->pmap;
 
         if (it.entry & PMAP_GUARD) {
             err = pmap_set_run(map, it.addr, PAGE_SIZE, PMAP_GUARD);
-        } else if (twin->objects && (it.entry & (PMAP_PRESENT | PMAP_ANON)) == PMAP_PRESENT) {
+        } else if ((it.entry & (PMAP_PRESENT | PMAP_ANON)) == PMAP_PRESENT &&
+                   noted++ < OBJECT_PAGES) {
             err = pmap_set_run(map, it.addr, PAGE_SIZE, page.start | PMAP_PRESENT);
             if (!err)
                 memfile_ref(mm->env->memfile, page);
@@ -120,7 +121,7 @@ static int fork_vma(struct mm *mm, struct vma *vma, struct twin *twin)
         err = twin->err;
     }
     if (!err && mm->env->limits.maps_cheaply)
-        err = mm_map_present(child, copy, copy->start, copy->end, &calls);
+        err = mm_map_present(child, copy, copy->start, copy->end, 0, &calls);
     return err;
 }
 
@@ -136,7 +137,7 @@ static const struct hot_pages *share_hot_pages(struct mm *mm, struct mm *child)
 
 int mm_fork(struct mm *mm, struct mm **ret) __no_lock_analysis
 {
-    struct twin twin = {.objects = mm->env->limits.maps_cheaply};
+    struct twin twin = {.err = 0};
     struct mm *child;
     int err = mm_create(mm->env, &child);
 

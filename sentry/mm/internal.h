@@ -231,9 +231,9 @@ int mm_fault_forced_locked(struct mm *mm, uaddr_t addr, bool write) __must_hold(
 bool mm_entry_needs_copy(struct mm *mm, uint64_t entry) __must_hold(mm->lock);
 /*
  * Maps the pages of [start, end) that are in the page map but not, or not fully, in the platform,
- * in at most *calls calls, which are counted down.
+ * in at most *calls calls, which are counted down; with `only`, those that get just these rights.
  */
-int mm_map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end,
+int mm_map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end, uint64_t only,
                    unsigned int *calls);
 /* ---- hot.c ---- */
 
