@@ -176,6 +176,7 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     struct file *old_exe;
 
     task_leave_memory(task);
+    task->pi_exited = false;
     lock_acquire(&process->lock);
     task->mm = mm;
     lock_release(&process->lock);

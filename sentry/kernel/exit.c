@@ -15,6 +15,7 @@ void task_leave_memory(struct task *task)
     static const uint32_t zero;
 
     robust_list_exit(task);
+    futex_pi_exit(task);
     if (task->clear_child_tid) {
         if (copy_to_user(task->mm, task->clear_child_tid, &zero, sizeof(zero)) == 0)
             futex_wake(task->kernel, task->mm, task->clear_child_tid, true, 1, UINT32_MAX);

@@ -44,6 +44,24 @@ int futex_wait_multiple(struct task *task, const struct futex_word *words, const
 int futex_wake_op(struct task *task, uaddr_t addr, uaddr_t addr2, bool shared, int wake, int wake2,
                   uint32_t op);
 
+/*
+ * FUTEX_LOCK_PI and FUTEX_TRYLOCK_PI: 0 with the lock. -EWOULDBLOCK (only_try), -EDEADLK, -ESRCH,
+ * -ETIMEDOUT, -ERESTARTNOINTR, -EINVAL, -EFAULT, -ENOMEM.
+ */
+int futex_lock_pi(struct task *task, struct futex_word word, bool only_try, uint64_t deadline_ns);
+/* -EPERM: the word does not name the caller. -EINVAL, -EFAULT. */
+int futex_unlock_pi(struct task *task, struct futex_word word);
+/* FUTEX_WAIT_REQUEUE_PI: sleeps on `word` until moved to `lock` and given it. */
+int futex_wait_requeue_pi(struct task *task, struct futex_word word, uint32_t value,
+                          uint64_t deadline_ns, struct futex_word lock);
+/* FUTEX_CMP_REQUEUE_PI: gives `lock` to one sleeper if it is free, and queues `requeue` others. */
+int futex_requeue_pi(struct task *task, struct futex_word word, struct futex_word lock, int wake,
+                     int requeue, uint32_t expect);
+/* The task's policy or priority has changed. */
+void futex_pi_priority_changed(struct task *task);
+/* At the end of a thread or program: hands on the PI locks that others wait for. */
+void futex_pi_exit(struct task *task);
+
 /* At the end of a thread: marks the robust mutexes that it still holds (robust.c). */
 void robust_list_exit(struct task *task);
 

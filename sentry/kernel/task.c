@@ -36,6 +36,7 @@ struct task *task_create(struct kernel *kernel, struct process *process)
     waiter_init(&task->waiter);
     task->serial = kernel_serial(kernel);
     list_init(&task->process_node);
+    list_init(&task->pi_held);
     sigpending_init(&task->pending);
     trace_init(&task->trace);
     return task;

@@ -26,6 +26,7 @@ struct context;
 struct mm;
 struct fdtable;
 struct fs_context;
+struct futex_sleeper;
 struct sem_undo_list;
 
 enum task_work {
@@ -103,6 +104,12 @@ struct task {
 
     struct process *vfork_parent; /* a reference: waits until this task execs or ends */
     uint32_t vfork_done;          /* atomic */
+
+    /* Under the futexes' pi_lock (futex_pi.c). */
+    struct list pi_held;              /* struct futex_pi: locks of ours that others wait for */
+    struct futex_sleeper *pi_blocked; /* our own wait for such a lock; NULL: none */
+    int pi_priority;                  /* own or inherited; 0: ordinary, 1 to 99: real-time */
+    bool pi_exited;                   /* has handed its locks on */
 
     uaddr_t clear_child_tid;
     uaddr_t robust_list;

@@ -46,6 +46,7 @@ static long wait(struct task *task, uaddr_t addr, bool shared, uint32_t value, u
 /* FUTEX_WAIT's time is relative, the others' absolute on one of two clocks. */
 static int get_deadline(struct task *task, int op, uaddr_t timeout, uint64_t *ret_deadline)
 {
+    clockid_t clock = CLOCK_MONOTONIC;
     struct timespec ts;
     uint64_t ns;
 
@@ -57,12 +58,40 @@ static int get_deadline(struct task *task, int op, uaddr_t timeout, uint64_t *re
     if (!timespec_valid(&ts))
         return -EINVAL;
     ns = timespec_ns(&ts);
+    if ((op & FUTEX_CLOCK_REALTIME) || (op & FUTEX_CMD_MASK) == FUTEX_LOCK_PI)
+        clock = CLOCK_REALTIME;
     if ((op & FUTEX_CMD_MASK) == FUTEX_WAIT)
         *ret_deadline = time_add(time_monotonic_ns(), ns);
     else
-        *ret_deadline =
-            time_to_monotonic(op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC, ns);
+        *ret_deadline = time_to_monotonic(clock, ns);
     return 0;
+}
+
+static bool has_deadline(int cmd)
+{
+    return cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET || cmd == FUTEX_LOCK_PI ||
+           cmd == FUTEX_LOCK_PI2 || cmd == FUTEX_WAIT_REQUEUE_PI;
+}
+
+/* The operations of priority inheritance; their second word is a lock. */
+static long futex_pi(struct task *task, int cmd, struct futex_word word, struct futex_word lock,
+                     const uint32_t val[3], uint64_t deadline)
+{
+    switch (cmd) {
+    case FUTEX_LOCK_PI:
+    case FUTEX_LOCK_PI2:
+        return futex_lock_pi(task, word, false, deadline);
+    case FUTEX_TRYLOCK_PI:
+        return futex_lock_pi(task, word, true, deadline);
+    case FUTEX_UNLOCK_PI:
+        return futex_unlock_pi(task, word);
+    case FUTEX_WAIT_REQUEUE_PI:
+        return futex_wait_requeue_pi(task, word, val[0], deadline, lock);
+    case FUTEX_CMP_REQUEUE_PI:
+        return futex_requeue_pi(task, word, lock, (int)val[0], (int)val[1], val[2]);
+    default:
+        return -ENOSYS;
+    }
 }
 
 SYSCALL_DEFINE6(futex, uaddr_t, addr, int, op, uint32_t, val, uint64_t, timeout, uaddr_t, addr2,
@@ -74,9 +103,10 @@ SYSCALL_DEFINE6(futex, uaddr_t, addr, int, op, uint32_t, val, uint64_t, timeout,
     uint64_t deadline = TIME_NEVER;
     int error;
 
-    if ((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT_BITSET)
+    if ((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT_BITSET && cmd != FUTEX_WAIT_REQUEUE_PI &&
+        cmd != FUTEX_LOCK_PI2)
         return -ENOSYS;
-    if (cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET) {
+    if (has_deadline(cmd)) {
         error = get_deadline(task, op, timeout, &deadline);
         if (error < 0)
             return error;
@@ -99,6 +129,6 @@ SYSCALL_DEFINE6(futex, uaddr_t, addr, int, op, uint32_t, val, uint64_t, timeout,
     case FUTEX_WAKE_OP:
         return futex_wake_op(task, addr, addr2, shared, (int)val, val2, val3);
     default:
-        return -ENOSYS;
+        return futex_pi(task, cmd, word, word2, (uint32_t[]){val, (uint32_t)val2, val3}, deadline);
     }
 }

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "host/thread.h"
+#include "sentry/kernel/futex.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time.h"
@@ -168,6 +169,8 @@ int sched_change(struct task *task, int pid, const struct sched_change *change)
     lock_acquire(&target->process->lock);
     error = change_locked(task, target, *change);
     lock_release(&target->process->lock);
+    if (error == 0)
+        futex_pi_priority_changed(target);
     task_unref(target);
     return error;
 }
