@@ -181,6 +181,7 @@ static int tell_numbers(struct task *child, void *arg)
     }
     if (!(request->flags & CLONE_THREAD))
         join_tree(birth->parent, child, request->flags);
+    seccomp_inherit(birth->parent, child);
     if (birth->event || (request->flags & CLONE_PTRACE))
         ptrace_inherit(birth->parent, child);
     if (request->flags & CLONE_PARENT_SETTID)

@@ -58,6 +58,7 @@ void task_exit(struct task *task)
     task_leave_memory(task);
     sem_exit(task);
     task_release_resources(task);
+    seccomp_leave(task);
 
     lock_acquire(&kernel->lock);
     ptrace_tracer_ended_locked(task);

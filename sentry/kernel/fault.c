@@ -16,6 +16,20 @@
 /* The call behind each entry of the vsyscall page, which old static programs jump to. */
 static const uint32_t vsyscalls[] = {SYS_gettimeofday, SYS_time, SYS_getcpu};
 
+/* seccomp(2) looks at these calls as well; a filter's own answer is then in rax. */
+static bool filtered_away(struct task *task, uint32_t nr)
+{
+    bool allowed;
+
+    if (likely(!(task->syscall_work & SYSCALL_WORK_SECCOMP)))
+        return false;
+    task->syscall_nr = nr;
+    task->ctx->regs.rax = (uint64_t)-ENOSYS;
+    allowed = seccomp_allows(task);
+    task->syscall_nr = -1UL;
+    return !allowed;
+}
+
 /*
  * Nothing is mapped at the vsyscall page: a call into it faults, and is served here as Linux's
  * vsyscall=xonly does (arch/x86/entry/vsyscall/vsyscall_64.c). True when it was one.
@@ -36,9 +50,13 @@ static bool vsyscall_emulate(struct task *task, const struct trap_info *info)
     if (!call->handler || copy_struct_from_user(task->mm, &caller, regs->rsp) < 0)
         return false;
     /* getcpu(2) has a third argument that the vsyscall lacks. */
-    result = call->handler(task, args);
-    if (result == -EFAULT)
-        return false;
+    if (filtered_away(task, vsyscalls[entry])) {
+        result = (long)regs->rax;
+    } else {
+        result = call->handler(task, args);
+        if (result == -EFAULT)
+            return false;
+    }
     regs->rax = (uint64_t)result;
     regs->rip = caller;
     regs->rsp += sizeof(caller);

@@ -29,18 +29,6 @@ void ptrace_poke(struct task *task)
     host_futex_wake(&task->trace.word, 1);
 }
 
-/* Calls must come to the Sentry from now on, also those of a task that runs. */
-static void leave_fastpath_locked(struct task *task)
-{
-    struct fastpath_page *page = task->ctx ? task->ctx->ops->ctx_fastpath(task->ctx) : NULL;
-
-    if (!page)
-        return;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    WRITE_ONCE(page->enabled, 0);
-    task->ctx->ops->ctx_interrupt(task->ctx);
-}
-
 static void link_locked(struct task *tracer, struct task *task, bool seized, uint32_t options)
 {
     task->trace.tracer = tracer;
@@ -68,7 +56,7 @@ static int attach_locked(struct task *tracer, struct task *task, bool seize, uin
     if (task->dead || task->trace.tracer || tracer->dead)
         return -EPERM;
     link_locked(tracer, task, seize, options);
-    leave_fastpath_locked(task);
+    task_leave_fastpath_locked(task);
     show_stop_locked(task);
     if (!seize)
         signal_send_task_locked(task, SIGSTOP, NULL);

@@ -19,13 +19,6 @@
 
 #define SYSGOOD 0x80 /* PTRACE_O_TRACESYSGOOD marks the signal of syscall-stops */
 
-static bool must_leave_locked(const struct task *task)
-{
-    const struct process *process = task->process;
-
-    return process->group_exit || (process->exec_task && process->exec_task != task);
-}
-
 /* SIGCHLD, unless the tracer does not want to know of stops; and whoever waits looks again. */
 static void tell_tracer(struct task *task, int code, int cld)
 {
@@ -84,7 +77,7 @@ static void sleep_locked(struct task *task, bool leaving)
     struct process *process = task->process;
     struct trace *trace = &task->trace;
 
-    while (trace->stopped && !(leaving ? trace->killed : must_leave_locked(task))) {
+    while (trace->stopped && !(leaving ? trace->killed : task_is_leaving_locked(task))) {
         uint32_t word = __atomic_load_n(&trace->word, __ATOMIC_ACQUIRE);
 
         if (trace->remote) {
@@ -110,7 +103,7 @@ static int stop_locked(struct task *task, int code, int cld, const siginfo_t *in
     struct process *process = task->process;
     struct trace *trace = &task->trace;
 
-    if (!trace->tracer || (!leaving && must_leave_locked(task)))
+    if (!trace->tracer || (!leaving && task_is_leaving_locked(task)))
         return code & 0x7f;
     trace->code = code;
     trace->event = code >> 8;
@@ -228,7 +221,7 @@ static bool report_call(struct task *task, uint64_t message)
     if (task->trace.options & PTRACE_O_TRACESYSGOOD)
         code |= SYSGOOD;
     signo = task->trace.tracer ? notify_locked(task, code, CLD_TRAPPED, message, false) : 0;
-    goes_on = !must_leave_locked(task);
+    goes_on = !task_is_leaving_locked(task);
     if (goes_on && signo) {
         info.si_signo = signo;
         info.si_pid = process->pid;
@@ -272,7 +265,7 @@ int ptrace_signal_locked(struct task *task, siginfo_t *info)
 
     trace->continued = false;
     signo = stop_locked(task, info->si_signo, CLD_TRAPPED, info, 0, false);
-    if (!signo || must_leave_locked(task))
+    if (!signo || task_is_leaving_locked(task))
         return 0;
     *info = trace->info;
     if (signo != info->si_signo) {

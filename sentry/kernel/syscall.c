@@ -69,6 +69,10 @@ static bool enter_with_work(struct task *task)
     task->ctx->regs.rax = (uint64_t)-ENOSYS;
     if ((work & (SYSCALL_WORK_TRACE | SYSCALL_WORK_EMU)) && !ptrace_syscall_enter(task))
         return false;
+    if ((int)task->syscall_nr == -1)
+        return false;
+    if ((work & SYSCALL_WORK_SECCOMP) && !seccomp_allows(task))
+        return false;
     return (int)task->syscall_nr != -1;
 }
 

@@ -147,6 +147,7 @@ struct task *task_unref(struct task *task)
     cred_unref(task->cred);
     process_unref(task->vfork_parent);
     sigpending_clear(&task->pending);
+    seccomp_leave(task);
     process_unref(task->process);
     free(task);
     return NULL;
@@ -288,6 +289,48 @@ int task_block(struct task *task, uint64_t deadline_ns)
     }
 }
 
+bool task_is_leaving_locked(const struct task *task)
+{
+    const struct process *process = task->process;
+
+    return process->group_exit || (process->exec_task && process->exec_task != task);
+}
+
+bool task_is_leaving(struct task *task)
+{
+    bool leaving;
+
+    lock_acquire(&task->process->lock);
+    leaving = task_is_leaving_locked(task);
+    lock_release(&task->process->lock);
+    return leaving;
+}
+
+void task_ignore_signals(struct task *task)
+{
+    waiter_uninterrupt(&task->waiter);
+    if (task_is_leaving(task))
+        waiter_interrupt(&task->waiter);
+}
+
+void task_heed_signals(struct task *task)
+{
+    if (task_interrupted(task))
+        waiter_interrupt(&task->waiter);
+}
+
+void task_leave_fastpath_locked(struct task *task)
+{
+    struct fastpath_page *page = task->ctx ? task->ctx->ops->ctx_fastpath(task->ctx) : NULL;
+
+    if (!page)
+        return;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    WRITE_ONCE(page->enabled, 0);
+    if (task != task_current())
+        task->ctx->ops->ctx_interrupt(task->ctx);
+}
+
 void task_kick_locked(struct task *task, uint32_t work)
 {
     __atomic_fetch_or(&task->work, work, __ATOMIC_SEQ_CST);
@@ -317,6 +360,6 @@ void task_update_fastpath(struct task *task)
                !task->kernel->no_fastpath && !task->kernel->strace.on && !task->syscall_work);
     /* Whoever attaches becomes tracer first and turns it off then: one of us sees the other. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (READ_ONCE(task->trace.tracer))
+    if (READ_ONCE(task->trace.tracer) || READ_ONCE(task->syscall_work))
         WRITE_ONCE(page->enabled, 0);
 }

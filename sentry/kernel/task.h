@@ -16,6 +16,7 @@
 #include "base/refcount.h"
 #include "sentry/kernel/cred.h"
 #include "sentry/kernel/ptrace.h"
+#include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/mm/mm.h"
 #include "sentry/wait/wait.h"
@@ -90,6 +91,7 @@ struct task {
 
     uint32_t syscall_work; /* atomic: enum syscall_work, what calls do beside their work */
     struct trace trace;    /* ptrace(2): its locks are told in ptrace.h */
+    struct seccomp seccomp;
 
     /* Under process->lock; `blocked` is changed by the own thread only, which may read it freely.
      */
@@ -165,6 +167,16 @@ bool task_interrupted(const struct task *task);
  */
 int task_block(struct task *task, uint64_t deadline_ns);
 
+/* The process ends, or another thread execs: nothing is to be waited for any more. */
+bool task_is_leaving(struct task *task);
+bool task_is_leaving_locked(const struct task *task); /* process->lock held */
+/*
+ * After task_block() said -ERESTARTSYS: sleeping may go on, and only the end of the task will
+ * interrupt it, until task_heed_signals().
+ */
+void task_ignore_signals(struct task *task);
+void task_heed_signals(struct task *task);
+
 /* The task whose host thread this is: for /proc, which is reached through files. */
 struct task *task_current(void);
 /* The host thread's body; ends with the task. */
@@ -173,6 +185,8 @@ void task_run(struct task *task);
 void task_kick_locked(struct task *task, uint32_t work);
 /* Fills the guest-side page of pure calls: after ids or tracing changed; own thread only. */
 void task_update_fastpath(struct task *task);
+/* Calls of the task come to the Sentry from now on, also while it runs; process->lock held. */
+void task_leave_fastpath_locked(struct task *task);
 /* What the task promised to leave behind in its memory, before it lets go of it. */
 void task_leave_memory(struct task *task);
 /* From task_run() only: takes the task out of its process and of every table. */

@@ -11,6 +11,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
+#include "sentry/syscalls/seccomp.h"
 
 #define TASK_SIZE_MAX 0x7ffffffff000UL
 
@@ -174,7 +175,7 @@ static long prctl_privileges(struct task *task, int option, const uint64_t a[4])
     case PR_CAP_AMBIENT:
         return a[2] || a[3] ? -EINVAL : cap_ambient(task, a[0], a[1]);
     case PR_GET_NO_NEW_PRIVS:
-        return a[0] || a[1] || a[2] || a[3] ? -EINVAL : task->cred->no_new_privs;
+        return a[0] || a[1] || a[2] || a[3] ? -EINVAL : task_no_new_privs(task);
     case PR_SET_NO_NEW_PRIVS:
         return a[0] != 1 || a[1] || a[2] || a[3] ? -EINVAL : set_no_new_privs(task);
     default:
@@ -228,6 +229,10 @@ SYSCALL_DEFINE5(prctl, int, option, uint64_t, arg2, uint64_t, arg3, uint64_t, ar
         return put_int(task, arg2, PR_TSC_ENABLE);
     case PR_GET_TID_ADDRESS:
         return copy_to_user(task->mm, arg2, &task->clear_child_tid, sizeof(uint64_t));
+    case PR_GET_SECCOMP:
+        return task->seccomp.mode;
+    case PR_SET_SECCOMP:
+        return prctl_set_seccomp(task, arg2, arg3);
     case PR_GET_THP_DISABLE:
         return arg2 || arg3 || arg4 || arg5 ? -EINVAL : 0;
     default:

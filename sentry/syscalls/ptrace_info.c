@@ -9,6 +9,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/ptrace.h"
+#include "sentry/syscalls/seccomp.h"
 
 #define SIGSET_SIZE  8
 #define SYSCALL_STOP (SIGTRAP | 0x80)
@@ -257,6 +258,10 @@ long ptrace_info_request(struct task *task, struct task *tracee, long request, u
         return set_mask(task, tracee, addr, data);
     case PTRACE_GET_SYSCALL_INFO:
         return get_syscall_info(task, tracee, addr, data);
+    case PTRACE_SECCOMP_GET_FILTER:
+        return ptrace_get_filter(task, tracee, addr, data);
+    case PTRACE_SECCOMP_GET_METADATA:
+        return ptrace_get_filter_metadata(task, tracee, addr, data);
     case LINUX_PTRACE_SET_SYSCALL_INFO:
         return set_syscall_info(task, tracee, addr, data);
     default:

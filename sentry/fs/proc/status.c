@@ -22,6 +22,8 @@ struct view {
     struct task_sched sched;
     struct rlimit64 limits[RLIM_NLIMITS];
     char comm[16];
+    int seccomp_mode;
+    uint32_t seccomp_filters;
 };
 
 static void take_view(struct task *task, struct view *ret)
@@ -40,6 +42,8 @@ static void take_view(struct task *task, struct view *ret)
     ret->cpu_ns = task->dead ? 0 : task_cpu_ns(task);
     memcpy(ret->limits, process->limits, sizeof(ret->limits));
     memcpy(ret->comm, task->comm, sizeof(ret->comm));
+    ret->seccomp_mode = task->seccomp.mode;
+    ret->seccomp_filters = seccomp_filter_count(task);
     sighand = process->sighand;
     lock_acquire(&sighand->lock);
     for (int i = 0; i < SIGNAL_COUNT; i++) {
@@ -122,7 +126,8 @@ static void status_signals(struct proc_text *text, struct task *task, const stru
     proc_printf(text, "CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\n", cred->cap_inheritable,
                 cred->cap_permitted, cred->cap_effective);
     proc_printf(text, "CapBnd:\t%016lx\nCapAmb:\t%016lx\n", cred->cap_bounding, cred->cap_ambient);
-    proc_printf(text, "NoNewPrivs:\t%d\n", cred->no_new_privs);
+    proc_printf(text, "NoNewPrivs:\t%d\nSeccomp:\t%d\nSeccomp_filters:\t%u\n",
+                task_no_new_privs(task), v->seccomp_mode, v->seccomp_filters);
     cred_unref(cred);
 }
 

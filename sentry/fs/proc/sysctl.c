@@ -52,6 +52,10 @@ static ssize_t sem_text(uint64_t key, char *buf, size_t size)
                     SEM_MAX_SETS);
 }
 
+#define SECCOMP_ACTIONS "kill_process kill_thread trap errno user_notif trace log"
+CONSTANT_TEXT(actions_avail, "%s", SECCOMP_ACTIONS " allow")
+CONSTANT_TEXT(actions_logged, "%s", SECCOMP_ACTIONS)
+
 /* Sixteen random bytes in the form of a version 4 UUID. */
 static ssize_t uuid_text(uint64_t key, char *buf, size_t size)
 {
@@ -69,6 +73,11 @@ static ssize_t uuid_text(uint64_t key, char *buf, size_t size)
 }
 
 static const struct tree_node random_nodes[] = {TREE_TEXT("uuid", uuid_text)};
+
+static const struct tree_node seccomp_nodes[] = {
+    TREE_TEXT("actions_avail", actions_avail_text),
+    TREE_TEXT("actions_logged", actions_logged_text),
+};
 
 static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("cap_last_cap", cap_last_cap_text),
@@ -88,6 +97,7 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("shmall", shmall_text),
     TREE_TEXT("shmmax", shmmax_text),
     TREE_TEXT("shmmni", shmmni_text),
+    TREE_DIR("seccomp", seccomp_nodes),
     TREE_TEXT("tainted", tainted_text),
     TREE_TEXT("threads-max", threads_max_text),
     TREE_TEXT("version", version_text),
