@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include "base/log.h"
+#include "sentry/fs/dev/kmsg.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
@@ -72,6 +73,8 @@ void fault_handle(struct task *task, const struct trap_info *info)
         return;
     if (error == -ENOMEM) {
         log_error("out of memory: killing process %d (%s)", task->process->pid, task->comm);
+        kmsg_printf(LOG_ERR, "memory: all of it is gone; %s (pid %d) goes after it", task->comm,
+                    task->process->pid);
         process_group_exit(task->process, SIGKILL);
         return;
     }

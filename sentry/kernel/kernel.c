@@ -10,6 +10,8 @@
 #include "host/io.h"
 #include "host/thread.h"
 #include "loader/loader.h"
+#include "sentry/fs/dev/kmsg.h"
+#include "sentry/kernel/bootlog.h"
 #include "sentry/kernel/exec.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/ipc.h"
@@ -82,6 +84,8 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
         kernel_free(kernel);
         return error;
     }
+    kmsg_init();
+    bootlog_write(kernel);
     *ret = kernel;
     return 0;
 }
@@ -146,6 +150,7 @@ static int become_init(struct task *task, void *arg)
     lock_acquire(&kernel->lock);
     kernel->init = process_ref(process);
     lock_release(&kernel->lock);
+    bootlog_init_starts(arg, process->pid);
     return 0;
 }
 
@@ -161,7 +166,7 @@ int kernel_start_init(struct kernel *kernel, const struct kernel_init *init, cha
         return -ENOMEM;
     error = load_first(task, init, ret_why, why_size);
     if (error == 0)
-        error = task_start(task, become_init, NULL);
+        error = task_start(task, become_init, (void *)init->path);
     if (error < 0)
         task_unref(task);
     return error;

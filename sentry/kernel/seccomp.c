@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 
 #include "abi/ptrace.h"
-#include "base/log.h"
+#include "sentry/fs/dev/kmsg.h"
 #include "sentry/kernel/bpf.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
@@ -291,8 +291,8 @@ static void trap(struct task *task, const struct seccomp_data *data, uint32_t va
 
 static void log_call(const struct task *task, const struct seccomp_data *data, uint32_t verdict)
 {
-    log_info("seccomp: %s[%d]: call %d at %#llx: %#x", task->comm, task->tid, data->nr,
-             (unsigned long long)data->instruction_pointer, verdict);
+    kmsg_printf(LOG_NOTICE, "seccomp: %s[%d]: call %d at %#llx: %#x", task->comm, task->tid,
+                data->nr, (unsigned long long)data->instruction_pointer, verdict);
 }
 
 /* True: the tracer has looked, and what it made of the call is to be judged again. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "host/io.h"
+#include "sentry/fs/dev/kmsg.h"
 #include "sentry/fs/treefs.h"
 #include "sentry/mm/uio.h"
 
@@ -192,6 +193,7 @@ static const struct tree_node dev_nodes[] = {
     DEVICE("full", 1, 7, full_open),
     DEVICE("random", 1, 8, random_open),
     DEVICE("urandom", 1, 9, random_open),
+    {.name = "kmsg", .mode = S_IFCHR | 0644, .major = 1, .minor = 11, .open = kmsg_open},
     DEVICE("tty", 5, 0, tty_open),
     {.name = "pts", .mode = S_IFDIR | 0755, .find = find_pts, .list = list_pts},
     TREE_LINK("fd", "/proc/self/fd"),

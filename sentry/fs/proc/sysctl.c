@@ -28,6 +28,7 @@ CONSTANT_TEXT(pid_max, "%d", KERNEL_PID_MAX)
 CONSTANT_TEXT(threads_max, "%d", KERNEL_THREADS_MAX)
 CONSTANT_TEXT(zero, "%d", 0)
 CONSTANT_TEXT(tainted, "%d", 0)
+CONSTANT_TEXT(dmesg_restrict, "%d", 0)
 CONSTANT_TEXT(randomize_va_space, "%d", 2)
 CONSTANT_TEXT(ngroups_max, "%d", 65536)
 CONSTANT_TEXT(cap_last_cap, "%d", 40)
@@ -81,6 +82,7 @@ static const struct tree_node seccomp_nodes[] = {
 
 static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("cap_last_cap", cap_last_cap_text),
+    TREE_TEXT("dmesg_restrict", dmesg_restrict_text),
     TREE_TEXT("domainname", domainname_text),
     TREE_TEXT("hostname", hostname_text),
     TREE_TEXT("msgmax", msgmax_text),
