@@ -33,7 +33,7 @@ struct linux_user_regs {
 static_assert(sizeof(struct linux_user_regs) == 27 * 8, "struct user_regs_struct");
 
 /* struct user, of which only registers are alive. */
-#define LINUX_USER_SIZE     912
+#define LINUX_USER_SIZE     928
 #define LINUX_USER_DEBUGREG 848
 
 struct linux_ptrace_syscall_info {
