@@ -93,11 +93,10 @@ void exception_handle(struct task *task, const struct trap_info *info)
     } else if (vector == VECTOR_DB) {
         /* int1 traps here too; what steps has TF set. */
         code = task->ctx->regs.rflags & RFLAGS_TF ? TRAP_TRACE : TRAP_BRKPT;
-        /* A step that a tracer had asked for which is gone. */
-        if (task->trace.forced_tf && !task->trace.step) {
-            ptrace_end_step(task);
-            return;
-        }
+        if (task->trace.watching && ptrace_watch_hit(task))
+            code = TRAP_HWBKPT;
+        else if (task->trace.forced_tf && !task->trace.step)
+            return; /* a step of ours, or one that a tracer had asked for which is gone */
     }
     signal_fault(task, signo, code, signals[vector].where == AT_RIP ? rip : 0);
 }

@@ -198,6 +198,7 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     ops->ctx_set_bases(task->ctx, 0, 0);
     exec_set_registers(task, result);
     task->trace.forced_tf = false;
+    ptrace_clear_debug(task);
     task->in_syscall = false;
 }
 

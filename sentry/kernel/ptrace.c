@@ -179,6 +179,7 @@ static void unlink_both_locked(struct task *task)
     else
         __atomic_fetch_and(&task->syscall_work, SYSCALL_WORK_SECCOMP, __ATOMIC_RELAXED);
     trace->step = false;
+    trace->watching = false;
     /* Of a group-stop that goes on it has to become part again. */
     if (task->process->stopped && !task->dead)
         task_kick_locked(task, TASK_WORK_STOP);

@@ -39,6 +39,12 @@ struct trace_remote;
 /* Answers the tracer's request, if there is one; process->lock held. */
 void ptrace_serve_remote_locked(struct task *task, bool refuse);
 
+/* Debug registers 0-3, 6 and 7, as the tracer set them (ptrace_debug.c). */
+struct trace_debug {
+    uint64_t address[4], status, control;
+    uint64_t before[4]; /* what was there when the task went on; own thread only */
+};
+
 /* A task as tracee and as tracer. */
 struct trace {
     struct task *tracer; /* borrowed: it lets go of all before it ends; NULL: nobody traces it */
@@ -59,11 +65,14 @@ struct trace {
     int event;        /* PTRACE_EVENT_* of this stop, or 0 */
     bool has_info;
     siginfo_t info;
-    uint64_t message;          /* PTRACE_GETEVENTMSG */
-    int inject;                /* the signal that the tracer continued with */
-    uint32_t word;             /* host futex: changes when the tracee is to look again */
-    bool step;                 /* PTRACE_SINGLESTEP */
-    bool forced_tf;            /* TF is ours, not the program's */
+    uint64_t message; /* PTRACE_GETEVENTMSG */
+    int inject;       /* the signal that the tracer continued with */
+    uint32_t word;    /* host futex: changes when the tracee is to look again */
+    bool step;        /* PTRACE_SINGLESTEP */
+    bool forced_tf;   /* TF is ours, not the program's */
+    /* Changed while the task is stopped, so its own thread reads them freely. */
+    struct trace_debug debug;
+    bool watching;             /* some debug register is on */
     uint64_t fs_base, gs_base; /* of a stopped task */
     bool bases_changed;
     struct trace_remote *remote; /* what the tracer asks the thread to do */
@@ -125,7 +134,9 @@ bool ptrace_syscall_enter(struct task *task);
 void ptrace_syscall_exit(struct task *task);
 /* A handler's frame was pushed: ends a single step there. `stepping`: as it was before. */
 void ptrace_handler_entered(struct task *task, bool stepping);
-/* The trap flag, which ptrace_stop() sets, is no part of what the program sees. */
+/* Sets the trap flag, or clears it, as the tracer wants it. */
+void ptrace_apply_step(struct task *task);
+/* The trap flag, which ptrace_apply_step() sets, is no part of what the program sees. */
 bool ptrace_end_step(struct task *task);
 /*
  * A signal was taken: the tracer decides. The number that goes on, 0 for none; process->lock is
@@ -148,6 +159,17 @@ struct linux_user_regs;
 void ptrace_get_regs_locked(struct task *task, struct linux_user_regs *ret);
 /* -EIO for what no program can have; nothing has changed then. */
 int ptrace_set_regs_locked(struct task *task, const struct linux_user_regs *regs);
+
+/* ---- ptrace_debug.c: watchpoints ---- */
+
+/* Debug register n of a held tracee. -EIO, -EINVAL, -ENOSPC. */
+int ptrace_set_debug_locked(struct task *task, int n, uint64_t value);
+uint64_t ptrace_get_debug_locked(struct task *task, int n);
+/* All off: another program, or nobody watches any more. */
+void ptrace_clear_debug(struct task *task);
+/* Own thread, before a task that is watched goes to the guest, and after its single step. */
+void ptrace_watch(struct task *task);
+bool ptrace_watch_hit(struct task *task);
 
 /* ---- ptrace_wait.c: kernel->lock held ---- */
 

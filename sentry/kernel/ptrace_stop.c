@@ -47,15 +47,16 @@ static void tell_tracer(struct task *task, int code, int cld)
 }
 
 /* The trap flag as the tracer wants it, without the program seeing it. */
-static void apply_step(struct task *task)
+void ptrace_apply_step(struct task *task)
 {
     uint64_t *flags = &task->ctx->regs.rflags;
     struct trace *trace = &task->trace;
+    bool stepping = trace->step || trace->watching;
 
-    if (trace->step && !(*flags & RFLAGS_TF)) {
+    if (stepping && !(*flags & RFLAGS_TF)) {
         *flags |= RFLAGS_TF;
         trace->forced_tf = true;
-    } else if (!trace->step && trace->forced_tf) {
+    } else if (!stepping && trace->forced_tf) {
         *flags &= ~RFLAGS_TF;
         trace->forced_tf = false;
     }
@@ -121,7 +122,7 @@ static int stop_locked(struct task *task, int code, int cld, const siginfo_t *in
     sleep_locked(task, leaving);
     if (trace->bases_changed)
         task->ctx->ops->ctx_set_bases(task->ctx, trace->fs_base, trace->gs_base);
-    apply_step(task);
+    ptrace_apply_step(task);
     task_update_fastpath(task);
     return trace->inject;
 }

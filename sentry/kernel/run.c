@@ -79,6 +79,8 @@ void task_run(struct task *task)
         struct trap_info info;
         enum trap trap;
 
+        if (unlikely(task->trace.watching || task->trace.forced_tf))
+            ptrace_watch(task);
         if (switch_to_guest(task, &trap, &info))
             serve_trap(task, trap, &info);
         if (task->exiting)

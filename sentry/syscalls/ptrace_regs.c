@@ -69,6 +69,11 @@ static long set_regs(struct task *task, struct task *tracee, const struct linux_
     return error;
 }
 
+static int debug_register(uaddr_t addr)
+{
+    return (int)((addr - DEBUG_REGISTERS) / sizeof(uint64_t));
+}
+
 /* struct user: the registers, then things of old core files, which nobody reads here. */
 static long peek_user(struct task *task, struct task *tracee, uaddr_t addr, uaddr_t data)
 {
@@ -78,15 +83,18 @@ static long peek_user(struct task *task, struct task *tracee, uaddr_t addr, uadd
 
     if (addr % sizeof(word) || addr >= LINUX_USER_SIZE)
         return -EIO;
-    error = get_regs(task, tracee, &regs);
+    error = ptrace_hold(task, tracee);
     if (error < 0)
         return error;
+    ptrace_get_regs_locked(tracee, &regs);
+    if (addr >= DEBUG_REGISTERS && addr < DEBUG_REGISTERS_END)
+        word = ptrace_get_debug_locked(tracee, debug_register(addr));
+    lock_release(&tracee->process->lock);
     if (addr < sizeof(regs))
         memcpy(&word, (char *)&regs + addr, sizeof(word));
     return copy_struct_to_user(task->mm, data, &word);
 }
 
-/* There are no hardware breakpoints: the debug registers are there and off, and stay so. */
 static long poke_user(struct task *task, struct task *tracee, uaddr_t addr, uint64_t word)
 {
     struct linux_user_regs regs;
@@ -94,15 +102,20 @@ static long poke_user(struct task *task, struct task *tracee, uaddr_t addr, uint
 
     if (addr % sizeof(word) || addr >= LINUX_USER_SIZE)
         return -EIO;
-    if (addr >= DEBUG_REGISTERS && addr < DEBUG_REGISTERS_END)
-        return word == 0 ? 0 : -ENOSPC;
-    if (addr >= sizeof(regs))
-        return -EIO;
-    error = get_regs(task, tracee, &regs);
+    error = ptrace_hold(task, tracee);
     if (error < 0)
         return error;
-    memcpy((char *)&regs + addr, &word, sizeof(word));
-    return set_regs(task, tracee, &regs);
+    if (addr < sizeof(regs)) {
+        ptrace_get_regs_locked(tracee, &regs);
+        memcpy((char *)&regs + addr, &word, sizeof(word));
+        error = ptrace_set_regs_locked(tracee, &regs);
+    } else if (addr >= DEBUG_REGISTERS && addr < DEBUG_REGISTERS_END) {
+        error = ptrace_set_debug_locked(tracee, debug_register(addr), word);
+    } else {
+        error = -EIO;
+    }
+    lock_release(&tracee->process->lock);
+    return error;
 }
 
 /* ---- extended state ----------------------------------------------------------------------- */

@@ -288,6 +288,53 @@ static void test_borrowed(void)
     CHECK_EQ(go(pid, PTRACE_CONT, 0), 14 << 8);
 }
 
+static volatile int watched;
+
+static int write_watched(void)
+{
+    raise(SIGUSR1);
+    watched = 1;
+    watched = 2;
+    return twice(watched);
+}
+
+static unsigned long debug_of(pid_t pid, int n)
+{
+    return (unsigned long)ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user, u_debugreg[n]), 0);
+}
+
+static long set_debug(pid_t pid, int n, unsigned long value)
+{
+    return ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[n]), value);
+}
+
+/* Debug registers: four bytes that are written, an instruction that is reached. */
+static void test_watchpoints(void)
+{
+    pid_t pid = start_tracee(write_watched, 0);
+    siginfo_t info;
+
+    CHECK_EQ(go(pid, PTRACE_CONT, 0), STOPPED(SIGUSR1, 0));
+    CHECK_ERRNO(set_debug(pid, 4, 1), EIO);
+    CHECK_ERRNO(set_debug(pid, 0, 1UL << 63), EINVAL);
+    CHECK_EQ(set_debug(pid, 0, (unsigned long)&watched), 0);
+    CHECK_EQ(set_debug(pid, 1, (unsigned long)twice), 0);
+    CHECK_EQ(set_debug(pid, 7, 0xdUL << 16 | 4 | 1), 0);
+    CHECK_EQ(debug_of(pid, 0), (unsigned long)&watched);
+    for (int value = 1; value <= 2; value++) {
+        CHECK_EQ(go(pid, PTRACE_CONT, 0), STOPPED(SIGTRAP, 0));
+        CHECK_EQ(ptrace(PTRACE_GETSIGINFO, pid, 0, &info), 0);
+        CHECK_EQ(info.si_code, TRAP_HWBKPT);
+        CHECK_EQ(debug_of(pid, 6) & 0xf, 1);
+        CHECK_EQ((int)ptrace(PTRACE_PEEKDATA, pid, &watched, 0), value);
+    }
+    CHECK_EQ(go(pid, PTRACE_CONT, 0), STOPPED(SIGTRAP, 0));
+    CHECK_EQ(regs_of(pid).rip, (unsigned long)twice);
+    CHECK_EQ(debug_of(pid, 6) & 0xf, 2);
+    CHECK_EQ(set_debug(pid, 7, 0), 0);
+    CHECK_EQ(go(pid, PTRACE_CONT, 0), 4 << 8);
+}
+
 int main(void)
 {
     test_memory();
@@ -297,5 +344,6 @@ int main(void)
     test_registers();
     test_queue();
     test_borrowed();
+    test_watchpoints();
     return check_done();
 }
