@@ -24,6 +24,7 @@ struct ipc_ns *ipc_ns_create(struct mm_env *mm_env)
     refcount_set(&ns->users, 1);
     refcount_set(&ns->holds, 1);
     ns->mm_env = mm_env;
+    mq_table_init(&ns->mqueues);
     for (int kind = 0; kind < IPC_KIND_COUNT; kind++) {
         lock_init(&ns->tables[kind].lock);
         ns->tables[kind].last_slot = -1;
@@ -45,6 +46,7 @@ void ipc_ns_drop(struct ipc_ns *ns)
         lock_destroy(&ns->tables[kind].lock);
         free(ns->tables[kind].slots);
     }
+    lock_destroy(&ns->mqueues.lock);
     free(ns);
 }
 
@@ -55,6 +57,7 @@ struct ipc_ns *ipc_ns_unref(struct ipc_ns *ns)
     shm_destroy_all(ns);
     sem_destroy_all(ns);
     msg_destroy_all(ns);
+    mq_destroy_all(ns);
     ipc_ns_drop(ns);
     return NULL;
 }

@@ -18,6 +18,7 @@
 
 #include "base/lock.h"
 #include "base/refcount.h"
+#include "sentry/kernel/mqueue.h"
 
 struct mm_env;
 struct task;
@@ -46,6 +47,7 @@ struct ipc_ns {
     refcount_t holds; /* on the memory: one for all users, one for each segment */
     struct mm_env *mm_env;
     struct ipc_table tables[IPC_KIND_COUNT];
+    struct mq_table mqueues;       /* POSIX message queues, with locks of their own */
     uint64_t shm_pages;            /* under the table's lock: size of all segments */
     uint64_t sem_count;            /* likewise: semaphores in all sets */
     uint64_t msg_count, msg_bytes; /* likewise: in all queues */

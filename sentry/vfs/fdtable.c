@@ -39,6 +39,14 @@ int fdtable_create(struct fdtable **ret)
     return 0;
 }
 
+/* Drops what a number stood for; NULL: nothing. */
+static void close_file(struct file *f)
+{
+    if (f && f->ops->flush)
+        f->ops->flush(f);
+    file_unref(f);
+}
+
 /* Makes room for the number `fd`. -EMFILE beyond the hard limit, -ENOMEM. */
 static int grow_locked(struct fdtable *t, int fd) __must_hold(t->lock)
 {
@@ -98,7 +106,7 @@ struct fdtable *fdtable_unref(struct fdtable *t)
 {
     if (t && refcount_put(&t->refs)) {
         for (int fd = 0; fd < t->capacity; fd++)
-            file_unref(t->slots[fd].file);
+            close_file(t->slots[fd].file);
         free(t->slots);
         lock_destroy(&t->lock);
         free(t);
@@ -201,7 +209,7 @@ int fdtable_replace(struct fdtable *t, int fd, struct file *f, uint64_t limit, b
             t->first_free = fd + 1;
     }
     lock_release(&t->lock);
-    file_unref(old);
+    close_file(old);
     return err < 0 ? err : fd;
 }
 
@@ -214,7 +222,7 @@ int fdtable_close(struct fdtable *t, int fd)
     lock_release(&t->lock);
     if (!f)
         return -EBADF;
-    file_unref(f);
+    close_file(f);
     return 0;
 }
 
@@ -258,7 +266,7 @@ static void drop_each(struct fdtable *t, unsigned first, unsigned last, bool clo
         if (slot && (slot->cloexec || !cloexec_only))
             f = take_locked(t, (int)fd);
         lock_release(&t->lock);
-        file_unref(f);
+        close_file(f);
     }
 }
 

@@ -53,6 +53,8 @@ struct file_operations {
     /* What /proc/PID/fdinfo says beyond position and flags: snprintf(3)'s result. */
     ssize_t (*info)(struct file *f, char *buf, size_t size);
     int (*truncate)(struct file *f, uint64_t size);
+    /* A descriptor of it is closed, the last one or not: on the closing task's thread. */
+    void (*flush)(struct file *f);
     void (*release)(struct file *f); /* frees f */
     /* The position is kept elsewhere: that of a host descriptor, shared with other processes. */
     bool own_position;

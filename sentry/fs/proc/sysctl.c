@@ -6,6 +6,7 @@
 #include "sentry/fs/pipe/pipe.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/mqueue.h"
 #include "sentry/kernel/msg.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/shm.h"
@@ -43,6 +44,11 @@ CONSTANT_TEXT(shmall, "%lu", SHM_MAX_PAGES)
 CONSTANT_TEXT(shmmax, "%lu", SHM_MAX_SIZE)
 CONSTANT_TEXT(shmmni, "%d", SHM_MAX_COUNT)
 CONSTANT_TEXT(shm_rmid_forced, "%d", 0)
+CONSTANT_TEXT(mq_queues_max, "%d", MQ_QUEUES_MAX)
+CONSTANT_TEXT(mq_msg_max, "%d", MQ_MSG_MAX)
+CONSTANT_TEXT(mq_msgsize_max, "%d", MQ_MSGSIZE_MAX)
+CONSTANT_TEXT(mq_msg_default, "%d", MQ_MSG_DEFAULT)
+CONSTANT_TEXT(mq_msgsize_default, "%d", MQ_MSGSIZE_DEFAULT)
 CONSTANT_TEXT(nr_open, "%d", NR_OPEN)
 CONSTANT_TEXT(pipe_max_size, "%d", PIPE_SIZE_MAX)
 CONSTANT_TEXT(pipe_user_pages_soft, "%d", PIPE_PAGES_SOFT)
@@ -112,7 +118,16 @@ static const struct tree_node vm_nodes[] = {
     TREE_TEXT("overcommit_ratio", overcommit_ratio_text),
 };
 
+static const struct tree_node mqueue_nodes[] = {
+    TREE_TEXT("msg_default", mq_msg_default_text),
+    TREE_TEXT("msg_max", mq_msg_max_text),
+    TREE_TEXT("msgsize_default", mq_msgsize_default_text),
+    TREE_TEXT("msgsize_max", mq_msgsize_max_text),
+    TREE_TEXT("queues_max", mq_queues_max_text),
+};
+
 static const struct tree_node fs_nodes[] = {
+    TREE_DIR("mqueue", mqueue_nodes),
     TREE_TEXT("nr_open", nr_open_text),
     TREE_TEXT("pipe-max-size", pipe_max_size_text),
     TREE_TEXT("pipe-user-pages-hard", zero_text),

@@ -1,0 +1,90 @@
+/* POSIX message queues: mq_overview(7). Results are those of the calls of these names. */
+#ifndef SENTRY_KERNEL_MQUEUE_H
+#define SENTRY_KERNEL_MQUEUE_H
+
+#include <mqueue.h>
+#include <signal.h>
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/refcount.h"
+#include "sentry/vfs/file.h"
+#include "sentry/wait/wait.h"
+
+struct ipc_ns;
+struct process;
+struct task;
+
+/* /proc/sys/fs/mqueue, and what CAP_SYS_RESOURCE may go up to. */
+#define MQ_QUEUES_MAX       256
+#define MQ_MSG_MAX          10
+#define MQ_MSGSIZE_MAX      8192
+#define MQ_MSG_DEFAULT      10
+#define MQ_MSGSIZE_DEFAULT  8192
+#define MQ_MSG_HARD_MAX     65536
+#define MQ_MSGSIZE_HARD_MAX (16L << 20)
+#define MQ_PRIORITIES       32768U
+
+/* All queues of a namespace. */
+struct mq_table {
+    struct lock lock;
+    struct list all;       /* struct mqueue: those without a name too, while they are open */
+    uint32_t named;        /* how many have one */
+    uint64_t queued_bytes; /* atomic: in the messages of all queues */
+};
+void mq_table_init(struct mq_table *table);
+/* The namespace goes: names are forgotten. */
+void mq_destroy_all(struct ipc_ns *ns);
+
+/* `attr` may be NULL. `mode` without what the umask takes. The file: a reference for the caller. */
+int mq_open_file(struct task *task, const char *name, int flags, uint32_t mode,
+                 const struct mq_attr *attr, struct file **ret);
+int mq_unlink_name(struct task *task, const char *name);
+
+struct mq_msg {
+    struct list node;
+    uint32_t priority;
+    size_t size;
+    char text[];
+};
+/* False where the file is no queue. */
+bool mq_is_queue(const struct file *file);
+/* Bytes that a message may have, and a receiver's buffer must have. */
+size_t mq_message_size(struct file *file);
+/* Takes the message over unless it fails. Sleeps until `deadline_ns` on CLOCK_MONOTONIC. */
+int mq_send_msg(struct task *task, struct file *file, struct mq_msg *msg, uint64_t deadline_ns);
+/* A message for the caller to free. */
+int mq_receive_msg(struct task *task, struct file *file, uint64_t deadline_ns, struct mq_msg **ret);
+/* `event` NULL: takes the process's own registration away. */
+int mq_register(struct task *task, struct file *file, const struct sigevent *event);
+void mq_get_attr(struct file *file, struct mq_attr *ret);
+
+/* ---- inside: mqueue.c and mqmessage.c ----------------------------------------------------- */
+
+struct mqueue {
+    refcount_t refs;
+    struct ipc_ns *ns; /* a hold */
+    struct list node;  /* in the table; `name` too under its lock */
+    char *name;        /* NULL: unlinked */
+    uint32_t mode, uid, gid;
+    uint32_t account; /* whose RLIMIT_MSGQUEUE counts it */
+    uint64_t ino;
+    long max_messages, max_size;
+    struct wait_queue poll_queue;
+
+    struct lock lock;     /* guards what follows */
+    struct list messages; /* struct mq_msg, highest priority first, oldest first */
+    long count, bytes;
+    struct list receivers, senders; /* sleepers, oldest first */
+    struct process *owner;          /* who wants to be told; a reference */
+    struct sigevent event;
+    uint32_t owner_uid;
+};
+
+struct mqueue *mqueue_of(struct file *file);
+struct mqueue *mqueue_unref(struct mqueue *q); /* takes NULL, returns NULL */
+/* Forgets the registration; what the caller shall unref. */
+struct process *mq_unregister_locked(struct mqueue *q);
+void mq_free_messages(struct mqueue *q);
+
+#endif
