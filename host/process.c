@@ -56,11 +56,15 @@ int host_signal_block(const sigset_t *set)
     return -pthread_sigmask(SIG_BLOCK, set, NULL);
 }
 
-int host_signal_wait(const sigset_t *set)
+int host_signal_wait(const sigset_t *set, bool *ret_from_kernel)
 {
-    int signo = sigwaitinfo(set, NULL);
+    siginfo_t info;
+    int signo = sigwaitinfo(set, &info);
 
-    return signo < 0 ? -errno : signo;
+    if (signo < 0)
+        return -errno;
+    *ret_from_kernel = info.si_code == SI_KERNEL;
+    return signo;
 }
 
 bool host_signal_ignored(int signo)

@@ -22,8 +22,11 @@ __noreturn void host_die_by_signal(int signo);
 
 /* Blocks the signals of `set` in this thread and in threads it starts later. */
 int host_signal_block(const sigset_t *set);
-/* Waits for one of `set` (blocked): the signal's number, or -errno. */
-int host_signal_wait(const sigset_t *set);
+/*
+ * Waits for one of `set` (blocked): the signal's number, or -errno. ret_from_kernel: nobody sent
+ * it, the terminal (or another part of the host's kernel) did.
+ */
+int host_signal_wait(const sigset_t *set, bool *ret_from_kernel);
 /* True when the caller of kvmsentry had this signal ignored (nohup(1)). */
 bool host_signal_ignored(int signo);
 /* Installs SIG_IGN. */

@@ -1,9 +1,11 @@
 /*
- * One thread takes every asynchronous signal by sigwaitinfo(2) and hands it to the first program.
+ * One thread takes every asynchronous signal by sigwaitinfo(2) and hands it on: what the caller's
+ * terminal made, to the guest's foreground group; what somebody sent, to the first program. A ^Z
+ * stops what the guest's own job control says; the sandbox stops itself when that is the first
+ * program and its group (sentry/kernel/jobs.h).
  *
- * Left alone: what the Sentry's own faults raise, SIGKILL and SIGSTOP, the job-control stops (the
- * host stops the whole sandbox, which is what the shell that started it expects), SIGCHLD (ours),
- * and the real-time signals (libc's and the Sentry's kicks).
+ * Left alone: what the Sentry's own faults raise, SIGKILL and SIGSTOP, SIGCHLD (ours), and the
+ * real-time signals (libc's and the Sentry's kicks).
  */
 #include "runtime/forward.h"
 
@@ -15,8 +17,8 @@
 #include "sentry/kernel/kernel.h"
 
 static const int forwarded[] = {
-    SIGHUP,   SIGINT, SIGQUIT, SIGUSR1, SIGUSR2,   SIGPIPE, SIGALRM, SIGTERM, SIGCONT,
-    SIGWINCH, SIGIO,  SIGURG,  SIGPWR,  SIGVTALRM, SIGPROF, SIGXCPU, SIGXFSZ,
+    SIGHUP,  SIGINT,  SIGQUIT,  SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM,   SIGTERM, SIGCONT, SIGTSTP,
+    SIGTTIN, SIGTTOU, SIGWINCH, SIGIO,   SIGURG,  SIGPWR,  SIGVTALRM, SIGPROF, SIGXCPU, SIGXFSZ,
 };
 
 static void forwarded_set(sigset_t *ret_set)
@@ -40,6 +42,11 @@ uint64_t forward_block(void)
     return ignored;
 }
 
+static bool by_terminal(int signo)
+{
+    return signo == SIGINT || signo == SIGQUIT || signo == SIGTSTP || signo == SIGWINCH;
+}
+
 static void forward_loop(void *arg)
 {
     struct kernel *kernel = arg;
@@ -47,9 +54,12 @@ static void forward_loop(void *arg)
 
     forwarded_set(&set);
     for (;;) {
-        int signo = host_signal_wait(&set);
+        bool from_kernel;
+        int signo = host_signal_wait(&set, &from_kernel);
 
-        if (signo > 0)
+        if (signo > 0 && from_kernel && by_terminal(signo))
+            kernel_signal_terminal(kernel, signo);
+        else if (signo > 0)
             kernel_signal_init(kernel, signo);
     }
 }

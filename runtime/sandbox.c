@@ -20,6 +20,7 @@
 #include "gofer/gofer.h"
 #include "host/io.h"
 #include "host/jail.h"
+#include "host/jobs.h"
 #include "host/path.h"
 #include "host/process.h"
 #include "loader/vdso.h"
@@ -49,6 +50,8 @@ struct sandbox {
     struct strace_filter strace;
     struct kernel *kernel;
     uint64_t ignored_signals;
+    pid_t host_group;
+    bool is_job; /* of a shell's, that would continue it */
     struct host_ids ids;
     char hostname[65];
     char cwd[PATH_MAX];
@@ -83,6 +86,8 @@ static int ask_host(struct sandbox *s)
     int err;
 
     host_get_ids(&s->ids);
+    s->host_group = host_process_group();
+    s->is_job = host_is_job();
     host_get_hostname(s->hostname, sizeof(s->hostname));
     for (int i = 0; i < RLIM_NLIMITS; i++) {
         err = host_get_rlimit(i, &s->limits[i]);
@@ -167,6 +172,7 @@ static int start_tree(struct sandbox *s)
         .cwd = s->cwd,
         .umask = host_get_umask(),
         .cpu_count = kernel_cpu_count(s->kernel),
+        .host_group = s->host_group,
     };
     int err;
 
@@ -189,6 +195,8 @@ static int start_kernel(struct sandbox *s)
         .version = KVMSENTRY_UNAME_VERSION,
         .hostname = s->hostname,
         .no_fastpath = s->options->no_fastpath,
+        .stop_sandbox = host_stop_self,
+        .caller_controls_jobs = s->is_job,
     };
     int err;
 
@@ -233,6 +241,8 @@ static int make(struct sandbox *s)
     if (err)
         return failed("standard descriptors", err);
     err = ask_host(s);
+    /* Before the gofer is forked: a ^C at the terminal is for the guest, not for one of us. */
+    s->ignored_signals = forward_block();
     if (!err)
         err = start_gofer(s);
     if (!err)
@@ -240,7 +250,6 @@ static int make(struct sandbox *s)
     if (err)
         return err;
     name_stdio(s);
-    s->ignored_signals = forward_block();
     jail_isolate();
     err = jail_drop_privileges();
     if (err)
@@ -268,6 +277,7 @@ static int start_program(struct sandbox *s)
         .fs = s->tree.fs,
         .limits = s->limits,
         .ignored_signals = s->ignored_signals,
+        .tty = s->tree.tty,
         .open = open_interpreter,
         .open_arg = s,
     };

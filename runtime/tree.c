@@ -9,8 +9,8 @@
 #include "sentry/fs/hostfd/hostfd.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/sys/sys.h"
-#include "sentry/kernel/kernel.h"
 #include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/file.h"
 #include "sentry/vfs/namei.h"
 #include "sentry/vfs/open.h"
 
@@ -18,6 +18,8 @@
 static int take_stdio(struct tree *tree, const struct tree_config *config, struct file **ret_tty)
 {
     *ret_tty = NULL;
+    tree->tty = NULL;
+    hostfd_set_group(config->host_group);
     for (int fd = 0; fd <= 2; fd++) {
         struct file *file;
         int err;
@@ -27,13 +29,14 @@ static int take_stdio(struct tree *tree, const struct tree_config *config, struc
         err = hostfd_create(config->stdio[fd], config->stdio_names[fd], config->memfile, &file);
         if (err)
             return err;
-        if (hostfd_is_tty(file))
+        if (file->terminal && !(*ret_tty && file_can_read(*ret_tty) && file_can_write(*ret_tty)))
             *ret_tty = file;
         err = fdtable_install(tree->files, file, fd, (uint64_t)fd + 1, false);
         if (err < 0)
             return err;
     }
-    hostfd_set_foreground(KERNEL_PID_FIRST);
+    if (*ret_tty && hostfd_controls_caller((*ret_tty)->terminal))
+        tree->tty = (*ret_tty)->terminal;
     return 0;
 }
 

@@ -12,12 +12,14 @@ struct fdtable;
 struct fs_context;
 struct gofer_client;
 struct mount_ns;
+struct terminal;
 
 struct tree {
     struct gofer_client *gofer; /* owned */
     struct mount_ns *ns;        /* owned */
     struct fs_context *fs;      /* owned reference */
     struct fdtable *files;      /* owned reference */
+    struct terminal *tty;       /* the caller's controlling terminal if stdio has it; borrowed */
 };
 
 struct tree_config {
@@ -28,6 +30,7 @@ struct tree_config {
     const char *cwd;
     uint32_t umask;
     unsigned cpu_count; /* as /sys tells it */
+    pid_t host_group;   /* the host's number of our process group */
 };
 
 /*

@@ -7,10 +7,12 @@
 
 #include "abi/ptrace.h"
 #include "host/futex.h"
+#include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/sem.h"
+#include "sentry/kernel/session.h"
 #include "sentry/kernel/tree.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/fdtable.h"
@@ -126,20 +128,29 @@ struct birth {
     int handle; /* the descriptor of CLONE_PIDFD; -1: none */
 };
 
-static void join_tree(struct task *parent, struct task *child, uint64_t flags)
+static int join_tree(struct task *parent, struct task *child, uint64_t flags)
 {
     struct kernel *kernel = parent->kernel;
     struct process *above = parent->process;
+    int error = 0;
 
     lock_acquire(&kernel->lock);
     child->process->maker_tid = parent->tid;
-    child->process->pgid = parent->process->pgid;
-    child->process->sid = parent->process->sid;
     if (flags & CLONE_PARENT)
         above = above->parent;
-    tree_add_locked(child->process, above);
-    child->process->parent_thread = flags & CLONE_PARENT ? parent->process->parent_thread : parent;
+    /* Whoever signals a group holds the lock: what came before now must reach the child, too. */
+    if (task_interrupted(parent)) {
+        error = -ERESTARTNOINTR;
+    } else {
+        if (parent->process->group)
+            group_join_locked(child->process, parent->process->group);
+        ctty_inherit_locked(child->process, parent->process);
+        tree_add_locked(child->process, above);
+        child->process->parent_thread =
+            flags & CLONE_PARENT ? parent->process->parent_thread : parent;
+    }
     lock_release(&kernel->lock);
+    return error;
 }
 
 /* CLONE_PIDFD: a handle on the child among the parent's descriptors. -EMFILE, -ENOMEM, -EFAULT. */
@@ -179,8 +190,11 @@ static int tell_numbers(struct task *child, void *arg)
         if (error < 0)
             return error;
     }
-    if (!(request->flags & CLONE_THREAD))
-        join_tree(birth->parent, child, request->flags);
+    if (!(request->flags & CLONE_THREAD)) {
+        error = join_tree(birth->parent, child, request->flags);
+        if (error < 0)
+            return error;
+    }
     seccomp_inherit(birth->parent, child);
     if (birth->event || (request->flags & CLONE_PTRACE))
         ptrace_inherit(birth->parent, child);

@@ -5,11 +5,10 @@
 #include <errno.h>
 #include <sys/syscall.h>
 
-#include "host/futex.h"
+#include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/sigframe.h"
-#include "sentry/kernel/tree.h"
 
 #define SYSCALL_INSTRUCTION_SIZE 2
 
@@ -54,43 +53,13 @@ static void settle_call(struct task *task, const struct linux_sigaction *handler
     }
 }
 
-/* Sleeps through a job control stop; process->lock is held before and after. */
-static void stay_stopped(struct process *process)
-{
-    uint32_t word = __atomic_load_n(&process->stop_word, __ATOMIC_ACQUIRE);
-
-    lock_release(&process->lock);
-    host_futex_wait(&process->stop_word, word, HOST_NEVER);
-    lock_acquire(&process->lock);
-}
-
-/* The parent's lock comes before ours. */
-static void tell_parent(struct process *process, int signo)
-{
-    lock_release(&process->lock);
-    tree_tell_stop(process, signo);
-    lock_acquire(&process->lock);
-}
-
-static void stop_process_locked(struct process *process, int signo)
-{
-    struct task *task;
-
-    process->stopped = true;
-    process->stop_signo = signo;
-    ptrace_group_stops_locked(process);
-    list_for_each (task, &process->threads, process_node)
-        task_kick_locked(task, TASK_WORK_STOP);
-    tell_parent(process, signo);
-}
-
 static void default_action_locked(struct task *task, const siginfo_t *info)
 {
     struct process *process = task->process;
     int signo = info->si_signo;
 
     if (SIGNAL_BIT(signo) & SIGNALS_STOP)
-        stop_process_locked(process, signo);
+        job_stop_locked(task, signo);
     else if (!signal_default_ignored(signo))
         process_group_exit_locked(process, signo);
 }
@@ -130,15 +99,11 @@ static int next_handler(struct task *task, struct delivery *ret_delivery)
             signo = 0;
             break;
         }
-        if (process->tell_continued) {
-            process->tell_continued = false;
-            tell_parent(process, 0);
-            continue;
-        }
-        if (ptrace_report_stop_locked(task))
+        if (job_tell_continued_locked(process) || job_enter_stop_locked(task) ||
+            ptrace_report_stop_locked(task))
             continue;
         if (process->stopped && !task->trace.tracer) {
-            stay_stopped(process);
+            job_stay_locked(process);
             continue;
         }
         signo = signal_dequeue_locked(task, ~task->blocked, &d.info);

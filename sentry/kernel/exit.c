@@ -3,6 +3,7 @@
  * process is reaped, so that nobody else gets a pid that a parent still waits for.
  */
 #include "sentry/kernel/futex.h"
+#include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/sem.h"
@@ -45,7 +46,7 @@ void task_exit(struct task *task)
     struct kernel *kernel = task->kernel;
     struct process *process = task->process;
     struct context *ctx = task->ctx;
-    bool last;
+    bool last, stop_complete;
     int status;
 
     lock_acquire(&process->lock);
@@ -54,6 +55,10 @@ void task_exit(struct task *task)
     status = task->exit_status;
     lock_release(&process->lock);
     ptrace_exit_event(task, status);
+    /* Whoever signals a group holds the lock: it reaches all before one's end shows in its pipes.
+     */
+    lock_acquire(&kernel->lock);
+    lock_release(&kernel->lock);
 
     task_leave_memory(task);
     sem_exit(task);
@@ -73,6 +78,7 @@ void task_exit(struct task *task)
     signal_retarget_locked(process);
     kernel->task_count--;
     last = --process->thread_count == 0;
+    stop_complete = job_thread_left_locked(task);
     if (last && !process->group_exit)
         process->exit_status = process->leader->exit_status;
     if (process->exec_task)
@@ -88,6 +94,8 @@ void task_exit(struct task *task)
         tree_thread_ended_locked(task);
     wait_queue_wake(&process->exit_events, POLLIN | POLLRDNORM | POLLHUP);
     lock_release(&kernel->lock);
+    if (stop_complete)
+        tree_tell_stop(process, CLD_STOPPED);
     ctx->ops->ctx_destroy(ctx);
     if (kernel->strace.on)
         strace_exited(task->tid, status);

@@ -12,11 +12,14 @@
 #include "loader/loader.h"
 #include "sentry/fs/dev/kmsg.h"
 #include "sentry/kernel/bootlog.h"
+#include "sentry/fs/terminal.h"
+#include "sentry/kernel/ctty.h"
 #include "sentry/kernel/exec.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
+#include "sentry/kernel/session.h"
 #include "sentry/kernel/sigframe.h"
 #include "sentry/kernel/time.h"
 #include "sentry/vfs/fdtable.h"
@@ -30,6 +33,8 @@ static void kernel_free(struct kernel *kernel)
     futex_table_destroy(kernel->futexes);
     ipc_ns_unref(kernel->ipc_ns);
     free(kernel->pids);
+    free(kernel->groups);
+    free(kernel->sessions);
     free(kernel);
 }
 
@@ -53,9 +58,12 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     if (!kernel)
         return -ENOMEM;
     kernel->pids = calloc(KERNEL_PID_MAX, sizeof(*kernel->pids));
+    kernel->groups = calloc(KERNEL_PID_MAX, sizeof(struct process_group *));
+    kernel->sessions = calloc(KERNEL_PID_MAX, sizeof(struct session *));
     kernel->futexes = futex_table_create();
     kernel->ipc_ns = ipc_ns_create(config->mm_env);
-    if (!kernel->pids || !kernel->futexes || !kernel->ipc_ns) {
+    if (!kernel->pids || !kernel->groups || !kernel->sessions || !kernel->futexes ||
+        !kernel->ipc_ns) {
         kernel_free(kernel);
         return -ENOMEM;
     }
@@ -70,6 +78,8 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->version = config->version;
     kernel->hostname = config->hostname;
     kernel->no_fastpath = config->no_fastpath;
+    kernel->stop_sandbox = config->stop_sandbox;
+    kernel->caller_controls_jobs = config->caller_controls_jobs;
     kernel->last_pid = KERNEL_PID_FIRST - 1;
     kernel->boot_ns = host_monotonic_ns();
     kernel->hwcap = config->mm_env->limits.hwcap;
@@ -86,6 +96,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     }
     kmsg_init();
     bootlog_write(kernel);
+    ctty_connect(kernel);
     *ret = kernel;
     return 0;
 }
@@ -145,13 +156,19 @@ static int become_init(struct task *task, void *arg)
 {
     struct kernel *kernel = task->kernel;
     struct process *process = task->process;
+    int error;
 
-    process->pgid = process->sid = process->pid;
     lock_acquire(&kernel->lock);
-    kernel->init = process_ref(process);
+    error = session_make_locked(process);
+    if (error == 0) {
+        kernel->init = process_ref(process);
+        if (kernel->tty)
+            ctty_give_locked(process, kernel->tty);
+    }
     lock_release(&kernel->lock);
-    bootlog_init_starts(arg, process->pid);
-    return 0;
+    if (error == 0)
+        bootlog_init_starts(arg, process->pid);
+    return error;
 }
 
 int kernel_start_init(struct kernel *kernel, const struct kernel_init *init, char *ret_why,
@@ -164,6 +181,7 @@ int kernel_start_init(struct kernel *kernel, const struct kernel_init *init, cha
         ret_why[0] = 0;
     if (!task)
         return -ENOMEM;
+    kernel->tty = init->tty ? terminal_ref(init->tty) : NULL;
     error = load_first(task, init, ret_why, why_size);
     if (error == 0)
         error = task_start(task, become_init, (void *)init->path);
@@ -190,12 +208,21 @@ int kernel_wait_exit(struct kernel *kernel)
 
 void kernel_signal_init(struct kernel *kernel, int signo)
 {
-    struct process *init;
-
     lock_acquire(&kernel->lock);
-    init = kernel->init ? process_ref(kernel->init) : NULL;
+    /* A shell's fg and bg mean the whole job. */
+    if (kernel->init && signo == SIGCONT && kernel->init->group)
+        group_signal_locked(kernel->init->group, signo, NULL);
+    else if (kernel->init)
+        signal_send_process(kernel->init, signo, NULL);
     lock_release(&kernel->lock);
-    if (init)
-        signal_send_process(init, signo, NULL);
-    process_unref(init);
+}
+
+void kernel_signal_terminal(struct kernel *kernel, int signo)
+{
+    if (kernel->tty && ctty_signal(kernel, kernel->tty, signo))
+        return;
+    lock_acquire(&kernel->lock);
+    if (kernel->init && kernel->init->group)
+        group_signal_locked(kernel->init->group, signo, NULL);
+    lock_release(&kernel->lock);
 }

@@ -25,7 +25,10 @@
 struct timepage;
 struct vdso;
 struct file;
+struct process_group;
 struct rlimit64;
+struct session;
+struct terminal;
 
 #define KERNEL_PID_MAX     32768 /* /proc/sys/kernel/pid_max */
 #define KERNEL_PID_SENTRY  1     /* the Sentry itself: parent of the first program */
@@ -42,6 +45,11 @@ struct kernel_config {
     const char *version;                /* uname -v */
     const char *hostname;
     bool no_fastpath;
+    /* Stops the whole sandbox until the host continues it: the first program's group has stopped.
+     */
+    void (*stop_sandbox)(void);
+    /* Whoever started the sandbox is a shell that would continue it. */
+    bool caller_controls_jobs;
 };
 
 /* The first program. */
@@ -55,6 +63,8 @@ struct kernel_init {
     const struct cred *cred;       /* a reference is taken; see cred_create() */
     const struct rlimit64 *limits; /* RLIM_NLIMITS of them; NULL: Linux's defaults */
     uint64_t ignored_signals;      /* signals that the caller had ignored (nohup) */
+    struct terminal
+        *tty; /* its controlling terminal: the caller's, or NULL; a reference is taken */
     /* Opens an ELF or `#!` interpreter; a reference for the caller, or -errno. */
     int (*open)(void *arg, const char *path, struct file **ret);
     void *open_arg;
@@ -68,7 +78,10 @@ struct kernel {
     const struct vdso *vdso;
     const char *release, *version, *hostname;
     bool no_fastpath;
-    uint64_t boot_ns; /* CLOCK_MONOTONIC at creation */
+    void (*stop_sandbox)(void);
+    bool caller_controls_jobs;
+    struct terminal *tty; /* the caller's, or NULL; owned reference, set before the first task */
+    uint64_t boot_ns;     /* CLOCK_MONOTONIC at creation */
     uint64_t hwcap, hwcap2;
     uint32_t fp_size, min_sigstack;
     uint64_t cpus[16];      /* processors that the host lets us use */
@@ -78,7 +91,9 @@ struct kernel {
     struct ipc_ns *ipc_ns; /* owned reference */
 
     struct lock lock;
-    struct task **pids __guarded_by(lock); /* KERNEL_PID_MAX slots; a reference each */
+    struct task **pids __guarded_by(lock);            /* KERNEL_PID_MAX slots; a reference each */
+    struct process_group **groups __guarded_by(lock); /* by number, like pids; borrowed */
+    struct session **sessions __guarded_by(lock);
     int32_t last_pid __guarded_by(lock);
     uint64_t serials; /* atomic: numbers for kernel_serial() */
     uint32_t task_count __guarded_by(lock);
@@ -108,8 +123,11 @@ static inline uint64_t kernel_serial(struct kernel *kernel)
 unsigned kernel_cpu_count(const struct kernel *kernel);
 /* Blocks until the first program has ended: its status as wait(2) encodes it. */
 int kernel_wait_exit(struct kernel *kernel);
-/* A signal of the host for the first program (SIGINT at the terminal...): as if from outside. */
+/* A signal of the host for the first program: as if from outside. SIGCONT goes to its group. */
 void kernel_signal_init(struct kernel *kernel, int signo);
+/* One that the caller's terminal made (^C, ^Z, another size): for its foreground group. Where the
+ * guest has no such terminal, for the first program's group. */
+void kernel_signal_terminal(struct kernel *kernel, int signo);
 
 /*
  * A free number for `task`, which is entered in the table (the table takes a reference); sets

@@ -22,7 +22,8 @@ int pid_alloc_locked(struct kernel *kernel, struct task *task)
     for (int tried = 0; tried < KERNEL_PID_MAX; tried++) {
         if (++pid >= KERNEL_PID_MAX)
             pid = RESERVED_PIDS;
-        if (kernel->pids[pid])
+        /* A group or session may outlive the process that named it. */
+        if (kernel->pids[pid] || kernel->groups[pid] || kernel->sessions[pid])
             continue;
         kernel->pids[pid] = task_ref(task);
         kernel->last_pid = pid;

@@ -20,6 +20,7 @@ struct process *process_create(struct kernel *kernel)
     list_init(&process->threads);
     list_init(&process->children);
     list_init(&process->sibling);
+    list_init(&process->group_node);
     wait_queue_init(&process->child_events);
     wait_queue_init(&process->exit_events);
     process->serial = kernel_serial(kernel);
@@ -72,7 +73,11 @@ void process_group_exit(struct process *process, int status)
 
 void process_continue_locked(struct process *process)
 {
+    struct task *task;
+
     process->stopped = false;
+    list_for_each (task, &process->threads, process_node)
+        task->parked = false;
     process_poke(process);
 }
 

@@ -12,6 +12,8 @@
 #include "sentry/wait/wait.h"
 
 struct file;
+struct process_group;
+struct terminal;
 
 struct process {
     refcount_t refs;
@@ -25,8 +27,14 @@ struct process {
     struct sigpending pending __guarded_by(lock); /* process-directed */
     bool group_exit __guarded_by(lock);           /* every thread has to leave */
     int exit_status __guarded_by(lock);           /* as wait(2) encodes it */
-    bool stopped __guarded_by(lock);              /* job control stop */
-    int stop_signo __guarded_by(lock);            /* by which signal */
+    /* Job control (jobs.c). */
+    bool stopped __guarded_by(lock);         /* every thread has to park, or has parked */
+    uint32_t stop_left __guarded_by(lock);   /* threads that have not parked yet */
+    uint32_t continues __guarded_by(lock);   /* how many SIGCONT have come */
+    int stop_signo __guarded_by(lock);       /* what stopped it last */
+    int stop_report __guarded_by(lock);      /* a stop that wait(2) has not told yet; 0: none */
+    bool continue_report __guarded_by(lock); /* likewise a continue */
+    int tell_continued __guarded_by(lock);   /* CLD_* for the parent, by the next thread; 0: none */
     uint32_t stop_word; /* host futex: changes at a continue, a group exit, a thread's end... */
     struct rlimit64 limits[RLIM_NLIMITS] __guarded_by(lock);
     uint64_t dead_cpu_ns __guarded_by(lock); /* of threads that have gone */
@@ -47,22 +55,23 @@ struct process {
     struct list children;       /* processes */
     struct list sibling;
     /* How far the process has come; atomic, since handles on it are polled without the lock. */
-    bool leader_dead;     /* the thread that bears its number has ended, others may live on */
-    bool zombie;          /* all threads have gone, nobody has asked yet */
-    bool reaped;          /* out of the tree and of the pid table */
-    int exit_signal;      /* what the parent gets at the end; 0: nothing */
-    int stop_report;      /* a stop that wait(2) has not told yet: the signal; 0: none */
-    bool continue_report; /* likewise a continue */
-    int32_t pgid, sid;
-    bool subreaper;           /* PR_SET_CHILD_SUBREAPER: takes the orphans below it */
-    bool has_execed;          /* setpgid(2) comes too late */
-    uint64_t children_cpu_ns; /* of children that were waited for */
+    bool leader_dead; /* the thread that bears its number has ended, others may live on */
+    bool zombie;      /* all threads have gone, nobody has asked yet */
+    bool reaped;      /* out of the tree and of the pid table */
+    int exit_signal;  /* what the parent gets at the end; 0: nothing */
+    struct process_group *group; /* owned by its members together; NULL before and after life */
+    struct list group_node;
+    int32_t pgid, sid;          /* copies of the group's */
+    struct terminal *tty;       /* owned reference: the controlling terminal (ctty.c); or NULL */
+    int32_t tty_old_foreground; /* session leader: the foreground group of a tty that hung up */
+    bool subreaper;             /* PR_SET_CHILD_SUBREAPER: takes the orphans below it */
+    bool has_execed;            /* setpgid(2) comes too late */
+    uint64_t children_cpu_ns;   /* of children that were waited for */
 
-    struct wait_queue child_events;         /* woken when a child ends, stops or continues */
-    struct wait_queue exit_events;          /* woken when it, or a thread of it, has ended */
-    uint64_t serial;                        /* never used again, unlike the pid */
-    bool tell_continued __guarded_by(lock); /* the parent is to be told by the next thread */
-    int32_t parent_pid; /* atomic copy of parent->pid, the Sentry's own 1 for orphans */
+    struct wait_queue child_events; /* woken when a child ends, stops or continues */
+    struct wait_queue exit_events;  /* woken when it, or a thread of it, has ended */
+    uint64_t serial;                /* never used again, unlike the pid */
+    int32_t parent_pid;             /* atomic copy of parent->pid, the Sentry's own 1 for orphans */
     uint32_t dumpable;
     uint32_t exec_count; /* under lock: which program this is, for who looks at its memory */
     uint32_t membarrier_registered; /* atomic: MEMBARRIER_CMD_REGISTER_* bits */

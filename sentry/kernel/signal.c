@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 
@@ -112,8 +113,7 @@ static void job_control(struct process *process, int signo)
     } else if (signo == SIGCONT) {
         drop_everywhere(process, SIGNALS_STOP);
         ptrace_group_continues_locked(process);
-        process->tell_continued |= process->stopped;
-        process_continue_locked(process);
+        job_continue_locked(process);
     }
 }
 

@@ -10,9 +10,12 @@
 #include "host/clock.h"
 #include "host/futex.h"
 #include "host/thread.h"
+#include "sentry/kernel/ctty.h"
+#include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/sem.h"
+#include "sentry/kernel/session.h"
 #include "sentry/kernel/time.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/fs_context.h"
@@ -190,8 +193,7 @@ static int task_publish(struct task *task)
                 process->leader = task_ref(task);
                 process->pid = task->tid;
             }
-            if (process->stopped)
-                task_kick_locked(task, TASK_WORK_STOP);
+            job_thread_joins_locked(task);
         }
         lock_release(&process->lock);
     }
@@ -215,6 +217,8 @@ static void task_unpublish(struct task *task)
     if (leader) {
         process->leader = NULL;
         list_del_init(&process->sibling);
+        group_leave_locked(process);
+        ctty_drop_locked(process);
     }
     lock_release(&process->lock);
     kernel->task_count--;

@@ -102,6 +102,7 @@ struct task {
     bool restore_blocked;
     uint64_t waited_for;         /* rt_sigtimedwait: blocked, but wanted */
     bool dead;                   /* no longer takes signals; read atomically by handles */
+    bool parked;                 /* has been counted in the stop that goes on */
     struct linux_stack altstack; /* own thread only */
 
     struct process *vfork_parent; /* a reference: waits until this task execs or ends */

@@ -1,8 +1,10 @@
 #include "sentry/kernel/tree.h"
 
 #include "host/futex.h"
+#include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/session.h"
 
 void tree_add_locked(struct process *process, struct process *parent)
 {
@@ -125,6 +127,8 @@ static struct task *first_thread(struct process *process)
 
 static void orphan_locked(struct process *child, struct process *reaper)
 {
+    struct process *old = child->parent;
+
     list_del_init(&child->sibling);
     tree_add_locked(child, reaper);
     child->parent_thread = reaper ? first_thread(reaper) : NULL;
@@ -135,6 +139,7 @@ static void orphan_locked(struct process *child, struct process *reaper)
     }
     refresh_parent(child);
     tell_parent_death(child);
+    group_tie_cut_locked(child, old, NULL);
 }
 
 void tree_thread_ended_locked(struct task *task)
@@ -164,8 +169,10 @@ void tree_process_ended_locked(struct process *process)
 {
     struct process *child, *next, *reaper = find_reaper(process);
 
+    ctty_leader_ended_locked(process);
     list_for_each_safe (child, next, &process->children, sibling)
         orphan_locked(child, reaper);
+    group_tie_cut_locked(process, process->parent, process);
     __atomic_store_n(&process->zombie, true, __ATOMIC_RELEASE);
     if (process == process->kernel->init)
         init_ended(process);
@@ -181,6 +188,7 @@ void tree_reap_locked(struct process *process)
     if (process->parent)
         process->parent->children_cpu_ns += process->dead_cpu_ns + process->children_cpu_ns;
     list_del_init(&process->sibling);
+    group_leave_locked(process);
     __atomic_store_n(&process->reaped, true, __ATOMIC_RELEASE);
     process->leader = NULL;
     wait_queue_wake(&process->exit_events, POLLIN | POLLRDNORM | POLLHUP);
@@ -189,39 +197,70 @@ void tree_reap_locked(struct process *process)
     task_unref(leader);
 }
 
-void tree_tell_stop(struct process *process, int signo)
+/* Does the parent want SIGCHLD for stops and continues? */
+static bool wants_stops(struct process *parent)
+{
+    struct sighand *sighand = parent->sighand;
+    bool wants;
+
+    lock_acquire(&sighand->lock);
+    wants = !(sighand->actions[SIGCHLD - 1].flags & SA_NOCLDSTOP);
+    lock_release(&sighand->lock);
+    return wants;
+}
+
+static bool has_stopped(struct process *process)
+{
+    bool stopped;
+
+    lock_acquire(&process->lock);
+    stopped = process->stopped && process->stop_left == 0;
+    lock_release(&process->lock);
+    return stopped;
+}
+
+/*
+ * The first program's group is what the caller's shell knows as a job. Once all of it has stopped,
+ * so do we; but where no shell would continue us, only if nobody inside could do so either.
+ */
+static bool sandbox_has_stopped_locked(struct kernel *kernel)
+{
+    struct process *init = kernel->init, *member;
+    uint32_t stopped = 0;
+
+    if (!kernel->stop_sandbox || !init || !init->group)
+        return false;
+    list_for_each (member, &init->group->members, group_node) {
+        if (member->zombie)
+            continue;
+        if (!has_stopped(member))
+            return false;
+        stopped += member->thread_count;
+    }
+    return stopped > 0 && (kernel->caller_controls_jobs || stopped == kernel->task_count);
+}
+
+void tree_tell_stop(struct process *process, int code)
 {
     struct kernel *kernel = process->kernel;
     struct process *parent;
+    bool stop_all = false;
     siginfo_t info;
-    bool silent;
 
     lock_acquire(&kernel->lock);
     parent = process->parent;
     /* A parent that traces it is told by the tracee itself. */
     if (parent && !process->zombie &&
-        !(signo && process->leader->trace.tracer && !ptrace_keeps_from_parent(process))) {
-        process->stop_report = signo;
-        process->continue_report = signo == 0;
-        info = child_info(process, signo ? CLD_STOPPED : CLD_CONTINUED, signo ? signo : SIGCONT);
-        lock_acquire(&parent->sighand->lock);
-        silent = parent->sighand->actions[SIGCHLD - 1].flags & SA_NOCLDSTOP;
-        lock_release(&parent->sighand->lock);
-        if (!silent)
+        !(code == CLD_STOPPED && process->leader->trace.tracer &&
+          !ptrace_keeps_from_parent(process))) {
+        info = child_info(process, code, code == CLD_STOPPED ? process->stop_signo : SIGCONT);
+        if (wants_stops(parent))
             signal_send_process(parent, SIGCHLD, &info);
         wait_queue_wake(&parent->child_events, 0);
     }
+    if (code == CLD_STOPPED && kernel->init && process->group == kernel->init->group)
+        stop_all = sandbox_has_stopped_locked(kernel);
     lock_release(&kernel->lock);
-}
-
-bool tree_group_exists_locked(struct kernel *kernel, int32_t pgid, int32_t sid)
-{
-    for (int pid = 1; pid < KERNEL_PID_MAX; pid++) {
-        struct task *task = kernel->pids[pid];
-
-        if (task && task->process->leader == task && task->process->pgid == pgid &&
-            task->process->sid == sid)
-            return true;
-    }
-    return false;
+    if (stop_all)
+        kernel->stop_sandbox();
 }

@@ -26,11 +26,9 @@ void tree_settle_zombie_locked(struct process *process);
 /* Takes a zombie out of the tree and its number out of the table. */
 void tree_reap_locked(struct process *process);
 /*
- * SIGCHLD to the parent for a stop (`signo`) or a continue (0), and a word to those who wait; takes
- * kernel->lock, so with no process->lock held.
+ * SIGCHLD to the parent for CLD_STOPPED or CLD_CONTINUED, and a word to those who wait; takes
+ * kernel->lock, so with no process->lock held. Stops the sandbox when that was due.
  */
-void tree_tell_stop(struct process *process, int signo);
-/* The living processes of a group, beside `except` (may be NULL). */
-bool tree_group_exists_locked(struct kernel *kernel, int32_t pgid, int32_t sid);
+void tree_tell_stop(struct process *process, int code);
 
 #endif

@@ -44,8 +44,8 @@ static bool report_end(struct process *child, const struct wait_request *request
     return true;
 }
 
-static bool report_stop(struct process *child, const struct wait_request *request,
-                        struct wait_result *ret)
+static bool report_stop_locked(struct process *child, const struct wait_request *request,
+                               struct wait_result *ret)
 {
     if (child->zombie)
         return false;
@@ -64,6 +64,17 @@ static bool report_stop(struct process *child, const struct wait_request *reques
         return true;
     }
     return false;
+}
+
+static bool report_stop(struct process *child, const struct wait_request *request,
+                        struct wait_result *ret)
+{
+    bool reported;
+
+    lock_acquire(&child->lock);
+    reported = report_stop_locked(child, request, ret);
+    lock_release(&child->lock);
+    return reported;
 }
 
 /* 1: reported; 0: nothing yet; -ECHILD: none to wait for. */

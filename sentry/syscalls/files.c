@@ -74,7 +74,7 @@ int at_path_walk(struct task *task, int dirfd, uaddr_t name, unsigned flags,
     return err;
 }
 
-int file_wait(struct task *task, struct file *file, uint32_t events)
+int file_wait_until(struct task *task, struct file *file, uint32_t events, uint64_t deadline_ns)
 {
     struct wait_entry entry;
     uint32_t now;
@@ -84,7 +84,12 @@ int file_wait(struct task *task, struct file *file, uint32_t events)
     wait_entry_init(&entry, &task->waiter, events);
     now = file_poll(file, &entry);
     if (!(now & events))
-        err = task_block(task, UINT64_MAX);
+        err = task_block(task, deadline_ns);
     file_unpoll(file, &entry);
     return err;
+}
+
+int file_wait(struct task *task, struct file *file, uint32_t events)
+{
+    return file_wait_until(task, file, events, UINT64_MAX);
 }

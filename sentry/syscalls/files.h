@@ -42,5 +42,7 @@ ssize_t task_write(struct task *task, struct file *file, struct uio *uio);
  * -ERESTARTSYS when a signal came.
  */
 int file_wait(struct task *task, struct file *file, uint32_t events);
+/* Until CLOCK_MONOTONIC `deadline_ns` of the host at the latest: then -ETIMEDOUT. */
+int file_wait_until(struct task *task, struct file *file, uint32_t events, uint64_t deadline_ns);
 
 #endif

@@ -7,6 +7,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/syscalls/tty.h"
 
 static long set_nonblock(struct task *task, struct file *file, uaddr_t arg)
 {
@@ -55,7 +56,10 @@ SYSCALL_DEFINE3(ioctl, int, fd, uint32_t, cmd, uint64_t, arg)
         result = set_nonblock(task, file, arg);
         break;
     default:
-        result = file->ops->ioctl ? file->ops->ioctl(file, task->mm, cmd, arg) : -ENOTTY;
+        if (file->terminal)
+            result = terminal_ioctl(task, file, cmd, arg);
+        else
+            result = file->ops->ioctl ? file->ops->ioctl(file, task->mm, cmd, arg) : -ENOTTY;
         if (result == -ENOTTY && cmd == FIONREAD)
             result = bytes_left(task, file, arg);
         break;

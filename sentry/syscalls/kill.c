@@ -5,6 +5,7 @@
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/session.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/kill.h"
@@ -62,27 +63,43 @@ static long send_to_pid(struct task *task, int pid, int signo, const siginfo_t *
     return error;
 }
 
-long kill_many(struct task *task, int pgid, int signo, const siginfo_t *info)
+long kill_group(struct task *task, int pgid, int signo, const siginfo_t *info)
 {
     struct kernel *kernel = task->kernel;
-    long error = 0;
-    int found = 0, sent = 0;
+    struct process_group *group;
+    struct process *member;
+    long error = -ESRCH;
+    int sent = 0;
+
+    lock_acquire(&kernel->lock);
+    group = group_find_locked(kernel, pgid);
+    if (group) {
+        list_for_each (member, &group->members, group_node) {
+            error = send_to_process(task, member->leader, signo, info);
+            sent += error == 0;
+        }
+    }
+    lock_release(&kernel->lock);
+    return sent ? 0 : error;
+}
+
+/* To every process but the caller's own. */
+static long kill_all(struct task *task, int signo, const siginfo_t *info)
+{
+    struct kernel *kernel = task->kernel;
+    long error = -ESRCH;
+    int sent = 0;
 
     lock_acquire(&kernel->lock);
     for (int pid = 1; pid < KERNEL_PID_MAX; pid++) {
         struct task *target = kernel->pids[pid];
-        struct process *process = target ? target->process : NULL;
 
-        if (!process || process->leader != target ||
-            (pgid ? process->pgid != pgid : process == task->process))
+        if (!target || target->process->leader != target || target->process == task->process)
             continue;
         error = send_to_process(task, target, signo, info);
-        found++;
         sent += error == 0;
     }
     lock_release(&kernel->lock);
-    if (!found)
-        return -ESRCH;
     return sent ? 0 : error;
 }
 
@@ -95,8 +112,8 @@ SYSCALL_DEFINE2(kill, int, pid, int, signo)
     if (pid == INT32_MIN)
         return -ESRCH;
     if (pid == 0)
-        return kill_many(task, task->process->pgid, signo, &info);
-    return kill_many(task, pid == -1 ? 0 : -pid, signo, &info);
+        return kill_group(task, task->process->pgid, signo, &info);
+    return pid == -1 ? kill_all(task, signo, &info) : kill_group(task, -pid, signo, &info);
 }
 
 /* tgid 0: whatever process the thread belongs to. */

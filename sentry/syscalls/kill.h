@@ -8,7 +8,7 @@
 siginfo_t kill_info(const struct task *task, int signo, int code);
 /* kill(2): EINVAL for what is no signal, EPERM; takes the target's process->lock. */
 int kill_check_permission(struct task *task, struct task *target, int signo);
-/* To every process of a group, or with pgid 0 to all but the caller's own. -ESRCH: none. */
-long kill_many(struct task *task, int pgid, int signo, const siginfo_t *info);
+/* To every process of a group. -ESRCH: there is none. */
+long kill_group(struct task *task, int pgid, int signo, const siginfo_t *info);
 
 #endif

@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <sys/resource.h>
 
+#include "sentry/kernel/ctty.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
@@ -27,6 +28,8 @@ static long do_open(struct task *task, int dirfd, uaddr_t name, uint32_t flags, 
     at_path_put(&at);
     if (err < 0)
         return err;
+    if (file->terminal && !(flags & O_NOCTTY))
+        ctty_opened(task, file);
     return task_install(task, file, 0, flags & O_CLOEXEC);
 }
 

@@ -99,7 +99,7 @@ static long send(struct task *task, const struct aim *aim, int signo, const sigi
     if (!target)
         return -ESRCH;
     if (aim->scope == SIGNAL_GROUP)
-        return kill_many(task, target->tid, signo, info);
+        return kill_group(task, target->tid, signo, info);
     error = kill_check_permission(task, target, signo);
     if (error < 0 || signo == 0)
         return error;

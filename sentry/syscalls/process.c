@@ -6,11 +6,12 @@
 #include <sys/wait.h>
 
 #include "sentry/kernel/clone.h"
+#include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/session.h"
 #include "sentry/kernel/time.h"
-#include "sentry/kernel/tree.h"
 #include "sentry/kernel/wait.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
@@ -170,10 +171,7 @@ static int set_group_locked(struct task *task, struct task *target, int pgid)
     }
     if (process->sid == process->pid)
         return -EPERM; /* leads its session */
-    if (pgid != process->pid && !tree_group_exists_locked(task->kernel, pgid, task->process->sid))
-        return -EPERM;
-    process->pgid = pgid;
-    return 0;
+    return group_move_locked(process, pgid);
 }
 
 SYSCALL_DEFINE2(setpgid, int, pid, int, pgid)
@@ -198,27 +196,16 @@ SYSCALL_DEFINE2(setpgid, int, pid, int, pgid)
     return error;
 }
 
-static bool group_leads(struct kernel *kernel, int32_t pgid)
-{
-    for (int pid = 1; pid < KERNEL_PID_MAX; pid++) {
-        struct task *other = kernel->pids[pid];
-
-        if (other && other->process->leader == other && other->process->pgid == pgid)
-            return true;
-    }
-    return false;
-}
-
 SYSCALL_DEFINE0(setsid)
 {
     struct kernel *kernel = task->kernel;
     struct process *process = task->process;
-    long result = -EPERM;
+    long result;
 
     lock_acquire(&kernel->lock);
-    /* Its number must not be that of a group with members. */
-    if (process->sid != process->pid && !group_leads(kernel, process->pid)) {
-        process->sid = process->pgid = process->pid;
+    result = session_make_locked(process);
+    if (result == 0) {
+        ctty_drop_locked(process);
         result = process->pid;
     }
     lock_release(&kernel->lock);

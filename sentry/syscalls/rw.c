@@ -13,6 +13,7 @@
 #include "sentry/mm/uio.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/syscalls/tty.h"
 
 /* One read or write in progress. */
 struct transfer {
@@ -71,6 +72,15 @@ static ssize_t transfer(struct transfer *t)
         done = apply_flags(t);
         if (done < 0)
             return done;
+    }
+    if (unlikely(t->file->terminal) && !t->positioned) {
+        int err;
+
+        if (!t->write)
+            return terminal_read(t->task, t->file, t->uio, nonblock);
+        err = terminal_may_write(t->task, t->file);
+        if (err < 0)
+            return err;
     }
     for (;;) {
         ssize_t n = attempt(t);

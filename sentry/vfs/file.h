@@ -17,6 +17,7 @@
 struct uio;
 struct mm;
 struct mappable;
+struct terminal;
 struct wait_entry;
 struct dirent_sink;
 
@@ -75,7 +76,8 @@ struct file {
     struct lock pos_lock;
     int64_t pos __guarded_by(pos_lock);
     struct path at; /* where it was opened; empty for what is not in the tree: pipes, stdio */
-    char *path;     /* how /proc/self/fd names what is not in the tree; owned; may be NULL */
+    struct terminal *terminal; /* borrowed from the implementation; NULL for all but terminals */
+    char *path; /* how /proc/self/fd names what is not in the tree; owned; may be NULL */
     struct list watches __guarded_by(pos_lock);
 };
 

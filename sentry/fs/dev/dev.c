@@ -9,12 +9,13 @@
 
 #include "host/io.h"
 #include "sentry/fs/dev/kmsg.h"
+#include "sentry/fs/terminal.h"
 #include "sentry/fs/treefs.h"
 #include "sentry/mm/uio.h"
 
 #define DEV_MINOR 5 /* st_dev of the tree */
 
-static struct file *controlling_tty; /* owned; set before the guest runs */
+static struct file *console; /* the caller's terminal; owned; set before the guest runs */
 
 static ssize_t null_read(struct file *f, struct uio *uio, int64_t *pos)
 {
@@ -123,14 +124,14 @@ DEVICE_OPEN(zero)
 DEVICE_OPEN(full)
 DEVICE_OPEN(random)
 
-/* The same description that stdio has: terminals keep no position, so nobody sees the difference.
- */
+/* The caller's controlling terminal, whichever that is. */
 static int tty_open(const struct tree_node *node, uint32_t flags, struct file **ret)
 {
-    if (!controlling_tty)
-        return -ENXIO;
-    *ret = file_ref(controlling_tty);
-    return 0;
+    struct terminal *t = terminal_current();
+    int err = t ? t->ops->open(t, flags, ret) : -ENXIO;
+
+    terminal_unref(t);
+    return err;
 }
 
 /*
@@ -140,7 +141,7 @@ static int tty_open(const struct tree_node *node, uint32_t flags, struct file **
 static const char *pts_name(void)
 {
     static const char dir[] = "/dev/pts/";
-    const char *path = controlling_tty ? controlling_tty->path : NULL;
+    const char *path = console ? console->path : NULL;
 
     return path && strncmp(path, dir, strlen(dir)) == 0 ? path + strlen(dir) : NULL;
 }
@@ -152,7 +153,7 @@ static ssize_t pts_readlink(uint64_t key, char *buf, size_t size)
 
 static int pts_follow(uint64_t key, struct link_target *ret)
 {
-    ret->file = file_ref(controlling_tty);
+    ret->file = file_ref(console);
     return 0;
 }
 
@@ -213,6 +214,6 @@ int devfs_create(struct file *tty, struct super_block **ret)
     int err = treefs_create(&dev_root, "devtmpfs", TMPFS_MAGIC, DEV_MINOR, ret);
 
     if (!err && tty)
-        controlling_tty = file_ref(tty);
+        console = file_ref(tty);
     return err;
 }

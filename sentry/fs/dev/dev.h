@@ -7,7 +7,7 @@
 struct file;
 struct super_block;
 
-/* `tty` is what /dev/tty opens (a reference is taken); NULL: no controlling terminal (ENXIO). */
+/* `tty` is the caller's terminal, for /dev/pts (a reference is taken); NULL: there is none. */
 int devfs_create(struct file *tty, struct super_block **ret);
 
 #endif

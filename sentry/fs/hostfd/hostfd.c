@@ -15,6 +15,7 @@
 #include "host/io.h"
 #include "host/memory.h"
 #include "host/poll.h"
+#include "sentry/fs/hostfd/internal.h"
 #include "sentry/fs/hostfd/tty.h"
 #include "sentry/fs/hostio.h"
 #include "sentry/mm/uio.h"
@@ -26,14 +27,11 @@
 
 struct hostfd {
     struct file file;
-    struct host_file *host;
-    struct memfile *memfile; /* borrowed: outlives all files */
-    uint32_t type;           /* S_IFMT */
-    bool tty;
+    struct host_stream *stream; /* owned reference */
+    struct host_file *host;     /* the stream's */
+    struct memfile *memfile;    /* borrowed: outlives all files */
+    uint32_t type;              /* S_IFMT */
     bool host_append;
-    struct wait_queue queue;
-    struct lock watch_lock;
-    struct hostpoll_watch *watch __guarded_by(watch_lock); /* made when somebody first waits */
 };
 
 static struct hostfd *hostfd_of(struct file *f)
@@ -79,13 +77,13 @@ static int64_t seekable_llseek(struct file *f, int64_t offset, int whence, int64
     return host_lseek(hostfd_of(f)->host->fd, offset, whence);
 }
 
-static void start_watching(struct hostfd *h)
+static void start_watching(struct host_stream *s)
 {
-    lock_acquire(&h->watch_lock);
+    lock_acquire(&s->watch_lock);
     /* Regular files and /dev/null cannot be watched (EPERM), and are always ready. */
-    if (!h->watch && hostpoll_watch(h->host->fd, &h->queue, &h->watch) < 0)
-        h->watch = NULL;
-    lock_release(&h->watch_lock);
+    if (!s->watch && hostpoll_watch(s->host->fd, &s->queue, &s->watch) < 0)
+        s->watch = NULL;
+    lock_release(&s->watch_lock);
 }
 
 static uint32_t hostfd_poll(struct file *f, struct wait_entry *entry)
@@ -93,8 +91,8 @@ static uint32_t hostfd_poll(struct file *f, struct wait_entry *entry)
     struct hostfd *h = hostfd_of(f);
 
     if (entry) {
-        wait_queue_add(&h->queue, entry);
-        start_watching(h);
+        wait_queue_add(&h->stream->queue, entry);
+        start_watching(h->stream);
     }
     return host_poll_now(h->host->fd, POLLIN | POLLPRI | POLLOUT | POLLRDNORM | POLLWRNORM |
                                           POLLRDBAND | POLLWRBAND | POLLRDHUP);
@@ -102,7 +100,7 @@ static uint32_t hostfd_poll(struct file *f, struct wait_entry *entry)
 
 static void hostfd_unpoll(struct file *f, struct wait_entry *entry)
 {
-    wait_queue_remove(&hostfd_of(f)->queue, entry);
+    wait_queue_remove(&hostfd_of(f)->stream->queue, entry);
 }
 
 static int hostfd_stat(struct file *f, struct linux_stat *ret)
@@ -119,7 +117,7 @@ static long hostfd_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t a
 {
     struct hostfd *h = hostfd_of(f);
 
-    if (h->tty)
+    if (f->terminal)
         return tty_ioctl(h->host->fd, mm, cmd, arg);
     return hostio_ioctl(h->host->fd, mm, cmd, arg);
 }
@@ -148,10 +146,7 @@ static void hostfd_release(struct file *f)
 {
     struct hostfd *h = hostfd_of(f);
 
-    if (h->watch)
-        hostpoll_unwatch(h->watch);
-    host_file_unref(h->host);
-    lock_destroy(&h->watch_lock);
+    host_stream_unref(h->stream);
     file_fini(f);
     free(h);
 }
@@ -183,40 +178,98 @@ static const struct file_operations seekable_operations = {
     .own_position = true,
 };
 
-int hostfd_create(int fd, const char *name, struct memfile *memfile, struct file **ret)
+static struct host_stream *host_stream_create(int fd)
 {
     struct host_file *host = host_file_create(fd, "");
-    const struct file_operations *ops;
-    struct linux_stat st;
-    struct hostfd *h;
-    int flags, err;
+    struct host_stream *s = host ? calloc(1, sizeof(*s)) : NULL;
 
-    if (!host)
-        return -ENOMEM;
-    flags = host_get_flags(fd);
-    err = flags < 0 ? flags : hostio_stat(fd, &st);
-    h = err < 0 ? NULL : calloc(1, sizeof(*h));
-    if (!h) {
+    if (!s) {
         host_file_unref(host);
-        return err < 0 ? err : -ENOMEM;
+        return NULL;
     }
-    ops = host_lseek(fd, 0, SEEK_CUR) < 0 ? &stream_operations : &seekable_operations;
-    file_init(&h->file, ops, (uint32_t)flags & ~(uint32_t)O_CLOEXEC);
-    h->file.path = name[0] ? strdup(name) : NULL;
-    h->host = host;
-    h->memfile = memfile;
-    h->type = st.st_mode & S_IFMT;
-    h->tty = tty_is_terminal(fd);
-    h->host_append = flags & O_APPEND;
-    wait_queue_init(&h->queue);
-    lock_init(&h->watch_lock);
+    refcount_set(&s->refs, 1);
+    s->host = host;
+    wait_queue_init(&s->queue);
+    lock_init(&s->watch_lock);
+    return s;
+}
+
+struct host_stream *host_stream_ref(struct host_stream *s)
+{
+    refcount_get(&s->refs);
+    return s;
+}
+
+struct host_stream *host_stream_unref(struct host_stream *s)
+{
+    if (s && refcount_put(&s->refs)) {
+        if (s->watch)
+            hostpoll_unwatch(s->watch);
+        host_file_unref(s->host);
+        lock_destroy(&s->watch_lock);
+        free(s);
+    }
+    return NULL;
+}
+
+static struct hostfd *hostfd_new(struct host_stream *s, const struct file_operations *ops,
+                                 uint32_t flags)
+{
+    struct hostfd *h = calloc(1, sizeof(*h));
+
+    if (!h)
+        return NULL;
+    file_init(&h->file, ops, flags);
+    h->stream = host_stream_ref(s);
+    h->host = s->host;
+    return h;
+}
+
+int hostfd_reopen(struct host_stream *s, struct terminal *terminal, uint32_t flags,
+                  struct file **ret)
+{
+    struct hostfd *h = hostfd_new(s, &stream_operations, flags);
+
+    if (!h)
+        return -ENOMEM;
+    h->type = S_IFCHR;
+    h->file.terminal = terminal;
     *ret = &h->file;
     return 0;
 }
 
-bool hostfd_is_tty(const struct file *f)
+static int open_stream(struct host_stream *s, const char *name, struct memfile *memfile,
+                       struct file **ret)
 {
-    bool ours = f->ops == &stream_operations || f->ops == &seekable_operations;
+    int fd = s->host->fd, flags = host_get_flags(fd), err;
+    bool seekable = host_lseek(fd, 0, SEEK_CUR) >= 0;
+    struct linux_stat st;
+    struct hostfd *h;
 
-    return ours && container_of(f, const struct hostfd, file)->tty;
+    if (flags < 0)
+        return flags;
+    err = hostio_stat(fd, &st);
+    if (err < 0)
+        return err;
+    h = hostfd_new(s, seekable ? &seekable_operations : &stream_operations,
+                   (uint32_t)flags & ~(uint32_t)O_CLOEXEC);
+    if (!h)
+        return -ENOMEM;
+    h->file.path = name[0] ? strdup(name) : NULL;
+    h->memfile = memfile;
+    h->type = st.st_mode & S_IFMT;
+    h->host_append = flags & O_APPEND;
+    if (tty_is_terminal(fd))
+        h->file.terminal = host_terminal_get(s, st.st_rdev);
+    *ret = &h->file;
+    return 0;
+}
+
+int hostfd_create(int fd, const char *name, struct memfile *memfile, struct file **ret)
+{
+    struct host_stream *s = host_stream_create(fd);
+    int err = s ? open_stream(s, name, memfile, ret) : -ENOMEM;
+
+    host_stream_unref(s);
+    return err;
 }

@@ -10,15 +10,16 @@
 
 struct file;
 struct memfile;
+struct terminal;
 
 /*
  * Takes over `fd`, also on failure. `name` is what /proc/self/fd shows ("": nothing); `memfile` is
  * for mmap(2) of regular files.
  */
 int hostfd_create(int fd, const char *name, struct memfile *memfile, struct file **ret);
-/* Whether it is a terminal: what /dev/tty may open. */
-bool hostfd_is_tty(const struct file *f);
-/* The process group that terminals report as their foreground one; the first program's. */
-void hostfd_set_foreground(int32_t pgid);
+/* The host's number of our own process group: who else has the terminal shares it with us. */
+void hostfd_set_group(pid_t group);
+/* A terminal of hostfd_create()'s: it is the one that controls the caller's session. */
+bool hostfd_controls_caller(struct terminal *t);
 
 #endif

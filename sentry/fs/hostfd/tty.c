@@ -1,7 +1,8 @@
 /*
  * Requests are copied through a local buffer of the size that the table gives; the host never sees
- * a guest address. TIOCSTI, which types into the caller's shell, and everything that moves the
- * terminal between sessions stay outside, whatever the program's rights.
+ * a guest address. TIOCSTI, which types into the caller's shell, stays outside, whatever the
+ * program's rights; what moves terminals between sessions and groups is the guest's own business
+ * (sentry/syscalls/tty.c) and never the host's.
  */
 #include "sentry/fs/hostfd/tty.h"
 
@@ -10,7 +11,6 @@
 #include <errno.h>
 
 #include "host/io.h"
-#include "sentry/fs/hostfd/hostfd.h"
 #include "sentry/mm/usercopy.h"
 
 struct winsize_abi {
@@ -52,13 +52,6 @@ static const struct request tty_requests[] = {
     {FIONREAD, TO_GUEST, sizeof(int)},
 };
 
-static int32_t foreground_pgid = 1;
-
-void hostfd_set_foreground(int32_t pgid)
-{
-    __atomic_store_n(&foreground_pgid, pgid, __ATOMIC_RELAXED);
-}
-
 bool tty_is_terminal(int fd)
 {
     struct termios_abi termios;
@@ -84,29 +77,11 @@ static long pass(int fd, struct mm *mm, const struct request *r, uint64_t arg)
 
 long tty_ioctl(int fd, struct mm *mm, uint32_t cmd, uint64_t arg)
 {
-    int32_t pgid;
-
     for (size_t i = 0; i < ARRAY_COUNT(tty_requests); i++) {
         if (tty_requests[i].cmd == cmd)
             return pass(fd, mm, &tty_requests[i], arg);
     }
-    switch (cmd) {
-    case TIOCGPGRP:
-        /* Process groups of the guest: the host's numbers mean nothing to it. */
-        pgid = __atomic_load_n(&foreground_pgid, __ATOMIC_RELAXED);
-        return copy_struct_to_user(mm, arg, &pgid);
-    case TIOCSPGRP:
-        if (copy_struct_from_user(mm, &pgid, arg) < 0)
-            return -EFAULT;
-        if (pgid < 0)
-            return -EINVAL;
-        hostfd_set_foreground(pgid);
-        return 0;
-    case TIOCSTI:
-        return -EIO; /* as Linux 6.2 and later with dev.tty.legacy_tiocsti=0 */
-    default:
-        return -ENOTTY;
-    }
+    return -ENOTTY;
 }
 
 long hostio_ioctl(int fd, struct mm *mm, uint32_t cmd, uint64_t arg)
