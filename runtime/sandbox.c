@@ -30,6 +30,7 @@
 #include "runtime/stats.h"
 #include "runtime/tree.h"
 #include "runtime/version.h"
+#include "sentry/fs/hostio.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/mm/mm.h"
 #include "sentry/syscalls/table.h"
@@ -327,8 +328,10 @@ int sandbox_run(const struct options *options)
         host_exit(status);
     }
     status = kernel_wait_exit(s->kernel);
-    if (options->stats)
+    if (options->stats) {
+        hostio_forget_maps(); /* what is left is a leak */
         stats_log(s->env.platform, s->env.memfile);
+    }
     stop_platform(s);
     if (WIFSIGNALED(status))
         host_die_by_signal(WTERMSIG(status));

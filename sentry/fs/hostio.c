@@ -1,12 +1,10 @@
 #include "sentry/fs/hostio.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/io.h"
-#include "sentry/mm/mappable.h"
 #include "sentry/mm/uio.h"
 
 #define PIN_BYTES (1UL << 20) /* at once: bounds how many pages a slow host call holds */
@@ -109,58 +107,4 @@ int hostio_statfs(int fd, struct linux_statfs *ret)
     static_assert(sizeof(fs) == sizeof(*ret), "the host's struct statfs is the guest's");
     memcpy(ret, &fs, sizeof(*ret));
     return 0;
-}
-
-static ssize_t source_read(void *arg, uint64_t offset, void *buf, size_t size)
-{
-    struct host_file *h = arg;
-    size_t done = 0;
-
-    while (done < size) {
-        ssize_t n = host_pread(h->fd, (char *)buf + done, size - done, (int64_t)(offset + done));
-
-        if (n == -EINTR)
-            continue;
-        if (n < 0)
-            return n;
-        if (n == 0)
-            break;
-        done += (size_t)n;
-    }
-    return (ssize_t)done;
-}
-
-static uint64_t source_size(void *arg)
-{
-    struct host_file *h = arg;
-    struct stat st;
-
-    return host_fstat(h->fd, &st) < 0 ? 0 : (uint64_t)st.st_size;
-}
-
-static void source_release(void *arg)
-{
-    host_file_unref(arg);
-}
-
-static void source_name(void *arg, char *buf, size_t size)
-{
-    struct host_file *h = arg;
-
-    snprintf(buf, size, "%s", h->name);
-}
-
-int hostio_mmap(struct host_file *h, struct memfile *mf, struct mappable **ret)
-{
-    static const struct pagecache_source source = {
-        .read = source_read,
-        .size_now = source_size,
-        .release = source_release,
-        .name = source_name,
-    };
-    int err = pagecache_create(mf, &source, host_file_ref(h), ret);
-
-    if (err < 0)
-        host_file_unref(h);
-    return err;
 }

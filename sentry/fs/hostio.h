@@ -34,7 +34,10 @@ ssize_t hostio_write(int fd, struct uio *uio, int64_t *pos, uint64_t max);
 
 int hostio_stat(int fd, struct linux_stat *ret);
 int hostio_statfs(int fd, struct linux_statfs *ret);
-/* Read-only pages of a regular file; `h` gets a reference of its own. */
+
+/* hostmap.c: read-only pages of a regular file, shared by all who map it. `h` is referenced. */
 int hostio_mmap(struct host_file *h, struct memfile *mf, struct mappable **ret);
+/* Lets caches go that are kept for the next one. */
+void hostio_forget_maps(void);
 
 #endif

@@ -221,33 +221,91 @@ static int ask_object(struct memfile *mf, struct mappable *object, uint64_t low,
     return err;
 }
 
+/* What an object gave around a fault: runs of its pages, referenced, with their offsets. */
+#define FETCH_RUNS 16
+struct fetched {
+    struct memfile_range range[FETCH_RUNS];
+    uint64_t offset[FETCH_RUNS];
+    int count;
+};
+
+static bool fetch_run(struct mappable *object, uint64_t offset, uint64_t size, struct fetched *f)
+{
+    if (f->count == FETCH_RUNS || !object->ops->resident(object, offset) ||
+        object->ops->get_pages(object, offset, size, false, &f->range[f->count]) != 0)
+        return false;
+    f->offset[f->count++] = offset;
+    return true;
+}
+
+/* Beyond what was asked for, within [low, high): all that the object has in memory anyway. */
+static void fetch_resident(struct mappable *object, uint64_t low, uint64_t high, struct fetched *f)
+{
+    uint64_t start = f->offset[0], end = start + f->range[0].size;
+
+    if (!object->ops->resident)
+        return;
+    while (end < high && fetch_run(object, end, high - end, f))
+        end += f->range[f->count - 1].size;
+    while (start > low) {
+        uint64_t at = MAX(round_down(start - 1, OBJECT_AROUND), low);
+
+        if (!fetch_run(object, at, start - at, f))
+            break;
+        start = at;
+    }
+}
+
+/* Consumes what was fetched. */
+static int note_fetched(struct mm *mm, const struct vma *vma, const struct fetched *f, bool write,
+                        struct trash *trash)
+{
+    int err = 0;
+
+    for (int i = 0; i < f->count; i++) {
+        uaddr_t at = vma->start + (f->offset[i] - vma->offset);
+
+        if (err)
+            trash_add_range(mm, trash, f->range[i]);
+        else
+            err = note_object_pages(mm, vma, at, f->range[i], write, trash);
+    }
+    return err;
+}
+
 /* 0: something may have changed, look again. Releases mm->lock in between. */
 static int fetch_object(struct fault *f, struct vma *vma, bool write) __no_lock_analysis
 {
     struct mm *mm = f->mm;
     struct memfile *mf = mm->env->memfile;
     struct mappable *object = mappable_ref(vma->object);
-    uint64_t offset = vma_offset_of(vma, f->page), at;
+    uint64_t offset = vma_offset_of(vma, f->page);
+    uint64_t first = vma_offset_of(vma, MAX(round_down(f->page, MAP_AROUND), vma->start));
+    uint64_t last = vma_offset_of(vma, MIN(round_down(f->page, MAP_AROUND) + MAP_AROUND, vma->end));
     uint64_t low = MAX(round_down(offset, OBJECT_AROUND), vma->offset);
     uint64_t high =
         MIN(round_down(offset, OBJECT_AROUND) + OBJECT_AROUND, vma_offset_of(vma, vma->end));
     uint64_t seen = __atomic_load_n(&object->invalidations, __ATOMIC_ACQUIRE);
     struct trash trash = TRASH_INIT;
-    struct memfile_range range;
+    struct fetched got = {.count = 1};
     int err;
 
     lock_release(&mm->lock);
-    err = ask_object(mf, object, low, offset, high, write, &range, &at);
+    err = ask_object(mf, object, low, offset, high, write, &got.range[0], &got.offset[0]);
+    if (err)
+        got.count = 0;
+    else if (!write)
+        fetch_resident(object, first, last, &got);
     lock_acquire(&mm->lock);
 
     vma = vma_at(mm, f->page);
     if (!vma || vma->object != object || vma_offset_of(vma, f->page) != offset ||
         seen != __atomic_load_n(&object->invalidations, __ATOMIC_ACQUIRE)) {
-        if (!err)
-            trash_add_range(mm, &trash, range);
+        while (got.count > 0)
+            trash_add_range(mm, &trash, got.range[--got.count]);
         err = 0;
     } else if (!err) {
-        err = note_object_pages(mm, vma, f->page - (offset - at), range, write, &trash);
+        err = note_fetched(mm, vma, &got, write, &trash);
     } else if (err != -ENOMEM) {
         err = fail(f, SIGBUS, BUS_ADRERR);
     }

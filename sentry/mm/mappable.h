@@ -106,6 +106,8 @@ void pagecache_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bo
  * Called without locks.
  */
 uint64_t pagecache_reclaim(void);
+/* Bytes of guest memory that this cache holds. */
+uint64_t pagecache_bytes(struct mappable *m);
 int pagecache_create(struct memfile *mf, const struct pagecache_source *source, void *arg,
                      struct mappable **ret);
 

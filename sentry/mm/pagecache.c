@@ -128,6 +128,17 @@ static bool pagecache_resident(struct mappable *m, uint64_t offset)
     return there;
 }
 
+uint64_t pagecache_bytes(struct mappable *m)
+{
+    struct pagecache *pc = to_pagecache(m);
+    uint64_t bytes;
+
+    lock_acquire(&pc->lock);
+    bytes = pc->pages.present * PAGE_SIZE;
+    lock_release(&pc->lock);
+    return bytes;
+}
+
 /* The next cache in turn, referenced; NULL when it is going away just now, or there is none. */
 static struct pagecache *next_in_turn(void)
 {
