@@ -174,6 +174,9 @@ static int start_tree(struct sandbox *s)
         .umask = host_get_umask(),
         .cpu_count = kernel_cpu_count(s->kernel),
         .host_group = s->host_group,
+        .uid = s->ids.euid,
+        .gid = s->ids.egid,
+        .memory = memory_limit(),
     };
     int err;
 
@@ -290,6 +293,11 @@ static int start_program(struct sandbox *s)
         return EXIT_SANDBOX;
     }
     err = program_open(s->tree.fs, name, envp, path, &init.exe);
+    if (err == -ENOENT) {
+        err = program_open(s->tree.host_fs, name, envp, path, &init.exe);
+        if (!err)
+            tree_adopt(&s->tree, init.exe);
+    }
     if (err)
         return program_failed(name, err, err == -EACCES ? program_denied(s->tree.fs, path) : NULL);
     init.path = path;

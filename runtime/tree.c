@@ -9,10 +9,15 @@
 #include "sentry/fs/hostfd/hostfd.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/sys/sys.h"
+#include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/kernel/kernel.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/namei.h"
 #include "sentry/vfs/open.h"
+
+#define TMPFS_FIRST_MINOR 40
+#define INODES_MAX        (1UL << 20) /* each takes memory of the Sentry itself */
 
 /* 0, 1 and 2 as the caller has them. ret_tty: one that is a terminal, borrowed, or NULL. */
 static int take_stdio(struct tree *tree, const struct tree_config *config, struct file **ret_tty)
@@ -76,6 +81,35 @@ static int mount_kernel_trees(struct tree *tree, struct file *tty, unsigned cpu_
     return err ? err : mount_on(tree, "/sys", sys);
 }
 
+/* What programs may write. Half of the memory each, as tmpfs(5) has it. */
+static int mount_writable_trees(struct tree *tree, const struct tree_config *config)
+{
+    static const struct {
+        const char *where;
+        uint32_t mode;
+    } trees[] = {{"/tmp", 01777}, {"/dev/shm", 01777}, {"/var/tmp", 01777}, {"/run", 0755}};
+    int err = 0;
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(trees) && !err; i++) {
+        const struct tmpfs_config tmpfs = {
+            .memfile = config->memfile,
+            .mode = trees[i].mode,
+            .uid = config->uid,
+            .gid = config->gid,
+            .size_limit = round_down(config->memory / 2, PAGE_SIZE),
+            .inode_limit = MIN(config->memory / 2 / PAGE_SIZE, INODES_MAX),
+            .dev_minor = TMPFS_FIRST_MINOR + i,
+        };
+        struct super_block *sb;
+
+        err = tmpfs_create(&tmpfs, &sb);
+        if (!err)
+            err = mount_on(tree, trees[i].where, sb);
+    }
+    return err;
+}
+
+/* Before anything is mounted: also where the program starts in the host's /tmp. */
 static int enter_cwd(struct tree *tree, const char *cwd)
 {
     struct walk_result at;
@@ -84,6 +118,7 @@ static int enter_cwd(struct tree *tree, const char *cwd)
     if (err)
         return err;
     fs_context_set_cwd(tree->fs, at.path);
+    fs_context_set_cwd(tree->host_fs, at.path);
     walk_result_unref(&at);
     return 0;
 }
@@ -100,19 +135,40 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
     if (err)
         return err;
     err = mount_ns_create(root, &ret_tree->ns);
+    if (!err)
+        err = mount_ns_create(root, &ret_tree->host_ns);
     super_unref(root);
     if (!err)
         err = fs_context_create(ret_tree->ns, config->umask, &ret_tree->fs);
+    if (!err)
+        err = fs_context_create(ret_tree->host_ns, config->umask, &ret_tree->host_fs);
+    if (!err)
+        err = enter_cwd(ret_tree, config->cwd);
     if (!err)
         err = fdtable_create(&ret_tree->files);
     if (!err)
         err = take_stdio(ret_tree, config, &tty);
     if (!err)
         err = mount_kernel_trees(ret_tree, tty, config->cpu_count);
-    return err ? err : enter_cwd(ret_tree, config->cwd);
+    return err ? err : mount_writable_trees(ret_tree, config);
 }
 
 int tree_open_exec(struct tree *tree, const char *path, struct file **ret)
 {
-    return vfs_open_exec(tree->fs, NULL, path, WALK_FOLLOW, ret);
+    int err = vfs_open_exec(tree->fs, NULL, path, WALK_FOLLOW, ret);
+
+    if (err != -ENOENT)
+        return err;
+    err = vfs_open_exec(tree->host_fs, NULL, path, WALK_FOLLOW, ret);
+    if (!err)
+        tree_adopt(tree, *ret);
+    return err;
+}
+
+void tree_adopt(struct tree *tree, struct file *file)
+{
+    struct mount *old = file->at.mount;
+
+    file->at.mount = mount_ref(tree->ns->root);
+    mount_unref(old);
 }

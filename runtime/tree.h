@@ -18,6 +18,8 @@ struct tree {
     struct gofer_client *gofer; /* owned */
     struct mount_ns *ns;        /* owned */
     struct fs_context *fs;      /* owned reference */
+    struct mount_ns *host_ns;   /* owned: the gofer's tree with nothing mounted upon it ... */
+    struct fs_context *host_fs; /* ... as the command line's words mean it */
     struct fdtable *files;      /* owned reference */
     struct terminal *tty;       /* the caller's controlling terminal if stdio has it; borrowed */
 };
@@ -31,14 +33,21 @@ struct tree_config {
     uint32_t umask;
     unsigned cpu_count; /* as /sys tells it */
     pid_t host_group;   /* the host's number of our process group */
+    uint32_t uid, gid;  /* own /tmp and the like */
+    uint64_t memory;    /* bytes of guest memory there can be */
 };
 
 /*
- * Mounts what the gofer shows as "/", with our own /dev, /proc and /sys upon it, and installs
- * stdio. -errno; a part of it is left then.
+ * Mounts what the gofer shows as "/", with our own /dev, /proc and /sys and writable /tmp,
+ * /dev/shm, /var/tmp and /run upon it, and installs stdio. -errno; a part of it is left then.
  */
 int tree_create(const struct tree_config *config, struct tree *ret_tree);
-/* An interpreter, by absolute or relative path. */
+/*
+ * A program or an interpreter, by absolute or relative path: what the program would find, else what
+ * the host has there, for a program in /tmp can be started though its own /tmp is empty.
+ */
 int tree_open_exec(struct tree *tree, const char *path, struct file **ret);
+/* A file that was opened in host_fs goes over to the program's own tree, where it may be covered. */
+void tree_adopt(struct tree *tree, struct file *file);
 
 #endif

@@ -1,12 +1,14 @@
 #include "sentry/kernel/cred.h"
 
 #include <linux/capability.h>
+#include <linux/securebits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/task.h"
+#include "sentry/vfs/identity.h"
 
 static int compare_ids(const void *a, const void *b)
 {
@@ -86,6 +88,35 @@ bool cred_in_group(const struct cred *cred, uint32_t gid)
             bsearch(&gid, cred->groups, cred->group_count, sizeof(uint32_t), compare_ids) != NULL);
 }
 
+void cred_use_for_files(const struct cred *cred)
+{
+    const struct vfs_identity identity = {
+        .uid = cred->fsuid,
+        .gid = cred->fsgid,
+        .groups = cred->groups,
+        .group_count = cred->group_count,
+        .caps = cred->cap_effective,
+    };
+
+    vfs_identity_set(&identity);
+}
+
+void cred_use_real_ids(const struct cred *cred)
+{
+    struct vfs_identity identity = {
+        .uid = cred->uid,
+        .gid = cred->gid,
+        .groups = cred->groups,
+        .group_count = cred->group_count,
+        .caps = cred->cap_effective,
+    };
+
+    /* fs/open.c:access_override_creds() */
+    if (!(cred->securebits & SECBIT_NO_SETUID_FIXUP))
+        identity.caps = cred->uid == 0 ? cred->cap_permitted : 0;
+    vfs_identity_set(&identity);
+}
+
 void task_set_cred(struct task *task, const struct cred *cred)
 {
     const struct cred *old = task->cred;
@@ -94,6 +125,7 @@ void task_set_cred(struct task *task, const struct cred *cred)
     lock_acquire(&task->process->lock);
     task->cred = cred;
     lock_release(&task->process->lock);
+    cred_use_for_files(cred);
     cred_unref(old);
     if (limits)
         rlimits_apply(task, task->mm);

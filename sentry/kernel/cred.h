@@ -33,6 +33,10 @@ const struct cred *cred_unref(const struct cred *cred); /* takes NULL, returns N
 bool cred_has_cap(const struct cred *cred, int cap);
 bool cred_in_group(const struct cred *cred, uint32_t gid);
 
+/* Tells the file systems below who this thread asks for (sentry/vfs/identity.h). */
+void cred_use_for_files(const struct cred *cred);
+/* The same with the real ids, as access(2) looks: until cred_use_for_files() is called again. */
+void cred_use_real_ids(const struct cred *cred);
 /* Makes `cred` the identity of the calling task; takes over the reference. */
 void task_set_cred(struct task *task, const struct cred *cred);
 bool task_has_cap(const struct task *task, int cap);

@@ -74,6 +74,7 @@ struct task *task_current(void)
 void task_run(struct task *task)
 {
     current = task;
+    cred_use_for_files(task->cred);
     task_update_fastpath(task);
     while (!task->exiting) {
         struct trap_info info;

@@ -18,6 +18,7 @@
 #include "sentry/kernel/session.h"
 #include "sentry/kernel/time.h"
 #include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/file.h"
 #include "sentry/vfs/fs_context.h"
 
 struct task *task_create(struct kernel *kernel, struct process *process)
@@ -51,9 +52,24 @@ struct task *task_ref(struct task *task)
     return task;
 }
 
+/* The program's file goes with the last thread's memory: until then nobody may write it. */
+static struct file *take_exe_locked(struct process *process) __must_hold(process->lock)
+{
+    struct file *exe = process->exe;
+    struct task *other;
+
+    list_for_each (other, &process->threads, process_node) {
+        if (other->mm)
+            return NULL;
+    }
+    process->exe = NULL;
+    return exe;
+}
+
 void task_release_resources(struct task *task)
 {
     struct process *process = task->process;
+    struct file *exe;
     struct fdtable *files;
     struct fs_context *fs;
     struct mm *mm;
@@ -65,10 +81,12 @@ void task_release_resources(struct task *task)
     task->files = NULL;
     task->fs = NULL;
     task->mm = NULL;
+    exe = take_exe_locked(process);
     lock_release(&process->lock);
     fdtable_unref(files);
     fs_context_unref(fs);
     mm_unref(mm);
+    file_unref(exe);
 }
 
 struct mm *task_get_mm(struct task *task)

@@ -83,7 +83,7 @@ static inline struct mappable *mappable_unref(struct mappable *m)
     return NULL;
 }
 
-/* Shared anonymous memory of `size` bytes: MAP_SHARED|MAP_ANONYMOUS, later System V and memfd. */
+/* Shared anonymous memory of `size` bytes: MAP_SHARED|MAP_ANONYMOUS. Files: shmem.h. */
 int shmem_create(struct memfile *mf, uint64_t size, struct mappable **ret);
 /* Bytes that such an object has pages for. */
 uint64_t shmem_resident_size(struct mappable *m);

@@ -1,50 +1,67 @@
 /*
- * Memory that several mappings share: MAP_SHARED|MAP_ANONYMOUS. Pages appear when first asked for,
- * in runs, and live until the object goes or they are punched out.
+ * Memory that several mappings share: MAP_SHARED|MAP_ANONYMOUS, and the files of shmem.h. Pages
+ * appear when first asked for, in runs, and live until the object goes or they are punched out.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/lock.h"
-#include "sentry/mm/mappable.h"
-#include "sentry/mm/pmap.h"
+#include "sentry/mm/shmem_internal.h"
 
 #define RUN_SIZE (64UL << 10)
 
-struct shmem {
-    struct mappable base;
-    struct memfile *memfile; /* borrowed: outlives every address space */
-    uint64_t size;
-
-    struct lock lock; /* guards what follows */
-    struct pmap pages;
-};
-
-static struct shmem *to_shmem(struct mappable *m)
+int shmem_fill(struct shmem *s, uint64_t offset, uint64_t end, uint64_t *ret_end)
 {
-    return container_of(m, struct shmem, base);
-}
-
-/* Allocates the run around `offset`, as far as nothing is there. */
-static int fill(struct shmem *s, uint64_t offset) __must_hold(s->lock)
-{
-    uint64_t low = round_down(offset, RUN_SIZE);
-    uint64_t start = pmap_free_below(&s->pages, offset, low);
-    uint64_t end = pmap_next_used(&s->pages, offset, MIN(low + RUN_SIZE, s->size));
+    uint64_t size = MIN(end - offset, HUGE_PAGE_SIZE);
     struct memfile_range range;
-    int err = memfile_alloc(s->memfile, end - start, end - start == RUN_SIZE ? RUN_SIZE : PAGE_SIZE,
-                            &range);
+    int err = 0;
 
-    if (err) {
-        start = offset;
-        err = memfile_alloc(s->memfile, PAGE_SIZE, PAGE_SIZE, &range);
+    if (s->budget && shmem_budget_take(s->budget, size) < 0) {
+        size = PAGE_SIZE;
+        err = shmem_budget_take(s->budget, size);
     }
     if (err)
         return err;
-    err = pmap_set_run(&s->pages, start, range.size, range.start | PMAP_PRESENT);
-    if (err)
-        memfile_unref(s->memfile, range);
+    err = memfile_alloc(s->memfile, size, size == RUN_SIZE ? RUN_SIZE : PAGE_SIZE, &range);
+    if (err && size > PAGE_SIZE) {
+        if (s->budget)
+            shmem_budget_give(s->budget, size - PAGE_SIZE);
+        size = PAGE_SIZE;
+        err = memfile_alloc(s->memfile, size, PAGE_SIZE, &range);
+    }
+    if (!err) {
+        err = pmap_set_run(&s->pages, offset, size, range.start | PMAP_PRESENT);
+        if (err)
+            memfile_unref(s->memfile, range);
+    }
+    if (err && s->budget)
+        shmem_budget_give(s->budget, size);
+    if (!err)
+        *ret_end = offset + size;
+    return err;
+}
+
+void shmem_drop(struct shmem *s, uint64_t start, uint64_t end)
+{
+    uint64_t before = s->pages.present;
+
+    pmap_unref_range(&s->pages, s->memfile, start, MIN(end, PMAP_SPAN));
+    if (s->budget)
+        shmem_budget_give(s->budget, (before - s->pages.present) * PAGE_SIZE);
+}
+
+/* The run around `offset`, as far as nothing is there. */
+static int fill_around(struct shmem *s, uint64_t offset) __must_hold(s->lock)
+{
+    uint64_t low = round_down(offset, RUN_SIZE), filled;
+    uint64_t start = pmap_free_below(&s->pages, offset, low);
+    uint64_t end =
+        pmap_next_used(&s->pages, offset, MIN(low + RUN_SIZE, round_up(s->size, PAGE_SIZE)));
+    int err = shmem_fill(s, start, end, &filled);
+
+    if (err || filled <= offset)
+        err = shmem_fill(s, offset, offset + PAGE_SIZE, &filled);
     return err;
 }
 
@@ -54,11 +71,11 @@ static int shmem_get_pages(struct mappable *m, uint64_t offset, uint64_t want, b
     struct shmem *s = to_shmem(m);
     int err = 0;
 
-    if (offset >= s->size || offset >= PMAP_SPAN)
-        return -EFAULT;
     lock_acquire(&s->lock);
-    if (!pmap_get(&s->pages, offset))
-        err = fill(s, offset);
+    if (offset >= round_up(s->size, PAGE_SIZE) || offset >= PMAP_SPAN)
+        err = -EFAULT;
+    else if (!pmap_get(&s->pages, offset))
+        err = fill_around(s, offset);
     if (!err) {
         *ret_range = pmap_run_at(&s->pages, offset, want);
         memfile_ref(s->memfile, *ret_range);
@@ -72,7 +89,7 @@ static int shmem_punch(struct mappable *m, uint64_t offset, uint64_t size)
     struct shmem *s = to_shmem(m);
 
     lock_acquire(&s->lock);
-    pmap_unref_range(&s->pages, s->memfile, offset, offset + size);
+    shmem_drop(s, offset, offset + size);
     lock_release(&s->lock);
     mappable_invalidate(m, offset, size, false);
     return 0;
@@ -94,16 +111,22 @@ static void shmem_release(struct mappable *m)
     struct shmem *s = to_shmem(m);
 
     lock_acquire(&s->lock);
-    pmap_unref_range(&s->pages, s->memfile, 0, PMAP_SPAN);
+    shmem_drop(s, 0, PMAP_SPAN);
     lock_release(&s->lock);
     lock_destroy(&s->lock);
     mappable_fini(m);
+    shmem_budget_unref(s->budget);
+    free(s->name);
     free(s);
 }
 
 static void shmem_name(struct mappable *m, char *buf, size_t size)
 {
-    snprintf(buf, size, "/dev/zero (deleted)");
+    struct shmem *s = to_shmem(m);
+
+    lock_acquire(&s->lock);
+    snprintf(buf, size, "%s", s->name ? s->name : s->budget ? "" : "/dev/zero (deleted)");
+    lock_release(&s->lock);
 }
 
 static int shmem_sync(struct mappable *m, uint64_t offset, uint64_t size)
@@ -120,17 +143,26 @@ static const struct mappable_ops shmem_ops = {
     .resident = shmem_resident,
 };
 
-int shmem_create(struct memfile *mf, uint64_t size, struct mappable **ret)
+static struct shmem *shmem_new(struct memfile *mf, uint64_t size)
 {
     struct shmem *s = calloc(1, sizeof(*s));
 
     if (!s)
-        return -ENOMEM;
+        return NULL;
     mappable_init(&s->base, &shmem_ops);
     s->memfile = mf;
-    s->size = round_up(size, PAGE_SIZE);
+    s->size = size;
     lock_init(&s->lock);
     pmap_init(&s->pages);
+    return s;
+}
+
+int shmem_create(struct memfile *mf, uint64_t size, struct mappable **ret)
+{
+    struct shmem *s = shmem_new(mf, round_up(size, PAGE_SIZE));
+
+    if (!s)
+        return -ENOMEM;
     *ret = &s->base;
     return 0;
 }
@@ -144,4 +176,71 @@ uint64_t shmem_resident_size(struct mappable *m)
     size = s->pages.present * PAGE_SIZE;
     lock_release(&s->lock);
     return size;
+}
+
+int shmem_file_create(struct memfile *mf, struct shmem_budget *budget, struct mappable **ret)
+{
+    struct shmem *s = shmem_new(mf, 0);
+
+    if (!s)
+        return -ENOMEM;
+    s->budget = shmem_budget_ref(budget);
+    *ret = &s->base;
+    return 0;
+}
+
+void shmem_file_set_name(struct mappable *m, const char *name)
+{
+    struct shmem *s = to_shmem(m);
+    char *copy = strdup(name);
+
+    lock_acquire(&s->lock);
+    if (copy) {
+        free(s->name);
+        s->name = copy;
+    }
+    lock_release(&s->lock);
+}
+
+/* ---- budgets ------------------------------------------------------------------------------- */
+
+struct shmem_budget *shmem_budget_create(uint64_t limit)
+{
+    struct shmem_budget *budget = calloc(1, sizeof(*budget));
+
+    if (budget) {
+        refcount_set(&budget->refs, 1);
+        budget->limit = limit;
+    }
+    return budget;
+}
+
+struct shmem_budget *shmem_budget_ref(struct shmem_budget *budget)
+{
+    refcount_get(&budget->refs);
+    return budget;
+}
+
+struct shmem_budget *shmem_budget_unref(struct shmem_budget *budget)
+{
+    if (budget && refcount_put(&budget->refs))
+        free(budget);
+    return NULL;
+}
+
+int shmem_budget_take(struct shmem_budget *budget, uint64_t size)
+{
+    uint64_t used = __atomic_load_n(&budget->used, __ATOMIC_RELAXED);
+
+    do {
+        if (size > budget->limit || used > budget->limit - size)
+            return -ENOSPC;
+    } while (!__atomic_compare_exchange_n(&budget->used, &used, used + size, true, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+    return 0;
+}
+
+void shmem_budget_give(struct shmem_budget *budget, uint64_t size)
+{
+    __atomic_sub_fetch(&budget->used, size, __ATOMIC_RELAXED);
 }

@@ -10,7 +10,8 @@
 void uio_init_user(struct uio *uio, struct mm *mm, uaddr_t base, uint64_t size)
 {
     size = MIN(size, UIO_MAX_BYTES);
-    *uio = (struct uio){.mm = mm, .single = {base, size}, .count = 1, .left = size};
+    *uio = (struct uio){
+        .mm = mm, .single = {base, size}, .count = 1, .left = size, .size_limit = UINT64_MAX};
     uio->segments = &uio->single;
 }
 
@@ -44,7 +45,7 @@ static int import(struct uio *uio, struct mm *mm, uaddr_t iov, uint64_t count, b
 
     if (count > UIO_MAX_SEGMENTS)
         return -EINVAL;
-    *uio = (struct uio){.mm = mm, .count = (uint32_t)count};
+    *uio = (struct uio){.mm = mm, .count = (uint32_t)count, .size_limit = UINT64_MAX};
     uio->segments = &uio->single;
     if (count > 1) {
         uio->segments = malloc(count * sizeof(*uio->segments));

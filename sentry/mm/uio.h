@@ -29,6 +29,7 @@ struct uio {
     uint32_t count, index;
     uint64_t done_in_segment;
     uint64_t left;
+    uint64_t size_limit; /* no file may become longer by this write: RLIMIT_FSIZE */
 };
 
 void uio_init_user(struct uio *uio, struct mm *mm, uaddr_t base, uint64_t size);

@@ -2,11 +2,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/vfs/dirent.h"
+#include "sentry/vfs/permission.h"
 
 #define DIRENT_MAX 320 /* a record with the longest name */
 
@@ -118,7 +120,7 @@ SYSCALL_DEFINE2(getcwd, uaddr_t, buf, uint64_t, size)
     struct path root = fs_context_root(task->fs);
     struct path cwd = fs_context_cwd(task->fs);
     char name[PATH_MAX];
-    ssize_t n = path_to_string(&root, &cwd, name, sizeof(name));
+    ssize_t n = dentry_gone(cwd.dentry) ? -ENOENT : path_to_string(&root, &cwd, name, sizeof(name));
 
     path_unref(&root);
     path_unref(&cwd);
@@ -132,8 +134,7 @@ SYSCALL_DEFINE2(getcwd, uaddr_t, buf, uint64_t, size)
 /* Search permission on the directory, as chdir(2) wants it. */
 static int enter(struct task *task, struct path to)
 {
-    const struct inode_operations *ops = to.dentry->inode->ops;
-    int err = ops->access ? ops->access(to.dentry, 1 /* X_OK */) : 0;
+    int err = dentry_permission(to.dentry, X_OK);
 
     if (!err)
         fs_context_set_cwd(task->fs, to);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -82,6 +83,8 @@ static ssize_t transfer(struct transfer *t)
         if (err < 0)
             return err;
     }
+    if (t->write)
+        t->uio->size_limit = task_rlimit(t->task, RLIMIT_FSIZE);
     for (;;) {
         ssize_t n = attempt(t);
 
@@ -93,6 +96,8 @@ static ssize_t transfer(struct transfer *t)
         }
         if (n == -EPIPE && t->write)
             signal_send_task(t->task, SIGPIPE, NULL);
+        if (n == -EFBIG && t->uio->size_limit != RLIM64_INFINITY)
+            signal_send_task(t->task, SIGXFSZ, NULL);
         if (n == -EINTR) /* the host's word: this thread was kicked */
             n = task_interrupted(t->task) ? -ERESTARTSYS : 0;
         else if (n == -EAGAIN && !nonblock)

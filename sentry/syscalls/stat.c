@@ -9,6 +9,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/vfs/permission.h"
 
 #ifndef AT_EMPTY_PATH
 #define AT_EMPTY_PATH 0x1000
@@ -162,15 +163,11 @@ static int access_found(const struct walk_result *found, int mode)
     if ((mode & W_OK) && dentry->sb->read_only &&
         (type == S_IFREG || type == S_IFDIR || type == S_IFLNK)) {
         /* access(2) looks at the permissions first and at the file system afterwards. */
-        int err = mode & ~W_OK && dentry->inode->ops->access
-                      ? dentry->inode->ops->access(dentry, mode & ~W_OK)
-                      : 0;
+        int err = mode & ~W_OK ? dentry_permission(dentry, mode & ~W_OK) : 0;
 
         return err < 0 ? err : -EROFS;
     }
-    if (mode == F_OK || !dentry->inode->ops->access)
-        return 0;
-    return dentry->inode->ops->access(dentry, mode);
+    return mode == F_OK ? 0 : dentry_permission(dentry, mode);
 }
 
 static long do_access(struct task *task, int dirfd, uaddr_t path, int mode, int flags)
@@ -185,11 +182,14 @@ static long do_access(struct task *task, int dirfd, uaddr_t path, int mode, int 
         return -EINVAL;
     if (flags & AT_EMPTY_PATH)
         walk_flags |= WALK_EMPTY;
+    if (!(flags & AT_EACCESS))
+        cred_use_real_ids(task->cred);
     err = at_path_walk(task, dirfd, path, walk_flags, &found);
-    if (err < 0)
-        return err;
-    err = access_found(&found, mode);
-    walk_result_unref(&found);
+    if (!err) {
+        err = access_found(&found, mode);
+        walk_result_unref(&found);
+    }
+    cred_use_for_files(task->cred);
     return err;
 }
 

@@ -1,4 +1,4 @@
-/* Written data and sizes: fsync(2), truncate(2), and hints about reading ahead. */
+/* Written data: fsync(2) and its like, and hints about reading ahead. */
 #include <errno.h>
 #include <fcntl.h>
 
@@ -41,24 +41,6 @@ SYSCALL_DEFINE1(syncfs, int, fd)
         return -EBADF;
     file_unref(file);
     return 0;
-}
-
-SYSCALL_DEFINE2(ftruncate, int, fd, int64_t, size)
-{
-    struct file *file;
-    int err;
-
-    if (size < 0)
-        return -EINVAL;
-    file = task_file(task, fd);
-    if (!file)
-        return -EBADF;
-    if (!file->ops->truncate || !file_can_write(file))
-        err = -EINVAL;
-    else
-        err = file->ops->truncate(file, (uint64_t)size);
-    file_unref(file);
-    return err;
 }
 
 SYSCALL_DEFINE4(fadvise64, int, fd, int64_t, offset, int64_t, size, int, advice)

@@ -27,19 +27,58 @@ struct inode *inode_unref(struct inode *inode)
     return NULL;
 }
 
+int inode_get_write(struct inode *inode)
+{
+    int32_t old = __atomic_load_n(&inode->write_count, __ATOMIC_RELAXED);
+
+    do {
+        if (old < 0)
+            return -ETXTBSY;
+    } while (!__atomic_compare_exchange_n(&inode->write_count, &old, old + 1, true,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return 0;
+}
+
+void inode_put_write(struct inode *inode)
+{
+    __atomic_sub_fetch(&inode->write_count, 1, __ATOMIC_RELAXED);
+}
+
+int inode_deny_write(struct inode *inode)
+{
+    int32_t old = __atomic_load_n(&inode->write_count, __ATOMIC_RELAXED);
+
+    do {
+        if (old > 0)
+            return -ETXTBSY;
+    } while (!__atomic_compare_exchange_n(&inode->write_count, &old, old - 1, true,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return 0;
+}
+
+void inode_allow_write(struct inode *inode)
+{
+    __atomic_add_fetch(&inode->write_count, 1, __ATOMIC_RELAXED);
+}
+
 static struct dentry *dentry_new(struct super_block *sb, struct dentry *parent, struct name name,
                                  struct inode *inode)
 {
-    struct dentry *d = calloc(1, sizeof(*d) + name.size + 1);
+    struct dentry *d = calloc(1, sizeof(*d));
 
-    if (!d)
+    if (d)
+        d->name = malloc(name.size + 1);
+    if (!d || !d->name) {
+        free(d);
         return NULL;
+    }
     refcount_set(&d->refs, 1);
     d->sb = sb;
     d->parent = parent ? dentry_ref(parent) : NULL;
     d->inode = inode;
     d->name_size = (uint32_t)name.size;
     memcpy(d->name, name.text, name.size);
+    d->name[name.size] = '\0';
     list_init(&d->bucket);
     return d;
 }
@@ -48,6 +87,7 @@ int super_init(struct super_block *sb, struct inode *root, void (*release)(struc
 {
     refcount_set(&sb->refs, 1);
     lock_init(&sb->lock);
+    lock_init(&sb->tree_lock);
     for (int i = 0; i < DENTRY_BUCKETS; i++)
         list_init(&sb->buckets[i]);
     sb->release = release;
@@ -66,9 +106,22 @@ struct super_block *super_unref(struct super_block *sb)
     if (sb && refcount_put(&sb->refs)) {
         dentry_unref(sb->root);
         lock_destroy(&sb->lock);
+        lock_destroy(&sb->tree_lock);
         sb->release(sb);
     }
     return NULL;
+}
+
+void tree_lock(struct super_block *sb) __no_lock_analysis
+{
+    if (!sb->read_only)
+        lock_acquire(&sb->tree_lock);
+}
+
+void tree_unlock(struct super_block *sb) __no_lock_analysis
+{
+    if (!sb->read_only)
+        lock_release(&sb->tree_lock);
 }
 
 static struct list *bucket_of(struct dentry *parent, struct name name)
@@ -101,18 +154,20 @@ struct dentry *dentry_ref(struct dentry *dentry)
 struct dentry *dentry_unref(struct dentry *dentry)
 {
     while (dentry) {
-        struct dentry *parent = dentry->parent;
+        struct dentry *parent;
         bool last;
 
         /* Under the lock, so that dentry_find() never meets one whose count is zero. */
         lock_acquire(&dentry->sb->lock);
         last = refcount_put(&dentry->refs);
+        parent = dentry->parent;
         if (last)
             list_del_init(&dentry->bucket);
         lock_release(&dentry->sb->lock);
         if (!last)
             break;
         inode_unref(dentry->inode);
+        free(dentry->name);
         free(dentry);
         dentry = parent;
     }
@@ -129,6 +184,13 @@ struct dentry *dentry_find(struct dentry *parent, struct name name)
         dentry_ref(d);
     lock_release(&parent->sb->lock);
     return d;
+}
+
+/* The name leads elsewhere or nowhere from now on. */
+static void leave_locked(struct dentry *d) __must_hold(d->sb->lock)
+{
+    list_del_init(&d->bucket);
+    d->gone = true;
 }
 
 static bool same_object(const struct inode *a, const struct inode *b)
@@ -156,7 +218,7 @@ struct dentry *dentry_attach(struct dentry *parent, struct name name, struct ino
         return old;
     }
     if (old)
-        list_del_init(&old->bucket);
+        leave_locked(old);
     list_add(bucket_of(parent, name), &fresh->bucket);
     lock_release(&sb->lock);
     return fresh;
@@ -169,8 +231,109 @@ void dentry_detach(struct dentry *parent, struct name name)
     lock_acquire(&parent->sb->lock);
     d = find_locked(parent, name);
     if (d)
-        list_del_init(&d->bucket);
+        leave_locked(d);
     lock_release(&parent->sb->lock);
+}
+
+void dentry_remove(struct dentry *dentry)
+{
+    lock_acquire(&dentry->sb->lock);
+    leave_locked(dentry);
+    lock_release(&dentry->sb->lock);
+}
+
+void dentry_move(struct dentry *dentry, struct dentry *parent, struct name name)
+{
+    char *text = strndup(name.text, name.size), *old_text = NULL;
+    struct dentry *old_parent = NULL, *there;
+
+    lock_acquire(&parent->sb->lock);
+    there = find_locked(parent, name);
+    if (there && there != dentry)
+        leave_locked(there);
+    list_del_init(&dentry->bucket);
+    if (text) {
+        old_parent = dentry->parent;
+        old_text = dentry->name;
+        dentry->parent = dentry_ref(parent);
+        dentry->name = text;
+        dentry->name_size = (uint32_t)name.size;
+        list_add(bucket_of(parent, name), &dentry->bucket);
+    } else {
+        /* Without memory for its name, whoever stands there loses sight of where that is. */
+        dentry->gone = true;
+    }
+    lock_release(&parent->sb->lock);
+    dentry_unref(old_parent);
+    free(old_text);
+}
+
+void dentry_exchange(struct dentry *a, struct dentry *b)
+{
+    struct dentry *parent = a->parent;
+    uint32_t size = a->name_size;
+    char *text = a->name;
+
+    lock_acquire(&a->sb->lock);
+    list_del_init(&a->bucket);
+    list_del_init(&b->bucket);
+    a->parent = b->parent;
+    a->name = b->name;
+    a->name_size = b->name_size;
+    b->parent = parent;
+    b->name = text;
+    b->name_size = size;
+    list_add(bucket_of(a->parent, (struct name){a->name, a->name_size}), &a->bucket);
+    list_add(bucket_of(b->parent, (struct name){b->name, b->name_size}), &b->bucket);
+    lock_release(&a->sb->lock);
+}
+
+struct dentry *dentry_unnamed(struct dentry *parent, struct name name, struct inode *inode)
+{
+    struct dentry *d = dentry_new(parent->sb, parent, name, inode);
+
+    if (!d)
+        inode_unref(inode);
+    else
+        d->gone = true;
+    return d;
+}
+
+bool dentry_gone(struct dentry *dentry)
+{
+    bool gone;
+
+    lock_acquire(&dentry->sb->lock);
+    gone = dentry->gone;
+    lock_release(&dentry->sb->lock);
+    return gone;
+}
+
+struct dentry *dentry_parent(struct dentry *dentry)
+{
+    struct dentry *parent;
+
+    lock_acquire(&dentry->sb->lock);
+    parent = dentry->parent ? dentry_ref(dentry->parent) : NULL;
+    lock_release(&dentry->sb->lock);
+    return parent;
+}
+
+int dentry_put_name(struct dentry *dentry, char *buf, size_t low, size_t *at,
+                    struct dentry **ret_parent)
+{
+    int err = 0;
+
+    lock_acquire(&dentry->sb->lock);
+    if (*at < low + dentry->name_size) {
+        err = -ENAMETOOLONG;
+    } else {
+        *at -= dentry->name_size;
+        memcpy(buf + *at, dentry->name, dentry->name_size);
+        *ret_parent = dentry->parent ? dentry_ref(dentry->parent) : NULL;
+    }
+    lock_release(&dentry->sb->lock);
+    return err;
 }
 
 ssize_t dentry_path(struct dentry *dentry, char *buf, size_t size)

@@ -21,6 +21,10 @@ void file_init(struct file *f, const struct file_operations *ops, uint32_t flags
 
 void file_fini(struct file *f)
 {
+    if (f->counts_as_writer)
+        inode_put_write(f->at.dentry->inode);
+    if (f->denies_writers)
+        inode_allow_write(f->at.dentry->inode);
     path_unref(&f->at);
     free(f->path);
     lock_destroy(&f->pos_lock);

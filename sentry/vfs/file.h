@@ -56,6 +56,8 @@ struct file_operations {
     int (*truncate)(struct file *f, uint64_t size);
     /* A descriptor of it is closed, the last one or not: on the closing task's thread. */
     void (*flush)(struct file *f);
+    /* fallocate(2): FALLOC_FL_* of `mode`, all sizes having been checked. NULL: -EOPNOTSUPP. */
+    int (*allocate)(struct file *f, int mode, uint64_t offset, uint64_t size);
     void (*release)(struct file *f); /* frees f */
     /* The position is kept elsewhere: that of a host descriptor, shared with other processes. */
     bool own_position;
@@ -75,6 +77,8 @@ struct file {
         flags; /* O_ACCMODE, O_APPEND, O_NONBLOCK, O_DIRECT..., atomically changed by F_SETFL */
     struct lock pos_lock;
     int64_t pos __guarded_by(pos_lock);
+    bool counts_as_writer; /* of at's inode; undone by file_fini() */
+    bool denies_writers;   /* likewise: it is being executed */
     struct path at; /* where it was opened; empty for what is not in the tree: pipes, stdio */
     struct terminal *terminal; /* borrowed from the implementation; NULL for all but terminals */
     char *path; /* how /proc/self/fd names what is not in the tree; owned; may be NULL */

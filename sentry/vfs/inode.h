@@ -7,16 +7,23 @@
  *                        one per (parent, name), so mount points and working directories have an
  *                        identity; nobody's dentries are freed at once
  *
- * A dentry holds its parent and its inode; both never change while it lives. Whether a name still
- * leads to the same object is asked anew by each walk (namei.c): the file system answers with a
- * fresh inode, and if that is another object, the dentry is taken out of the tree and replaced.
+ * A dentry holds its parent and its inode; the inode never changes while it lives, parent and name
+ * only by rename(2). Whether a name still leads to the same object is asked anew by each walk
+ * (namei.c): the file system answers with a fresh inode, and if that is another object, the dentry
+ * is taken out of the tree and replaced.
  *
- * Lock order: super_block->lock is innermost but for mm and memfile; never held across operations.
+ * Where names can be changed, super_block->tree_lock makes looking a name up and acting on the
+ * answer one step: walks hold it from lookup() until the dentry is attached, the calls that change
+ * names from their look-ups until the dentries are in line again.
+ *
+ * Lock order: tree_lock, then mount_ns->lock, then super_block->lock, which is innermost but for mm
+ * and memfile and never held across operations.
  */
 #ifndef SENTRY_VFS_INODE_H
 #define SENTRY_VFS_INODE_H
 
 #include <sys/stat.h>
+#include <time.h>
 
 #include "abi/stat.h"
 #include "base/list.h"
@@ -49,6 +56,29 @@ struct link_target {
     struct file *file; /* something without a place in the tree: a pipe, the caller's stdin */
 };
 
+/* What is to be made: mknod(2), mkdir(2), symlink(2). */
+struct inode_make {
+    uint32_t mode; /* S_IFMT bits and permissions, umask applied */
+    uint32_t uid, gid;
+    uint64_t rdev;
+    const char *target; /* of a symbolic link */
+};
+
+enum inode_attr_mask {
+    ATTR_MODE = 1,
+    ATTR_UID = 2,
+    ATTR_GID = 4,
+    ATTR_ATIME = 8,
+    ATTR_MTIME = 16,
+};
+
+/* What is to be changed; the file system sets the time of change. */
+struct inode_attr {
+    unsigned mask;
+    uint32_t mode, uid, gid; /* mode: permissions only */
+    struct timespec atime, mtime;
+};
+
 struct inode_operations {
     /*
      * Looks up names[0] in the directory `dir`, names[1] below what that is, and so on; at least
@@ -73,12 +103,36 @@ struct inode_operations {
      * before. */
     int (*access)(struct dentry *dentry, int mode);
     void (*release)(struct inode *inode); /* frees it */
+
+    /*
+     * Changing names, with sb->tree_lock held. The caller has looked the names up under it and
+     * checked all permissions; what only the file system knows is left: -ENOENT in a directory that
+     * was removed, -ENOTEMPTY, -ENOSPC, -EMLINK. NULL: -EPERM.
+     */
+    int (*make)(struct dentry *dir, struct name name, const struct inode_make *make,
+                struct inode **ret);
+    int (*link)(struct dentry *dir, struct name name, struct dentry *object);
+    int (*remove)(struct dentry *dir, struct dentry *victim);
+    /* `replaced` is what has the new name now, or NULL. */
+    int (*rename)(struct dentry *old_dir, struct dentry *old, struct dentry *new_dir,
+                  struct name name, struct dentry *replaced);
+    int (*exchange)(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir, struct dentry *b);
+    /* A file without a name (O_TMPFILE); `linkable`: link() may give it one. NULL: -EOPNOTSUPP. */
+    int (*tmpfile)(struct dentry *dir, const struct inode_make *make, bool linkable,
+                   struct inode **ret);
+
+    /* Changing objects, permissions having been checked; without tree_lock. */
+    int (*setattr)(struct dentry *dentry, const struct inode_attr *attr);
+    int (*truncate)(struct dentry *dentry, uint64_t size);
 };
 
 struct inode {
     const struct inode_operations *ops;
     refcount_t refs;
-    uint32_t mode;     /* S_IFMT bits and permissions */
+    /* > 0: so many files are open for writing; < 0: so many are being executed. Atomic. */
+    int32_t write_count;
+    uint32_t mode;     /* S_IFMT bits and permissions; atomic where they can be changed */
+    uint32_t uid, gid; /* likewise; of use with super_block->checks_modes alone */
     uint64_t dev, ino; /* with the type: identity */
 };
 
@@ -88,7 +142,9 @@ struct super_block {
     refcount_t refs;
     const char *type; /* static: the name in /proc/mounts */
     bool read_only;
-    uint32_t dev; /* st_dev of the objects that have none of their own */
+    bool checks_modes;     /* permissions are those in struct inode, not what ops->access says */
+    struct lock tree_lock; /* unused where read_only */
+    uint32_t dev;          /* st_dev of the objects that have none of their own */
     struct dentry *root;
     struct lock lock;
     struct list buckets[DENTRY_BUCKETS] __guarded_by(lock);
@@ -99,11 +155,14 @@ struct dentry {
     refcount_t refs;
     uint32_t mount_count;   /* mounts upon it, in any namespace; atomic */
     struct super_block *sb; /* borrowed: a path's mount keeps it */
-    struct dentry *parent;  /* owned; NULL for a root */
     struct inode *inode;    /* owned */
-    struct list bucket;     /* guarded by sb->lock; empty once replaced */
+
+    /* Guarded by sb->lock; also stable under sb->tree_lock, and where the tree is read-only. */
+    struct dentry *parent; /* owned; NULL for a root */
+    char *name;            /* owned, terminated */
     uint32_t name_size;
-    char name[];
+    bool gone;          /* removed or replaced: the name is what it had last */
+    struct list bucket; /* empty once gone */
 };
 
 void inode_init(struct inode *inode, const struct inode_operations *ops, uint32_t mode,
@@ -115,6 +174,21 @@ static inline uint32_t inode_type(const struct inode *inode)
 {
     return inode->mode & S_IFMT;
 }
+
+static inline uint32_t inode_mode(const struct inode *inode)
+{
+    return __atomic_load_n(&inode->mode, __ATOMIC_RELAXED);
+}
+
+/* Counts as one that writes; -ETXTBSY while the file is being executed. Or the other way round. */
+int inode_get_write(struct inode *inode);
+void inode_put_write(struct inode *inode);
+int inode_deny_write(struct inode *inode);
+void inode_allow_write(struct inode *inode);
+
+/* tree_lock, where the tree can change at all. */
+void tree_lock(struct super_block *sb);
+void tree_unlock(struct super_block *sb);
 
 /* Makes `sb` (allocated by the file system) usable; takes over `root`'s reference. -ENOMEM. */
 int super_init(struct super_block *sb, struct inode *root, void (*release)(struct super_block *sb));
@@ -132,6 +206,22 @@ struct dentry *dentry_find(struct dentry *parent, struct name name);
 struct dentry *dentry_attach(struct dentry *parent, struct name name, struct inode *inode);
 /* The file system just said that there is no such name: a live dentry of it leaves the tree. */
 void dentry_detach(struct dentry *parent, struct name name);
+/* This name was removed. */
+void dentry_remove(struct dentry *dentry);
+/* The object of `dentry` is now `name` in `parent`; what was there is gone. */
+void dentry_move(struct dentry *dentry, struct dentry *parent, struct name name);
+void dentry_exchange(struct dentry *a, struct dentry *b);
+/* A dentry for an object that has no name in the tree (O_TMPFILE); `inode` is taken over. */
+struct dentry *dentry_unnamed(struct dentry *parent, struct name name, struct inode *inode);
+bool dentry_gone(struct dentry *dentry);
+/* A new reference; NULL for a root. */
+struct dentry *dentry_parent(struct dentry *dentry);
+/*
+ * Writes the name in front of buf[*at], moving *at down, and gives the parent as dentry_parent();
+ * -ENAMETOOLONG when *at would fall below `low`.
+ */
+int dentry_put_name(struct dentry *dentry, char *buf, size_t low, size_t *at,
+                    struct dentry **ret_parent);
 /*
  * The names from the root of the file system down to `dentry`, joined by slashes, none at the
  * front; the length, or -ENAMETOOLONG. What stateless file systems ask with.

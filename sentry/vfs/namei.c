@@ -13,8 +13,10 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sentry/vfs/file.h"
+#include "sentry/vfs/permission.h"
 
 #define WALK_LINKS_MAX 40
 #define WALK_RUN_MAX   16
@@ -72,10 +74,10 @@ static void go_up(struct walk *w)
     if (w->at.dentry == w->root.dentry && w->at.mount == w->root.mount)
         return;
     mount_cross_up(&w->at);
-    parent = w->at.dentry->parent;
+    parent = dentry_parent(w->at.dentry);
     if (!parent)
         return;
-    go_to(w, path_ref((struct path){w->at.mount, parent}));
+    go_to(w, (struct path){mount_ref(w->at.mount), parent});
     mount_cross_down(&w->at);
 }
 
@@ -222,10 +224,17 @@ static int advance(struct walk *w, const struct name *names, int found, struct i
     return err;
 }
 
+/* Elsewhere the file system's lookup() checks it on the way. */
+static int search_permission(struct dentry *dir)
+{
+    return dir->sb->checks_modes ? inode_permission(dir->inode, X_OK) : 0;
+}
+
 /* Looks up `first` and what follows it; ret_link as in advance(). */
 static int step_down(struct walk *w, struct name first, struct dentry **ret_link)
 {
     const struct inode_operations *ops = w->at.dentry->inode->ops;
+    struct super_block *sb;
     struct inode *inodes[WALK_RUN_MAX];
     struct name names[WALK_RUN_MAX];
     int count, found, err, error = 0;
@@ -235,16 +244,22 @@ static int step_down(struct walk *w, struct name first, struct dentry **ret_link
         return -ENOTDIR;
     if (first.size > VFS_NAME_MAX)
         return -ENAMETOOLONG;
+    err = search_permission(w->at.dentry);
+    if (err < 0)
+        return err;
     if (enter_mount(w, first))
         return 0;
     count = collect_run(w, first, names);
+    sb = w->at.dentry->sb;
+    tree_lock(sb);
     found = ops->lookup(w->at.dentry, names, count, inodes, &error);
-    if (found <= 0) {
-        if (found == 0 && error == -ENOENT)
-            dentry_detach(w->at.dentry, first);
+    if (found > 0)
+        err = advance(w, names, found, inodes, ret_link);
+    else if (found == 0 && error == -ENOENT)
+        dentry_detach(w->at.dentry, first);
+    tree_unlock(sb);
+    if (found <= 0)
         return found < 0 ? found : error;
-    }
-    err = advance(w, names, found, inodes, ret_link);
     /* The run went through all that was found, and the next name was not. */
     if (!err && !*ret_link && w->fresh && error < 0) {
         if (error == -ENOENT)
@@ -294,6 +309,9 @@ static int walk_names(struct walk *w, unsigned flags, struct file **ret_file)
         if (!is_plain(name)) {
             if (inode_type(w->at.dentry->inode) != S_IFDIR)
                 return -ENOTDIR;
+            err = search_permission(w->at.dentry);
+            if (err < 0)
+                return err;
             if (name.size == 2)
                 go_up(w);
             continue;
@@ -349,11 +367,41 @@ void walk_result_unref(struct walk_result *result)
     result->file = file_unref(result->file);
 }
 
+/* Where the walk stopped before the last name; `ret` gets a reference on the directory. */
+static int take_parent(struct walk *w, struct walk_parent *ret)
+{
+    const char *rest = w->rest;
+    struct name last = next_name(&rest);
+
+    if (last.size > VFS_NAME_MAX)
+        return -ENAMETOOLONG;
+    *ret = (struct walk_parent){.path = path_ref(w->at), .slash = *rest == '/'};
+    if (last.size == 0)
+        ret->kind = LAST_ROOT;
+    else if (name_is(last, "."))
+        ret->kind = LAST_DOT;
+    else if (name_is(last, ".."))
+        ret->kind = LAST_DOTDOT;
+    memcpy(ret->name, last.text, last.size);
+    return 0;
+}
+
+/* Up to the directory of the last name. */
+static int walk_to_last(struct walk *w)
+{
+    struct file *file = NULL;
+    int err = walk_names(w, WALK_FOLLOW, &file);
+
+    if (!err && file) {
+        file_unref(file);
+        err = -ENOTDIR;
+    }
+    return err ? err : search_permission(w->at.dentry);
+}
+
 int path_walk_parent(struct fs_context *fs, const struct path *start, const char *name,
                      struct walk_parent *ret)
 {
-    struct file *file = NULL;
-    struct name last;
     struct walk w;
     int err;
 
@@ -362,55 +410,111 @@ int path_walk_parent(struct fs_context *fs, const struct path *start, const char
     err = walk_begin(&w, fs, start, name);
     w.last_only_parent = true;
     if (!err)
-        err = walk_names(&w, WALK_FOLLOW, &file);
-    if (err < 0)
-        goto out;
-    if (file) {
-        file_unref(file);
-        err = -ENOTDIR;
-        goto out;
-    }
-    last = next_name(&w.rest);
-    if (last.size > VFS_NAME_MAX) {
-        err = -ENAMETOOLONG;
-        goto out;
-    }
-    *ret = (struct walk_parent){.path = path_ref(w.at), .slash = *w.rest == '/'};
-    if (last.size == 0)
-        ret->kind = LAST_ROOT;
-    else if (name_is(last, "."))
-        ret->kind = LAST_DOT;
-    else if (name_is(last, ".."))
-        ret->kind = LAST_DOTDOT;
-    memcpy(ret->name, last.text, last.size);
-out:
+        err = walk_to_last(&w);
+    if (!err)
+        err = take_parent(&w, ret);
     walk_end(&w);
     return err;
 }
 
-int path_lookup_one(const struct path *dir, const char *name, struct walk_result *ret)
+/* Looks the last name of w->rest up; a symbolic link there is followed: true, walk on. */
+static int look_at_last(struct walk *w, const struct walk_parent *parent, bool nofollow,
+                        struct walk_result *ret, bool *ret_again)
+{
+    struct file *file = NULL;
+    int err = path_lookup_one(&parent->path, parent->name, ret);
+
+    if (err < 0 || inode_type(ret->path.dentry->inode) != S_IFLNK || nofollow)
+        return err;
+    (void)next_name(&w->rest);
+    err = follow(w, dentry_ref(ret->path.dentry), &file);
+    walk_result_unref(ret);
+    if (err < 0)
+        return err;
+    if (file) {
+        ret->file = file;
+        return 0;
+    }
+    if (nothing_left(w->rest)) {
+        /* A magic link: it has led straight to the object. */
+        ret->path = path_ref(w->at);
+        return 0;
+    }
+    *ret_again = true;
+    return 0;
+}
+
+int path_walk_create(struct fs_context *fs, const struct path *start, const char *name,
+                     bool nofollow, struct walk_parent *ret_parent, struct walk_result *ret)
+{
+    struct walk w;
+    int err;
+
+    *ret_parent = (struct walk_parent){0};
+    if (*name == '\0')
+        return -ENOENT;
+    err = walk_begin(&w, fs, start, name);
+    w.last_only_parent = true;
+    while (!err) {
+        bool again = false;
+
+        *ret = (struct walk_result){0};
+        err = walk_to_last(&w);
+        if (!err)
+            err = take_parent(&w, ret_parent);
+        if (err)
+            break;
+        if (ret_parent->kind != LAST_NAME || ret_parent->slash)
+            err = -EISDIR;
+        else
+            err = look_at_last(&w, ret_parent, nofollow, ret, &again);
+        if (err == -ENOENT && !again)
+            break; /* the caller may make it */
+        if (err || again)
+            path_unref(&ret_parent->path);
+        if (!err && !again)
+            break;
+    }
+    walk_end(&w);
+    return err;
+}
+
+int dentry_lookup_locked(struct dentry *dir, const char *name, struct dentry **ret)
 {
     struct name one = {name, strlen(name)};
-    struct path at = path_ref(*dir);
     struct inode *inode;
-    struct dentry *child;
+    struct dentry *child = dentry_find(dir, one);
     int found, error = 0;
 
-    child = dentry_find(at.dentry, one);
-    if (!child || __atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) == 0) {
-        child = dentry_unref(child);
-        found = at.dentry->inode->ops->lookup(at.dentry, &one, 1, &inode, &error);
-        if (found > 0)
-            child = dentry_attach(at.dentry, one, inode);
-        else
-            error = found < 0 ? found : error;
-        if (!child) {
-            path_unref(&at);
-            return error ? error : -ENOMEM;
-        }
+    if (child && __atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) > 0) {
+        *ret = child;
+        return 0;
     }
-    dentry_unref(at.dentry);
-    at.dentry = child;
+    dentry_unref(child);
+    if (!dir->inode->ops->lookup)
+        return -ENOTDIR;
+    found = dir->inode->ops->lookup(dir, &one, 1, &inode, &error);
+    if (found <= 0) {
+        if (found == 0 && error == -ENOENT)
+            dentry_detach(dir, one);
+        return found < 0 ? found : error;
+    }
+    *ret = dentry_attach(dir, one, inode);
+    return *ret ? 0 : -ENOMEM;
+}
+
+int path_lookup_one(const struct path *dir, const char *name, struct walk_result *ret)
+{
+    struct path at = {NULL, NULL};
+    struct dentry *child;
+    int err;
+
+    tree_lock(dir->dentry->sb);
+    err = dentry_lookup_locked(dir->dentry, name, &child);
+    tree_unlock(dir->dentry->sb);
+    if (err < 0)
+        return err;
+    at = (struct path){mount_ref(dir->mount), child};
     mount_cross_down(&at);
     *ret = (struct walk_result){.path = at, .fresh = at.dentry == child};
     return 0;
@@ -429,21 +533,20 @@ ssize_t path_to_string(const struct path *root, const struct path *path, char *b
     }
     buf[--start] = '\0';
     while (at.dentry != root->dentry || at.mount != root->mount) {
-        struct dentry *d;
+        struct dentry *parent;
+        int err;
 
         mount_cross_up(&at);
-        d = at.dentry;
-        if (!d->parent)
-            break;
-        if (start < d->name_size + 1 + sizeof(unreachable)) {
+        err = dentry_put_name(at.dentry, buf, sizeof(unreachable) + 1, &start, &parent);
+        if (err < 0) {
             path_unref(&at);
-            return -ENAMETOOLONG;
+            return err;
         }
-        start -= d->name_size;
-        memcpy(buf + start, d->name, d->name_size);
+        if (!parent)
+            break;
         buf[--start] = '/';
-        at.dentry = dentry_ref(d->parent);
-        dentry_unref(d);
+        dentry_unref(at.dentry);
+        at.dentry = parent;
     }
     if (buf[start] == '\0')
         buf[--start] = '/';
@@ -455,4 +558,17 @@ ssize_t path_to_string(const struct path *root, const struct path *path, char *b
     length = (ssize_t)(size - start - 1);
     memmove(buf, buf + start, (size_t)length + 1);
     return length;
+}
+
+ssize_t path_to_link(const struct path *root, const struct path *path, char *buf, size_t size)
+{
+    static const char deleted[] = " (deleted)";
+    ssize_t n = path_to_string(root, path, buf, size);
+
+    if (n < 0 || !dentry_gone(path->dentry))
+        return n;
+    if ((size_t)n + sizeof(deleted) > size)
+        return -ENAMETOOLONG;
+    memcpy(buf + n, deleted, sizeof(deleted));
+    return n + (ssize_t)sizeof(deleted) - 1;
 }

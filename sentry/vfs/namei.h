@@ -38,6 +38,16 @@ void walk_result_unref(struct walk_result *result);
 /* Walks to the directory that the last name is in; looks at the last name no further. */
 int path_walk_parent(struct fs_context *fs, const struct path *start, const char *name,
                      struct walk_parent *ret);
+/*
+ * For open(2) with O_CREAT: the object, or -ENOENT with *ret_parent the directory in which it is to
+ * be made, both at the end of all symbolic links. With `nofollow` a symbolic link at the end is the
+ * object. -EISDIR when the last name can only be a directory's. On success and on -ENOENT the
+ * caller gives ret_parent->path back, if set.
+ */
+int path_walk_create(struct fs_context *fs, const struct path *start, const char *name,
+                     bool nofollow, struct walk_parent *ret_parent, struct walk_result *ret);
+/* As path_lookup_one(), with tree_lock held; mounts are not crossed. */
+int dentry_lookup_locked(struct dentry *dir, const char *name, struct dentry **ret);
 /* The object `name` in the directory `dir`, not following; -ENOENT. */
 int path_lookup_one(const struct path *dir, const char *name, struct walk_result *ret);
 
@@ -46,5 +56,7 @@ int path_lookup_one(const struct path *dir, const char *name, struct walk_result
  * -ENAMETOOLONG. What cannot be reached from there gets "(unreachable)" in front.
  */
 ssize_t path_to_string(const struct path *root, const struct path *path, char *buf, size_t size);
+/* The same with " (deleted)" behind it where that holds: what links in /proc show. */
+ssize_t path_to_link(const struct path *root, const struct path *path, char *buf, size_t size);
 
 #endif

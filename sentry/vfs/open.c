@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "sentry/vfs/modify.h"
+#include "sentry/vfs/permission.h"
+
 /* Not kept in a file's flags: they matter while it is opened. */
 #define OPEN_ONLY_FLAGS (O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)
 #define OPEN_KNOWN_FLAGS                                                                           \
@@ -40,10 +43,19 @@ static bool wants_write(uint32_t flags)
     return (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR || (flags & O_TRUNC);
 }
 
+static int wanted_access(uint32_t flags)
+{
+    static const int access[] = {R_OK, W_OK, R_OK | W_OK, R_OK | W_OK};
+
+    return access[flags & O_ACCMODE] | (flags & O_TRUNC ? W_OK : 0);
+}
+
 /* The object is there: may it be opened so? fs/namei.c:may_open() has the order. */
 static int check_open(const struct path *at, uint32_t flags)
 {
-    uint32_t type = inode_type(at->dentry->inode);
+    struct dentry *dentry = at->dentry;
+    uint32_t type = inode_type(dentry->inode);
+    int err = 0;
 
     if (type == S_IFLNK)
         return -ELOOP;
@@ -52,12 +64,40 @@ static int check_open(const struct path *at, uint32_t flags)
     if ((flags & O_DIRECTORY) && type != S_IFDIR)
         return -ENOTDIR;
     /* Devices, FIFOs and sockets may be written on a read-only file system. */
-    if (type == S_IFREG && wants_write(flags) && at->dentry->sb->read_only)
+    if (type == S_IFREG && wants_write(flags) && dentry->sb->read_only)
         return -EROFS;
-    return 0;
+    if (dentry->sb->checks_modes) {
+        err = inode_permission(dentry->inode, wanted_access(flags));
+        if (!err && (flags & O_NOATIME) && !inode_owned(dentry->inode))
+            err = -EPERM;
+    }
+    return err;
 }
 
-static int open_at(const struct path *at, uint32_t flags, struct file **ret)
+/* Counts the writer, empties the file if that is asked for: the last steps of open(2). */
+static int settle(const struct path *at, uint32_t flags, struct file *f)
+{
+    struct inode *inode = at->dentry->inode;
+    int err;
+
+    if (!f->at.dentry && refcount_read(&f->refs) == 1)
+        f->at = path_ref(*at);
+    if (inode_type(inode) != S_IFREG || !wants_write(flags) || f->at.dentry != at->dentry)
+        return 0;
+    err = inode_get_write(inode);
+    if (err < 0)
+        return err;
+    if ((flags & O_ACCMODE) != O_RDONLY)
+        f->counts_as_writer = true;
+    if (flags & O_TRUNC)
+        err = inode->ops->truncate ? inode->ops->truncate(at->dentry, 0) : -EINVAL;
+    if (!f->counts_as_writer)
+        inode_put_write(inode);
+    return err;
+}
+
+/* `made`: open(2) has just made the object, whose mode does not matter to it. */
+static int open_at(const struct path *at, uint32_t flags, bool made, struct file **ret)
 {
     struct inode *inode = at->dentry->inode;
     struct file *f;
@@ -68,53 +108,74 @@ static int open_at(const struct path *at, uint32_t flags, struct file **ret)
             return -ENOTDIR;
         return open_place(*at, flags, ret);
     }
-    err = check_open(at, flags);
-    if (err < 0)
+    if (made)
+        flags &= ~(uint32_t)O_TRUNC;
+    else
+        err = check_open(at, flags);
+    if (!made && err < 0)
         return err;
     if (!inode->ops->open)
         return -ENXIO;
     err = inode->ops->open(at->dentry, flags & ~(uint32_t)OPEN_ONLY_FLAGS, &f);
     if (err < 0)
         return err;
-    if (!f->at.dentry && refcount_read(&f->refs) == 1)
-        f->at = path_ref(*at);
-    *ret = f;
-    return 0;
+    err = settle(at, flags, f);
+    if (err < 0)
+        file_unref(f);
+    else
+        *ret = f;
+    return err;
 }
 
-/* With O_CREAT: the last name is looked at by itself, since it may not be there. */
-static int walk_to_create(struct fs_context *fs, const struct path *start, const char *name,
-                          uint32_t flags, struct walk_result *ret)
+/* O_CREAT: the object that is there, or a new file; `ret_made` tells which. */
+static int open_or_make(struct fs_context *fs, const struct path *start, const char *name,
+                        uint32_t flags, uint32_t mode, struct walk_result *ret, bool *ret_made)
 {
-    struct walk_parent parent;
-    struct walk_result found;
+    struct inode_make make = {.mode = S_IFREG | (mode & 07777)};
     int err;
 
-    err = path_walk_parent(fs, start, name, &parent);
-    if (err < 0)
-        return err;
-    if (parent.kind != LAST_NAME || parent.slash) {
+    for (;;) {
+        struct walk_parent parent;
+        struct walk_result found;
+
+        err = path_walk_create(fs, start, name, flags & (O_EXCL | O_NOFOLLOW), &parent, &found);
+        if (!err && (flags & O_EXCL)) {
+            walk_result_unref(&found);
+            err = -EEXIST;
+        } else if (!err) {
+            *ret = found;
+        } else if (err == -ENOENT && parent.path.dentry) {
+            err = vfs_make_at(&parent, &make, &ret->path);
+            *ret_made = !err;
+        }
         path_unref(&parent.path);
-        return -EISDIR;
+        /* Somebody else was faster: it is there now. */
+        if (err != -EEXIST || (flags & O_EXCL))
+            return err;
     }
-    err = path_lookup_one(&parent.path, parent.name, &found);
-    if (err == -ENOENT && parent.path.dentry->sb->read_only)
-        err = -EROFS;
-    path_unref(&parent.path);
+}
+
+/* O_TMPFILE: `name` is the directory. */
+static int open_tmpfile(struct fs_context *fs, const struct path *start, const char *name,
+                        uint32_t flags, uint32_t mode, struct file **ret)
+{
+    struct inode_make make = {.mode = S_IFREG | (mode & 07777)};
+    struct walk_result dir;
+    struct path at;
+    int err;
+
+    if (!(flags & O_ACCMODE))
+        return -EINVAL;
+    err = path_walk(fs, start, name, WALK_FOLLOW | WALK_DIRECTORY, &dir);
     if (err < 0)
         return err;
-    if (flags & O_EXCL) {
-        walk_result_unref(&found);
-        return -EEXIST;
-    }
-    if (inode_type(found.path.dentry->inode) != S_IFLNK || (flags & O_NOFOLLOW)) {
-        *ret = found;
-        return 0;
-    }
-    walk_result_unref(&found);
-    err = path_walk(fs, start, name, WALK_FOLLOW, ret);
-    /* A dangling link asks for its target to be made. */
-    return err == -ENOENT ? -EROFS : err;
+    err = vfs_make_unnamed(&dir.path, &make, !(flags & O_EXCL), &at);
+    walk_result_unref(&dir);
+    if (err < 0)
+        return err;
+    err = open_at(&at, flags & ~(uint32_t)(O_DIRECTORY | O_TRUNC), true, ret);
+    path_unref(&at);
+    return err;
 }
 
 /* Something without a place in the tree: /dev/stdin when that is a pipe. */
@@ -135,7 +196,8 @@ static int open_magic(struct file *file, uint32_t flags, struct file **ret)
 int vfs_open(struct fs_context *fs, const struct path *start, const char *name, uint32_t flags,
              uint32_t mode, struct file **ret)
 {
-    struct walk_result found;
+    struct walk_result found = {0};
+    bool made = false;
     int err;
 
     flags &= OPEN_KNOWN_FLAGS;
@@ -143,28 +205,32 @@ int vfs_open(struct fs_context *fs, const struct path *start, const char *name, 
         flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     else
         flags |= LARGEFILE_BIT;
-    if ((flags & O_TMPFILE) == O_TMPFILE) {
-        err = path_walk(fs, start, name, WALK_FOLLOW | WALK_DIRECTORY, &found);
-        if (!err)
-            walk_result_unref(&found);
-        if (!wants_write(flags))
-            return -EINVAL;
-        return err < 0 ? err : -EROFS;
-    }
+    if ((flags & O_TMPFILE) == O_TMPFILE && !(flags & O_CREAT))
+        return open_tmpfile(fs, start, name, flags, mode, ret);
     if (flags & TMPFILE_BIT)
         return -EINVAL;
     if ((flags & O_CREAT) && (flags & O_DIRECTORY))
         return -EINVAL;
     if (flags & O_CREAT)
-        err = walk_to_create(fs, start, name, flags, &found);
+        err = open_or_make(fs, start, name, flags, mode, &found, &made);
     else
         err = path_walk(fs, start, name, flags & O_NOFOLLOW ? 0 : WALK_FOLLOW, &found);
     if (err < 0)
         return err;
     if (found.file)
         return open_magic(found.file, flags, ret);
-    err = open_at(&found.path, flags, ret);
+    err = open_at(&found.path, flags, made, ret);
     walk_result_unref(&found);
+    return err;
+}
+
+/* Programs that may be executed and not read are opened all the same. */
+static int open_for_exec(const struct path *at, struct file **ret)
+{
+    int err = open_at(at, O_RDONLY, at->dentry->sb->checks_modes, ret);
+
+    if (!err)
+        (*ret)->denies_writers = true;
     return err;
 }
 
@@ -187,10 +253,15 @@ int vfs_open_exec(struct fs_context *fs, const struct path *start, const char *n
         err = -ELOOP;
     else if (inode_type(inode) != S_IFREG)
         err = -EACCES;
-    else if (inode->ops->access)
-        err = inode->ops->access(found.path.dentry, X_OK);
+    else
+        err = dentry_permission(found.path.dentry, X_OK);
     if (!err)
-        err = open_at(&found.path, O_RDONLY, ret);
+        err = inode_deny_write(inode);
+    if (!err) {
+        err = open_for_exec(&found.path, ret);
+        if (err < 0)
+            inode_allow_write(inode);
+    }
     walk_result_unref(&found);
     return err;
 }

@@ -197,6 +197,7 @@ static const struct tree_node dev_nodes[] = {
     {.name = "kmsg", .mode = S_IFCHR | 0644, .major = 1, .minor = 11, .open = kmsg_open},
     DEVICE("tty", 5, 0, tty_open),
     {.name = "pts", .mode = S_IFDIR | 0755, .find = find_pts, .list = list_pts},
+    {.name = "shm", .mode = S_IFDIR | S_ISVTX | 0777}, /* a tmpfs is mounted there */
     TREE_LINK("fd", "/proc/self/fd"),
     TREE_LINK("stdin", "/proc/self/fd/0"),
     TREE_LINK("stdout", "/proc/self/fd/1"),

@@ -90,7 +90,7 @@ static ssize_t name_file(struct file *file, char *buf, size_t size)
 
     if (file->at.dentry) {
         struct path root = fs_context_root(task_current()->fs);
-        ssize_t n = path_to_string(&root, &file->at, buf, size);
+        ssize_t n = path_to_link(&root, &file->at, buf, size);
 
         path_unref(&root);
         return n;

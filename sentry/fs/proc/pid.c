@@ -114,7 +114,7 @@ static ssize_t place_readlink(uint64_t tid, struct path (*place)(struct task *ta
     if (n < 0)
         return n;
     root = fs_context_root(task_current()->fs);
-    n = path_to_string(&root, &path, buf, size);
+    n = path_to_link(&root, &path, buf, size);
     path_unref(&root);
     path_unref(&path);
     return n;

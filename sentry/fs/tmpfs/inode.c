@@ -1,0 +1,206 @@
+/* tmpfs objects: their life, times and attributes. */
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/fs/tmpfs/internal.h"
+#include "sentry/vfs/permission.h"
+#include "sentry/vfs/setattr.h"
+
+#define DIRENT_SIZE 20  /* what Linux's tmpfs says a name takes */
+#define SHORT_LINK  128 /* targets from here on take a page of the budget */
+#define A_DAY       (24 * 60 * 60)
+
+static int count_inode(struct tmpfs *fs)
+{
+    if (__atomic_add_fetch(&fs->inode_count, 1, __ATOMIC_RELAXED) <= fs->inode_limit)
+        return 0;
+    __atomic_sub_fetch(&fs->inode_count, 1, __ATOMIC_RELAXED);
+    return -ENOSPC;
+}
+
+static int set_target(struct tmpfs_inode *inode, const char *target)
+{
+    if (strlen(target) >= SHORT_LINK) {
+        int err = shmem_budget_take(inode->fs->budget, PAGE_SIZE);
+
+        if (err < 0)
+            return err;
+        inode->charged = PAGE_SIZE;
+    }
+    inode->target = strdup(target);
+    return inode->target ? 0 : -ENOMEM;
+}
+
+int tmpfs_inode_create(struct tmpfs *fs, const struct inode_make *make, struct tmpfs_inode **ret)
+{
+    struct tmpfs_inode *inode;
+    int err = count_inode(fs);
+
+    if (err < 0)
+        return err;
+    inode = calloc(1, sizeof(*inode));
+    if (!inode) {
+        __atomic_sub_fetch(&fs->inode_count, 1, __ATOMIC_RELAXED);
+        return -ENOMEM;
+    }
+    inode_init(&inode->inode, &tmpfs_operations, make->mode, fs->sb.dev,
+               __atomic_add_fetch(&fs->last_ino, 1, __ATOMIC_RELAXED));
+    inode->inode.uid = make->uid;
+    inode->inode.gid = make->gid;
+    inode->fs = fs;
+    inode->rdev = make->rdev;
+    inode->atime = inode->mtime = inode->ctime = inode->btime = vfs_now();
+    lock_init(&inode->lock);
+    lock_init(&inode->content_lock);
+    tmpfs_dir_init(&inode->dir);
+    if (S_ISREG(make->mode))
+        err = shmem_file_create(fs->memfile, fs->budget, &inode->data);
+    else if (S_ISLNK(make->mode))
+        err = set_target(inode, make->target);
+    if (err < 0)
+        inode_unref(&inode->inode);
+    else
+        *ret = inode;
+    return err;
+}
+
+void tmpfs_inode_release(struct inode *base)
+{
+    struct tmpfs_inode *inode = tmpfs_inode_of(base);
+    struct tmpfs *fs = inode->fs;
+
+    tmpfs_dir_clear(inode);
+    mappable_unref(inode->data);
+    if (inode->charged)
+        shmem_budget_give(fs->budget, inode->charged);
+    free(inode->target);
+    lock_destroy(&inode->lock);
+    lock_destroy(&inode->content_lock);
+    free(inode);
+    __atomic_sub_fetch(&fs->inode_count, 1, __ATOMIC_RELAXED);
+}
+
+void tmpfs_touch(struct tmpfs_inode *inode, unsigned which)
+{
+    struct timespec now = vfs_now();
+
+    lock_acquire(&inode->lock);
+    if (which & TOUCH_ATIME)
+        inode->atime = now;
+    if (which & TOUCH_MTIME)
+        inode->mtime = now;
+    if (which & TOUCH_CTIME)
+        inode->ctime = now;
+    lock_release(&inode->lock);
+}
+
+static bool not_after(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec < b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec <= b->tv_nsec);
+}
+
+void tmpfs_accessed(struct tmpfs_inode *inode, uint32_t file_flags)
+{
+    struct timespec now;
+
+    if (file_flags & O_NOATIME)
+        return;
+    now = vfs_now();
+    lock_acquire(&inode->lock);
+    if (not_after(&inode->atime, &inode->mtime) || not_after(&inode->atime, &inode->ctime) ||
+        now.tv_sec - inode->atime.tv_sec >= A_DAY)
+        inode->atime = now;
+    lock_release(&inode->lock);
+}
+
+void tmpfs_drop_privileges(struct tmpfs_inode *inode)
+{
+    uint32_t mode = mode_without_privileges(&inode->inode);
+
+    if (mode != inode_mode(&inode->inode))
+        __atomic_store_n(&inode->inode.mode, mode, __ATOMIC_RELAXED);
+}
+
+static int64_t size_of(struct tmpfs_inode *inode)
+{
+    if (inode->data)
+        return (int64_t)shmem_file_size(inode->data);
+    if (inode->target)
+        return (int64_t)strlen(inode->target);
+    if (S_ISDIR(inode->inode.mode))
+        return (int64_t)(__atomic_load_n(&inode->dir.count, __ATOMIC_RELAXED) + 2) * DIRENT_SIZE;
+    return 0;
+}
+
+int tmpfs_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
+{
+    struct tmpfs_inode *inode = tmpfs_inode_of(dentry->inode);
+
+    lock_acquire(&inode->lock);
+    *ret = (struct linux_stat){
+        .st_dev = inode->inode.dev,
+        .st_ino = inode->inode.ino,
+        .st_nlink = __atomic_load_n(&inode->nlink, __ATOMIC_RELAXED),
+        .st_mode = inode_mode(&inode->inode),
+        .st_uid = inode->inode.uid,
+        .st_gid = inode->inode.gid,
+        .st_rdev = inode->rdev,
+        .st_size = size_of(inode),
+        .st_blksize = PAGE_SIZE,
+        .st_blocks = inode->data ? (int64_t)shmem_resident_size(inode->data) / 512 : 0,
+        .st_atime_sec = (uint64_t)inode->atime.tv_sec,
+        .st_atime_nsec = (uint64_t)inode->atime.tv_nsec,
+        .st_mtime_sec = (uint64_t)inode->mtime.tv_sec,
+        .st_mtime_nsec = (uint64_t)inode->mtime.tv_nsec,
+        .st_ctime_sec = (uint64_t)inode->ctime.tv_sec,
+        .st_ctime_nsec = (uint64_t)inode->ctime.tv_nsec,
+    };
+    lock_release(&inode->lock);
+    return 0;
+}
+
+int tmpfs_statfs(struct dentry *dentry, struct linux_statfs *ret)
+{
+    struct tmpfs *fs = tmpfs_of(dentry->sb);
+    uint64_t used = __atomic_load_n(&fs->budget->used, __ATOMIC_RELAXED);
+    uint64_t inodes = __atomic_load_n(&fs->inode_count, __ATOMIC_RELAXED);
+    uint64_t free_pages = (fs->budget->limit - used) / PAGE_SIZE;
+
+    *ret = (struct linux_statfs){
+        .f_type = TMPFS_MAGIC,
+        .f_bsize = PAGE_SIZE,
+        .f_frsize = PAGE_SIZE,
+        .f_blocks = fs->budget->limit / PAGE_SIZE,
+        .f_bfree = free_pages,
+        .f_bavail = free_pages,
+        .f_files = fs->inode_limit,
+        .f_ffree = fs->inode_limit - MIN(inodes, fs->inode_limit),
+        .f_fsid = {(int32_t)fs->sb.dev, 0},
+        .f_namelen = VFS_NAME_MAX,
+        .f_flags = 0x1026, /* ST_VALID, nosuid, nodev, relatime */
+    };
+    return 0;
+}
+
+int tmpfs_setattr(struct dentry *dentry, const struct inode_attr *attr)
+{
+    struct tmpfs_inode *inode = tmpfs_inode_of(dentry->inode);
+    uint32_t type = inode_type(&inode->inode);
+
+    lock_acquire(&inode->lock);
+    if (attr->mask & ATTR_MODE)
+        __atomic_store_n(&inode->inode.mode, type | attr->mode, __ATOMIC_RELAXED);
+    if (attr->mask & ATTR_UID)
+        __atomic_store_n(&inode->inode.uid, attr->uid, __ATOMIC_RELAXED);
+    if (attr->mask & ATTR_GID)
+        __atomic_store_n(&inode->inode.gid, attr->gid, __ATOMIC_RELAXED);
+    if (attr->mask & ATTR_ATIME)
+        inode->atime = attr->atime;
+    if (attr->mask & ATTR_MTIME)
+        inode->mtime = attr->mtime;
+    inode->ctime = vfs_now();
+    lock_release(&inode->lock);
+    return 0;
+}

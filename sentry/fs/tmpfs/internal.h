@@ -1,0 +1,117 @@
+/*
+ * Inside tmpfs: its objects.
+ *
+ *   struct tmpfs         the file system: limits, inode numbers
+ *   struct tmpfs_inode   an object; lives while a name, a dentry or an open file has it
+ *   struct tmpfs_entry   a name in a directory: found by name, listed by cookie
+ *
+ * Locks: sb.tree_lock guards all names (entries, nlink) and is held by the VFS around the
+ * operations that read or change them. An inode's content_lock serialises what changes a file's
+ * bytes, as Linux's inode lock does; it is held while user memory is copied, so nothing that a page
+ * fault needs may take it. An inode's lock guards its times and attributes, and is innermost.
+ */
+#ifndef SENTRY_FS_TMPFS_INTERNAL_H
+#define SENTRY_FS_TMPFS_INTERNAL_H
+
+#include "sentry/mm/shmem.h"
+#include "sentry/vfs/file.h"
+#include "sentry/vfs/inode.h"
+
+#include <bsd/sys/tree.h>
+
+struct tmpfs {
+    struct super_block sb;
+    struct memfile *memfile;     /* borrowed */
+    struct shmem_budget *budget; /* owned reference */
+    uint64_t inode_limit;
+    uint64_t inode_count; /* atomic */
+    uint64_t last_ino;    /* atomic */
+};
+
+struct tmpfs_entry {
+    RB_ENTRY(tmpfs_entry) by_name, by_cookie;
+    struct tmpfs_inode *inode; /* owned reference */
+    int64_t cookie;            /* its place in listings; never used twice in a directory */
+    struct name name;          /* in text[] */
+    char text[];
+};
+RB_HEAD(tmpfs_names, tmpfs_entry);
+RB_HEAD(tmpfs_listing, tmpfs_entry);
+
+struct tmpfs_dir {
+    struct tmpfs_names names; /* under tree_lock, as all of it */
+    struct tmpfs_listing listing;
+    int64_t last_cookie;
+    uint64_t count;
+    struct tmpfs_inode *up; /* while the file system is taken down */
+};
+
+struct tmpfs_inode {
+    struct inode inode;
+    struct tmpfs *fs; /* borrowed: its super_block outlives all dentries */
+    uint64_t rdev;    /* devices */
+    uint32_t nlink;   /* atomic; changed under tree_lock */
+    bool linkable;    /* O_TMPFILE: link() may give it its first name */
+    struct lock content_lock;
+
+    struct lock lock; /* guards the times */
+    struct timespec atime, mtime, ctime, btime;
+
+    struct tmpfs_dir dir;
+    struct mappable *data; /* S_IFREG; owned reference */
+    char *target;          /* S_IFLNK; owned */
+    uint64_t charged;      /* bytes of the budget that the target takes */
+};
+
+#define TMPFS_FIRST_COOKIE 2 /* 0 is ".", 1 is ".." */
+
+static inline struct tmpfs *tmpfs_of(struct super_block *sb)
+{
+    return container_of(sb, struct tmpfs, sb);
+}
+
+static inline struct tmpfs_inode *tmpfs_inode_of(struct inode *inode)
+{
+    return container_of(inode, struct tmpfs_inode, inode);
+}
+
+extern const struct inode_operations tmpfs_operations;
+
+/* inode.c */
+/* -ENOSPC, -ENOMEM. One reference, no name yet. */
+int tmpfs_inode_create(struct tmpfs *fs, const struct inode_make *make, struct tmpfs_inode **ret);
+void tmpfs_inode_release(struct inode *inode);
+enum tmpfs_touch { TOUCH_ATIME = 1, TOUCH_MTIME = 2, TOUCH_CTIME = 4 };
+void tmpfs_touch(struct tmpfs_inode *inode, unsigned which);
+/* A read: O_NOATIME, and relatime's rule that most reads leave no trace. */
+void tmpfs_accessed(struct tmpfs_inode *inode, uint32_t file_flags);
+int tmpfs_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret);
+int tmpfs_statfs(struct dentry *dentry, struct linux_statfs *ret);
+int tmpfs_setattr(struct dentry *dentry, const struct inode_attr *attr);
+/* What a write takes away: setuid and setgid. */
+void tmpfs_drop_privileges(struct tmpfs_inode *inode);
+
+/* dir.c: names; with tree_lock held. */
+void tmpfs_dir_init(struct tmpfs_dir *dir);
+/* Gives all entries back, however deep the tree below is. */
+void tmpfs_dir_clear(struct tmpfs_inode *dir);
+int tmpfs_lookup(struct dentry *dir, const struct name *names, int count, struct inode **ret_inodes,
+                 int *ret_error);
+int tmpfs_make(struct dentry *dir, struct name name, const struct inode_make *make,
+               struct inode **ret);
+int tmpfs_tmpfile(struct dentry *dir, const struct inode_make *make, bool linkable,
+                  struct inode **ret);
+int tmpfs_link(struct dentry *dir, struct name name, struct dentry *object);
+int tmpfs_remove(struct dentry *dir, struct dentry *victim);
+int tmpfs_rename(struct dentry *old_dir, struct dentry *old, struct dentry *new_dir,
+                 struct name name, struct dentry *replaced);
+int tmpfs_exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir, struct dentry *b);
+int tmpfs_dir_open(struct dentry *dentry, uint32_t flags, struct file **ret);
+/* The first entry with a cookie of at least `from`; NULL: no more. */
+struct tmpfs_entry *tmpfs_dir_next(struct tmpfs_dir *dir, int64_t from);
+
+/* file.c */
+int tmpfs_file_open(struct dentry *dentry, uint32_t flags, struct file **ret);
+int tmpfs_truncate(struct dentry *dentry, uint64_t size);
+
+#endif

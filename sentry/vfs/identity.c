@@ -1,0 +1,39 @@
+#include "sentry/vfs/identity.h"
+
+#include <stdlib.h>
+
+static const struct vfs_identity nobody_asks = {.caps = UINT64_MAX};
+static _Thread_local struct vfs_identity current;
+static _Thread_local bool is_set;
+
+const struct vfs_identity *vfs_identity(void)
+{
+    return is_set ? &current : &nobody_asks;
+}
+
+void vfs_identity_set(const struct vfs_identity *identity)
+{
+    is_set = identity != NULL;
+    if (identity)
+        current = *identity;
+}
+
+bool vfs_has_cap(int cap)
+{
+    return vfs_identity()->caps >> cap & 1;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+bool vfs_in_group(uint32_t gid)
+{
+    const struct vfs_identity *id = vfs_identity();
+
+    return gid == id->gid || (id->group_count > 0 && bsearch(&gid, id->groups, id->group_count,
+                                                             sizeof(gid), compare_ids) != NULL);
+}

@@ -1,0 +1,238 @@
+#include "sentry/vfs/modify.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "sentry/vfs/identity.h"
+#include "sentry/vfs/permission.h"
+
+static struct name last_name(const struct walk_parent *parent)
+{
+    return (struct name){parent->name, strlen(parent->name)};
+}
+
+/*
+ * With tree_lock held: may the last name of `parent` be made? filename_create(), may_create(). A
+ * name that is there goes before everything else.
+ */
+static int check_new_name(const struct walk_parent *parent, bool directory)
+{
+    struct dentry *dir = parent->path.dentry, *there;
+    int err = dentry_lookup_locked(dir, parent->name, &there);
+
+    if (err == 0) {
+        dentry_unref(there);
+        return -EEXIST;
+    }
+    if (err != -ENOENT)
+        return err;
+    if (parent->slash && !directory)
+        return -ENOENT;
+    if (dir->sb->read_only)
+        return -EROFS;
+    return may_make(dir);
+}
+
+static bool is_device(const struct inode_make *make)
+{
+    return S_ISCHR(make->mode) || S_ISBLK(make->mode);
+}
+
+/* A container has no device nodes; 0:0 is none, it is overlayfs's mark for a name that is gone. */
+static int check_device(const struct inode_make *make)
+{
+    bool whiteout = S_ISCHR(make->mode) && make->rdev == 0;
+
+    return is_device(make) && !whiteout ? -EPERM : 0;
+}
+
+static int make_locked(const struct walk_parent *parent, struct inode_make *make,
+                       struct inode **ret)
+{
+    struct dentry *dir = parent->path.dentry;
+    int err = check_new_name(parent, S_ISDIR(make->mode));
+
+    if (!err)
+        err = check_device(make);
+    if (!err && !dir->inode->ops->make)
+        err = -EPERM;
+    if (err < 0)
+        return err;
+    make_owner(dir->inode, make);
+    return dir->inode->ops->make(dir, last_name(parent), make, ret);
+}
+
+int vfs_make(struct fs_context *fs, const struct path *start, const char *name,
+             struct inode_make *make)
+{
+    struct inode *inode = NULL;
+    struct walk_parent parent;
+    int err = path_walk_parent(fs, start, name, &parent);
+
+    if (err < 0)
+        return err;
+    if (parent.kind != LAST_NAME) {
+        err = -EEXIST;
+    } else {
+        tree_lock(parent.path.dentry->sb);
+        err = make_locked(&parent, make, &inode);
+        tree_unlock(parent.path.dentry->sb);
+    }
+    inode_unref(inode);
+    path_unref(&parent.path);
+    return err;
+}
+
+int vfs_make_at(const struct walk_parent *parent, struct inode_make *make, struct path *ret)
+{
+    struct dentry *dir = parent->path.dentry, *dentry = NULL;
+    struct inode *inode;
+    int err;
+
+    tree_lock(dir->sb);
+    err = make_locked(parent, make, &inode);
+    if (!err) {
+        dentry = dentry_attach(dir, last_name(parent), inode);
+        err = dentry ? 0 : -ENOMEM;
+    }
+    tree_unlock(dir->sb);
+    if (!err)
+        *ret = (struct path){mount_ref(parent->path.mount), dentry};
+    return err;
+}
+
+int vfs_make_unnamed(const struct path *dir, struct inode_make *make, bool linkable,
+                     struct path *ret)
+{
+    const struct inode_operations *ops = dir->dentry->inode->ops;
+    struct dentry *dentry;
+    struct inode *inode;
+    char name[24];
+    int err;
+
+    if (!ops->tmpfile)
+        return dir->dentry->sb->read_only ? -EROFS : -EOPNOTSUPP;
+    err = may_make(dir->dentry);
+    if (err < 0)
+        return err;
+    make_owner(dir->dentry->inode, make);
+    tree_lock(dir->dentry->sb);
+    err = ops->tmpfile(dir->dentry, make, linkable, &inode);
+    tree_unlock(dir->dentry->sb);
+    if (err < 0)
+        return err;
+    snprintf(name, sizeof(name), "#%lu", inode->ino);
+    dentry = dentry_unnamed(dir->dentry, (struct name){name, strlen(name)}, inode);
+    if (!dentry)
+        return -ENOMEM;
+    *ret = (struct path){mount_ref(dir->mount), dentry};
+    return 0;
+}
+
+/* ---- link ---------------------------------------------------------------------------------- */
+
+static int link_locked(const struct walk_parent *parent, const struct walk_result *object)
+{
+    struct dentry *dir = parent->path.dentry;
+    int err = check_new_name(parent, false);
+
+    /* Another mount goes before the directory's permissions, and after EEXIST and EROFS. */
+    if ((!err || err == -EACCES) && (object->file || object->path.mount != parent->path.mount))
+        return -EXDEV;
+    if (err < 0)
+        return err;
+    if (inode_type(object->path.dentry->inode) == S_IFDIR || !dir->inode->ops->link)
+        return -EPERM;
+    return dir->inode->ops->link(dir, last_name(parent), object->path.dentry);
+}
+
+int vfs_link(struct fs_context *fs, const struct path *start, const char *name,
+             const struct walk_result *object)
+{
+    struct walk_parent parent;
+    int err = path_walk_parent(fs, start, name, &parent);
+
+    if (err < 0)
+        return err;
+    if (parent.kind != LAST_NAME) {
+        err = -EEXIST;
+    } else {
+        tree_lock(parent.path.dentry->sb);
+        err = link_locked(&parent, object);
+        tree_unlock(parent.path.dentry->sb);
+    }
+    path_unref(&parent.path);
+    return err;
+}
+
+/* ---- unlink, rmdir ------------------------------------------------------------------------- */
+
+/* may_delete() and what do_unlinkat() and do_rmdir() look at before it. */
+static int check_removal(const struct walk_parent *parent, struct dentry *victim, bool directory)
+{
+    struct dentry *dir = parent->path.dentry;
+    bool is_dir = inode_type(victim->inode) == S_IFDIR;
+    bool mounted = __atomic_load_n(&victim->mount_count, __ATOMIC_RELAXED) > 0;
+    int err;
+
+    if (!directory && parent->slash)
+        return is_dir ? -EISDIR : -ENOTDIR;
+    /*
+     * Linux would not even look for the name on a read-only mount, but programs expect the host's
+     * usual answer, and the host's tree is seldom mounted so.
+     */
+    if (dir->sb->read_only && directory)
+        return mounted ? -EBUSY : -EROFS;
+    if (dir->sb->read_only)
+        return is_dir ? -EISDIR : -EROFS;
+    err = may_remove(dir, victim->inode);
+    if (err < 0)
+        return err;
+    if (directory && !is_dir)
+        return -ENOTDIR;
+    if (!directory && is_dir)
+        return -EISDIR;
+    if (mounted)
+        return -EBUSY;
+    return dir->inode->ops->remove ? 0 : -EPERM;
+}
+
+static int remove_at(const struct walk_parent *parent, bool directory)
+{
+    struct dentry *dir = parent->path.dentry, *victim = NULL;
+    int err;
+
+    tree_lock(dir->sb);
+    err = dentry_lookup_locked(dir, parent->name, &victim);
+    if (!err)
+        err = check_removal(parent, victim, directory);
+    if (!err)
+        err = dir->inode->ops->remove(dir, victim);
+    if (!err)
+        dentry_remove(victim);
+    tree_unlock(dir->sb);
+    dentry_unref(victim);
+    return err;
+}
+
+int vfs_remove(struct fs_context *fs, const struct path *start, const char *name, bool directory)
+{
+    static const int unlink_errors[] = {
+        [LAST_DOT] = -EISDIR, [LAST_DOTDOT] = -EISDIR, [LAST_ROOT] = -EISDIR};
+    static const int rmdir_errors[] = {
+        [LAST_DOT] = -EINVAL, [LAST_DOTDOT] = -ENOTEMPTY, [LAST_ROOT] = -EBUSY};
+    struct walk_parent parent;
+    int err = path_walk_parent(fs, start, name, &parent);
+
+    if (err < 0)
+        return err;
+    if (parent.kind == LAST_NAME)
+        err = remove_at(&parent, directory);
+    else
+        err = directory ? rmdir_errors[parent.kind] : unlink_errors[parent.kind];
+    path_unref(&parent.path);
+    return err;
+}

@@ -1,0 +1,94 @@
+#include "sentry/vfs/permission.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <unistd.h>
+
+#include "sentry/vfs/identity.h"
+
+static uint32_t load(const uint32_t *field)
+{
+    return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
+
+int inode_permission(const struct inode *inode, int mask)
+{
+    uint32_t mode = inode_mode(inode), bits = mode;
+
+    if (vfs_identity()->uid == load(&inode->uid))
+        bits >>= 6;
+    else if (vfs_in_group(load(&inode->gid)))
+        bits >>= 3;
+    if (!((uint32_t)mask & ~bits & 7))
+        return 0;
+    if (S_ISDIR(mode)) {
+        if (vfs_has_cap(CAP_DAC_OVERRIDE) || (!(mask & W_OK) && vfs_has_cap(CAP_DAC_READ_SEARCH)))
+            return 0;
+        return -EACCES;
+    }
+    if (mask == R_OK && vfs_has_cap(CAP_DAC_READ_SEARCH))
+        return 0;
+    if ((!(mask & X_OK) || (mode & 0111)) && vfs_has_cap(CAP_DAC_OVERRIDE))
+        return 0;
+    return -EACCES;
+}
+
+int dentry_permission(struct dentry *dentry, int mask)
+{
+    const struct inode_operations *ops = dentry->inode->ops;
+
+    if (dentry->sb->checks_modes)
+        return inode_permission(dentry->inode, mask);
+    return ops->access ? ops->access(dentry, mask) : 0;
+}
+
+bool inode_owned(const struct inode *inode)
+{
+    return vfs_identity()->uid == load(&inode->uid) || vfs_has_cap(CAP_FOWNER);
+}
+
+int may_make(struct dentry *dir)
+{
+    return dentry_permission(dir, W_OK | X_OK);
+}
+
+int may_remove(struct dentry *dir, const struct inode *victim)
+{
+    uint32_t uid = vfs_identity()->uid;
+    int err = dentry_permission(dir, W_OK | X_OK);
+
+    if (err < 0)
+        return err;
+    if ((inode_mode(dir->inode) & S_ISVTX) && load(&victim->uid) != uid &&
+        load(&dir->inode->uid) != uid && !vfs_has_cap(CAP_FOWNER))
+        return -EPERM;
+    return 0;
+}
+
+void make_owner(const struct inode *dir, struct inode_make *make)
+{
+    uint32_t dir_mode = inode_mode(dir), dir_gid = load(&dir->gid);
+    const uint32_t both = S_ISGID | S_IXGRP;
+
+    make->uid = vfs_identity()->uid;
+    make->gid = vfs_identity()->gid;
+    if (!(dir_mode & S_ISGID))
+        return;
+    make->gid = dir_gid;
+    if (S_ISDIR(make->mode))
+        make->mode |= S_ISGID;
+    else if ((make->mode & both) == both && !vfs_in_group(dir_gid) && !vfs_has_cap(CAP_FSETID))
+        make->mode &= ~(uint32_t)S_ISGID;
+}
+
+uint32_t mode_without_privileges(const struct inode *inode)
+{
+    uint32_t mode = inode_mode(inode);
+
+    if (!S_ISREG(mode) || vfs_has_cap(CAP_FSETID))
+        return mode;
+    mode &= ~(uint32_t)S_ISUID;
+    if ((mode & S_IXGRP) || !vfs_in_group(load(&inode->gid)))
+        mode &= ~(uint32_t)S_ISGID;
+    return mode;
+}

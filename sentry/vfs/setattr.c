@@ -1,0 +1,128 @@
+#include "sentry/vfs/setattr.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <unistd.h>
+
+#include "host/clock.h"
+#include "sentry/vfs/identity.h"
+#include "sentry/vfs/permission.h"
+
+struct timespec vfs_now(void)
+{
+    uint64_t ns = host_clock_ns(CLOCK_REALTIME);
+
+    return (struct timespec){(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+}
+
+static int change(struct dentry *dentry, const struct inode_attr *attr)
+{
+    const struct inode_operations *ops = dentry->inode->ops;
+
+    return ops->setattr ? ops->setattr(dentry, attr) : -EPERM;
+}
+
+int vfs_chmod(struct dentry *dentry, uint32_t mode)
+{
+    struct inode *inode = dentry->inode;
+    struct inode_attr attr = {.mask = ATTR_MODE, .mode = mode & 07777};
+
+    if (dentry->sb->read_only)
+        return -EROFS;
+    if (inode_type(inode) == S_IFLNK)
+        return -EOPNOTSUPP;
+    if (!inode_owned(inode))
+        return -EPERM;
+    if (!vfs_in_group(__atomic_load_n(&inode->gid, __ATOMIC_RELAXED)) && !vfs_has_cap(CAP_FSETID))
+        attr.mode &= ~(uint32_t)S_ISGID;
+    return change(dentry, &attr);
+}
+
+/* chown_common(): what is no directory loses its setuid bit, whoever asks. */
+static uint32_t mode_after_chown(const struct inode *inode)
+{
+    uint32_t mode = inode_mode(inode);
+
+    if (S_ISDIR(mode))
+        return mode & 07777;
+    mode &= ~(uint32_t)S_ISUID;
+    if ((mode & S_IXGRP) || (!vfs_in_group(inode->gid) && !vfs_has_cap(CAP_FSETID)))
+        mode &= ~(uint32_t)S_ISGID;
+    return mode & 07777;
+}
+
+int vfs_chown(struct dentry *dentry, uint32_t uid, uint32_t gid)
+{
+    struct inode *inode = dentry->inode;
+    uint32_t old_uid = __atomic_load_n(&inode->uid, __ATOMIC_RELAXED);
+    uint32_t old_gid = __atomic_load_n(&inode->gid, __ATOMIC_RELAXED);
+    bool owner = vfs_identity()->uid == old_uid, may = vfs_has_cap(CAP_CHOWN);
+    struct inode_attr attr = {.mask = ATTR_MODE, .uid = uid, .gid = gid};
+
+    if (dentry->sb->read_only)
+        return -EROFS;
+    if (uid != UINT32_MAX) {
+        attr.mask |= ATTR_UID;
+        if (!may && !(owner && uid == old_uid))
+            return -EPERM;
+    }
+    if (gid != UINT32_MAX) {
+        attr.mask |= ATTR_GID;
+        if (!may && !(owner && (gid == old_gid || vfs_in_group(gid))))
+            return -EPERM;
+    }
+    attr.mode = mode_after_chown(inode);
+    return change(dentry, &attr);
+}
+
+int vfs_set_times(struct dentry *dentry, const struct timespec times[2])
+{
+    bool now = !times || (times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW);
+    struct inode_attr attr = {.mask = 0};
+    struct timespec present;
+    int err;
+
+    if (dentry->sb->read_only)
+        return -EROFS;
+    /* Anybody who may write may say that he has written just now. */
+    if (!inode_owned(dentry->inode)) {
+        err = now ? dentry_permission(dentry, W_OK) : -EPERM;
+        if (err < 0)
+            return err;
+    }
+    present = vfs_now();
+    if (!times || times[0].tv_nsec != UTIME_OMIT) {
+        attr.mask |= ATTR_ATIME;
+        attr.atime = !times || times[0].tv_nsec == UTIME_NOW ? present : times[0];
+    }
+    if (!times || times[1].tv_nsec != UTIME_OMIT) {
+        attr.mask |= ATTR_MTIME;
+        attr.mtime = !times || times[1].tv_nsec == UTIME_NOW ? present : times[1];
+    }
+    return change(dentry, &attr);
+}
+
+int vfs_may_truncate(struct dentry *dentry)
+{
+    uint32_t type = inode_type(dentry->inode);
+
+    if (type == S_IFDIR)
+        return -EISDIR;
+    if (type != S_IFREG)
+        return -EINVAL;
+    return dentry->sb->read_only ? -EROFS : dentry_permission(dentry, W_OK);
+}
+
+int vfs_truncate(struct dentry *dentry, uint64_t size)
+{
+    struct inode *inode = dentry->inode;
+    int err = vfs_may_truncate(dentry);
+
+    if (!err)
+        err = inode_get_write(inode);
+    if (err < 0)
+        return err;
+    err = inode->ops->truncate ? inode->ops->truncate(dentry, size) : -EINVAL;
+    inode_put_write(inode);
+    return err;
+}
