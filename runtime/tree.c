@@ -7,6 +7,7 @@
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/goferfs.h"
 #include "sentry/fs/hostfd/hostfd.h"
+#include "sentry/fs/pipe/fifo.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/sys/sys.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
@@ -129,6 +130,7 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
     struct file *tty;
     int err;
 
+    vfs_set_fifo_operations(&fifo_operations);
     err = gofer_client_create(config->gofer_socket, &ret_tree->gofer);
     if (!err)
         err = goferfs_create(ret_tree->gofer, config->memfile, &root);

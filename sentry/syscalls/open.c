@@ -6,10 +6,29 @@
 #include <sys/resource.h>
 
 #include "sentry/kernel/ctty.h"
+#include "sentry/fs/pipe/fifo.h"
+#include "sentry/fs/pipe/pipe.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/vfs/open.h"
+
+/* fifo(7): an end that is opened waits for the other side. */
+static int wait_for_peer(struct task *task, struct file *file)
+{
+    struct wait_entry entry;
+    bool connected;
+    int err;
+
+    do {
+        wait_entry_init(&entry, &task->waiter, 0);
+        file_poll(file, &entry);
+        connected = fifo_connected(file);
+        err = connected ? 0 : task_block(task, UINT64_MAX);
+        file_unpoll(file, &entry);
+    } while (!err && !connected);
+    return err;
+}
 
 static long do_open(struct task *task, int dirfd, uaddr_t name, uint32_t flags, uint32_t mode)
 {
@@ -26,6 +45,11 @@ static long do_open(struct task *task, int dirfd, uaddr_t name, uint32_t flags, 
     }
     err = vfs_open(task->fs, at.start, at.name, flags, mode & ~fs_context_umask(task->fs), &file);
     at_path_put(&at);
+    if (!err && !(flags & O_NONBLOCK) && pipe_is(file) && file->at.dentry) {
+        err = wait_for_peer(task, file);
+        if (err < 0)
+            file_unref(file);
+    }
     if (err < 0)
         return err;
     if (file->terminal && !(flags & O_NOCTTY))

@@ -134,6 +134,7 @@ struct inode {
     uint32_t mode;     /* S_IFMT bits and permissions; atomic where they can be changed */
     uint32_t uid, gid; /* likewise; of use with super_block->checks_modes alone */
     uint64_t dev, ino; /* with the type: identity */
+    void *fifo;        /* special.h; NULL until it is opened */
 };
 
 #define DENTRY_BUCKETS 64

@@ -15,15 +15,18 @@ struct pipe {
     struct wait_queue queue; /* readers and writers, told apart by their events */
 
     struct lock lock;
-    struct pipe_ring ring __guarded_by(lock);
+    struct pipe_ring ring __guarded_by(lock); /* empty while no end is open */
     uint32_t readers __guarded_by(lock); /* open read ends; O_RDWR counts on both sides */
     uint32_t writers __guarded_by(lock);
-    uint32_t writers_ever __guarded_by(lock); /* counts opens */
+    uint32_t readers_ever __guarded_by(lock); /* counts opens */
+    uint32_t writers_ever __guarded_by(lock);
 };
 
 struct pipe_end {
     struct file file;
     struct pipe *pipe;     /* owned reference */
+    bool met;              /* the other side was there when this one was opened */
+    uint32_t readers_seen; /* pipe->readers_ever when a writer opened */
     uint32_t writers_seen; /* pipe->writers_ever when a reader opened */
 };
 

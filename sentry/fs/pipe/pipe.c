@@ -103,7 +103,10 @@ static void pipe_unpoll(struct file *f, struct wait_entry *entry)
 static int pipe_stat(struct file *f, struct linux_stat *ret)
 {
     struct pipe *p = pipe_of(f);
+    struct dentry *named = f->at.dentry;
 
+    if (named)
+        return named->inode->ops->stat(named, false, ret);
     *ret = (struct linux_stat){
         .st_dev = makedev(0, PIPE_DEV_MINOR),
         .st_ino = p->ino,
@@ -118,6 +121,10 @@ static int pipe_stat(struct file *f, struct linux_stat *ret)
 
 static int pipe_statfs(struct file *f, struct linux_statfs *ret)
 {
+    struct dentry *named = f->at.dentry;
+
+    if (named && named->inode->ops->statfs)
+        return named->inode->ops->statfs(named, ret);
     *ret = (struct linux_statfs){
         .f_type = 0x50495045, /* PIPEFS_MAGIC */
         .f_bsize = 4096,
@@ -143,8 +150,6 @@ static long pipe_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg
 struct pipe *pipe_unref(struct pipe *p)
 {
     if (p && refcount_put(&p->refs)) {
-        unaccount_slots(p->ring.count);
-        ring_fini(&p->ring);
         lock_destroy(&p->lock);
         free(p);
     }
@@ -158,6 +163,10 @@ static void pipe_release(struct file *f)
     lock_acquire(&p->lock);
     p->readers -= file_can_read(f);
     p->writers -= file_can_write(f);
+    if (!p->readers && !p->writers) {
+        unaccount_slots(p->ring.count);
+        ring_fini(&p->ring);
+    }
     lock_release(&p->lock);
     /* The other end learns of it: end of file, or EPIPE. */
     wait_queue_wake(&p->queue, POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLHUP | POLLERR);
@@ -182,23 +191,29 @@ bool pipe_is(const struct file *f)
     return f->ops == &pipe_operations;
 }
 
-struct pipe *pipe_new(uint32_t uid, uint32_t gid)
+/* With the first end comes the ring. */
+static int make_ring_locked(struct pipe *p) __must_hold(p->lock)
 {
-    static uint64_t last_ino = 4096; /* atomic */
-    struct pipe *p = calloc(1, sizeof(*p));
     uint32_t count = PIPE_SIZE_DEFAULT / PAGE_SIZE;
+    int err;
 
-    if (!p)
-        return NULL;
     if (!account_slots(count)) {
         count = SLOTS_SMALL;
         __atomic_add_fetch(&pipes_pages, count, __ATOMIC_RELAXED);
     }
-    if (ring_init(&p->ring, count) < 0) {
+    err = ring_init(&p->ring, count);
+    if (err < 0)
         unaccount_slots(count);
-        free(p);
+    return err;
+}
+
+struct pipe *pipe_new(uint32_t uid, uint32_t gid)
+{
+    static uint64_t last_ino = 4096; /* atomic */
+    struct pipe *p = calloc(1, sizeof(*p));
+
+    if (!p)
         return NULL;
-    }
     refcount_set(&p->refs, 1);
     p->ino = __atomic_add_fetch(&last_ino, 1, __ATOMIC_RELAXED);
     p->uid = uid;
@@ -211,18 +226,33 @@ struct pipe *pipe_new(uint32_t uid, uint32_t gid)
 int pipe_open(struct pipe *p, uint32_t flags, struct file **ret)
 {
     struct pipe_end *end = calloc(1, sizeof(*end));
+    int err = 0;
 
     if (!end)
         return -ENOMEM;
     file_init(&end->file, &pipe_operations, flags);
-    refcount_get(&p->refs);
-    end->pipe = p;
     lock_acquire(&p->lock);
-    end->writers_seen = file_can_write(&end->file) ? 0 : p->writers_ever;
-    p->readers += file_can_read(&end->file);
-    p->writers += file_can_write(&end->file);
-    p->writers_ever += file_can_write(&end->file);
+    if ((flags & O_NONBLOCK) && (flags & O_ACCMODE) == O_WRONLY && !p->readers)
+        err = -ENXIO;
+    else if (!p->ring.count)
+        err = make_ring_locked(p);
+    if (!err) {
+        refcount_get(&p->refs);
+        end->pipe = p;
+        end->met = file_can_write(&end->file) ? p->readers > 0 : p->writers > 0;
+        end->readers_seen = p->readers_ever;
+        end->writers_seen = file_can_write(&end->file) ? 0 : p->writers_ever;
+        p->readers += file_can_read(&end->file);
+        p->readers_ever += file_can_read(&end->file);
+        p->writers += file_can_write(&end->file);
+        p->writers_ever += file_can_write(&end->file);
+    }
     lock_release(&p->lock);
+    if (err < 0) {
+        file_fini(&end->file);
+        free(end);
+        return err;
+    }
     wait_queue_wake(&p->queue, POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM);
     *ret = &end->file;
     return 0;

@@ -35,7 +35,8 @@ struct pipe *pipe_new(uint32_t uid, uint32_t gid);
 struct pipe *pipe_unref(struct pipe *p); /* takes NULL, returns NULL */
 /*
  * Opens an end, or both (O_RDWR), with the open(2) `flags`; takes a reference of its own. That it
- * has to wait for the other side (fifo(7)) is the caller's business: file_poll() tells. -ENOMEM.
+ * has to wait for the other side is the caller's business (fifo.h). -ENOMEM; -ENXIO for a writer
+ * with O_NONBLOCK and no reader.
  */
 int pipe_open(struct pipe *p, uint32_t flags, struct file **ret);
 /* How many ends are open now. */

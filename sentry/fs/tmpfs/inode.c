@@ -7,6 +7,7 @@
 #include "sentry/fs/tmpfs/internal.h"
 #include "sentry/vfs/permission.h"
 #include "sentry/vfs/setattr.h"
+#include "sentry/vfs/special.h"
 
 #define DIRENT_SIZE 20  /* what Linux's tmpfs says a name takes */
 #define SHORT_LINK  128 /* targets from here on take a page of the budget */
@@ -72,6 +73,7 @@ void tmpfs_inode_release(struct inode *base)
     struct tmpfs *fs = inode->fs;
 
     tmpfs_dir_clear(inode);
+    vfs_fifo_release(base);
     mappable_unref(inode->data);
     if (inode->charged)
         shmem_budget_give(fs->budget, inode->charged);

@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/fs/tmpfs/internal.h"
+#include "sentry/vfs/special.h"
 
 static ssize_t tmpfs_readlink(struct dentry *link, char *buf, size_t size)
 {
@@ -26,6 +27,8 @@ static int tmpfs_open(struct dentry *dentry, uint32_t flags, struct file **ret)
         return tmpfs_file_open(dentry, flags, ret);
     case S_IFDIR:
         return tmpfs_dir_open(dentry, flags, ret);
+    case S_IFIFO:
+        return vfs_fifo_open(dentry->inode, flags, ret);
     default:
         return -ENXIO;
     }
