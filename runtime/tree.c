@@ -10,6 +10,7 @@
 #include "sentry/fs/pipe/fifo.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/sys/sys.h"
+#include "sentry/fs/tmpfs/memfd.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/vfs/fdtable.h"
@@ -89,7 +90,8 @@ static int mount_writable_trees(struct tree *tree, const struct tree_config *con
         const char *where;
         uint32_t mode;
     } trees[] = {{"/tmp", 01777}, {"/dev/shm", 01777}, {"/var/tmp", 01777}, {"/run", 0755}};
-    int err = 0;
+    uint64_t inodes = MIN(config->memory / 2 / PAGE_SIZE, INODES_MAX);
+    int err = memfd_setup(config->memfile, config->memory, inodes);
 
     for (uint32_t i = 0; i < ARRAY_COUNT(trees) && !err; i++) {
         const struct tmpfs_config tmpfs = {
@@ -98,7 +100,7 @@ static int mount_writable_trees(struct tree *tree, const struct tree_config *con
             .uid = config->uid,
             .gid = config->gid,
             .size_limit = round_down(config->memory / 2, PAGE_SIZE),
-            .inode_limit = MIN(config->memory / 2 / PAGE_SIZE, INODES_MAX),
+            .inode_limit = inodes,
             .dev_minor = TMPFS_FIRST_MINOR + i,
         };
         struct super_block *sb;

@@ -47,7 +47,8 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree);
  * the host has there, for a program in /tmp can be started though its own /tmp is empty.
  */
 int tree_open_exec(struct tree *tree, const char *path, struct file **ret);
-/* A file that was opened in host_fs goes over to the program's own tree, where it may be covered. */
+/* A file that was opened in host_fs goes over to the program's own tree, where it may be covered.
+ */
 void tree_adopt(struct tree *tree, struct file *file);
 
 #endif

@@ -25,6 +25,18 @@ void mappable_fini(struct mappable *m)
     lock_destroy(&m->invalidate_lock);
 }
 
+bool mappable_has_writers(struct mappable *m)
+{
+    bool found = false;
+    struct vma *vma;
+
+    lock_acquire(&m->mappings_lock);
+    list_for_each (vma, &m->mappings, object_node)
+        found |= !vma_is_private(vma) && (vma->max_prot & PROT_WRITE);
+    lock_release(&m->mappings_lock);
+    return found;
+}
+
 /* An mm that maps the object and was not yet served in this round, referenced; or NULL. */
 static struct mm *next_mm(struct mappable *m, uint64_t round)
 {

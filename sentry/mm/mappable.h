@@ -67,6 +67,8 @@ void mappable_fini(struct mappable *m);
  * them (truncate does, a hole does not). The object changes first, then calls this, without locks.
  */
 void mappable_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too);
+/* Is there a shared mapping that may write, now or after mprotect()? */
+bool mappable_has_writers(struct mappable *m);
 /* A number that neither an mm nor a mappable ever had. */
 uint64_t mappable_new_id(void);
 

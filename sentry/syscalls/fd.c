@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "sentry/fs/pipe/pipe.h"
+#include "sentry/fs/tmpfs/memfd.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 
@@ -94,6 +95,10 @@ static long control(struct task *task, int fd, struct file *file, unsigned cmd, 
         return pipe_get_size(file);
     case F_SETPIPE_SZ:
         return pipe_set_size(file, (uint32_t)arg, task_has_cap(task, CAP_SYS_RESOURCE));
+    case F_ADD_SEALS:
+        return memfd_add_seals(file, (uint32_t)arg);
+    case F_GET_SEALS:
+        return memfd_get_seals(file);
     default:
         return -EINVAL;
     }

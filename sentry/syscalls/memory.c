@@ -13,6 +13,11 @@
 
 #define MINCORE_CHUNK 4096UL
 
+static bool is_shared(const struct mm_map_args *args)
+{
+    return (args->flags & MAP_TYPE) != MAP_PRIVATE;
+}
+
 /* The object behind a descriptor, and what a shared mapping of it may become. */
 static int map_file(struct task *task, int fd, struct mm_map_args *args, struct file **ret_file)
 {
@@ -40,6 +45,13 @@ static int map_file(struct task *task, int fd, struct mm_map_args *args, struct 
     }
     if ((args->flags & MAP_TYPE) != MAP_PRIVATE && access != O_RDWR)
         args->max_prot &= ~PROT_WRITE;
+    if (file->ops->map_begin)
+        error = file->ops->map_begin(file, args->prot, is_shared(args), &args->max_prot);
+    if (error < 0) {
+        args->object = mappable_unref(args->object);
+        file_unref(file);
+        return error;
+    }
     *ret_file = file;
     return 0;
 }
@@ -67,6 +79,8 @@ SYSCALL_DEFINE6(mmap, uaddr_t, addr, uint64_t, length, uint64_t, prot, uint64_t,
             return error;
     }
     error = mm_map(task->mm, &args, &mapped);
+    if (file && file->ops->map_end)
+        file->ops->map_end(file, args.max_prot, is_shared(&args));
     mappable_unref(args.object);
     file_unref(file);
     return error < 0 ? error : (long)mapped;

@@ -49,6 +49,13 @@ struct file_operations {
     long (*ioctl)(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg);
     /* What mmap(2) maps; a reference for the caller. -ENODEV is the usual refusal. */
     int (*mmap)(struct file *f, struct mappable **ret_object);
+    /*
+     * Before mm_map() with these PROT_* bits: -EPERM where seals forbid it; takes rights away from
+     * *max_prot. After success map_end() is called, with that *max_prot, when the mapping is there
+     * or failed. Both NULL: nothing to check.
+     */
+    int (*map_begin)(struct file *f, int prot, bool shared, int *max_prot);
+    void (*map_end)(struct file *f, int max_prot, bool shared);
     int (*set_flags)(struct file *f, uint32_t flags); /* F_SETFL: told after f->flags changed */
     int (*sync)(struct file *f);
     /* What /proc/PID/fdinfo says beyond position and flags: snprintf(3)'s result. */

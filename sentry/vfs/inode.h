@@ -143,6 +143,7 @@ struct super_block {
     refcount_t refs;
     const char *type; /* static: the name in /proc/mounts */
     bool read_only;
+    bool hidden;           /* mounted nowhere: its names are shown as if from a root */
     bool checks_modes;     /* permissions are those in struct inode, not what ops->access says */
     struct lock tree_lock; /* unused where read_only */
     uint32_t dev;          /* st_dev of the objects that have none of their own */

@@ -550,7 +550,7 @@ ssize_t path_to_string(const struct path *root, const struct path *path, char *b
     }
     if (buf[start] == '\0')
         buf[--start] = '/';
-    if (at.dentry != root->dentry || at.mount != root->mount) {
+    if ((at.dentry != root->dentry || at.mount != root->mount) && !path->dentry->sb->hidden) {
         start -= sizeof(unreachable) - 1;
         memcpy(buf + start, unreachable, sizeof(unreachable) - 1);
     }

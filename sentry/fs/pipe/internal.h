@@ -16,7 +16,7 @@ struct pipe {
 
     struct lock lock;
     struct pipe_ring ring __guarded_by(lock); /* empty while no end is open */
-    uint32_t readers __guarded_by(lock); /* open read ends; O_RDWR counts on both sides */
+    uint32_t readers __guarded_by(lock);      /* open read ends; O_RDWR counts on both sides */
     uint32_t writers __guarded_by(lock);
     uint32_t readers_ever __guarded_by(lock); /* counts opens */
     uint32_t writers_ever __guarded_by(lock);

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "sentry/fs/tmpfs/internal.h"
@@ -36,6 +37,18 @@ static ssize_t check_limits(const struct uio *uio, uint64_t offset)
     return offset >= limit ? -EFBIG : (ssize_t)MIN(uio->left, limit - offset);
 }
 
+/* shmem_write_begin(): what seals leave of a write of `n` bytes, page by page; -EPERM for none. */
+static ssize_t check_seals(struct tmpfs_inode *inode, uint64_t offset, ssize_t n)
+{
+    uint64_t size = shmem_file_size(inode->data), whole = round_down(size, PAGE_SIZE);
+
+    if (inode->seals & TMPFS_NO_WRITE)
+        return -EPERM;
+    if (!(inode->seals & F_SEAL_GROW) || offset + (uint64_t)n <= size)
+        return n;
+    return offset < whole ? (ssize_t)(whole - offset) : -EPERM;
+}
+
 static ssize_t tmpfs_write(struct file *f, struct uio *uio, int64_t *pos)
 {
     struct tmpfs_inode *inode = inode_of(f);
@@ -45,6 +58,8 @@ static ssize_t tmpfs_write(struct file *f, struct uio *uio, int64_t *pos)
     lock_acquire(&inode->content_lock);
     offset = f->flags & O_APPEND ? shmem_file_size(inode->data) : (uint64_t)*pos;
     n = check_limits(uio, offset);
+    if (n > 0)
+        n = check_seals(inode, offset, n);
     if (n > 0) {
         tmpfs_drop_privileges(inode);
         n = shmem_file_write(inode->data, uio, offset, (uint64_t)n);
@@ -68,12 +83,21 @@ static int64_t tmpfs_llseek(struct file *f, int64_t offset, int whence, int64_t 
 
 static int truncate_inode(struct tmpfs_inode *inode, uint64_t size)
 {
+    uint64_t old;
+    int err = 0;
+
     lock_acquire(&inode->content_lock);
-    tmpfs_drop_privileges(inode);
-    shmem_file_truncate(inode->data, size);
-    tmpfs_touch(inode, TOUCH_MTIME | TOUCH_CTIME);
+    old = shmem_file_size(inode->data);
+    if ((size < old && (inode->seals & F_SEAL_SHRINK)) ||
+        (size > old && (inode->seals & F_SEAL_GROW)))
+        err = -EPERM;
+    if (!err) {
+        tmpfs_drop_privileges(inode);
+        shmem_file_truncate(inode->data, size);
+        tmpfs_touch(inode, TOUCH_MTIME | TOUCH_CTIME);
+    }
     lock_release(&inode->content_lock);
-    return 0;
+    return err;
 }
 
 int tmpfs_truncate(struct dentry *dentry, uint64_t size)
@@ -84,6 +108,13 @@ int tmpfs_truncate(struct dentry *dentry, uint64_t size)
 static int file_truncate(struct file *f, uint64_t size)
 {
     return truncate_inode(inode_of(f), size);
+}
+
+static bool allocation_sealed(struct tmpfs_inode *inode, int mode, uint64_t end)
+{
+    if (mode & FALLOC_FL_PUNCH_HOLE)
+        return inode->seals & TMPFS_NO_WRITE;
+    return (inode->seals & F_SEAL_GROW) && end > shmem_file_size(inode->data);
 }
 
 /* fallocate(2). What tmpfs on Linux does not do, this one does not either. */
@@ -97,7 +128,9 @@ static int tmpfs_allocate(struct file *f, int mode, uint64_t offset, uint64_t si
     if (offset + size > SHMEM_SIZE_MAX && !(mode & FALLOC_FL_PUNCH_HOLE))
         return -EFBIG;
     lock_acquire(&inode->content_lock);
-    if (mode & FALLOC_FL_PUNCH_HOLE)
+    if (allocation_sealed(inode, mode, offset + size))
+        err = -EPERM;
+    else if (mode & FALLOC_FL_PUNCH_HOLE)
         shmem_file_punch(inode->data, offset, size);
     else
         err = shmem_file_allocate(inode->data, offset, size);
@@ -133,6 +166,36 @@ static int tmpfs_mmap(struct file *f, struct mappable **ret_object)
     return 0;
 }
 
+/* shmem_mmap(), seal_check_write() */
+static int tmpfs_map_begin(struct file *f, int prot, bool shared, int *max_prot)
+{
+    struct tmpfs_inode *inode = inode_of(f);
+    int err = 0;
+
+    if (!shared || !(*max_prot & PROT_WRITE))
+        return 0;
+    lock_acquire(&inode->lock);
+    if (!(inode->seals & TMPFS_NO_WRITE))
+        inode->mapping_writers++;
+    else if (prot & PROT_WRITE)
+        err = -EPERM;
+    else
+        *max_prot &= ~PROT_WRITE;
+    lock_release(&inode->lock);
+    return err;
+}
+
+static void tmpfs_map_end(struct file *f, int max_prot, bool shared)
+{
+    struct tmpfs_inode *inode = inode_of(f);
+
+    if (!shared || !(max_prot & PROT_WRITE))
+        return;
+    lock_acquire(&inode->lock);
+    inode->mapping_writers--;
+    lock_release(&inode->lock);
+}
+
 static int tmpfs_sync(struct file *f)
 {
     return 0; /* there is nothing behind it */
@@ -150,6 +213,8 @@ static const struct file_operations regular_operations = {
     .llseek = tmpfs_llseek,
     .stat = tmpfs_file_stat,
     .mmap = tmpfs_mmap,
+    .map_begin = tmpfs_map_begin,
+    .map_end = tmpfs_map_end,
     .truncate = file_truncate,
     .allocate = tmpfs_allocate,
     .sync = tmpfs_sync,

@@ -52,6 +52,7 @@ int tmpfs_inode_create(struct tmpfs *fs, const struct inode_make *make, struct t
     inode->inode.gid = make->gid;
     inode->fs = fs;
     inode->rdev = make->rdev;
+    inode->seals = F_SEAL_SEAL;
     inode->atime = inode->mtime = inode->ctime = inode->btime = vfs_now();
     lock_init(&inode->lock);
     lock_init(&inode->content_lock);
@@ -192,6 +193,11 @@ int tmpfs_setattr(struct dentry *dentry, const struct inode_attr *attr)
     uint32_t type = inode_type(&inode->inode);
 
     lock_acquire(&inode->lock);
+    if ((attr->mask & ATTR_MODE) && (inode->seals & TMPFS_SEAL_EXEC) &&
+        ((attr->mode ^ inode_mode(&inode->inode)) & 0111)) {
+        lock_release(&inode->lock);
+        return -EPERM;
+    }
     if (attr->mask & ATTR_MODE)
         __atomic_store_n(&inode->inode.mode, type | attr->mode, __ATOMIC_RELAXED);
     if (attr->mask & ATTR_UID)

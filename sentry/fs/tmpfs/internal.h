@@ -54,7 +54,9 @@ struct tmpfs_inode {
     bool linkable;    /* O_TMPFILE: link() may give it its first name */
     struct lock content_lock;
 
-    struct lock lock; /* guards the times */
+    struct lock lock;         /* guards the times, seals and mapping_writers */
+    uint32_t seals;           /* F_SEAL_*; changed under content_lock as well */
+    uint32_t mapping_writers; /* mmap calls on their way to a shared, writable mapping */
     struct timespec atime, mtime, ctime, btime;
 
     struct tmpfs_dir dir;
@@ -62,6 +64,12 @@ struct tmpfs_inode {
     char *target;          /* S_IFLNK; owned */
     uint64_t charged;      /* bytes of the budget that the target takes */
 };
+
+#define TMPFS_SEAL_EXEC 0x20 /* F_SEAL_EXEC: newer than Debian 12's headers */
+#define TMPFS_SEALS                                                                                \
+    (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE |              \
+     TMPFS_SEAL_EXEC)
+#define TMPFS_NO_WRITE     (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
 
 #define TMPFS_FIRST_COOKIE 2 /* 0 is ".", 1 is ".." */
 
