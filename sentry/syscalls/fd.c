@@ -8,6 +8,7 @@
 #include "sentry/fs/tmpfs/memfd.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/syscalls/lock.h"
 
 SYSCALL_DEFINE1(dup, int, fd)
 {
@@ -95,6 +96,13 @@ static long control(struct task *task, int fd, struct file *file, unsigned cmd, 
         return pipe_get_size(file);
     case F_SETPIPE_SZ:
         return pipe_set_size(file, (uint32_t)arg, task_has_cap(task, CAP_SYS_RESOURCE));
+    case F_GETLK:
+    case F_SETLK:
+    case F_SETLKW:
+    case F_OFD_GETLK:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW:
+        return lock_control(task, fd, file, cmd, arg);
     case F_ADD_SEALS:
         return memfd_add_seals(file, (uint32_t)arg);
     case F_GET_SEALS:

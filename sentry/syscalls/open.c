@@ -5,9 +5,9 @@
 #include <linux/openat2.h>
 #include <sys/resource.h>
 
-#include "sentry/kernel/ctty.h"
 #include "sentry/fs/pipe/fifo.h"
 #include "sentry/fs/pipe/pipe.h"
+#include "sentry/kernel/ctty.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

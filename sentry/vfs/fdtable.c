@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "sentry/vfs/file.h"
+#include "sentry/vfs/filelock.h"
 
 #define FDTABLE_INITIAL 64
 #define FDTABLE_MAX     (1 << 20) /* /proc/sys/fs/nr_open */
@@ -39,11 +40,13 @@ int fdtable_create(struct fdtable **ret)
     return 0;
 }
 
-/* Drops what a number stood for; NULL: nothing. */
-static void close_file(struct file *f)
+/* Drops what a number stood for in `t`; NULL: nothing. */
+static void close_file(struct fdtable *t, struct file *f)
 {
     if (f && f->ops->flush)
         f->ops->flush(f);
+    if (f)
+        filelock_closed(f, t);
     file_unref(f);
 }
 
@@ -106,7 +109,7 @@ struct fdtable *fdtable_unref(struct fdtable *t)
 {
     if (t && refcount_put(&t->refs)) {
         for (int fd = 0; fd < t->capacity; fd++)
-            close_file(t->slots[fd].file);
+            close_file(t, t->slots[fd].file);
         free(t->slots);
         lock_destroy(&t->lock);
         free(t);
@@ -209,7 +212,7 @@ int fdtable_replace(struct fdtable *t, int fd, struct file *f, uint64_t limit, b
             t->first_free = fd + 1;
     }
     lock_release(&t->lock);
-    close_file(old);
+    close_file(t, old);
     return err < 0 ? err : fd;
 }
 
@@ -222,7 +225,7 @@ int fdtable_close(struct fdtable *t, int fd)
     lock_release(&t->lock);
     if (!f)
         return -EBADF;
-    close_file(f);
+    close_file(t, f);
     return 0;
 }
 
@@ -266,7 +269,7 @@ static void drop_each(struct fdtable *t, unsigned first, unsigned last, bool clo
         if (slot && (slot->cloexec || !cloexec_only))
             f = take_locked(t, (int)fd);
         lock_release(&t->lock);
-        close_file(f);
+        close_file(t, f);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "sentry/vfs/dirent.h"
+#include "sentry/vfs/filelock.h"
 
 void file_init(struct file *f, const struct file_operations *ops, uint32_t flags)
 {
@@ -53,6 +54,7 @@ static void tell_watches(struct file *f)
 struct file *file_unref(struct file *f)
 {
     if (f && refcount_put(&f->refs)) {
+        filelock_released(f);
         tell_watches(f);
         f->ops->release(f);
     }

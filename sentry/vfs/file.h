@@ -84,6 +84,7 @@ struct file {
         flags; /* O_ACCMODE, O_APPEND, O_NONBLOCK, O_DIRECT..., atomically changed by F_SETFL */
     struct lock pos_lock;
     int64_t pos __guarded_by(pos_lock);
+    bool has_locks;        /* atomic: it may own some (filelock.h) */
     bool counts_as_writer; /* of at's inode; undone by file_fini() */
     bool denies_writers;   /* likewise: it is being executed */
     struct path at; /* where it was opened; empty for what is not in the tree: pipes, stdio */
