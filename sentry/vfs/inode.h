@@ -124,6 +124,12 @@ struct inode_operations {
     /* Changing objects, permissions having been checked; without tree_lock. */
     int (*setattr)(struct dentry *dentry, const struct inode_attr *attr);
     int (*truncate)(struct dentry *dentry, uint64_t size);
+
+    /* xattr.h; NULL: there are none. `value` NULL removes; `trusted`: shows trusted.* as well. */
+    ssize_t (*getxattr)(struct dentry *dentry, const char *name, void *buf, size_t size);
+    int (*setxattr)(struct dentry *dentry, const char *name, const void *value, size_t size,
+                    int flags);
+    ssize_t (*listxattr)(struct dentry *dentry, bool trusted, char *buf, size_t size);
 };
 
 struct inode {

@@ -57,6 +57,7 @@ int tmpfs_inode_create(struct tmpfs *fs, const struct inode_make *make, struct t
     lock_init(&inode->lock);
     lock_init(&inode->content_lock);
     tmpfs_dir_init(&inode->dir);
+    list_init(&inode->xattrs);
     if (S_ISREG(make->mode))
         err = shmem_file_create(fs->memfile, fs->budget, &inode->data);
     else if (S_ISLNK(make->mode))
@@ -75,6 +76,7 @@ void tmpfs_inode_release(struct inode *base)
 
     tmpfs_dir_clear(inode);
     vfs_fifo_release(base);
+    tmpfs_xattrs_free(inode);
     mappable_unref(inode->data);
     if (inode->charged)
         shmem_budget_give(fs->budget, inode->charged);

@@ -54,10 +54,11 @@ struct tmpfs_inode {
     bool linkable;    /* O_TMPFILE: link() may give it its first name */
     struct lock content_lock;
 
-    struct lock lock;         /* guards the times, seals and mapping_writers */
+    struct lock lock;         /* guards the times, xattrs, seals and mapping_writers */
     uint32_t seals;           /* F_SEAL_*; changed under content_lock as well */
     uint32_t mapping_writers; /* mmap calls on their way to a shared, writable mapping */
     struct timespec atime, mtime, ctime, btime;
+    struct list xattrs;
 
     struct tmpfs_dir dir;
     struct mappable *data; /* S_IFREG; owned reference */
@@ -117,6 +118,13 @@ int tmpfs_exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir,
 int tmpfs_dir_open(struct dentry *dentry, uint32_t flags, struct file **ret);
 /* The first entry with a cookie of at least `from`; NULL: no more. */
 struct tmpfs_entry *tmpfs_dir_next(struct tmpfs_dir *dir, int64_t from);
+
+/* xattr.c */
+ssize_t tmpfs_getxattr(struct dentry *dentry, const char *name, void *buf, size_t size);
+int tmpfs_setxattr(struct dentry *dentry, const char *name, const void *value, size_t size,
+                   int flags);
+ssize_t tmpfs_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t size);
+void tmpfs_xattrs_free(struct tmpfs_inode *inode);
 
 /* file.c */
 int tmpfs_file_open(struct dentry *dentry, uint32_t flags, struct file **ret);

@@ -49,6 +49,9 @@ const struct inode_operations tmpfs_operations = {
     .tmpfile = tmpfs_tmpfile,
     .setattr = tmpfs_setattr,
     .truncate = tmpfs_truncate,
+    .getxattr = tmpfs_getxattr,
+    .setxattr = tmpfs_setxattr,
+    .listxattr = tmpfs_listxattr,
 };
 
 static void tmpfs_release(struct super_block *sb)
