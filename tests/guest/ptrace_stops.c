@@ -182,9 +182,10 @@ static void test_threads(void)
     pid_t thread = (pid_t)message_of(pid);
     CHECK_EQ(waitpid(thread, &status, __WALL), thread);
     CHECK_EQ(status, STOPPED(SIGSTOP, 0));
-    CHECK_EQ(ptrace(PTRACE_CONT, pid, 0, 0), 0);
+    /* The other one stands still meanwhile: its exit_group would give the thread its own status. */
     CHECK_EQ(go(thread, PTRACE_CONT, 0), 0);
     CHECK_ERRNO(ptrace(PTRACE_CONT, thread, 0, 0), ESRCH);
+    CHECK_EQ(ptrace(PTRACE_CONT, pid, 0, 0), 0);
     CHECK_EQ(waitpid(pid, &status, 0), pid);
     CHECK_EQ(status, 12 << 8);
 }
