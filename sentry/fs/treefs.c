@@ -12,6 +12,8 @@
 #include "sentry/mm/uio.h"
 #include "sentry/vfs/dirent.h"
 
+#define WRITE_MAX 4095
+
 struct tree_super {
     struct super_block sb;
     int64_t magic;
@@ -26,8 +28,10 @@ struct tree_inode {
 /* A directory or a text that is being read. */
 struct tree_file {
     struct file file;
-    char *text; /* owned */
+    char *text; /* owned; NULL: not open for reading */
     int64_t size;
+    const struct tree_node *node;
+    uint64_t key;
 };
 
 static const struct inode_operations tree_operations;
@@ -138,6 +142,14 @@ static int tree_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
     return 0;
 }
 
+/* A shell's `>`: there is nothing to cut off. */
+static int tree_truncate(struct dentry *dentry, uint64_t size)
+{
+    const struct tree_node *node = node_of(dentry);
+
+    return node->write || node->open_object ? 0 : -EACCES;
+}
+
 static int tree_statfs(struct dentry *dentry, struct linux_statfs *ret)
 {
     struct tree_super *super = container_of(dentry->sb, struct tree_super, sb);
@@ -173,6 +185,24 @@ static ssize_t text_read(struct file *f, struct uio *uio, int64_t *pos)
     n = uio_copy_out(uio, t->text + *pos, (size_t)(t->size - *pos));
     if (n > 0)
         *pos += n;
+    return n;
+}
+
+static ssize_t text_write(struct file *f, struct uio *uio, int64_t *pos)
+{
+    struct tree_file *t = tree_file_of(f);
+    char buf[WRITE_MAX + 1];
+    size_t size = MIN(uio->left, (size_t)WRITE_MAX);
+    ssize_t n = uio_copy_in(uio, buf, size);
+    int err;
+
+    if (n < 0)
+        return n;
+    buf[n] = 0;
+    err = t->node->write(t->key, buf, (size_t)n);
+    if (err < 0)
+        return err;
+    *pos += n;
     return n;
 }
 
@@ -257,6 +287,13 @@ static const struct file_operations text_operations = {
     .release = tree_file_release,
 };
 
+static const struct file_operations writable_operations = {
+    .read = text_read,
+    .write = text_write,
+    .llseek = text_llseek,
+    .release = tree_file_release,
+};
+
 static const struct file_operations dir_operations = {
     .getdents = dir_getdents,
     .llseek = dir_llseek,
@@ -286,6 +323,13 @@ static int make_text(struct tree_file *t, const struct tree_node *node, uint64_t
     }
 }
 
+static const struct file_operations *operations_of(const struct tree_node *node)
+{
+    if (node->write)
+        return &writable_operations;
+    return node->text ? &text_operations : &dir_operations;
+}
+
 static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
 {
     const struct tree_node *node = node_of(dentry);
@@ -298,13 +342,15 @@ static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
         return node->open_object(tree_inode_of(dentry)->key, flags, ret);
     if (!S_ISDIR(node->mode) && !node->text)
         return -ENXIO;
-    if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC))
-        return -EACCES; /* nothing here is changed by writing texts */
+    if (((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC)) && !node->write)
+        return -EACCES;
     t = calloc(1, sizeof(*t));
     if (!t)
         return -ENOMEM;
-    file_init(&t->file, node->text ? &text_operations : &dir_operations, flags);
-    if (node->text)
+    t->node = node;
+    t->key = tree_inode_of(dentry)->key;
+    file_init(&t->file, operations_of(node), flags);
+    if (node->text && (flags & O_ACCMODE) != O_WRONLY)
         err = make_text(t, node, tree_inode_of(dentry)->key);
     if (err < 0) {
         file_unref(&t->file);
@@ -320,6 +366,7 @@ static const struct inode_operations tree_operations = {
     .open = tree_open,
     .stat = tree_stat,
     .statfs = tree_statfs,
+    .truncate = tree_truncate,
     .access = tree_access,
     .release = tree_inode_release,
 };

@@ -35,6 +35,8 @@ struct tree_node {
      * the length it has or would have had, or -errno.
      */
     ssize_t (*text)(uint64_t key, char *buf, size_t size);
+    /* A text that can be written: all of one write(2), terminated, at most a page. 0 or -errno. */
+    int (*write)(uint64_t key, const char *text, size_t size);
     /* Devices: a file of their own; for files of an object that can do more than be read, the same
      * by its key. */
     int (*open)(const struct tree_node *node, uint32_t flags, struct file **ret);

@@ -69,6 +69,8 @@ void fault_handle(struct task *task, const struct trap_info *info)
     int signo = SIGSEGV, code = SEGV_MAPERR;
     int error = mm_fault(task->mm, info->addr, info->access, &signo, &code);
 
+    if (unlikely(task->trace.watching))
+        ptrace_watch_fault(task, info->addr, info->access == ACCESS_EXEC);
     if (likely(error == 0))
         return;
     if (error == -ENOMEM) {

@@ -42,7 +42,10 @@ void ptrace_serve_remote_locked(struct task *task, bool refuse);
 /* Debug registers 0-3, 6 and 7, as the tracer set them (ptrace_debug.c). */
 struct trace_debug {
     uint64_t address[4], status, control;
-    uint64_t before[4]; /* what was there when the task went on; own thread only */
+    /* Own thread only: */
+    uint64_t before[4]; /* what was there when the task went on */
+    uint32_t touched;   /* where the instruction at hand faulted: a bit for each register */
+    bool passing;       /* it faulted, and is being repeated */
 };
 
 /* A task as tracee and as tracer. */
@@ -169,6 +172,7 @@ uint64_t ptrace_get_debug_locked(struct task *task, int n);
 void ptrace_clear_debug(struct task *task);
 /* Own thread, before a task that is watched goes to the guest, and after its single step. */
 void ptrace_watch(struct task *task);
+void ptrace_watch_fault(struct task *task, uaddr_t addr, bool fetch); /* which was served */
 bool ptrace_watch_hit(struct task *task);
 
 /* ---- ptrace_wait.c: kernel->lock held ---- */

@@ -4,10 +4,11 @@
  *
  *   execute     the next instruction is at the address
  *   write       the bytes there differ from what they were before the instruction
- *   access      refused (ENOSPC): a mere read leaves no trace that could be seen
+ *   access      likewise; or the instruction faulted there, for the page is hidden before each
  *
- * So a write of what was there already goes unnoticed, as debuggers want it anyway; and as on
- * Linux, what system calls write does not count. Other threads' writes may be taken for ours.
+ * So a write of what was there already goes unnoticed, as debuggers want it anyway, and so does a
+ * read that begins before the watched bytes. As on Linux, what system calls do does not count.
+ * Other threads' writes may be taken for ours.
  */
 #include <errno.h>
 #include <string.h>
@@ -36,7 +37,7 @@ static bool is_on(const struct trace_debug *d, int n)
     return d->control & DR7_ENABLED(n);
 }
 
-/* One register under that control: Linux arch_build_bp_info(), and what we cannot do. */
+/* One register under that control: Linux arch_build_bp_info(). */
 static int check(uint64_t address, uint64_t control, int n, uaddr_t max)
 {
     uint64_t type = DR7_TYPE(control, n), length = lengths[DR7_LENGTH(control, n)];
@@ -44,7 +45,7 @@ static int check(uint64_t address, uint64_t control, int n, uaddr_t max)
     if (address >= max || address % length || type == TYPE_IO ||
         (type == TYPE_EXECUTE && length != 1))
         return -EINVAL;
-    return type == TYPE_ACCESS ? -ENOSPC : 0;
+    return 0;
 }
 
 static int set_control(struct task *task, uint64_t control)
@@ -114,10 +115,38 @@ void ptrace_watch(struct task *task)
     struct trace_debug *d = &task->trace.debug;
 
     for (int n = 0; n < REGISTERS; n++) {
-        if (is_on(d, n) && DR7_TYPE(d->control, n) == TYPE_WRITE)
-            d->before[n] = read_watched(task, n);
+        uint64_t type = DR7_TYPE(d->control, n);
+
+        if (!is_on(d, n) || type == TYPE_EXECUTE)
+            continue;
+        d->before[n] = read_watched(task, n);
+        if (type == TYPE_ACCESS && !d->passing)
+            mm_remote_hide(task->mm, d->address[n]);
     }
     ptrace_apply_step(task);
+}
+
+void ptrace_watch_fault(struct task *task, uaddr_t addr, bool fetch)
+{
+    struct trace_debug *d = &task->trace.debug;
+
+    d->passing = true; /* the instruction is repeated, and must get through then */
+    for (int n = 0; n < REGISTERS && !fetch; n++) {
+        if (is_on(d, n) && DR7_TYPE(d->control, n) == TYPE_ACCESS &&
+            addr - d->address[n] < lengths[DR7_LENGTH(d->control, n)])
+            d->touched |= 1U << n;
+    }
+}
+
+static bool is_hit(struct task *task, int n)
+{
+    const struct trace_debug *d = &task->trace.debug;
+
+    if (!is_on(d, n))
+        return false;
+    if (DR7_TYPE(d->control, n) == TYPE_EXECUTE)
+        return d->address[n] == task->ctx->regs.rip;
+    return (d->touched >> n & 1) || d->before[n] != read_watched(task, n);
 }
 
 bool ptrace_watch_hit(struct task *task)
@@ -126,12 +155,11 @@ bool ptrace_watch_hit(struct task *task)
     uint64_t hits = 0;
 
     for (int n = 0; n < REGISTERS; n++) {
-        if (!is_on(d, n))
-            continue;
-        if (DR7_TYPE(d->control, n) == TYPE_WRITE ? d->before[n] != read_watched(task, n)
-                                                  : d->address[n] == task->ctx->regs.rip)
+        if (is_hit(task, n))
             hits |= 1UL << n;
     }
+    d->touched = 0;
+    d->passing = false;
     d->status = hits | (task->trace.step ? DR6_STEP : 0);
     return hits != 0;
 }

@@ -88,3 +88,21 @@ size_t mm_remote_write(struct mm *mm, uaddr_t addr, const void *buf, size_t size
 {
     return transfer(mm, addr, (uint8_t *)buf, size, true);
 }
+
+/* The page stays in the page map; the platform's mapping comes back with the fault. */
+void mm_remote_hide(struct mm *mm, uaddr_t addr)
+{
+    uaddr_t page = round_down(addr, PAGE_SIZE);
+    uint64_t entry;
+
+    if (page >= mm->env->limits.user_max)
+        return;
+    lock_acquire(&mm->lock);
+    entry = pmap_get(&mm->pmap, page);
+    if ((entry & PMAP_PRESENT) && (entry & PMAP_RIGHTS)) {
+        mm_platform_unmap(mm, page, page + PAGE_SIZE);
+        /* The leaf exists: this cannot fail. */
+        (void)pmap_set_run(&mm->pmap, page, PAGE_SIZE, entry & ~PMAP_RIGHTS);
+    }
+    lock_release(&mm->lock);
+}

@@ -28,6 +28,8 @@ ssize_t strncpy_from_user(struct mm *mm, char *dst, uaddr_t src, size_t size);
  */
 size_t mm_remote_read(struct mm *mm, uaddr_t addr, void *buf, size_t size);
 size_t mm_remote_write(struct mm *mm, uaddr_t addr, const void *buf, size_t size);
+/* Makes the program's next access to the page at addr fault, whatever it may do there. */
+void mm_remote_hide(struct mm *mm, uaddr_t addr);
 
 /* Aligned 32-bit words, for futexes: atomic with the guest's own locked instructions. */
 int user_load32(struct mm *mm, uaddr_t addr, uint32_t *ret);

@@ -23,6 +23,7 @@ enum syslog_action {
 };
 
 #define CONSOLE_LEVEL_MAX 8
+#define CONSOLE_LEVEL_MIN 1
 #define CHUNK             4096
 
 /* What ACTION_READ has come to: one reader's place for the whole sandbox, as on Linux. */
@@ -130,6 +131,23 @@ static long size_unread(void)
     return (long)kmsg_lines_size(seq, offset);
 }
 
+/* What "on" goes back to; 0: not switched off. */
+static int saved_level;
+
+static void switch_console(bool on)
+{
+    int saved = __atomic_load_n(&saved_level, __ATOMIC_RELAXED);
+
+    if (on && saved) {
+        kmsg_set_console_level(saved);
+        __atomic_store_n(&saved_level, 0, __ATOMIC_RELAXED);
+    } else if (!on) {
+        if (!saved)
+            __atomic_store_n(&saved_level, kmsg_console_level(), __ATOMIC_RELAXED);
+        kmsg_set_console_level(CONSOLE_LEVEL_MIN);
+    }
+}
+
 SYSCALL_DEFINE3(syslog, int, action, uaddr_t, buf, int, size)
 {
     int error = check_permission(task, action);
@@ -139,8 +157,10 @@ SYSCALL_DEFINE3(syslog, int, action, uaddr_t, buf, int, size)
     switch (action) {
     case ACTION_CLOSE:
     case ACTION_OPEN:
-    case ACTION_CONSOLE_OFF: /* there is no console that would be quieter or louder */
+        return 0;
+    case ACTION_CONSOLE_OFF:
     case ACTION_CONSOLE_ON:
+        switch_console(action == ACTION_CONSOLE_ON);
         return 0;
     case ACTION_READ:
     case ACTION_READ_ALL:
@@ -150,7 +170,11 @@ SYSCALL_DEFINE3(syslog, int, action, uaddr_t, buf, int, size)
         kmsg_clear();
         return 0;
     case ACTION_CONSOLE_LEVEL:
-        return size < 1 || size > CONSOLE_LEVEL_MAX ? -EINVAL : 0;
+        if (size < 1 || size > CONSOLE_LEVEL_MAX)
+            return -EINVAL;
+        kmsg_set_console_level(size);
+        __atomic_store_n(&saved_level, 0, __ATOMIC_RELAXED);
+        return 0;
     case ACTION_SIZE_UNREAD:
         return size_unread();
     case ACTION_SIZE_BUFFER:

@@ -134,6 +134,23 @@ static void on_usr1(int signo)
     _exit(strcmp(secret, "what I have told him") == 0 && fixed[11] == 'S' ? 0 : 1);
 }
 
+static void test_own_name(void)
+{
+    char name[16] = "";
+    int fd = open("/proc/self/comm", O_RDWR);
+
+    CHECK(fd >= 0);
+    CHECK_EQ(write(fd, "a name that is far too long", 27), 27);
+    CHECK_EQ(prctl(PR_GET_NAME, name), 0);
+    CHECK(strcmp(name, "a name that is ") == 0);
+    close(fd);
+    fd = open("/proc/self/comm", O_WRONLY);
+    CHECK_EQ(write(fd, "short", 5), 5);
+    close(fd);
+    CHECK_EQ(prctl(PR_GET_NAME, name), 0);
+    CHECK(strcmp(name, "short") == 0);
+}
+
 static void test_zombie(void)
 {
     char text[4096];
@@ -171,5 +188,6 @@ int main(void)
     test_names();
     test_memory();
     test_zombie();
+    test_own_name();
     return check_done();
 }

@@ -288,13 +288,14 @@ static void test_borrowed(void)
     CHECK_EQ(go(pid, PTRACE_CONT, 0), 14 << 8);
 }
 
-static volatile int watched;
+static volatile int watched, unwatched __attribute__((aligned(64)));
 
 static int write_watched(void)
 {
     raise(SIGUSR1);
     watched = 1;
     watched = 2;
+    unwatched = 3;
     return twice(watched);
 }
 
@@ -335,6 +336,21 @@ static void test_watchpoints(void)
     CHECK_EQ(go(pid, PTRACE_CONT, 0), 4 << 8);
 }
 
+/* Reads count, too: two writes, and a read for the call. */
+static void test_access_watch(void)
+{
+    pid_t pid = start_tracee(write_watched, 0);
+    int status, hits = 0;
+
+    CHECK_EQ(go(pid, PTRACE_CONT, 0), STOPPED(SIGUSR1, 0));
+    CHECK_EQ(set_debug(pid, 0, (unsigned long)&watched), 0);
+    CHECK_EQ(set_debug(pid, 7, 0xfUL << 16 | 1), 0);
+    while ((status = go(pid, PTRACE_CONT, 0)) == STOPPED(SIGTRAP, 0))
+        hits++;
+    CHECK_EQ(status, 4 << 8);
+    CHECK_EQ(hits, 3);
+}
+
 int main(void)
 {
     test_memory();
@@ -345,5 +361,6 @@ int main(void)
     test_queue();
     test_borrowed();
     test_watchpoints();
+    test_access_watch();
     return check_done();
 }

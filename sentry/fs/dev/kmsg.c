@@ -197,6 +197,18 @@ uint64_t kmsg_cleared(void)
     return cleared;
 }
 
+static int console_level = 7; /* atomic */
+
+int kmsg_console_level(void)
+{
+    return __atomic_load_n(&console_level, __ATOMIC_RELAXED);
+}
+
+void kmsg_set_console_level(int level)
+{
+    __atomic_store_n(&console_level, level, __ATOMIC_RELAXED);
+}
+
 struct wait_queue *kmsg_queue(void)
 {
     return &ring.queue;

@@ -35,6 +35,9 @@ uint64_t kmsg_fit(uint64_t seq, size_t size);
 uint64_t kmsg_end(void); /* behind the newest record */
 void kmsg_clear(void);   /* SYSLOG_ACTION_CLEAR: kmsg_cleared() is the end now */
 uint64_t kmsg_cleared(void);
+/* SYSLOG_ACTION_CONSOLE_*: which levels a console would show; kept, for there is no console. */
+int kmsg_console_level(void);
+void kmsg_set_console_level(int level);
 struct wait_queue *kmsg_queue(void); /* woken by each new record */
 
 /* Record *seq as it is. -EAGAIN: not there yet; -EPIPE: lost, and *seq is the oldest one now. */

@@ -193,6 +193,25 @@ static ssize_t comm_text(uint64_t key, char *buf, size_t size)
     return n;
 }
 
+/* Threads name each other, other processes' not. */
+static int comm_write(uint64_t key, const char *text, size_t size)
+{
+    struct task *task = proc_find_task(key);
+    int err = -EINVAL;
+
+    if (!task)
+        return -ESRCH;
+    if (task->process == task_current()->process) {
+        lock_acquire(&task->process->lock);
+        memset(task->comm, 0, sizeof(task->comm));
+        memcpy(task->comm, text, strnlen(text, MIN(size, sizeof(task->comm) - 1)));
+        lock_release(&task->process->lock);
+        err = 0;
+    }
+    task_unref(task);
+    return err;
+}
+
 static ssize_t personality_text(uint64_t key, char *buf, size_t size)
 {
     struct task *task;
@@ -261,10 +280,16 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
         .owner = proc_task_owner                                                                   \
     }
 
+#define TASK_COMM                                                                                  \
+    {                                                                                              \
+        .name = "comm", .mode = S_IFREG | 0644, .text = comm_text, .write = comm_write,            \
+        .owner = proc_task_owner                                                                   \
+    }
+
 /* What a thread has as well as a process. */
 #define THREAD_NODES                                                                               \
     MAGIC_LINK(cwd), MAGIC_LINK(exe), MAGIC_LINK(root), TASK_TEXT("auxv", 0400, auxv_text),        \
-        TASK_TEXT("cmdline", 0444, cmdline_text), TASK_TEXT("comm", 0644, comm_text),              \
+        TASK_TEXT("cmdline", 0444, cmdline_text), TASK_COMM,                                       \
         TASK_TEXT("environ", 0400, environ_text), TASK_TEXT("limits", 0444, proc_limits_text),     \
         TASK_TEXT("maps", 0444, proc_maps_text), TASK_TEXT("mounts", 0444, mounts_text),           \
         TASK_TEXT("personality", 0400, personality_text), TASK_TEXT("stat", 0444, proc_stat_text), \

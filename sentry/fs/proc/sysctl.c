@@ -4,6 +4,7 @@
 
 #include "host/io.h"
 #include "sentry/fs/pipe/pipe.h"
+#include "sentry/fs/dev/kmsg.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/mqueue.h"
@@ -29,6 +30,7 @@ CONSTANT_TEXT(pid_max, "%d", KERNEL_PID_MAX)
 CONSTANT_TEXT(threads_max, "%d", KERNEL_THREADS_MAX)
 CONSTANT_TEXT(zero, "%d", 0)
 CONSTANT_TEXT(tainted, "%d", 0)
+CONSTANT_TEXT(printk, "%d\t4\t1\t7", kmsg_console_level())
 CONSTANT_TEXT(dmesg_restrict, "%d", 0)
 CONSTANT_TEXT(randomize_va_space, "%d", 2)
 CONSTANT_TEXT(ngroups_max, "%d", 65536)
@@ -99,6 +101,7 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("ostype", ostype_text),
     TREE_TEXT("pid_max", pid_max_text),
     TREE_DIR("random", random_nodes),
+    TREE_TEXT("printk", printk_text),
     TREE_TEXT("randomize_va_space", randomize_va_space_text),
     TREE_TEXT("sem", sem_text),
     TREE_TEXT("shm_rmid_forced", shm_rmid_forced_text),
