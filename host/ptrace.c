@@ -108,8 +108,3 @@ int host_current_cpu(void)
 
     return cpu < 0 ? -errno : cpu;
 }
-
-int host_set_affinity(pid_t tid, const cpu_set_t *cpus)
-{
-    return sched_setaffinity(tid, sizeof(*cpus), cpus) < 0 ? -errno : 0;
-}

@@ -48,8 +48,6 @@ int host_kick_stub(pid_t tgid, pid_t tid, int signo);
 pid_t host_gettid(void);
 /* The CPU that this thread is on now; no system call where the vDSO knows. */
 int host_current_cpu(void);
-/* sched_setaffinity(2); tid 0 is the caller. */
-int host_set_affinity(pid_t tid, const cpu_set_t *cpus);
 
 /*
  * Starts the ELF image (a complete static executable in memory) as a child with nothing of ours:

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,6 +31,8 @@ struct parked {
 static pthread_mutex_t park_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct parked *park_top;
 static unsigned int park_count;
+/* The host does not let a thread become less nice again. */
+static _Thread_local bool soiled;
 
 /* False: there are enough parked threads, the caller ends. */
 static bool park(struct start *ret_next)
@@ -76,7 +79,7 @@ static void *thread_main(void *arg)
     do {
         prctl(PR_SET_NAME, start.name);
         start.fn(start.arg);
-    } while (start.reuse && park(&start));
+    } while (start.reuse && !soiled && park(&start));
     return NULL;
 }
 
@@ -156,6 +159,18 @@ void host_getcpu(unsigned *ret_cpu, unsigned *ret_node)
     getcpu(&cpu, &node);
     *ret_cpu = cpu;
     *ret_node = node;
+}
+
+int host_set_affinity(int tid, const void *mask, size_t size)
+{
+    return sched_setaffinity(tid, size, mask) < 0 ? -errno : 0;
+}
+
+int host_set_nice(int tid, int nice)
+{
+    if (tid == 0 && nice > 0)
+        soiled = true;
+    return setpriority(PRIO_PROCESS, (id_t)tid, nice) < 0 ? -errno : 0;
 }
 
 int host_get_affinity(void *mask, size_t size)

@@ -182,6 +182,14 @@ struct platform_ops {
      */
     uint64_t (*ctx_cpu_ns)(struct context *ctx);
 
+    /*
+     * Own thread: which processors the host may run this context on from now on (a mask as
+     * sched_setaffinity(2) takes it), and how nice it is (0 to 19; a host lets nobody go back
+     * down). As far as the host allows. NULL: it cannot be told.
+     */
+    void (*ctx_set_cpus)(struct context *ctx, const uint64_t *mask, size_t size);
+    void (*ctx_set_nice)(struct context *ctx, int nice);
+
     /* This context's page for the fast path, or NULL where the platform has none. */
     struct fastpath_page *(*ctx_fastpath)(struct context *ctx);
 };

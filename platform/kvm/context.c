@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/thread.h"
 #include "base/bug.h"
 #include "host/kvm.h"
 #include "platform/kvm/internal.h"
@@ -277,4 +278,15 @@ int kvm_ctx_set_bases(struct context *base, uint64_t fs, uint64_t gs)
 struct fastpath_page *kvm_ctx_fastpath(struct context *ctx)
 {
     return &to_context(ctx)->fastpath;
+}
+
+/* The guest runs on the thread itself. */
+void kvm_ctx_set_cpus(struct context *ctx, const uint64_t *mask, size_t size)
+{
+    host_set_affinity(0, mask, size);
+}
+
+void kvm_ctx_set_nice(struct context *ctx, int nice)
+{
+    host_set_nice(0, nice);
 }

@@ -218,5 +218,7 @@ const struct platform_ops kvm_platform_ops = {
     .ctx_reset_fp = kvm_ctx_reset_fp,
     .ctx_get_bases = kvm_ctx_get_bases,
     .ctx_set_bases = kvm_ctx_set_bases,
+    .ctx_set_cpus = kvm_ctx_set_cpus,
+    .ctx_set_nice = kvm_ctx_set_nice,
     .ctx_fastpath = kvm_ctx_fastpath,
 };

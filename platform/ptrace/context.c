@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 
 #include "base/log.h"
+#include "host/thread.h"
 #include "host/clock.h"
 #include "host/futex.h"
 #include "platform/ptrace/internal.h"
@@ -46,6 +47,7 @@ int context_create(struct platform *p, struct context **ret)
     list_init(&ctx->member_node);
     list_init(&ctx->bound_node);
     placement_init(&ctx->placement);
+    ctx->cpus = ctx->p->cpus;
     *ret = &ctx->base;
     return 0;
 }
@@ -110,7 +112,7 @@ static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
         ctx->tracer = host_gettid();
         /* threads inherit the CPU to which the context of their maker is bound */
         if (ctx->p->bind)
-            host_set_affinity(0, &ctx->p->cpus);
+            host_set_affinity(0, &ctx->cpus, sizeof(ctx->cpus));
     }
     if (ctx->space) {
         if (ctx->stub.tid)
@@ -124,6 +126,10 @@ static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
     lock_acquire(&ctx->stub_lock);
     ctx->stub = stub;
     lock_release(&ctx->stub_lock);
+    if (__atomic_load_n(&ctx->p->confined, __ATOMIC_RELAXED))
+        host_set_affinity(stub.tid, &ctx->cpus, sizeof(ctx->cpus));
+    if (ctx->nice > 0)
+        host_set_nice(stub.tid, ctx->nice);
     lock_acquire(&ctx->p->stubs_lock);
     list_add(&ctx->p->members, &ctx->member_node);
     lock_release(&ctx->p->stubs_lock);

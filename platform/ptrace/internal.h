@@ -139,6 +139,7 @@ struct ptrace_platform {
 
     cpu_set_t cpus; /* where the sandbox may run */
     bool bind;      /* more than one CPU: placement matters */
+    bool confined;  /* atomic: some context may not run everywhere, and stubs inherit that */
 
     struct lock stubs_lock; /* guards what follows */
     struct list members;    /* contexts that have a stub */
@@ -194,6 +195,8 @@ struct ptrace_context {
     struct list bound_node;  /* in platform.bound, or alone */
     bool bound;
     struct placement placement;
+    cpu_set_t cpus; /* where it may run */
+    int nice;
 };
 
 static inline struct ptrace_platform *ptrace_platform(struct platform *p)
@@ -273,6 +276,8 @@ void placement_after_run(struct ptrace_context *ctx, uint64_t ns);
 void placement_forget_locked(struct ptrace_context *ctx);
 /* The keeper's tick. */
 void placement_tick(void *arg);
+void context_set_cpus(struct context *ctx, const uint64_t *mask, size_t size);
+void context_set_nice(struct context *ctx, int nice);
 
 /* --- probe.c --- */
 

@@ -15,6 +15,9 @@
  * and the pair stays loose and balanced; likewise a program that computes instead of trapping. What
  * a bound run takes is learnt anew from time to time. Without bound pairs there is no tick.
  */
+#include <string.h>
+
+#include "host/thread.h"
 #include "platform/ptrace/internal.h"
 
 #define LOOSE_RUNS 4  /* timed before the first decision */
@@ -31,9 +34,9 @@ static void bind(struct ptrace_context *ctx)
         return;
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
-    if (host_set_affinity(ctx->tracer, &one) < 0)
+    if (host_set_affinity(ctx->tracer, &one, sizeof(one)) < 0)
         return;
-    host_set_affinity(ctx->stub.tid, &one);
+    host_set_affinity(ctx->stub.tid, &one, sizeof(one));
     lock_acquire(&p->stubs_lock);
     list_add_tail(&p->bound, &ctx->bound_node);
     __atomic_store_n(&ctx->bound, true, __ATOMIC_RELAXED);
@@ -44,12 +47,10 @@ static void bind(struct ptrace_context *ctx)
 /* With stubs_lock held: the stub's tid is valid as long as the context is in the list. */
 static void unbind_locked(struct ptrace_context *ctx)
 {
-    struct ptrace_platform *p = ctx->p;
-
     list_del_init(&ctx->bound_node);
     if (ctx->stub.tid)
-        host_set_affinity(ctx->stub.tid, &p->cpus);
-    host_set_affinity(ctx->tracer, &p->cpus);
+        host_set_affinity(ctx->stub.tid, &ctx->cpus, sizeof(ctx->cpus));
+    host_set_affinity(ctx->tracer, &ctx->cpus, sizeof(ctx->cpus));
     __atomic_store_n(&ctx->bound, false, __ATOMIC_RELAXED);
 }
 
@@ -108,4 +109,31 @@ void placement_tick(void *arg)
     while (!list_empty(&p->bound))
         unbind_locked(list_first(&p->bound, struct ptrace_context, bound_node));
     lock_release(&p->stubs_lock);
+}
+
+void context_set_cpus(struct context *base, const uint64_t *mask, size_t size)
+{
+    struct ptrace_context *ctx = ptrace_context(base);
+    struct ptrace_platform *p = ctx->p;
+
+    __atomic_store_n(&p->confined, true, __ATOMIC_RELAXED);
+    lock_acquire(&p->stubs_lock);
+    memcpy(&ctx->cpus, mask, MIN(size, sizeof(ctx->cpus)));
+    if (ctx->bound)
+        unbind_locked(ctx);
+    host_set_affinity(0, &ctx->cpus, sizeof(ctx->cpus));
+    if (ctx->stub.tid)
+        host_set_affinity(ctx->stub.tid, &ctx->cpus, sizeof(ctx->cpus));
+    lock_release(&p->stubs_lock);
+    placement_init(&ctx->placement);
+}
+
+void context_set_nice(struct context *base, int nice)
+{
+    struct ptrace_context *ctx = ptrace_context(base);
+
+    ctx->nice = nice;
+    host_set_nice(0, nice);
+    if (ctx->stub.tid)
+        host_set_nice(ctx->stub.tid, nice);
 }

@@ -228,5 +228,7 @@ const struct platform_ops ptrace_platform_ops = {
     .ctx_get_bases = context_get_bases,
     .ctx_set_bases = context_set_bases,
     .ctx_cpu_ns = context_cpu_ns,
+    .ctx_set_cpus = context_set_cpus,
+    .ctx_set_nice = context_set_nice,
     .ctx_fastpath = no_fastpath,
 };

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "host/thread.h"
 #include "host/clock.h"
 #include "platform/ptrace/internal.h"
 #include "platform/ptrace/ptrace.h"
@@ -170,8 +171,8 @@ static int64_t bare_loop(struct probe *b, unsigned int rounds)
         goto out;
     CPU_ZERO(&one);
     CPU_SET(host_current_cpu(), &one);
-    host_set_affinity(0, &one);
-    host_set_affinity(ctx->stub.tid, &one);
+    host_set_affinity(0, &one, sizeof(one));
+    host_set_affinity(ctx->stub.tid, &one, sizeof(one));
     bare_round(ctx->stub.tid); /* the registers are where the loop wants them */
     for (unsigned int i = 0; i < rounds && err == 0; i++) {
         uint64_t start = host_monotonic_ns();
@@ -179,7 +180,7 @@ static int64_t bare_loop(struct probe *b, unsigned int rounds)
         err = bare_round(ctx->stub.tid);
         samples[i] = host_monotonic_ns() - start;
     }
-    host_set_affinity(0, &ctx->p->cpus);
+    host_set_affinity(0, &ctx->p->cpus, sizeof(ctx->p->cpus));
     result = err < 0 ? err : (int64_t)median(samples, rounds);
 out:
     free(samples);

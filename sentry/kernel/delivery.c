@@ -108,7 +108,7 @@ static int next_handler(struct task *task, struct delivery *ret_delivery)
         }
         signo = signal_dequeue_locked(task, ~task->blocked, &d.info);
         if (!signo) {
-            __atomic_store_n(&task->work, 0, __ATOMIC_SEQ_CST);
+            __atomic_fetch_and(&task->work, TASK_WORK_SCHED, __ATOMIC_SEQ_CST);
             waiter_uninterrupt(&task->waiter);
             break;
         }

@@ -188,6 +188,7 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     process->exe = result->exe;
     process->has_execed = true;
     process->dumpable = 1;
+    task->personality &= ~(uint32_t)READ_IMPLIES_EXEC; /* as for any 64-bit program */
     process->membarrier_registered = 0;
     process->exec_count++;
     memcpy(task->comm, result->comm, sizeof(task->comm));

@@ -85,6 +85,7 @@ struct kernel {
     uint64_t hwcap, hwcap2;
     uint32_t fp_size, min_sigstack;
     uint64_t cpus[16];      /* processors that the host lets us use */
+    bool sched_told;        /* atomic: some thread of ours is not scheduled as all others are */
     uint32_t cpu_mask_size; /* bytes of such a mask, as sched_getaffinity(2) tells */
 
     struct futex_table *futexes;

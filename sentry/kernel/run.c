@@ -76,6 +76,7 @@ void task_run(struct task *task)
     current = task;
     cred_use_for_files(task->cred);
     task_update_fastpath(task);
+    task_start_sched(task);
     while (!task->exiting) {
         struct trap_info info;
         enum trap trap;
@@ -86,8 +87,11 @@ void task_run(struct task *task)
             serve_trap(task, trap, &info);
         if (task->exiting)
             break;
-        if (unlikely(task_interrupted(task) || must_settle(task)))
+        if (unlikely(task_interrupted(task) || must_settle(task))) {
+            if (__atomic_load_n(&task->work, __ATOMIC_ACQUIRE) & TASK_WORK_SCHED)
+                task_apply_sched(task);
             signal_deliver(task);
+        }
         task->in_syscall = false;
     }
     task_exit(task);

@@ -34,6 +34,7 @@ enum task_work {
     TASK_WORK_SIGNAL = 1, /* a signal may have to be delivered */
     TASK_WORK_EXIT = 2,   /* the process ends: leave */
     TASK_WORK_STOP = 4,   /* the process stops */
+    TASK_WORK_SCHED = 8,  /* the host is to be told how to schedule it */
 };
 
 /* How restart_syscall(2) goes on with a call that a signal without handler interrupted. */
@@ -52,6 +53,7 @@ struct task_sched {
     int nice;
     bool reset_on_fork;
     uint64_t affinity[16]; /* 1024 processors */
+    uint16_t ioprio;       /* ioprio_set(2); 0: as its nice value has it */
 };
 
 struct task {
@@ -159,6 +161,12 @@ uint64_t task_cpu_ns(const struct task *task);
 
 /* The soft limit RLIMIT_* of the task's process. */
 uint64_t task_rlimit(struct task *task, int resource);
+
+/* The task's `sched` was changed: the host will be told; process->lock held. */
+void task_sched_changed_locked(struct task *task);
+/* Tells now, or at the start of the thread if there may be anything to tell; own thread only. */
+void task_apply_sched(struct task *task);
+void task_start_sched(struct task *task);
 
 /* True when a signal, stop or exit waits: a blocking call must give up (-ERESTARTSYS and kin). */
 bool task_interrupted(const struct task *task);

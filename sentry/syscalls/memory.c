@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/mm/mappable.h"
@@ -73,6 +74,8 @@ SYSCALL_DEFINE6(mmap, uaddr_t, addr, uint64_t, length, uint64_t, prot, uint64_t,
 
     if (!is_aligned(offset, PAGE_SIZE))
         return -EINVAL;
+    if ((task->personality & READ_IMPLIES_EXEC) && (prot & PROT_READ))
+        args.prot |= PROT_EXEC;
     if (!(flags & MAP_ANONYMOUS)) {
         error = map_file(task, fd, &args, &file);
         if (error < 0)
@@ -93,6 +96,8 @@ SYSCALL_DEFINE2(munmap, uaddr_t, addr, uint64_t, length)
 
 SYSCALL_DEFINE3(mprotect, uaddr_t, addr, uint64_t, length, uint64_t, prot)
 {
+    if ((task->personality & READ_IMPLIES_EXEC) && (prot & PROT_READ))
+        prot |= PROT_EXEC;
     return mm_protect(task->mm, addr, length, (int)prot);
 }
 

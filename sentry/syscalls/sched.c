@@ -1,6 +1,7 @@
 /*
- * Scheduling: sched(7), getpriority(2). The host's scheduler decides who runs when; policies,
- * priorities and affinities are checked, kept and shown as Linux would, but are not passed on.
+ * Scheduling: sched(7), getpriority(2). The host's scheduler decides who runs when. It is told of
+ * affinities and of nice values (sentry/kernel/sched.c); policies and priorities of real time are
+ * checked, kept and shown as Linux would.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -18,13 +19,12 @@
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/sched.h"
 
-#define LINUX_SCHED_DEADLINE 6
-#define RESET_ON_FORK        0x40000000
-#define RT_PRIORITY_MAX      99
-#define RR_INTERVAL_NS       100000000UL /* RR_TIMESLICE */
-#define SLICE_NS             3000000UL   /* of ordinary tasks, as the fair class tells it */
-#define NICE_MIN             -20
-#define NICE_MAX             19
+#define RESET_ON_FORK   0x40000000
+#define RT_PRIORITY_MAX 99
+#define RR_INTERVAL_NS  100000000UL /* RR_TIMESLICE */
+#define SLICE_NS        3000000UL   /* of ordinary tasks, as the fair class tells it */
+#define NICE_MIN        -20
+#define NICE_MAX        19
 
 SYSCALL_DEFINE0(sched_yield)
 {
@@ -85,7 +85,11 @@ SYSCALL_DEFINE3(sched_setaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)
         error = -EINVAL;
     else
         memcpy(target->sched.affinity, mask, sizeof(mask));
+    if (error == 0)
+        task_sched_changed_locked(target);
     lock_release(&target->process->lock);
+    if (error == 0 && target == task)
+        task_apply_sched(task); /* before a child inherits what is told now */
     task_unref(target);
     return error;
 }
@@ -109,6 +113,9 @@ static int check_policy(struct task *task, struct task *target, int policy, int 
 
     if (task_has_cap(task, CAP_SYS_NICE))
         return 0;
+    if (target->sched.policy == SCHED_IDLE && policy != SCHED_IDLE &&
+        (uint64_t)(20 - target->sched.nice) > target->process->limits[RLIMIT_NICE].rlim_cur)
+        return -EPERM; /* out of the idle class is upward */
     if (is_realtime(policy)) {
         if (policy != target->sched.policy && limit == 0)
             return -EPERM;
@@ -156,6 +163,7 @@ static int change_locked(struct task *task, struct task *target, struct sched_ch
     target->sched.reset_on_fork = change.reset_on_fork;
     if (change.set_nice)
         target->sched.nice = change.nice;
+    task_sched_changed_locked(target);
     return 0;
 }
 
@@ -316,6 +324,7 @@ static long write_nice(struct task *task, struct task *target, int nice, long re
     if (!may_set_nice(task, target, nice))
         return -EACCES;
     target->sched.nice = nice;
+    task_sched_changed_locked(target);
     return result == -ESRCH ? 0 : result;
 }
 

@@ -4,6 +4,8 @@
 
 #include "sentry/kernel/task.h"
 
+#define LINUX_SCHED_DEADLINE 6
+
 struct sched_change {
     int policy, priority, nice;
     bool set_nice; /* else `nice` is not looked at */

@@ -15,6 +15,10 @@
 #define FLAG_KEEP_PARAMS 16u
 #define FLAG_UTIL_CLAMP  0x60u
 #define FLAGS_ALL        0x7fu
+/* Nanoseconds; /proc/sys/kernel/sched_deadline_period_* as Linux has them. */
+#define DEADLINE_RUNTIME_MIN 1024
+#define DEADLINE_PERIOD_MIN  100000
+#define DEADLINE_PERIOD_MAX  4194304000
 
 struct guest_sched_attr {
     uint32_t size, policy;
@@ -51,6 +55,17 @@ static int get_attr(struct task *task, uaddr_t ptr, struct guest_sched_attr *ret
     return 0;
 }
 
+/* Linux __checkparam_dl(): the parameters are looked at before the caller's rights. */
+static bool deadline_valid(const struct guest_sched_attr *attr)
+{
+    uint64_t period = attr->period ? attr->period : attr->deadline;
+
+    return attr->priority == 0 && attr->deadline != 0 && attr->runtime >= DEADLINE_RUNTIME_MIN &&
+           !((attr->deadline | period) >> 63) && period >= attr->deadline &&
+           attr->deadline >= attr->runtime && period >= DEADLINE_PERIOD_MIN &&
+           period <= DEADLINE_PERIOD_MAX;
+}
+
 SYSCALL_DEFINE3(sched_setattr, int, pid, uaddr_t, ptr, unsigned, flags)
 {
     struct guest_sched_attr attr;
@@ -66,6 +81,8 @@ SYSCALL_DEFINE3(sched_setattr, int, pid, uaddr_t, ptr, unsigned, flags)
         return -EINVAL;
     if (attr.flags & FLAG_UTIL_CLAMP)
         return -EOPNOTSUPP; /* as a kernel without utilisation clamping */
+    if (attr.policy == LINUX_SCHED_DEADLINE)
+        return deadline_valid(&attr) ? -EPERM : -EINVAL;
     change = (struct sched_change){
         .policy = (int)attr.policy,
         .priority = (int)attr.priority,

@@ -233,6 +233,27 @@ int epoll_control(struct file *epoll, int op, int fd, struct file *target,
     return err;
 }
 
+int epoll_watched(struct file *epoll, int fd, unsigned nth, const struct file **ret_file)
+{
+    struct epoll *e = epoll_of(epoll);
+    int err = -ENOENT;
+
+    lock_acquire(&e->lock);
+    for (int i = 0; i < ITEM_BUCKETS && err < 0; i++) {
+        struct epoll_item *item;
+
+        list_for_each (item, &e->buckets[i], bucket) {
+            if (item->fd == fd && nth-- == 0) {
+                *ret_file = item->file;
+                err = 0;
+                break;
+            }
+        }
+    }
+    lock_release(&e->lock);
+    return err;
+}
+
 static struct epoll_item *take_ready(struct epoll *e)
 {
     struct epoll_item *item = NULL;

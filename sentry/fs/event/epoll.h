@@ -18,6 +18,8 @@ bool epoll_is(const struct file *f);
 /* epoll_ctl(2) after the descriptors were looked up: EEXIST, ENOENT, EPERM, EINVAL, ELOOP. */
 int epoll_control(struct file *epoll, int op, int fd, struct file *target,
                   const struct linux_epoll_event *event);
+/* kcmp(2): the `nth` file, from 0, that is watched as `fd`; borrowed, to compare. -ENOENT. */
+int epoll_watched(struct file *epoll, int fd, unsigned nth, const struct file **ret_file);
 /*
  * Passes up to `max` ready events to `emit`, which may refuse one (its event is kept); how many
  * were passed. Never waits: file_poll() on the epoll file tells when there are some.

@@ -1,0 +1,42 @@
+/*
+ * What the host's scheduler is told about a task: the processors it may use, and its nice value as
+ * far as the host lets us raise it. Policies of real time are not for an unprivileged process, so
+ * they stay here. A thread can only tell about itself: a change from outside is left with the task,
+ * which tells before it next enters the guest.
+ */
+#include <string.h>
+
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+
+void task_apply_sched(struct task *task)
+{
+    const struct platform_ops *ops = task->ctx->ops;
+    struct task_sched sched;
+
+    __atomic_fetch_and(&task->work, ~(uint32_t)TASK_WORK_SCHED, __ATOMIC_SEQ_CST);
+    lock_acquire(&task->process->lock);
+    sched = task->sched;
+    lock_release(&task->process->lock);
+    if (ops->ctx_set_cpus)
+        ops->ctx_set_cpus(task->ctx, sched.affinity, sizeof(sched.affinity));
+    if (ops->ctx_set_nice && sched.nice >= 0)
+        ops->ctx_set_nice(task->ctx, sched.nice);
+}
+
+void task_sched_changed_locked(struct task *task)
+{
+    __atomic_store_n(&task->kernel->sched_told, true, __ATOMIC_RELAXED);
+    if (task->dead)
+        return;
+    /* It need not wake up for this: a task that sleeps tells when it comes back. */
+    __atomic_fetch_or(&task->work, TASK_WORK_SCHED, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&task->in_guest, __ATOMIC_SEQ_CST) && task->ctx)
+        task->ctx->ops->ctx_interrupt(task->ctx);
+}
+
+void task_start_sched(struct task *task)
+{
+    if (__atomic_load_n(&task->kernel->sched_told, __ATOMIC_RELAXED))
+        task_apply_sched(task);
+}
