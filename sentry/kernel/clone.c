@@ -1,6 +1,7 @@
 #include "sentry/kernel/clone.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "host/futex.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/ns.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/sem.h"
@@ -28,7 +30,7 @@
 #define CLONE_CLEAR_SIGHAND 0x100000000UL
 
 /* The combinations that Linux's copy_process() refuses, in its order, and what we lack. */
-static int check_flags(uint64_t flags)
+static int check_flags(const struct cred *cred, uint64_t flags)
 {
     if ((flags & (CLONE_NEWNS | CLONE_FS)) == (CLONE_NEWNS | CLONE_FS) ||
         (flags & (CLONE_NEWUSER | CLONE_FS)) == (CLONE_NEWUSER | CLONE_FS))
@@ -41,9 +43,11 @@ static int check_flags(uint64_t flags)
         return -EINVAL;
     if ((flags & LINUX_CLONE_PIDFD) && (flags & CLONE_DETACHED))
         return -EINVAL;
-    if (flags & CLONE_NAMESPACES)
-        return -EINVAL;
-    return 0;
+    if (flags & CLONE_NEWUSER)
+        return -EINVAL; /* as a Linux without user namespaces */
+    if ((flags & CLONE_NAMESPACES) && !cred_has_cap(cred, CAP_SYS_ADMIN))
+        return -EPERM;
+    return flags & CLONE_NAMESPACES & ~(uint64_t)CLONE_NEWUTS ? -EINVAL : 0;
 }
 
 /* General registers, segment bases, extended state: as the parent's, but for what was asked. */
@@ -96,7 +100,13 @@ static int copy_files(struct task *parent, struct task *child, uint64_t flags)
         child->fs = fs_context_ref(parent->fs);
     else
         error = fs_context_clone(parent->fs, &child->fs);
-    return error;
+    if (error < 0)
+        return error;
+    if (flags & CLONE_NEWUTS)
+        child->uts = uts_ns_copy(parent->kernel, parent->uts);
+    else
+        child->uts = uts_ns_of(ns_ref(&parent->uts->ns));
+    return child->uts ? 0 : -ENOMEM;
 }
 
 static void copy_attributes(struct task *parent, struct task *child, uint64_t flags)
@@ -274,7 +284,7 @@ long task_clone(struct task *parent, const struct clone_request *request)
         .event = ptrace_clone_event(parent, request),
         .handle = -1,
     };
-    int error = check_flags(request->flags);
+    int error = check_flags(parent->cred, request->flags);
     struct task *child;
     int32_t tid;
 

@@ -17,6 +17,7 @@
 #include "sentry/kernel/exec.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/ipc.h"
+#include "sentry/kernel/ns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/session.h"
@@ -32,6 +33,7 @@ static void kernel_free(struct kernel *kernel)
 {
     futex_table_destroy(kernel->futexes);
     ipc_ns_unref(kernel->ipc_ns);
+    ns_destroy_initial(kernel);
     free(kernel->pids);
     free(kernel->groups);
     free(kernel->sessions);
@@ -63,7 +65,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->futexes = futex_table_create();
     kernel->ipc_ns = ipc_ns_create(config->mm_env);
     if (!kernel->pids || !kernel->groups || !kernel->sessions || !kernel->futexes ||
-        !kernel->ipc_ns) {
+        !kernel->ipc_ns || ns_create_initial(kernel, config->hostname) < 0) {
         kernel_free(kernel);
         return -ENOMEM;
     }
@@ -76,7 +78,6 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->vdso = config->vdso;
     kernel->release = config->release;
     kernel->version = config->version;
-    kernel->hostname = config->hostname;
     kernel->no_fastpath = config->no_fastpath;
     kernel->stop_sandbox = config->stop_sandbox;
     kernel->caller_controls_jobs = config->caller_controls_jobs;
@@ -124,6 +125,7 @@ static struct task *create_first_task(struct kernel *kernel, const struct kernel
         task->files = fdtable_ref(init->files);
         task->fs = fs_context_ref(init->fs);
         task->cred = cred_ref(init->cred);
+        task->uts = uts_ns_of(ns_ref(kernel->initial_ns[NS_UTS]));
         memcpy(task->sched.affinity, kernel->cpus, sizeof(kernel->cpus));
     }
     process_unref(process);

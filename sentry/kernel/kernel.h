@@ -26,6 +26,7 @@ struct timepage;
 struct vdso;
 struct file;
 struct process_group;
+struct ns;
 struct rlimit64;
 struct session;
 struct terminal;
@@ -76,7 +77,8 @@ struct kernel {
     const struct syscall_table *table;
     struct strace_filter strace;
     const struct vdso *vdso;
-    const char *release, *version, *hostname;
+    const char *release, *version;
+    struct ns *initial_ns[8]; /* by enum ns_type (ns.h); owned references */
     bool no_fastpath;
     void (*stop_sandbox)(void);
     bool caller_controls_jobs;

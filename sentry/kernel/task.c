@@ -13,6 +13,7 @@
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/ns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/session.h"
@@ -87,6 +88,7 @@ void task_release_resources(struct task *task)
     fs_context_unref(fs);
     mm_unref(mm);
     file_unref(exe);
+    task_set_uts(task, NULL);
 }
 
 struct mm *task_get_mm(struct task *task)
@@ -137,6 +139,16 @@ void task_set_files(struct task *task, struct fdtable *files)
     task->files = files;
     lock_release(&task->process->lock);
     fdtable_unref(old);
+}
+
+void task_set_fs(struct task *task, struct fs_context *fs)
+{
+    struct fs_context *old = task->fs;
+
+    lock_acquire(&task->process->lock);
+    task->fs = fs;
+    lock_release(&task->process->lock);
+    fs_context_unref(old);
 }
 
 char task_state(struct task *task)

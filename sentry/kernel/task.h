@@ -28,6 +28,7 @@ struct mm;
 struct fdtable;
 struct fs_context;
 struct futex_sleeper;
+struct uts_ns;
 struct sem_undo_list;
 
 enum task_work {
@@ -73,6 +74,7 @@ struct task {
     struct mm *mm;           /* owned reference */
     struct fdtable *files;   /* owned reference */
     struct fs_context *fs;   /* owned reference: cwd, root, umask */
+    struct uts_ns *uts;      /* owned reference: host and domain name */
     const struct cred *cred; /* owned reference; replaced under process->lock */
     struct waiter waiter;    /* what this task blocks on */
 
@@ -151,6 +153,7 @@ struct fs_context *task_get_fs(struct task *task);
 const struct cred *task_get_cred(struct task *task);
 /* Replaces the descriptor table, whose reference is taken over; own thread only. */
 void task_set_files(struct task *task, struct fdtable *files);
+void task_set_fs(struct task *task, struct fs_context *fs);
 /* What /proc and ps(1) call its state: 'R', 'S', 'T', 't' or 'Z'. */
 char task_state(struct task *task);
 /* Gives memory, files and places back; own thread, or when no thread runs it. */

@@ -60,6 +60,11 @@ static void destroy(struct mm *mm)
     free(mm);
 }
 
+bool mm_is_shared(const struct mm *mm)
+{
+    return refcount_read(&mm->refs) > 1;
+}
+
 struct mm *mm_unref(struct mm *mm)
 {
     if (mm && refcount_put(&mm->refs))

@@ -35,6 +35,7 @@ struct mm_env {
 
 int mm_create(struct mm_env *env, struct mm **ret);
 struct mm *mm_ref(struct mm *mm);
+bool mm_is_shared(const struct mm *mm); /* with another task, or just being looked into */
 struct mm *mm_unref(struct mm *mm); /* takes NULL, returns NULL; the last one unmaps everything */
 /* A copy-on-write twin, for fork. MADV_DONTFORK areas are left out. */
 int mm_fork(struct mm *mm, struct mm **ret);

@@ -9,6 +9,7 @@
 #include "host/io.h"
 #include "host/thread.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/ns.h"
 #include "sentry/kernel/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
@@ -18,15 +19,21 @@
 
 static void put_name(char *field, size_t size, const char *value)
 {
-    strncpy(field, value, size - 1);
+    size_t length = strnlen(value, size - 1);
+
+    memcpy(field, value, length);
+    field[length] = 0;
 }
 
 SYSCALL_DEFINE1(uname, uaddr_t, buf)
 {
     const struct kernel *kernel = task->kernel;
-    struct utsname name = {.sysname = "Linux", .machine = "x86_64", .domainname = "(none)"};
+    struct utsname name = {.sysname = "Linux", .machine = "x86_64"};
 
-    put_name(name.nodename, sizeof(name.nodename), kernel->hostname);
+    lock_acquire(&task->uts->lock);
+    put_name(name.nodename, sizeof(name.nodename), task->uts->hostname);
+    put_name(name.domainname, sizeof(name.domainname), task->uts->domainname);
+    lock_release(&task->uts->lock);
     put_name(name.release, sizeof(name.release), kernel->release);
     put_name(name.version, sizeof(name.version), kernel->version);
     if (task->personality & 0x0020000) /* UNAME26 */

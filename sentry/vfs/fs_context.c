@@ -51,6 +51,11 @@ struct fs_context *fs_context_ref(struct fs_context *fs)
     return fs;
 }
 
+bool fs_context_shared(const struct fs_context *fs)
+{
+    return refcount_read(&fs->refs) > 1;
+}
+
 struct fs_context *fs_context_unref(struct fs_context *fs)
 {
     if (fs && refcount_put(&fs->refs)) {

@@ -11,6 +11,7 @@ int fs_context_create(struct mount_ns *ns, uint32_t umask, struct fs_context **r
 int fs_context_clone(struct fs_context *fs, struct fs_context **ret); /* fork without CLONE_FS */
 struct fs_context *fs_context_ref(struct fs_context *fs);
 struct fs_context *fs_context_unref(struct fs_context *fs);
+bool fs_context_shared(const struct fs_context *fs);
 
 /* New references. */
 struct path fs_context_root(struct fs_context *fs);

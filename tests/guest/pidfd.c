@@ -66,6 +66,20 @@ static void test_open(void)
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     if (readlink(path, name, sizeof(name) - 1) > 0)
         CHECK_EQ(strcmp(name, "anon_inode:[pidfd]"), 0);
+    snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+    FILE *info = fopen(path, "r");
+    if (info) {
+        char line[64];
+        int pid = 0, flags = 0;
+
+        while (fgets(line, sizeof(line), info)) {
+            sscanf(line, "Pid: %d", &pid);
+            sscanf(line, "flags: %o", (unsigned *)&flags);
+        }
+        fclose(info);
+        CHECK_EQ(pid, getpid());
+        CHECK_EQ(flags, O_RDWR | O_CLOEXEC);
+    }
     CHECK_ERRNO(read(fd, name, 1), EINVAL);
     CHECK_ERRNO(write(fd, name, 1), EINVAL);
     CHECK_EQ(events_of(fd, 0), 0);

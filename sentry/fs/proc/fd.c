@@ -15,8 +15,9 @@
 #define FD_KEY(tid, fd) ((tid) << 32 | (uint64_t)(fd))
 #define KEY_TID(key)    ((key) >> 32)
 #define KEY_FD(key)     ((int)(uint32_t)(key))
+#define MOUNT_ID        1 /* mounts have no numbers of their own yet */
 
-static const struct tree_node fd_node;
+static const struct tree_node fd_node, info_node;
 
 static int get_files(uint64_t tid, struct fdtable **ret)
 {
@@ -42,8 +43,8 @@ static int get_file(uint64_t key, struct file **ret)
     return *ret ? 0 : -ENOENT;
 }
 
-int proc_find_fd(uint64_t tid, struct name name, const struct tree_node **ret_node,
-                 uint64_t *ret_key)
+static int find_entry(uint64_t tid, struct name name, const struct tree_node *node,
+                      const struct tree_node **ret_node, uint64_t *ret_key)
 {
     struct fdtable *files;
     uint64_t fd;
@@ -58,14 +59,13 @@ int proc_find_fd(uint64_t tid, struct name name, const struct tree_node **ret_no
         err = -ENOENT;
     fdtable_unref(files);
     if (!err) {
-        *ret_node = &fd_node;
+        *ret_node = node;
         *ret_key = FD_KEY(tid, fd);
     }
     return err;
 }
 
-int64_t proc_list_fds(uint64_t tid, int64_t from, char *ret_name, size_t size,
-                      const struct tree_node **ret_node)
+static int64_t list_entries(uint64_t tid, int64_t from, char *ret_name, size_t size)
 {
     struct fdtable *files;
     int64_t found = -1;
@@ -77,10 +77,8 @@ int64_t proc_list_fds(uint64_t tid, int64_t from, char *ret_name, size_t size,
             found = fd;
     }
     fdtable_unref(files);
-    if (found >= 0) {
+    if (found >= 0)
         snprintf(ret_name, size, "%ld", found);
-        *ret_node = &fd_node;
-    }
     return found;
 }
 
@@ -142,3 +140,67 @@ static const struct tree_node fd_node = {
     .follow = fd_follow,
     .owner = fd_owner,
 };
+
+static ssize_t info_text(uint64_t key, char *buf, size_t size)
+{
+    struct proc_text text = {buf, size, 0};
+    struct linux_stat st = {0};
+    struct fdtable *files;
+    struct file *file;
+    int cloexec, err = get_files(KEY_TID(key), &files);
+
+    if (err < 0)
+        return err;
+    file = fdtable_get(files, KEY_FD(key));
+    cloexec = fdtable_get_cloexec(files, KEY_FD(key));
+    fdtable_unref(files);
+    if (!file)
+        return -ENOENT;
+    file_stat(file, &st);
+    lock_acquire(&file->pos_lock);
+    proc_printf(&text, "pos:\t%ld\n", file->pos);
+    lock_release(&file->pos_lock);
+    proc_printf(&text, "flags:\t0%o\nmnt_id:\t%d\nino:\t%lu\n",
+                file->flags | (cloexec > 0 ? O_CLOEXEC : 0), MOUNT_ID, st.st_ino);
+    if (file->ops->info) {
+        char more[256];
+
+        if (file->ops->info(file, more, sizeof(more)) > 0)
+            proc_printf(&text, "%s", more);
+    }
+    file_unref(file);
+    return (ssize_t)text.length;
+}
+
+static const struct tree_node info_node = {
+    .name = "",
+    .mode = S_IFREG | 0400,
+    .text = info_text,
+    .owner = fd_owner,
+};
+
+int proc_find_fd(uint64_t tid, struct name name, const struct tree_node **ret_node,
+                 uint64_t *ret_key)
+{
+    return find_entry(tid, name, &fd_node, ret_node, ret_key);
+}
+
+int64_t proc_list_fds(uint64_t tid, int64_t from, char *ret_name, size_t size,
+                      const struct tree_node **ret_node)
+{
+    *ret_node = &fd_node;
+    return list_entries(tid, from, ret_name, size);
+}
+
+int proc_find_fdinfo(uint64_t tid, struct name name, const struct tree_node **ret_node,
+                     uint64_t *ret_key)
+{
+    return find_entry(tid, name, &info_node, ret_node, ret_key);
+}
+
+int64_t proc_list_fdinfo(uint64_t tid, int64_t from, char *ret_name, size_t size,
+                         const struct tree_node **ret_node)
+{
+    *ret_node = &info_node;
+    return list_entries(tid, from, ret_name, size);
+}

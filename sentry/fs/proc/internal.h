@@ -37,6 +37,10 @@ int proc_find_fd(uint64_t tid, struct name name, const struct tree_node **ret_no
                  uint64_t *ret_key);
 int64_t proc_list_fds(uint64_t tid, int64_t from, char *ret_name, size_t size,
                       const struct tree_node **ret_node);
+int proc_find_fdinfo(uint64_t tid, struct name name, const struct tree_node **ret_node,
+                     uint64_t *ret_key);
+int64_t proc_list_fdinfo(uint64_t tid, int64_t from, char *ret_name, size_t size,
+                         const struct tree_node **ret_node);
 
 /* status.c: numbers about a task */
 ssize_t proc_status_text(uint64_t tid, char *buf, size_t size);
@@ -47,6 +51,9 @@ ssize_t proc_limits_text(uint64_t tid, char *buf, size_t size);
 
 /* mem.c: /proc/PID/mem */
 int proc_mem_open(uint64_t tid, uint32_t flags, struct file **ret);
+
+/* ns.c: /proc/PID/ns */
+extern const struct tree_node proc_ns_nodes[10];
 
 /* maps.c */
 ssize_t proc_maps_text(uint64_t tid, char *buf, size_t size);

@@ -299,7 +299,13 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
          .mode = S_IFREG | 0600,                                                                   \
          .open_object = proc_mem_open,                                                             \
          .owner = proc_task_owner},                                                                \
-        TASK_DIR("fd", 0500, proc_find_fd, proc_list_fds)
+        {.name = "ns",                                                                             \
+         .mode = S_IFDIR | 0511,                                                                   \
+         .children = proc_ns_nodes,                                                                \
+         .child_count = ARRAY_COUNT(proc_ns_nodes),                                                \
+         .owner = proc_task_owner},                                                                \
+        TASK_DIR("fd", 0500, proc_find_fd, proc_list_fds),                                         \
+        TASK_DIR("fdinfo", 0555, proc_find_fdinfo, proc_list_fdinfo)
 
 static const struct tree_node thread_nodes[] = {THREAD_NODES};
 static const struct tree_node thread_node = {

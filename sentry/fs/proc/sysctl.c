@@ -8,6 +8,7 @@
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/mqueue.h"
+#include "sentry/kernel/ns.h"
 #include "sentry/kernel/msg.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/shm.h"
@@ -24,8 +25,29 @@
 CONSTANT_TEXT(ostype, "%s", "Linux")
 CONSTANT_TEXT(osrelease, "%s", task_current()->kernel->release)
 CONSTANT_TEXT(version, "%s", task_current()->kernel->version)
-CONSTANT_TEXT(hostname, "%s", task_current()->kernel->hostname)
-CONSTANT_TEXT(domainname, "%s", "(none)")
+
+/* Those of the caller's namespace. */
+static ssize_t uts_text(const char *name, char *buf, size_t size)
+{
+    struct uts_ns *uts = task_current()->uts;
+    ssize_t n;
+
+    lock_acquire(&uts->lock);
+    n = snprintf(buf, size, "%s\n", name);
+    lock_release(&uts->lock);
+    return n;
+}
+
+static ssize_t hostname_text(uint64_t key, char *buf, size_t size)
+{
+    return uts_text(task_current()->uts->hostname, buf, size);
+}
+
+static ssize_t domainname_text(uint64_t key, char *buf, size_t size)
+{
+    return uts_text(task_current()->uts->domainname, buf, size);
+}
+
 CONSTANT_TEXT(pid_max, "%d", KERNEL_PID_MAX)
 CONSTANT_TEXT(threads_max, "%d", KERNEL_THREADS_MAX)
 CONSTANT_TEXT(zero, "%d", 0)
