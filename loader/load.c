@@ -21,9 +21,17 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/file.h"
 
-#define SCRIPTS_MAX  5             /* Linux's exec_binprm() gives ELOOP for the sixth */
-#define STACK_EXPAND (128UL << 10) /* below what is used, as setup_arg_pages() */
-#define CLOCK_TICKS  100           /* USER_HZ */
+/* rseq(2): as far as the Sentry fills the area, that is without node_id and mm_cid. */
+#ifndef AT_RSEQ_FEATURE_SIZE
+#define AT_RSEQ_FEATURE_SIZE 27
+#define AT_RSEQ_ALIGN        28
+#endif
+#define RSEQ_FEATURE_SIZE 20
+#define RSEQ_AREA_ALIGN   32
+
+#define SCRIPTS_MAX       5             /* Linux's exec_binprm() gives ELOOP for the sixth */
+#define STACK_EXPAND      (128UL << 10) /* below what is used, as setup_arg_pages() */
+#define CLOCK_TICKS       100           /* USER_HZ */
 
 struct load {
     const struct load_request *req;
@@ -263,6 +271,8 @@ static uint32_t fill_auxv(const struct load *load, struct auxv_entry *auxv)
     AUX(AT_HWCAP2, req->hwcap2);
     AUX(AT_EXECFN, 0);
     AUX(AT_PLATFORM, 0);
+    AUX(AT_RSEQ_FEATURE_SIZE, RSEQ_FEATURE_SIZE);
+    AUX(AT_RSEQ_ALIGN, RSEQ_AREA_ALIGN);
 #undef AUX
     return n;
 }

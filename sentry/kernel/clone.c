@@ -13,6 +13,7 @@
 #include "sentry/kernel/ns.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/rseq.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/session.h"
 #include "sentry/kernel/tree.h"
@@ -100,6 +101,9 @@ static int copy_files(struct task *parent, struct task *child, uint64_t flags)
         child->fs = fs_context_ref(parent->fs);
     else
         error = fs_context_clone(parent->fs, &child->fs);
+    if (error < 0)
+        return error;
+    error = rseq_clone(parent, child, flags & CLONE_VM);
     if (error < 0)
         return error;
     if (flags & CLONE_NEWUTS)

@@ -8,6 +8,7 @@
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/rseq.h"
 #include "sentry/kernel/sigframe.h"
 
 #define SYSCALL_INSTRUCTION_SIZE 2
@@ -108,7 +109,7 @@ static int next_handler(struct task *task, struct delivery *ret_delivery)
         }
         signo = signal_dequeue_locked(task, ~task->blocked, &d.info);
         if (!signo) {
-            __atomic_fetch_and(&task->work, TASK_WORK_SCHED, __ATOMIC_SEQ_CST);
+            __atomic_fetch_and(&task->work, TASK_WORK_SCHED | TASK_WORK_RSEQ, __ATOMIC_SEQ_CST);
             waiter_uninterrupt(&task->waiter);
             break;
         }
@@ -137,7 +138,7 @@ static void run_handler(struct task *task, int signo, const struct delivery *d)
     uint64_t blocked = task->blocked | d->action.mask;
     bool stepping = ptrace_end_step(task);
 
-    if (sigframe_push(task, d, old) < 0) {
+    if (rseq_interrupt(task) < 0 || sigframe_push(task, d, old) < 0) {
         /* A second failure has no handler left to run. */
         if (signo == SIGSEGV)
             process_group_exit(task->process, SIGSEGV);

@@ -19,6 +19,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
+#include "sentry/kernel/rseq.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
 
@@ -177,6 +178,7 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
 
     task_leave_memory(task);
     task->pi_exited = false;
+    rseq_exec(task);
     lock_acquire(&process->lock);
     task->mm = mm;
     lock_release(&process->lock);

@@ -6,6 +6,7 @@
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/rseq.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/tree.h"
 #include "sentry/mm/usercopy.h"
@@ -17,6 +18,7 @@ void task_leave_memory(struct task *task)
 
     robust_list_exit(task);
     futex_pi_exit(task);
+    rseq_leave(task);
     if (task->clear_child_tid) {
         if (copy_to_user(task->mm, task->clear_child_tid, &zero, sizeof(zero)) == 0)
             futex_wake(task->kernel, task->mm, task->clear_child_tid, true, 1, UINT32_MAX);

@@ -20,6 +20,7 @@
 #include "sentry/kernel/ns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
+#include "sentry/kernel/rseq.h"
 #include "sentry/kernel/session.h"
 #include "sentry/kernel/sigframe.h"
 #include "sentry/kernel/time.h"
@@ -125,11 +126,12 @@ static struct task *create_first_task(struct kernel *kernel, const struct kernel
         task->files = fdtable_ref(init->files);
         task->fs = fs_context_ref(init->fs);
         task->cred = cred_ref(init->cred);
+        task->rseq_slots = rseq_slots_create();
         task->uts = uts_ns_of(ns_ref(kernel->initial_ns[NS_UTS]));
         memcpy(task->sched.affinity, kernel->cpus, sizeof(kernel->cpus));
     }
     process_unref(process);
-    return task;
+    return task && !task->rseq_slots ? task_unref(task) : task;
 }
 
 static int load_first(struct task *task, const struct kernel_init *init, char *ret_why,

@@ -12,6 +12,7 @@
 #include "sentry/kernel/fault.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/rseq.h"
 
 /*
  * Runs the guest, unless somebody has something for us: then 0 traps happen. Whoever gives us work
@@ -71,6 +72,20 @@ struct task *task_current(void)
     return current;
 }
 
+/* What is nobody's but the task's, before signals change where it is. */
+static void serve_own_work(struct task *task)
+{
+    uint32_t work = __atomic_load_n(&task->work, __ATOMIC_ACQUIRE);
+
+    if (work & TASK_WORK_SCHED)
+        task_apply_sched(task);
+    if (work & TASK_WORK_RSEQ) {
+        __atomic_fetch_and(&task->work, ~(uint32_t)TASK_WORK_RSEQ, __ATOMIC_SEQ_CST);
+        if (rseq_interrupt(task) < 0)
+            signal_fault(task, SIGSEGV, SI_KERNEL, 0);
+    }
+}
+
 void task_run(struct task *task)
 {
     current = task;
@@ -88,8 +103,7 @@ void task_run(struct task *task)
         if (task->exiting)
             break;
         if (unlikely(task_interrupted(task) || must_settle(task))) {
-            if (__atomic_load_n(&task->work, __ATOMIC_ACQUIRE) & TASK_WORK_SCHED)
-                task_apply_sched(task);
+            serve_own_work(task);
             signal_deliver(task);
         }
         task->in_syscall = false;

@@ -8,6 +8,7 @@
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/rseq.h"
 
 void task_apply_sched(struct task *task)
 {
@@ -22,6 +23,7 @@ void task_apply_sched(struct task *task)
         ops->ctx_set_cpus(task->ctx, sched.affinity, sizeof(sched.affinity));
     if (ops->ctx_set_nice && sched.nice >= 0)
         ops->ctx_set_nice(task->ctx, sched.nice);
+    rseq_follow_affinity(task);
 }
 
 void task_sched_changed_locked(struct task *task)

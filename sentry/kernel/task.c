@@ -15,6 +15,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/rseq.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/session.h"
 #include "sentry/kernel/time.h"
@@ -42,6 +43,7 @@ struct task *task_create(struct kernel *kernel, struct process *process)
     task->serial = kernel_serial(kernel);
     list_init(&task->process_node);
     list_init(&task->pi_held);
+    task->rseq_number = -1;
     sigpending_init(&task->pending);
     trace_init(&task->trace);
     return task;
@@ -178,6 +180,7 @@ struct task *task_unref(struct task *task)
     sem_exit(task);
     task_release_resources(task);
     cred_unref(task->cred);
+    rseq_slots_unref(task->rseq_slots);
     process_unref(task->vfork_parent);
     sigpending_clear(&task->pending);
     seccomp_leave(task);

@@ -28,6 +28,7 @@ struct mm;
 struct fdtable;
 struct fs_context;
 struct futex_sleeper;
+struct rseq_slots;
 struct uts_ns;
 struct sem_undo_list;
 
@@ -36,6 +37,7 @@ enum task_work {
     TASK_WORK_EXIT = 2,   /* the process ends: leave */
     TASK_WORK_STOP = 4,   /* the process stops */
     TASK_WORK_SCHED = 8,  /* the host is to be told how to schedule it */
+    TASK_WORK_RSEQ = 16,  /* a restartable sequence is to be aborted */
 };
 
 /* How restart_syscall(2) goes on with a call that a signal without handler interrupted. */
@@ -117,6 +119,12 @@ struct task {
     struct futex_sleeper *pi_blocked; /* our own wait for such a lock; NULL: none */
     int pi_priority;                  /* own or inherited; 0: ordinary, 1 to 99: real-time */
     bool pi_exited;                   /* has handed its locks on */
+
+    /* rseq(2), see rseq.h; own thread only. */
+    struct rseq_slots *rseq_slots; /* owned reference: the numbers of this address space */
+    uaddr_t rseq;                  /* 0: not registered */
+    uint32_t rseq_size, rseq_signature;
+    int rseq_number; /* what cpu_id says; -1: none */
 
     uaddr_t clear_child_tid;
     uaddr_t robust_list;

@@ -205,7 +205,8 @@ Test(load, auxiliary_vector)
     static const uint64_t order[] = {
         AT_MINSIGSTKSZ, AT_HWCAP,  AT_PAGESZ, AT_CLKTCK, AT_PHDR,     AT_PHENT, AT_PHNUM,
         AT_BASE,        AT_FLAGS,  AT_ENTRY,  AT_UID,    AT_EUID,     AT_GID,   AT_EGID,
-        AT_SECURE,      AT_RANDOM, AT_HWCAP2, AT_EXECFN, AT_PLATFORM, AT_NULL,
+        AT_SECURE,      AT_RANDOM, AT_HWCAP2, AT_EXECFN, AT_PLATFORM, 27,       28, /* AT_RSEQ_* */
+        AT_NULL,
     };
     const struct mm_layout *layout = mm_layout(w.mm);
     uaddr_t table;
