@@ -18,6 +18,7 @@
 #include "loader/loader.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/proxy.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/rseq.h"
 #include "sentry/vfs/fdtable.h"
@@ -176,6 +177,7 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     struct mm *old_mm = task->mm;
     struct file *old_exe;
 
+    process_async_end(process);
     task_leave_memory(task);
     task->pi_exited = false;
     rseq_exec(task);

@@ -6,6 +6,7 @@
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/proxy.h"
 #include "sentry/kernel/rseq.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/tree.h"
@@ -62,6 +63,7 @@ void task_exit(struct task *task)
     lock_acquire(&kernel->lock);
     lock_release(&kernel->lock);
 
+    process_async_leave(process);
     task_leave_memory(task);
     sem_exit(task);
     task_release_resources(task);
@@ -79,6 +81,7 @@ void task_exit(struct task *task)
     sigpending_clear(&task->pending);
     signal_retarget_locked(process);
     kernel->task_count--;
+    process->leaving--;
     last = --process->thread_count == 0;
     stop_complete = job_thread_left_locked(task);
     if (last && !process->group_exit)

@@ -18,6 +18,7 @@ struct process *process_create(struct kernel *kernel)
     process->kernel = kernel;
     lock_init(&process->lock);
     list_init(&process->threads);
+    list_init(&process->asyncs);
     list_init(&process->children);
     list_init(&process->sibling);
     list_init(&process->group_node);

@@ -72,6 +72,11 @@ struct task *task_current(void)
     return current;
 }
 
+void task_set_current(struct task *task)
+{
+    current = task;
+}
+
 /* What is nobody's but the task's, before signals change where it is. */
 static void serve_own_work(struct task *task)
 {

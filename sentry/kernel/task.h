@@ -50,6 +50,8 @@ struct restart_block {
     uint32_t flags;
 };
 
+#define TASK_FD_LENT INT32_MIN /* and the number above it: no descriptor that a program has */
+
 struct task_sched {
     int policy;   /* SCHED_* */
     int priority; /* sched_priority */
@@ -90,6 +92,9 @@ struct task {
     int exit_status; /* as wait(2) encodes it */
     uaddr_t fault_addr;
     uint64_t fault_vector, fault_error; /* of the last exception: the signal frame shows them */
+
+    /* Files that an asynchronous call has looked up: task_file() gives them for TASK_FD_LENT. */
+    struct file *lent[2]; /* borrowed; own thread only */
 
     uint32_t work;     /* atomic: enum task_work bits */
     uint32_t in_guest; /* atomic: ctx_switch() runs or is about to */
@@ -199,6 +204,8 @@ void task_heed_signals(struct task *task);
 
 /* The task whose host thread this is: for /proc, which is reached through files. */
 struct task *task_current(void);
+/* Work on this thread is done for `task` from now on (proxy.h); NULL: for nobody. */
+void task_set_current(struct task *task);
 /* The host thread's body; ends with the task. */
 void task_run(struct task *task);
 /* Makes the task look at its `work` soon; process->lock held. */

@@ -10,8 +10,12 @@
 
 struct file *task_file(struct task *task, int fd)
 {
-    struct file *file = fdtable_get(task->files, fd);
+    unsigned lent = (unsigned)fd - (unsigned)TASK_FD_LENT;
+    struct file *file;
 
+    if (unlikely(lent < ARRAY_COUNT(task->lent)))
+        return task->lent[lent] ? file_ref(task->lent[lent]) : NULL;
+    file = fdtable_get(task->files, fd);
     if (file && (file->flags & O_PATH))
         file = file_unref(file);
     return file;

@@ -34,6 +34,21 @@ void at_path_put(struct at_path *at);
 int at_path_walk(struct task *task, int dirfd, uaddr_t name, unsigned flags,
                  struct walk_result *ret);
 
+/* One read or write in progress. */
+struct task_transfer {
+    struct task *task;
+    struct file *file;
+    struct uio *uio;
+    bool write;
+    int flags;       /* RWF_* */
+    bool positioned; /* at `pos`, not at the file's position */
+    int64_t pos;
+};
+/*
+ * Moves bytes as read(2) and write(2) do: waits, unless the file or RWF_NOWAIT says not to; raises
+ * SIGPIPE. Bytes, -errno, or a restart code.
+ */
+ssize_t task_transfer(struct task_transfer *t);
 /* write(2) without its checks of the descriptor: waits, raises SIGPIPE. Bytes, or what write says.
  */
 ssize_t task_write(struct task *task, struct file *file, struct uio *uio);

@@ -16,18 +16,7 @@
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/tty.h"
 
-/* One read or write in progress. */
-struct transfer {
-    struct task *task;
-    struct file *file;
-    struct uio *uio;
-    bool write;
-    int flags;       /* RWF_* */
-    bool positioned; /* at `pos`, not at the file's position */
-    int64_t pos;
-};
-
-static ssize_t attempt(struct transfer *t)
+static ssize_t attempt(struct task_transfer *t)
 {
     if (t->positioned)
         return t->write ? file_pwrite(t->file, t->uio, t->pos)
@@ -36,7 +25,7 @@ static ssize_t attempt(struct transfer *t)
 }
 
 /* Is a short write the whole answer? A blocking stream goes on until everything is out. */
-static bool write_goes_on(const struct transfer *t, ssize_t n, bool nonblock)
+static bool write_goes_on(const struct task_transfer *t, ssize_t n, bool nonblock)
 {
     return t->write && n > 0 && t->uio->left > 0 && !nonblock && !t->file->ops->llseek;
 }
@@ -45,7 +34,7 @@ static bool write_goes_on(const struct transfer *t, ssize_t n, bool nonblock)
  * Flags that hint, or ask for what always holds here; -EOPNOTSUPP for the others, as file systems
  * answer that lack them.
  */
-static int apply_flags(struct transfer *t)
+static int apply_flags(struct task_transfer *t)
 {
     struct linux_stat st;
 
@@ -64,7 +53,7 @@ static int apply_flags(struct transfer *t)
     return 0;
 }
 
-static ssize_t transfer(struct transfer *t)
+ssize_t task_transfer(struct task_transfer *t)
 {
     bool nonblock = (t->flags & RWF_NOWAIT) || (t->file->flags & O_NONBLOCK);
     ssize_t done = 0;
@@ -109,12 +98,12 @@ static ssize_t transfer(struct transfer *t)
 
 ssize_t task_write(struct task *task, struct file *file, struct uio *uio)
 {
-    struct transfer t = {.task = task, .file = file, .uio = uio, .write = true};
+    struct task_transfer t = {.task = task, .file = file, .uio = uio, .write = true};
 
-    return transfer(&t);
+    return task_transfer(&t);
 }
 
-static long with_file(struct task *task, int fd, struct transfer *t)
+static long with_file(struct task *task, int fd, struct task_transfer *t)
 {
     ssize_t n;
 
@@ -122,13 +111,13 @@ static long with_file(struct task *task, int fd, struct transfer *t)
     t->file = task_file(task, fd);
     if (!t->file)
         return -EBADF;
-    n = transfer(t);
+    n = task_transfer(t);
     file_unref(t->file);
     return n;
 }
 
 /* read(2) and its like with one buffer. */
-static long one_buffer(struct task *task, int fd, uaddr_t buf, size_t size, struct transfer t)
+static long one_buffer(struct task *task, int fd, uaddr_t buf, size_t size, struct task_transfer t)
 {
     struct uio uio;
     int64_t end;
@@ -144,7 +133,8 @@ static long one_buffer(struct task *task, int fd, uaddr_t buf, size_t size, stru
     return with_file(task, fd, &t);
 }
 
-static long many_buffers(struct task *task, int fd, uaddr_t iov, uint64_t count, struct transfer t)
+static long many_buffers(struct task *task, int fd, uaddr_t iov, uint64_t count,
+                         struct task_transfer t)
 {
     struct uio uio;
     long n;
@@ -162,19 +152,19 @@ static long many_buffers(struct task *task, int fd, uaddr_t iov, uint64_t count,
 
 SYSCALL_DEFINE3(read, int, fd, uaddr_t, buf, size_t, count)
 {
-    return one_buffer(task, fd, buf, count, (struct transfer){.write = false});
+    return one_buffer(task, fd, buf, count, (struct task_transfer){.write = false});
 }
 
 SYSCALL_DEFINE3(write, int, fd, uaddr_t, buf, size_t, count)
 {
-    return one_buffer(task, fd, buf, count, (struct transfer){.write = true});
+    return one_buffer(task, fd, buf, count, (struct task_transfer){.write = true});
 }
 
 SYSCALL_DEFINE4(pread64, int, fd, uaddr_t, buf, size_t, count, int64_t, pos)
 {
     if (pos < 0)
         return -EINVAL;
-    return one_buffer(task, fd, buf, count, (struct transfer){.positioned = true, .pos = pos});
+    return one_buffer(task, fd, buf, count, (struct task_transfer){.positioned = true, .pos = pos});
 }
 
 SYSCALL_DEFINE4(pwrite64, int, fd, uaddr_t, buf, size_t, count, int64_t, pos)
@@ -182,17 +172,17 @@ SYSCALL_DEFINE4(pwrite64, int, fd, uaddr_t, buf, size_t, count, int64_t, pos)
     if (pos < 0)
         return -EINVAL;
     return one_buffer(task, fd, buf, count,
-                      (struct transfer){.write = true, .positioned = true, .pos = pos});
+                      (struct task_transfer){.write = true, .positioned = true, .pos = pos});
 }
 
 SYSCALL_DEFINE3(readv, int, fd, uaddr_t, iov, uint64_t, count)
 {
-    return many_buffers(task, fd, iov, count, (struct transfer){.write = false});
+    return many_buffers(task, fd, iov, count, (struct task_transfer){.write = false});
 }
 
 SYSCALL_DEFINE3(writev, int, fd, uaddr_t, iov, uint64_t, count)
 {
-    return many_buffers(task, fd, iov, count, (struct transfer){.write = true});
+    return many_buffers(task, fd, iov, count, (struct task_transfer){.write = true});
 }
 
 /* On a 64-bit machine the whole offset is in pos_low; pos_high is shifted out. */
@@ -200,7 +190,8 @@ SYSCALL_DEFINE5(preadv, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, in
 {
     if (pos < 0)
         return -EINVAL;
-    return many_buffers(task, fd, iov, count, (struct transfer){.positioned = true, .pos = pos});
+    return many_buffers(task, fd, iov, count,
+                        (struct task_transfer){.positioned = true, .pos = pos});
 }
 
 SYSCALL_DEFINE5(pwritev, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, int64_t, pos_high)
@@ -208,13 +199,13 @@ SYSCALL_DEFINE5(pwritev, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, i
     if (pos < 0)
         return -EINVAL;
     return many_buffers(task, fd, iov, count,
-                        (struct transfer){.write = true, .positioned = true, .pos = pos});
+                        (struct task_transfer){.write = true, .positioned = true, .pos = pos});
 }
 
 SYSCALL_DEFINE6(preadv2, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, int64_t, pos_high,
                 int, flags)
 {
-    struct transfer t = {.positioned = pos != -1, .pos = pos, .flags = flags};
+    struct task_transfer t = {.positioned = pos != -1, .pos = pos, .flags = flags};
 
     return pos < -1 ? -EINVAL : many_buffers(task, fd, iov, count, t);
 }
@@ -222,7 +213,7 @@ SYSCALL_DEFINE6(preadv2, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, i
 SYSCALL_DEFINE6(pwritev2, int, fd, uaddr_t, iov, uint64_t, count, int64_t, pos, int64_t, pos_high,
                 int, flags)
 {
-    struct transfer t = {.write = true, .positioned = pos != -1, .pos = pos, .flags = flags};
+    struct task_transfer t = {.write = true, .positioned = pos != -1, .pos = pos, .flags = flags};
 
     return pos < -1 ? -EINVAL : many_buffers(task, fd, iov, count, t);
 }

@@ -61,7 +61,7 @@ static ssize_t counter_write(struct file *f, struct uio *uio, int64_t *pos)
     if (value == UINT64_MAX)
         return -EINVAL;
     lock_acquire(&e->lock);
-    fits = value <= COUNT_MAX - e->count;
+    fits = UINT64_MAX - e->count > value;
     if (fits)
         e->count += value;
     lock_release(&e->lock);
@@ -85,6 +85,8 @@ static uint32_t eventfd_poll(struct file *f, struct wait_entry *entry)
         events |= POLLIN | POLLRDNORM;
     if (e->count < COUNT_MAX)
         events |= POLLOUT | POLLWRNORM;
+    if (e->count == UINT64_MAX)
+        events |= POLLERR; /* more was signalled than can be counted */
     lock_release(&e->lock);
     return events;
 }
@@ -112,6 +114,22 @@ static const struct file_operations eventfd_operations = {
     .release = eventfd_release,
     .seek_ignored = true,
 };
+
+bool eventfd_is(const struct file *f)
+{
+    return f->ops == &eventfd_operations;
+}
+
+void eventfd_signal(struct file *f)
+{
+    struct eventfd *e = eventfd_of(f);
+
+    lock_acquire(&e->lock);
+    if (e->count < UINT64_MAX)
+        e->count++;
+    lock_release(&e->lock);
+    wait_queue_wake(&e->queue, POLLIN | POLLRDNORM);
+}
 
 int eventfd_create(uint32_t initial, int flags, struct file **ret)
 {

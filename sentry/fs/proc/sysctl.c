@@ -73,6 +73,7 @@ CONSTANT_TEXT(mq_msg_max, "%d", MQ_MSG_MAX)
 CONSTANT_TEXT(mq_msgsize_max, "%d", MQ_MSGSIZE_MAX)
 CONSTANT_TEXT(mq_msg_default, "%d", MQ_MSG_DEFAULT)
 CONSTANT_TEXT(mq_msgsize_default, "%d", MQ_MSGSIZE_DEFAULT)
+CONSTANT_TEXT(aio_max_nr, "%d", 65536)
 CONSTANT_TEXT(nr_open, "%d", NR_OPEN)
 CONSTANT_TEXT(pipe_max_size, "%d", PIPE_SIZE_MAX)
 CONSTANT_TEXT(pipe_user_pages_soft, "%d", PIPE_PAGES_SOFT)
@@ -153,6 +154,7 @@ static const struct tree_node mqueue_nodes[] = {
 
 static const struct tree_node fs_nodes[] = {
     TREE_DIR("mqueue", mqueue_nodes),
+    TREE_TEXT("aio-max-nr", aio_max_nr_text),
     TREE_TEXT("nr_open", nr_open_text),
     TREE_TEXT("pipe-max-size", pipe_max_size_text),
     TREE_TEXT("pipe-user-pages-hard", zero_text),
