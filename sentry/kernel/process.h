@@ -27,6 +27,8 @@ struct process {
     struct sigpending pending __guarded_by(lock); /* process-directed */
     bool group_exit __guarded_by(lock);           /* every thread has to leave */
     int exit_status __guarded_by(lock);           /* as wait(2) encodes it */
+    struct list asyncs __guarded_by(lock);        /* what ends with the process: proxy.h */
+    uint32_t leaving __guarded_by(lock);          /* threads that have begun to end */
     /* Job control (jobs.c). */
     bool stopped __guarded_by(lock);         /* every thread has to park, or has parked */
     uint32_t stop_left __guarded_by(lock);   /* threads that have not parked yet */
@@ -35,10 +37,6 @@ struct process {
     int stop_report __guarded_by(lock);      /* a stop that wait(2) has not told yet; 0: none */
     bool continue_report __guarded_by(lock); /* likewise a continue */
     int tell_continued __guarded_by(lock);   /* CLD_* for the parent, by the next thread; 0: none */
-    struct list asyncs __guarded_by(lock);        /* what ends with the process: proxy.h */
-    uint32_t leaving __guarded_by(lock);          /* threads that have begun to end */
-    bool stopped __guarded_by(lock);              /* job control stop */
-    int stop_signo __guarded_by(lock);            /* by which signal */
     uint32_t stop_word; /* host futex: changes at a continue, a group exit, a thread's end... */
     struct rlimit64 limits[RLIM_NLIMITS] __guarded_by(lock);
     uint64_t dead_cpu_ns __guarded_by(lock); /* of threads that have gone */

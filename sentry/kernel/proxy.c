@@ -25,13 +25,16 @@ struct task *proxy_create(struct task *of)
     proxy->fs = fs_context_ref(of->fs);
     proxy->cred = cred_ref(of->cred);
     waiter_init(&proxy->waiter);
+    proxy->serial = kernel_serial(of->kernel);
     list_init(&proxy->process_node);
+    list_init(&proxy->pi_held);
     sigpending_init(&proxy->pending);
     proxy->blocked = ~0UL;
     proxy->sched = of->sched;
     proxy->altstack.flags = SS_DISABLE;
     proxy->timer_slack_ns = of->timer_slack_ns;
     proxy->personality = of->personality;
+    trace_init(&proxy->trace);
     proxy->start_ns = host_monotonic_ns();
     return proxy;
 }

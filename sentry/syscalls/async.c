@@ -145,11 +145,16 @@ uint32_t async_poll_look(struct async_poll *poll)
     return file_poll(poll->file, NULL) & poll->entry.events;
 }
 
+uint32_t async_poll_enter(struct async_poll *poll)
+{
+    poll->armed = true;
+    return file_poll(poll->file, &poll->entry) & poll->entry.events;
+}
+
 uint32_t async_poll_start(struct async_poll *poll)
 {
-    uint32_t now = file_poll(poll->file, &poll->entry) & poll->entry.events;
+    uint32_t now = async_poll_enter(poll);
 
-    poll->armed = true;
     if (now)
         async_poll_stop(poll);
     return now;

@@ -48,6 +48,8 @@ struct async_poll {
 void async_poll_init(struct async_poll *poll, struct file *file, uint32_t events);
 /* What holds now of `events`. When that is nothing, it is armed. */
 uint32_t async_poll_start(struct async_poll *poll);
+/* The same, but armed even when something holds. */
+uint32_t async_poll_enter(struct async_poll *poll);
 /* What holds now. */
 uint32_t async_poll_look(struct async_poll *poll);
 /* May be called more than once, by one thread at a time; not under the lock of a queue. */

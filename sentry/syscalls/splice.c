@@ -14,6 +14,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/syscalls/splice.h"
 
 #define SPLICE_FLAGS (SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT)
 
@@ -219,4 +220,23 @@ SYSCALL_DEFINE4(vmsplice, int, fd, uaddr_t, iov, uint64_t, count, unsigned, flag
     }
     file_unref(file);
     return n;
+}
+
+ssize_t task_splice(struct task *task, const struct splice_request *request)
+{
+    struct splice s = {
+        .in = request->in,
+        .out = request->out,
+        .size = request->size,
+        .nonblock = request->flags & SPLICE_F_NONBLOCK,
+        .keep = request->keep,
+    };
+
+    if (request->flags & ~(unsigned)SPLICE_FLAGS)
+        return -EINVAL;
+    if (s.keep)
+        return do_tee(task, &s);
+    if ((pipe_is(s.in) && request->in_pos) || (pipe_is(s.out) && request->out_pos))
+        return -ESPIPE;
+    return do_splice(task, &s, request->in_pos ? request->in_pos : request->out_pos);
 }

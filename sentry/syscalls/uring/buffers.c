@@ -1,0 +1,425 @@
+/*
+ * Registered buffers, which READ_FIXED and its like name; and provided ones, of which a read picks
+ * one when there is something to read (SQE_BUFFER_SELECT): lists of ours (PROVIDE_BUFFERS), or
+ * rings in the program's memory (IORING_REGISTER_PBUF_RING).
+ *
+ * A registered buffer is a range of addresses here; its pages are not pinned. Programs see the
+ * difference if they unmap it before they unregister it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/mm/mappable.h"
+#include "sentry/mm/ringmem.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/uring/uring.h"
+
+#define BUFFER_SIZE_MAX   (1UL << 30)
+#define GROUPS_MAX        1024
+#define GROUP_BUFFERS_MAX 65536
+#define PBUF_RING_MMAP    1
+#define OFF_PBUF_RING     0x80000000UL
+#define PBUF_SHIFT        16
+
+struct uring_buffer_group {
+    struct list node;
+    uint16_t id;
+    /* A list of ours: bufs[head % room]... */
+    struct uring_buf *bufs;
+    uint32_t head, count, room;
+    /* or a ring of `entries`, at `addr` or, mapped from us, at `shared`. */
+    uint32_t entries;
+    uint16_t ring_head;
+    uaddr_t addr;
+    struct uring_buf *shared; /* hostile */
+};
+
+/* ---- registered ----------------------------------------------------------------------------- */
+
+static int check_buffer(struct task *task, const struct iovec *iov)
+{
+    uint64_t base = (uint64_t)(uintptr_t)iov->iov_base, end;
+    char byte;
+
+    if (base == 0 && iov->iov_len == 0)
+        return 0; /* a hole */
+    if (base == 0 || iov->iov_len == 0 || iov->iov_len > BUFFER_SIZE_MAX)
+        return -EFAULT;
+    if (__builtin_add_overflow(base, iov->iov_len, &end))
+        return -EOVERFLOW;
+    if (copy_struct_from_user(task->mm, &byte, base) < 0)
+        return -EFAULT;
+    return copy_struct_from_user(task->mm, &byte, end - 1);
+}
+
+static int read_buffer(struct task *task, uaddr_t addr, uint32_t i, struct uring_buffer *ret)
+{
+    struct iovec iov;
+    int err = copy_struct_from_user(task->mm, &iov, addr + i * sizeof(iov));
+
+    if (!err)
+        err = check_buffer(task, &iov);
+    if (!err)
+        *ret = (struct uring_buffer){(uint64_t)(uintptr_t)iov.iov_base, iov.iov_len};
+    return err;
+}
+
+int uring_register_buffers(struct uring *ring, struct task *task, uaddr_t addr, uint32_t count,
+                           bool sparse)
+{
+    int err = 0;
+
+    if (ring->buffers)
+        return -EBUSY;
+    if (count == 0 || count > URING_BUFFERS_MAX)
+        return -EINVAL;
+    ring->buffers = calloc(count, sizeof(*ring->buffers));
+    if (!ring->buffers)
+        return -ENOMEM;
+    ring->buffer_count = count;
+    for (uint32_t i = 0; !sparse && i < count && !err; i++)
+        err = read_buffer(task, addr, i, &ring->buffers[i]);
+    if (err < 0)
+        uring_unregister_buffers(ring);
+    return err;
+}
+
+int uring_unregister_buffers(struct uring *ring)
+{
+    if (!ring->buffers)
+        return -ENXIO;
+    free(ring->buffers);
+    ring->buffers = NULL;
+    ring->buffer_count = 0;
+    return 0;
+}
+
+int uring_update_buffers(struct uring *ring, struct task *task, uint32_t offset, uaddr_t addr,
+                         uint32_t count)
+{
+    uint32_t done = 0, end;
+    int err = 0;
+
+    if (!ring->buffers)
+        return -ENXIO;
+    if (__builtin_add_overflow(offset, count, &end))
+        return -EOVERFLOW;
+    if (end > ring->buffer_count)
+        return -EINVAL;
+    while (done < count && !err) {
+        err = read_buffer(task, addr, done, &ring->buffers[offset + done]);
+        done += err == 0;
+    }
+    return done ? (int)done : err;
+}
+
+static bool inside(const struct uring_buffer *b, uint64_t addr, uint64_t size)
+{
+    return addr >= b->addr && size <= b->size && addr - b->addr <= b->size - size;
+}
+
+static const struct uring_buffer *registered(const struct uring_req *req)
+{
+    const struct uring *ring = req->ring;
+
+    if (req->sqe.buf_index >= ring->buffer_count || !ring->buffers[req->sqe.buf_index].addr)
+        return NULL;
+    return &ring->buffers[req->sqe.buf_index];
+}
+
+int uring_fixed_uio(struct uring_req *req, struct task *task)
+{
+    const struct uring_buffer *b = registered(req);
+
+    if (!b || !inside(b, req->sqe.addr, req->sqe.len))
+        return -EFAULT;
+    uio_init_user(&req->uio, task->mm, req->sqe.addr, req->sqe.len);
+    return 0;
+}
+
+int uring_fixed_vectors(struct uring_req *req, struct task *task)
+{
+    const struct uring_buffer *b = registered(req);
+    int err = b ? uio_import(&req->uio, task->mm, req->sqe.addr, req->sqe.len) : -EFAULT;
+
+    if (err < 0)
+        return err;
+    for (uint32_t i = 0; i < req->uio.count; i++) {
+        if (!inside(b, req->uio.segments[i].base, req->uio.segments[i].size)) {
+            uio_release(&req->uio);
+            return -EFAULT;
+        }
+    }
+    return 0;
+}
+
+/* ---- provided ------------------------------------------------------------------------------- */
+
+static struct uring_buffer_group *find_group(struct uring *ring, uint16_t id)
+{
+    struct uring_buffer_group *group;
+
+    list_for_each (group, &ring->groups, node) {
+        if (group->id == id)
+            return group;
+    }
+    return NULL;
+}
+
+static struct uring_buffer_group *make_group(struct uring *ring, uint16_t id)
+{
+    struct uring_buffer_group *group;
+    uint32_t count = 0;
+
+    list_for_each (group, &ring->groups, node)
+        count++;
+    group = count < GROUPS_MAX ? calloc(1, sizeof(*group)) : NULL;
+    if (group) {
+        group->id = id;
+        list_add_tail(&ring->groups, &group->node);
+    }
+    return group;
+}
+
+static void free_group(struct uring *ring, struct uring_buffer_group *group)
+{
+    if (group->shared)
+        ringmem_remove(ring->memory, OFF_PBUF_RING | (uint64_t)group->id << PBUF_SHIFT);
+    ring->group_buffers -= group->count;
+    list_del_init(&group->node);
+    free(group->bufs);
+    free(group);
+}
+
+void uring_buffers_fini(struct uring *ring)
+{
+    struct uring_buffer_group *group, *next;
+
+    list_for_each_safe (group, next, &ring->groups, node)
+        free_group(ring, group);
+    uring_unregister_buffers(ring);
+}
+
+/* The next of a ring in the program's memory. */
+static int pick_from_ring(struct task *task, struct uring_buffer_group *group,
+                          struct uring_buf *ret)
+{
+    uint32_t slot = group->ring_head & (group->entries - 1);
+    uint16_t tail;
+    int err = 0;
+
+    if (group->shared)
+        tail = __atomic_load_n(&group->shared[0].resv, __ATOMIC_ACQUIRE);
+    else
+        err =
+            copy_struct_from_user(task->mm, &tail, group->addr + offsetof(struct uring_buf, resv));
+    if (err < 0)
+        return err;
+    if (tail == group->ring_head)
+        return -ENOBUFS;
+    if (group->shared)
+        *ret = (struct uring_buf){.addr = READ_ONCE(group->shared[slot].addr),
+                                  .len = READ_ONCE(group->shared[slot].len),
+                                  .bid = READ_ONCE(group->shared[slot].bid)};
+    else
+        err = copy_struct_from_user(task->mm, ret, group->addr + slot * sizeof(*ret));
+    if (!err)
+        group->ring_head++;
+    return err;
+}
+
+int uring_select_buffer(struct uring_req *req, struct task *task)
+{
+    struct uring *ring = req->ring;
+    struct uring_buffer_group *group;
+    int err = -ENOBUFS;
+
+    lock_acquire(&ring->submit_lock);
+    group = find_group(ring, req->sqe.buf_index);
+    if (group && group->entries) {
+        err = pick_from_ring(task, group, &req->buffer);
+    } else if (group && group->count > 0) {
+        req->buffer = group->bufs[group->head];
+        group->head = (group->head + 1) % group->room;
+        group->count--;
+        ring->group_buffers--;
+        err = 0;
+    }
+    lock_release(&ring->submit_lock);
+    req->has_buffer = err == 0;
+    return err;
+}
+
+static int make_room(struct uring_buffer_group *group, uint32_t more)
+{
+    uint32_t room = MAX(group->room, 16u);
+    struct uring_buf *bufs;
+
+    while (room < group->count + more)
+        room *= 2;
+    if (room == group->room)
+        return 0;
+    bufs = calloc(room, sizeof(*bufs));
+    if (!bufs)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < group->count; i++)
+        bufs[i] = group->bufs[(group->head + i) % group->room];
+    free(group->bufs);
+    group->bufs = bufs;
+    group->head = 0;
+    group->room = room;
+    return 0;
+}
+
+static int provide_locked(struct uring *ring, const struct uring_sqe *s)
+    __must_hold(ring->submit_lock)
+{
+    struct uring_buffer_group *group = find_group(ring, s->buf_index);
+    uint32_t count = (uint32_t)s->fd;
+
+    if (ring->group_buffers + count > GROUP_BUFFERS_MAX)
+        return -ENOMEM;
+    if (!group)
+        group = make_group(ring, s->buf_index);
+    if (!group)
+        return -ENOMEM;
+    if (group->entries)
+        return -EINVAL;
+    if (make_room(group, count) < 0)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        group->bufs[(group->head + group->count++) % group->room] = (struct uring_buf){
+            .addr = s->addr + (uint64_t)i * s->len, .len = s->len, .bid = (uint16_t)(s->off + i)};
+    }
+    ring->group_buffers += count;
+    return 0;
+}
+
+int64_t uring_provide_buffers(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+    uint64_t size, end;
+    int res;
+
+    if (s->op_flags || s->file_index)
+        return -EINVAL;
+    if (s->fd <= 0 || s->fd > 65536)
+        return -E2BIG;
+    if (s->len == 0)
+        return -EINVAL;
+    if (__builtin_mul_overflow((uint64_t)s->len, (uint64_t)s->fd, &size) ||
+        __builtin_add_overflow(s->addr, size, &end))
+        return -EOVERFLOW;
+    if (s->off > UINT16_MAX)
+        return -E2BIG;
+    if (s->off + (uint64_t)s->fd > 65536)
+        return -EINVAL;
+    lock_acquire(&req->ring->submit_lock);
+    res = provide_locked(req->ring, s);
+    lock_release(&req->ring->submit_lock);
+    return res;
+}
+
+int64_t uring_remove_buffers(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+    struct uring *ring = req->ring;
+    struct uring_buffer_group *group;
+    int64_t res = -ENOENT;
+
+    if (s->op_flags || s->addr || s->len || s->off || s->file_index || s->fd <= 0 || s->fd > 65536)
+        return -EINVAL;
+    lock_acquire(&ring->submit_lock);
+    group = find_group(ring, s->buf_index);
+    if (group && group->entries) {
+        res = -EINVAL;
+    } else if (group) {
+        uint32_t count = MIN((uint32_t)s->fd, group->count);
+
+        group->head = group->room ? (group->head + count) % group->room : 0;
+        group->count -= count;
+        ring->group_buffers -= count;
+        res = count;
+    }
+    lock_release(&ring->submit_lock);
+    return res;
+}
+
+int uring_register_group(struct uring *ring, struct task *task, uaddr_t arg)
+{
+    struct uring_buffer_group *group;
+    struct uring_buf_reg reg;
+    void *bytes = NULL;
+    char byte;
+    int err = 0;
+
+    if (copy_struct_from_user(task->mm, &reg, arg) < 0)
+        return -EFAULT;
+    if (reg.resv[0] || reg.resv[1] || reg.resv[2] || (reg.flags & ~PBUF_RING_MMAP))
+        return -EINVAL;
+    if (!reg.ring_entries || (reg.ring_entries & (reg.ring_entries - 1)) ||
+        reg.ring_entries >= 65536)
+        return -EINVAL;
+    if (!(reg.flags & PBUF_RING_MMAP) && !reg.ring_addr)
+        return -EFAULT;
+    if (!is_aligned(reg.ring_addr, PAGE_SIZE) || ((reg.flags & PBUF_RING_MMAP) && reg.ring_addr))
+        return -EINVAL;
+    group = find_group(ring, reg.bgid);
+    if (group && (group->entries || group->count))
+        return -EEXIST;
+    if (reg.flags & PBUF_RING_MMAP)
+        err = ringmem_add(ring->memory, OFF_PBUF_RING | (uint64_t)reg.bgid << PBUF_SHIFT,
+                          reg.ring_entries * sizeof(struct uring_buf), &bytes);
+    else
+        err = copy_struct_from_user(task->mm, &byte, reg.ring_addr);
+    if (!err && !group)
+        group = make_group(ring, reg.bgid);
+    if (err < 0 || !group)
+        return err < 0 ? err : -ENOMEM;
+    group->entries = reg.ring_entries;
+    group->ring_head = 0;
+    group->addr = reg.ring_addr;
+    group->shared = bytes;
+    return 0;
+}
+
+int uring_unregister_group(struct uring *ring, struct task *task, uaddr_t arg)
+{
+    struct uring_buffer_group *group;
+    struct uring_buf_reg reg;
+
+    if (copy_struct_from_user(task->mm, &reg, arg) < 0)
+        return -EFAULT;
+    if (reg.resv[0] || reg.resv[1] || reg.resv[2] || reg.flags)
+        return -EINVAL;
+    group = find_group(ring, reg.bgid);
+    if (!group)
+        return -ENOENT;
+    if (!group->entries)
+        return -EINVAL;
+    free_group(ring, group);
+    return 0;
+}
+
+int uring_group_status(struct uring *ring, struct task *task, uaddr_t arg)
+{
+    struct {
+        uint32_t group, head, resv[8];
+    } status;
+    struct uring_buffer_group *group;
+
+    if (copy_struct_from_user(task->mm, &status, arg) < 0)
+        return -EFAULT;
+    for (size_t i = 0; i < ARRAY_COUNT(status.resv); i++) {
+        if (status.resv[i])
+            return -EINVAL;
+    }
+    group = find_group(ring, (uint16_t)status.group);
+    if (!group)
+        return -ENOENT;
+    if (!group->entries)
+        return -EINVAL;
+    status.head = group->ring_head;
+    return copy_struct_to_user(task->mm, arg, &status);
+}

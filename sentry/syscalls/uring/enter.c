@@ -1,0 +1,146 @@
+/* io_uring_enter(2): submits, and waits for completions. */
+#include <errno.h>
+
+#include "sentry/kernel/syscall.h"
+#include "sentry/kernel/time.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/define.h"
+#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/poll.h"
+#include "sentry/syscalls/uring/uring.h"
+
+#define ENTER_FLAGS                                                                                \
+    (URING_ENTER_GETEVENTS | URING_ENTER_SQ_WAKEUP | URING_ENTER_SQ_WAIT | URING_ENTER_EXT_ARG |   \
+     URING_ENTER_REGISTERED_RING | URING_ENTER_ABS_TIMER)
+
+/* What to wait for, and how long. */
+struct waiting {
+    uint32_t count;
+    uaddr_t sigmask;
+    size_t sigmask_size;
+    uint64_t deadline_ns;
+};
+
+static int get_waiting(struct task *task, uint32_t flags, uaddr_t arg, size_t size,
+                       struct waiting *ret)
+{
+    struct uring_getevents_arg ext;
+    struct timespec ts;
+
+    ret->deadline_ns = TIME_NEVER;
+    if (!(flags & URING_ENTER_EXT_ARG)) {
+        ret->sigmask = arg;
+        ret->sigmask_size = size;
+        return 0;
+    }
+    if (size != sizeof(ext))
+        return -EINVAL;
+    if (copy_struct_from_user(task->mm, &ext, arg) < 0)
+        return -EFAULT;
+    ret->sigmask = ext.sigmask;
+    ret->sigmask_size = ext.sigmask_size;
+    if (!ext.timeout)
+        return 0;
+    if (copy_struct_from_user(task->mm, &ts, ext.timeout) < 0)
+        return -EFAULT;
+    ret->deadline_ns = ts.tv_sec < 0 ? 0 : timespec_ns(&ts);
+    if (!(flags & URING_ENTER_ABS_TIMER))
+        ret->deadline_ns = time_add(time_monotonic_ns(), ret->deadline_ns);
+    return 0;
+}
+
+/* 0, -ETIME, -EINTR. */
+static long wait_completions(struct uring *ring, struct task *task, const struct waiting *w)
+{
+    struct wait_entry entry;
+    long err = 0;
+
+    if (uring_ready(ring) >= w->count)
+        return 0;
+    wait_entry_init(&entry, &task->waiter, 0);
+    wait_queue_add(&ring->queue, &entry);
+    while (uring_ready(ring) < w->count) {
+        if (err < 0)
+            break;
+        err = task_block(task, w->deadline_ns);
+    }
+    if (uring_ready(ring) >= w->count)
+        err = 0;
+    wait_queue_remove(&ring->queue, &entry);
+    if (err == -ETIMEDOUT)
+        return -ETIME;
+    return err < 0 ? -EINTR : 0;
+}
+
+static long get_events(struct uring *ring, struct task *task, struct waiting *w)
+{
+    struct poll_mask mask;
+    long result;
+
+    w->count = MIN(w->count, ring->cq_entries);
+    result = poll_mask_set(task, w->sigmask, w->sigmask_size, &mask);
+    if (result < 0)
+        return result;
+    result = wait_completions(ring, task, w);
+    result = poll_mask_restore(task, &mask, result);
+    return result == -ERESTARTNOHAND ? -EINTR : result;
+}
+
+/* The ring that one thread alone submits to belongs to the first that does. */
+static int check_issuer(struct uring *ring, struct task *task)
+{
+    if (!(ring->flags & URING_SETUP_SINGLE_ISSUER))
+        return 0;
+    return ring->issuer == task->tid ? 0 : -EEXIST;
+}
+
+static long enter(struct uring *ring, struct task *task, uint32_t submit, uint32_t flags,
+                  struct waiting *w, uaddr_t arg, size_t size)
+{
+    bool disabled, dead;
+    long done = 0, err;
+
+    lock_acquire(&ring->lock);
+    disabled = ring->disabled;
+    dead = ring->dead;
+    lock_release(&ring->lock);
+    if (disabled)
+        return -EBADFD;
+    if (dead)
+        return -ENXIO;
+    if (submit > 0) {
+        done = check_issuer(ring, task);
+        if (done == 0)
+            done = uring_submit(ring, task, submit);
+        if (done != submit)
+            return done; /* also when it was less: the caller looks first */
+    }
+    if (!(flags & URING_ENTER_GETEVENTS))
+        return done;
+    if ((ring->flags & URING_SETUP_DEFER_TASKRUN) && check_issuer(ring, task) < 0)
+        return done ? done : -EEXIST;
+    err = get_waiting(task, flags, arg, size, w);
+    if (err == 0)
+        err = get_events(ring, task, w);
+    return done ? done : err;
+}
+
+SYSCALL_DEFINE6(io_uring_enter, unsigned, fd, uint32_t, submit, uint32_t, min_complete, uint32_t,
+                flags, uaddr_t, arg, size_t, size)
+{
+    struct waiting w = {.count = min_complete};
+    struct file *file;
+    long result = -EOPNOTSUPP;
+
+    if (flags & ~ENTER_FLAGS)
+        return -EINVAL;
+    if (flags & URING_ENTER_REGISTERED_RING)
+        return -EINVAL; /* IORING_REGISTER_RING_FDS has registered none */
+    file = task_file(task, (int)fd);
+    if (!file)
+        return -EBADF;
+    if (uring_is(file))
+        result = enter(uring_of(file), task, submit, flags, &w, arg, size);
+    file_unref(file);
+    return result;
+}

@@ -1,0 +1,129 @@
+/* Operations between files, and between rings. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/splice.h"
+#include "sentry/syscalls/uring/ops.h"
+
+/* The file to move from: an ordinary descriptor, or a registered one. */
+static struct file *source(struct uring_req *req, struct task *task)
+{
+    struct uring *ring = req->ring;
+    struct file *file;
+
+    if (!(req->sqe.op_flags & URING_SPLICE_FD_IN_FIXED))
+        return task_file(task, (int)req->sqe.file_index);
+    lock_acquire(&ring->submit_lock);
+    file = uring_fixed_file(ring, req->sqe.file_index);
+    lock_release(&ring->submit_lock);
+    return file;
+}
+
+static int64_t move(struct uring_req *req, struct task *task, bool keep)
+{
+    int64_t in_pos = (int64_t)req->sqe.addr, out_pos = (int64_t)req->sqe.off;
+    struct splice_request request = {
+        .in = source(req, task),
+        .out = req->file,
+        .in_pos = in_pos == -1 ? NULL : &in_pos,
+        .out_pos = out_pos == -1 ? NULL : &out_pos,
+        .size = req->sqe.len,
+        .flags = req->sqe.op_flags & ~URING_SPLICE_FD_IN_FIXED,
+        .keep = keep,
+    };
+    int64_t n = -EBADF;
+
+    req->result = req->sqe.len;
+    if (request.in)
+        n = req->sqe.len ? task_splice(task, &request) : 0;
+    file_unref(request.in);
+    return n;
+}
+
+int64_t splice_issue(struct uring_req *req, struct task *task)
+{
+    return move(req, task, false);
+}
+
+int64_t tee_issue(struct uring_req *req, struct task *task)
+{
+    if (req->sqe.addr || req->sqe.off)
+        return -EINVAL;
+    req->sqe.addr = req->sqe.off = (uint64_t)-1;
+    return move(req, task, true);
+}
+
+static int64_t send_file(struct uring_req *req, struct uring *target)
+{
+    struct uring *ring = req->ring;
+    struct file *file;
+    uint32_t slot = req->sqe.file_index;
+    int res;
+
+    if (target == ring)
+        return -EINVAL;
+    lock_acquire(&ring->submit_lock);
+    file = uring_fixed_file(ring, (uint32_t)req->sqe.addr3);
+    lock_release(&ring->submit_lock);
+    if (!file)
+        return -EBADF;
+    res = uring_install_fixed(target, file, slot);
+    if (res >= 0 && !(req->sqe.op_flags & URING_MSG_CQE_SKIP))
+        uring_post(target, req->sqe.off, (int32_t)req->sqe.len, 0, false);
+    return res;
+}
+
+int64_t msg_ring_issue(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+    struct uring *target;
+    bool disabled;
+
+    if (s->buf_index || s->personality)
+        return -EINVAL;
+    if (!uring_is(req->file))
+        return -EBADFD;
+    if (s->op_flags & ~(URING_MSG_CQE_SKIP | URING_MSG_FLAGS_PASS))
+        return -EINVAL;
+    target = uring_of(req->file);
+    lock_acquire(&target->lock);
+    disabled = target->disabled;
+    lock_release(&target->lock);
+    if (disabled)
+        return -EBADFD;
+    if (s->addr == URING_MSG_SEND_FD)
+        return send_file(req, target);
+    if (s->addr != URING_MSG_DATA)
+        return -EINVAL;
+    if (!(s->op_flags & URING_MSG_FLAGS_PASS) && s->file_index)
+        return -EINVAL;
+    uring_post(target, s->off, (int32_t)s->len, s->file_index, false);
+    return 0;
+}
+
+int64_t files_update_issue(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+    int res;
+
+    if (s->flags & (SQE_FIXED_FILE | SQE_BUFFER_SELECT))
+        return -EINVAL;
+    if (s->op_flags || s->file_index || !s->len)
+        return -EINVAL;
+    lock_acquire(&req->ring->submit_lock);
+    res = uring_update_files(req->ring, task, (uint32_t)s->off, s->addr, s->len);
+    lock_release(&req->ring->submit_lock);
+    return res;
+}
+
+int64_t fixed_fd_install_issue(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+
+    if (s->off || s->addr || s->len || s->addr3 || (s->op_flags & ~1u))
+        return -EINVAL;
+    if (!(s->flags & SQE_FIXED_FILE))
+        return -EBADF;
+    return task_install(task, file_ref(req->file), 0, !(s->op_flags & 1));
+}

@@ -1,0 +1,92 @@
+/* The table of operations. */
+#include <errno.h>
+
+#include "sentry/syscalls/uring/ops.h"
+
+/* As a Linux without networking answers, while there are no sockets. */
+static int no_sockets(struct uring_req *req, struct task *task)
+{
+    return -EOPNOTSUPP;
+}
+
+static int64_t never(struct uring_req *req, struct task *task)
+{
+    return -EOPNOTSUPP;
+}
+
+#define RW_FLAGS (OP_FILE | OP_IOPRIO | OP_SHORT)
+#define SOCKETS                                                                                    \
+    {                                                                                              \
+        no_sockets, never, OP_SOCKET | OP_IOPRIO                                                   \
+    }
+
+static const struct uring_op ops[URING_OP_COUNT] = {
+    [URING_NOP] = {nop_prep, nop_issue, 0},
+    [URING_READV] = {rw_prep, rw_issue, RW_FLAGS | OP_IN | OP_BUFFERS},
+    [URING_WRITEV] = {rw_prep, rw_issue, RW_FLAGS | OP_OUT},
+    [URING_FSYNC] = {no_index_prep, fsync_issue, OP_FILE},
+    [URING_READ_FIXED] = {rw_fixed_prep, rw_issue, RW_FLAGS | OP_IN},
+    [URING_WRITE_FIXED] = {rw_fixed_prep, rw_issue, RW_FLAGS | OP_OUT},
+    [URING_POLL_ADD] = {poll_add_prep, poll_add_issue, OP_FILE},
+    [URING_POLL_REMOVE] = {no_index_prep, poll_remove_issue, 0},
+    [URING_SYNC_FILE_RANGE] = {no_index_prep, sync_range_issue, OP_FILE},
+    [URING_SENDMSG] = SOCKETS,
+    [URING_RECVMSG] = SOCKETS,
+    [URING_TIMEOUT] = {timeout_prep, timeout_issue, 0},
+    [URING_TIMEOUT_REMOVE] = {no_index_prep, timeout_remove_issue, 0},
+    [URING_ACCEPT] = SOCKETS,
+    [URING_ASYNC_CANCEL] = {NULL, async_cancel_issue, 0},
+    [URING_LINK_TIMEOUT] = {timeout_prep, link_timeout_issue, 0},
+    [URING_CONNECT] = SOCKETS,
+    [URING_FALLOCATE] = {no_index_prep, fallocate_issue, OP_FILE},
+    [URING_OPENAT] = {open_prep, openat_issue, 0},
+    [URING_CLOSE] = {NULL, close_issue, 0},
+    [URING_FILES_UPDATE] = {NULL, files_update_issue, 0},
+    [URING_STATX] = {no_index_prep, statx_issue, 0},
+    [URING_READ] = {rw_prep, rw_issue, RW_FLAGS | OP_IN | OP_BUFFERS},
+    [URING_WRITE] = {rw_prep, rw_issue, RW_FLAGS | OP_OUT},
+    [URING_FADVISE] = {no_index_prep, fadvise_issue, OP_FILE},
+    [URING_MADVISE] = {no_index_prep, madvise_issue, 0},
+    [URING_SEND] = SOCKETS,
+    [URING_RECV] = SOCKETS,
+    [URING_OPENAT2] = {open_prep, openat2_issue, 0},
+    [URING_EPOLL_CTL] = {no_index_prep, epoll_ctl_issue, 0},
+    [URING_SPLICE] = {NULL, splice_issue, OP_FILE | OP_WORKER | OP_SHORT},
+    [URING_PROVIDE_BUFFERS] = {NULL, uring_provide_buffers, 0},
+    [URING_REMOVE_BUFFERS] = {NULL, uring_remove_buffers, 0},
+    [URING_TEE] = {NULL, tee_issue, OP_FILE | OP_WORKER | OP_SHORT},
+    [URING_SHUTDOWN] = SOCKETS,
+    [URING_RENAMEAT] = {no_index_prep, renameat_issue, 0},
+    [URING_UNLINKAT] = {no_index_prep, unlinkat_issue, 0},
+    [URING_MKDIRAT] = {no_index_prep, mkdirat_issue, 0},
+    [URING_SYMLINKAT] = {no_index_prep, symlinkat_issue, 0},
+    [URING_LINKAT] = {no_index_prep, linkat_issue, 0},
+    [URING_MSG_RING] = {NULL, msg_ring_issue, OP_FILE},
+    [URING_FSETXATTR] = {no_index_prep, fsetxattr_issue, OP_FILE},
+    [URING_SETXATTR] = {no_index_prep, setxattr_issue, 0},
+    [URING_FGETXATTR] = {no_index_prep, fgetxattr_issue, OP_FILE},
+    [URING_GETXATTR] = {no_index_prep, getxattr_issue, 0},
+    [URING_SOCKET] = SOCKETS,
+    [URING_SEND_ZC] = SOCKETS,
+    [URING_SENDMSG_ZC] = SOCKETS,
+    [URING_READ_MULTISHOT] = {read_multishot_prep, read_multishot_issue,
+                              OP_FILE | OP_IOPRIO | OP_IN | OP_BUFFERS},
+    [URING_WAITID] = {NULL, waitid_issue, OP_WORKER},
+    [URING_FUTEX_WAIT] = {NULL, futex_wait_issue, OP_WORKER},
+    [URING_FUTEX_WAKE] = {NULL, futex_wake_issue, 0},
+    [URING_FUTEX_WAITV] = {NULL, futex_waitv_issue, OP_WORKER},
+    [URING_FIXED_FD_INSTALL] = {no_index_prep, fixed_fd_install_issue, OP_FILE},
+    [URING_FTRUNCATE] = {no_index_prep, ftruncate_issue, OP_FILE},
+    [URING_BIND] = SOCKETS,
+    [URING_LISTEN] = SOCKETS,
+    [URING_RECV_ZC] = SOCKETS,
+    [URING_EPOLL_WAIT] = {no_index_prep, epoll_wait_issue, OP_FILE | OP_IN},
+    [URING_READV_FIXED] = {rw_fixed_prep, rw_issue, RW_FLAGS | OP_IN},
+    [URING_WRITEV_FIXED] = {rw_fixed_prep, rw_issue, RW_FLAGS | OP_OUT},
+    [URING_PIPE] = {no_index_prep, pipe_issue, 0},
+};
+
+const struct uring_op *uring_op_find(uint8_t opcode)
+{
+    return opcode < URING_OP_COUNT && ops[opcode].issue ? &ops[opcode] : NULL;
+}

@@ -1,0 +1,261 @@
+/*
+ * Inside sentry/syscalls/uring: io_uring(7). A ring is a file with shared memory (setup.c); an
+ * entry of its submission queue becomes a request (request.c), whose operation is a row of the
+ * table in ops.c.
+ *
+ *   io_uring_enter -> a request is made from the entry's copy -> its operation is tried at once
+ *       done                     -> its result is posted (completion.c), the next of its chain is
+ * tried would block on a file    -> the file is watched (async.h); tried again when it is ready
+ *       blocks by its nature     -> a thread of the pool does it, as a proxy of the caller
+ *       waits for something else -> POLL_ADD, TIMEOUT: kept until that happens
+ *
+ * Why on this floor, and not below the system calls: most operations are system calls with another
+ * way to pass the arguments, so their bodies are called as they are.
+ *
+ * Locks: submit_lock (one submitter; tables of files and buffers), then `lock` (requests and
+ * completions), then the pool's and the wait queue's. User memory is copied with submit_lock held,
+ * never with `lock`.
+ *
+ * Invariant: a request that waits is in one of the states below, and whoever changes the state to
+ * REQ_BUSY under `lock` is the one who goes on with it. So an event, a timeout and a cancellation
+ * that meet do not both finish it.
+ */
+#ifndef SENTRY_SYSCALLS_URING_URING_H
+#define SENTRY_SYSCALLS_URING_URING_H
+
+#include "abi/io_uring.h"
+#include "base/refcount.h"
+#include "sentry/kernel/proxy.h"
+#include "sentry/kernel/task.h"
+#include "sentry/mm/uio.h"
+#include "sentry/syscalls/async.h"
+#include "sentry/vfs/file.h"
+#include "sentry/wait/timer.h"
+
+#define URING_ENTRIES_MAX 32768
+#define URING_LIVE_MAX    65536 /* requests of one ring that wait; then submitting is EBUSY */
+#define URING_FILES_MAX   32768
+#define URING_BUFFERS_MAX 16384
+
+/* The beginning of the shared memory; completions follow, then the submission array. */
+struct uring_shared {
+    uint32_t sq_head, sq_tail, cq_head, cq_tail;
+    uint32_t sq_mask, cq_mask, sq_entries, cq_entries;
+    uint32_t sq_dropped, sq_flags, cq_flags, cq_overflow;
+    uint32_t pad[4];
+};
+static_assert(sizeof(struct uring_shared) == 64, "completions follow aligned");
+
+enum req_state {
+    REQ_BUSY,   /* some thread has it in hand */
+    REQ_CHAIN,  /* behind another request, or behind the drain */
+    REQ_POLL,   /* watches its file */
+    REQ_WORKER, /* queued for, or on, a thread of the pool */
+    REQ_TIMER,  /* a timeout */
+};
+
+/* What an operation answers besides results: the request goes on by itself. */
+#define REQ_PENDING INT64_MIN
+
+struct uring_req {
+    refcount_t refs; /* one until it is finished, and one for each thread that looks at its file */
+    struct uring *ring;      /* owned reference */
+    struct list live;        /* in ring->live, in the order of submission; under ring->lock */
+    struct uring_req *next;  /* the rest of its chain */
+    struct uring_req *timer; /* its LINK_TIMEOUT; under ring->lock */
+    struct uring_req *timed; /* whom this LINK_TIMEOUT is for; under ring->lock */
+    struct uring_sqe sqe;    /* our copy */
+    const struct uring_op *op;
+    enum req_state state; /* under ring->lock */
+    bool cancelled;       /* likewise: not to be armed again */
+    bool drain;           /* starts when all before it have finished */
+    bool held;            /* has begun to wait for that */
+    bool skip;            /* no completion if all is well */
+    bool failed;          /* breaks its chain although `res` looks well */
+    bool worker;          /* is done on a thread of the pool: may sleep */
+    bool multishot;
+    bool nowait; /* EAGAIN is the answer */
+    bool poked;  /* its file changed while it was in hand; under ring->lock */
+    uint32_t cqe_flags;
+    uint64_t user_data; /* POLL_REMOVE can change it; under ring->lock */
+
+    struct file *file;       /* owned; looked up when it is tried first */
+    struct task *proxy;      /* owned; who works for it when the submitter has gone on */
+    const struct cred *cred; /* owned; of its personality, or NULL */
+    struct async_job job;
+    struct async_poll poll;
+    struct uio uio; /* reads and writes */
+    bool uio_ready;
+    struct uring_buf buffer; /* selected */
+    bool has_buffer;
+    struct timer clock; /* TIMEOUT */
+    uint64_t deadline_ns, interval_ns;
+    uint32_t target; /* completions until it is due */
+    bool counts;     /* `target` is valid */
+    bool counted;    /* in ring->counting */
+    bool good_late;  /* that a timeout came does not break its chain */
+    int64_t result;  /* for the job that finishes it */
+};
+
+struct uring_overflow;
+struct uring_buffer_group;
+
+struct uring_buffer { /* of IORING_REGISTER_BUFFERS */
+    uint64_t addr, size;
+};
+
+struct uring {
+    refcount_t refs; /* the file's, and each request's */
+    struct process_async async;
+    struct process *process; /* owned reference: with whom it ends */
+    struct kernel *kernel;   /* borrowed: outlives it */
+    int32_t issuer;          /* SINGLE_ISSUER: the thread; 0: none yet */
+    uint32_t flags;          /* URING_SETUP_* */
+    uint32_t sq_entries, cq_entries;
+    struct mappable *memory; /* owned reference; has what follows, all of it hostile: */
+    struct uring_shared *shared;
+    uint8_t *cqes;
+    uint32_t *sq_array;
+    uint8_t *sqes;
+    struct wait_queue queue; /* who waits for completions: poll(2), io_uring_enter(2) */
+
+    struct lock submit_lock;
+    uint32_t sq_head __guarded_by(submit_lock);
+    struct file **files __guarded_by(submit_lock); /* owned; NULL: a hole */
+    uint32_t file_count, alloc_from, alloc_end __guarded_by(submit_lock);
+    struct uring_buffer *buffers __guarded_by(submit_lock);
+    uint32_t buffer_count __guarded_by(submit_lock);
+    struct list groups __guarded_by(submit_lock); /* struct uring_buffer_group */
+    uint32_t group_buffers __guarded_by(submit_lock);
+    const struct cred *creds[16] __guarded_by(submit_lock); /* personalities, from 1 on */
+    bool restricted __guarded_by(submit_lock);
+    uint64_t allowed_ops, allowed_registers __guarded_by(submit_lock);
+    uint8_t allowed_flags, required_flags __guarded_by(submit_lock);
+
+    struct lock lock;
+    bool disabled, dead __guarded_by(lock);
+    uint32_t cq_tail __guarded_by(lock);
+    uint32_t
+        timeouts_posted __guarded_by(lock); /* completions of timeouts do not count for others */
+    struct list live __guarded_by(lock);    /* struct uring_req */
+    uint32_t live_count __guarded_by(lock);
+    uint32_t drains __guarded_by(lock);     /* live requests that drain */
+    uint32_t held_count __guarded_by(lock); /* requests that are held back */
+    uint32_t counting __guarded_by(lock);   /* live timeouts that wait for completions */
+    struct list overflow __guarded_by(lock);
+    uint32_t overflow_count __guarded_by(lock);
+    struct file *eventfd __guarded_by(lock); /* owned */
+    bool eventfd_async __guarded_by(lock);
+};
+
+enum op_flags {
+    OP_FILE = 1,     /* works on sqe->fd */
+    OP_IN = 2,       /* EAGAIN: watch the file for reading */
+    OP_OUT = 4,      /* ... for writing */
+    OP_WORKER = 8,   /* blocks by its nature */
+    OP_BUFFERS = 16, /* takes SQE_BUFFER_SELECT */
+    OP_IOPRIO = 32,  /* sqe->ioprio means something */
+    OP_SHORT = 64,   /* less than asked for breaks a chain */
+    OP_SOCKET = 128, /* on sockets alone */
+};
+
+struct uring_op {
+    /* Looks at the entry, with submit_lock held: 0, or what the completion says. NULL: all well. */
+    int (*prep)(struct uring_req *req, struct task *task);
+    /* Tries it for `task`. A result, -EAGAIN (see OP_IN), or REQ_PENDING. NULL: there is none. */
+    int64_t (*issue)(struct uring_req *req, struct task *task);
+    uint32_t flags;
+};
+
+/* ---- ops.c ---- */
+const struct uring_op *uring_op_find(uint8_t opcode); /* NULL: not supported */
+
+/* ---- setup.c ---- */
+bool uring_is(const struct file *f);
+struct uring *uring_of(struct file *f);
+struct uring *uring_ref(struct uring *ring);
+struct uring *uring_unref(struct uring *ring); /* takes NULL, returns NULL */
+
+/* ---- request.c ---- */
+/* Starts the first of a chain, or holds it back. */
+void uring_start(struct uring_req *req, struct task *task);
+/* Finishes a chain of which nothing is to be tried: the first with `res`. */
+void uring_fail_chain(struct uring_req *req, int64_t res);
+/* Goes on with a request that is in hand (REQ_BUSY), and with its chain. */
+void uring_run(struct uring_req *req, struct task *task);
+/* A result for a request in hand that had been pending; its chain goes on, on a thread of the pool.
+ */
+void uring_finish(struct uring_req *req, int64_t res);
+/* Makes a request of a state the caller's: false when it is in another one. */
+bool uring_claim(struct uring_req *req, enum req_state state);
+struct uring_req *req_ref(struct uring_req *req);
+void req_unref(struct uring_req *req); /* takes NULL */
+/* A proxy, if the request has none yet. -ENOMEM. */
+int req_need_proxy(struct uring_req *req, struct task *task);
+/* Has a thread of the pool do it. REQ_PENDING, or -ENOMEM. */
+int64_t req_to_worker(struct uring_req *req, struct task *task);
+/* Starts what was held back and may start now. */
+void uring_release_held(struct uring *ring);
+
+/* ---- submit.c ---- */
+/* Makes requests of up to `count` entries and starts them. How many, or -errno. */
+long uring_submit(struct uring *ring, struct task *task, uint32_t count);
+
+/* ---- completion.c ---- */
+/* Posts a completion; from any thread. */
+void uring_post(struct uring *ring, uint64_t user_data, int32_t res, uint32_t flags, bool timeout);
+/* Moves what had no room into the queue; how many completions the program can see then. */
+uint32_t uring_ready(struct uring *ring);
+void uring_drop_overflow(struct uring *ring);
+
+/* ---- timeout.c ---- */
+void uring_arm_link_timeout(struct uring_req *req);
+/* Ends a timeout that the caller has claimed. */
+void uring_end_timeout(struct uring_req *req, int64_t res);
+/* Timeouts that wait for completions look at their counts; ring->lock held. */
+void uring_count_timeouts_locked(struct uring *ring);
+
+/* ---- cancel.c ---- */
+struct uring_cancel {
+    uint32_t flags; /* URING_CANCEL_* */
+    uint64_t user_data;
+    struct file *file;
+    uint8_t opcode;
+    const struct uring_req *only; /* this one alone; NULL: what the flags say */
+    const struct uring_req *self; /* not the one that cancels */
+};
+/* 0 or, with ALL and ANY, how many; -ENOENT, -EALREADY. */
+int uring_cancel(struct uring *ring, const struct uring_cancel *what);
+void uring_cancel_all(struct uring *ring);
+/* IORING_REGISTER_SYNC_CANCEL. */
+int uring_sync_cancel(struct uring *ring, struct task *task, const struct uring_sync_cancel *arg);
+
+/* ---- buffers.c, files.c ---- */
+/* The registered buffer that the entry names, as a uio; submit_lock held. -EFAULT... */
+int uring_fixed_uio(struct uring_req *req, struct task *task);
+int uring_fixed_vectors(struct uring_req *req, struct task *task);
+/* Picks a buffer of the request's group; req->buffer. -ENOBUFS, -EFAULT. */
+int uring_select_buffer(struct uring_req *req, struct task *task);
+void uring_buffers_fini(struct uring *ring);
+int uring_register_buffers(struct uring *ring, struct task *task, uaddr_t addr, uint32_t count,
+                           bool sparse);
+int uring_unregister_buffers(struct uring *ring);
+int uring_update_buffers(struct uring *ring, struct task *task, uint32_t offset, uaddr_t addr,
+                         uint32_t count);
+int uring_register_group(struct uring *ring, struct task *task, uaddr_t arg);
+int uring_unregister_group(struct uring *ring, struct task *task, uaddr_t arg);
+int uring_group_status(struct uring *ring, struct task *task, uaddr_t arg);
+int64_t uring_provide_buffers(struct uring_req *req, struct task *task);
+int64_t uring_remove_buffers(struct uring_req *req, struct task *task);
+
+struct file *uring_fixed_file(struct uring *ring, uint32_t index); /* submit_lock held; NULL */
+int uring_register_files(struct uring *ring, struct task *task, uaddr_t addr, uint32_t count);
+int uring_unregister_files(struct uring *ring);
+int uring_update_files(struct uring *ring, struct task *task, uint32_t offset, uaddr_t addr,
+                       uint32_t count);
+int uring_file_range(struct uring *ring, struct task *task, uaddr_t arg);
+/* Puts a file into a slot (1-based), or any with URING_FILE_INDEX_ALLOC; takes it over. */
+int uring_install_fixed(struct uring *ring, struct file *file, uint32_t slot);
+int uring_close_fixed(struct uring *ring, uint32_t index);
+
+#endif
