@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/personality.h>
 #include <sys/resource.h>
 
 #include "sentry/kernel/signal.h"
@@ -91,13 +92,16 @@ int poll_get_timeout(struct task *task, uaddr_t addr, uint64_t *ret_deadline_ns)
     return 0;
 }
 
-void poll_put_timeout(struct task *task, uaddr_t addr, uint64_t deadline_ns)
+long poll_put_timeout(struct task *task, uaddr_t addr, uint64_t deadline_ns, long result)
 {
     uint64_t now = time_monotonic_ns();
     struct timespec left = ns_timespec(deadline_ns > now ? deadline_ns - now : 0);
 
-    if (addr && copy_struct_to_user(task->mm, addr, &left) < 0)
-        return;
+    if (!addr)
+        return result;
+    if (!(task->personality & STICKY_TIMEOUTS) && copy_struct_to_user(task->mm, addr, &left) == 0)
+        return result;
+    return result == -ERESTARTNOHAND ? -EINTR : result;
 }
 
 int poll_mask_set(struct task *task, uaddr_t set, size_t size, struct poll_mask *ret)
@@ -213,6 +217,5 @@ SYSCALL_DEFINE5(ppoll, uaddr_t, fds, unsigned, count, uaddr_t, timeout, uaddr_t,
         return result;
     result = do_poll(task, fds, count, deadline);
     result = poll_mask_restore(task, &mask, result);
-    poll_put_timeout(task, timeout, deadline);
-    return result;
+    return poll_put_timeout(task, timeout, deadline, result);
 }

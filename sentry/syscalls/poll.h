@@ -17,8 +17,11 @@ long poll_files(struct task *task, struct pollfd *fds, unsigned count, uint64_t 
 uint64_t poll_deadline(uint64_t timeout_ns);
 /* The timespec at `addr` (0: wait for ever) to a deadline. EFAULT, EINVAL. */
 int poll_get_timeout(struct task *task, uaddr_t addr, uint64_t *ret_deadline_ns);
-/* Writes what is left back, as Linux does; failure to is ignored. */
-void poll_put_timeout(struct task *task, uaddr_t addr, uint64_t deadline_ns);
+/*
+ * Writes what is left back, as Linux does; that it cannot is ignored, but then, or where it must
+ * not (personality(2), STICKY_TIMEOUTS), the call is not restarted either. The call's result.
+ */
+long poll_put_timeout(struct task *task, uaddr_t addr, uint64_t deadline_ns, long result);
 
 /* The mask of ppoll(2) and the like, for the time of a call. */
 struct poll_mask {

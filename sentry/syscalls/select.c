@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/time.h>
 
 #include "sentry/kernel/time.h"
@@ -153,14 +154,17 @@ static int get_timeval(struct task *task, uaddr_t addr, uint64_t *ret_deadline_n
     return 0;
 }
 
-static void put_timeval(struct task *task, uaddr_t addr, uint64_t deadline_ns)
+static long put_timeval(struct task *task, uaddr_t addr, uint64_t deadline_ns, long result)
 {
     uint64_t now = time_monotonic_ns();
     uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
     struct timeval tv = {(time_t)(left / NSEC_PER_SEC), (suseconds_t)(left % NSEC_PER_SEC / 1000)};
 
-    if (addr && copy_struct_to_user(task->mm, addr, &tv) < 0)
-        return;
+    if (!addr)
+        return result;
+    if (!(task->personality & STICKY_TIMEOUTS) && copy_struct_to_user(task->mm, addr, &tv) == 0)
+        return result;
+    return result == -ERESTARTNOHAND ? -EINTR : result;
 }
 
 SYSCALL_DEFINE5(select, int, count, uaddr_t, readfds, uaddr_t, writefds, uaddr_t, exceptfds,
@@ -173,8 +177,7 @@ SYSCALL_DEFINE5(select, int, count, uaddr_t, readfds, uaddr_t, writefds, uaddr_t
     if (result < 0)
         return result;
     result = do_select(task, count, sets, deadline);
-    put_timeval(task, timeout, deadline);
-    return result == -EINTR ? -ERESTARTNOHAND : result;
+    return put_timeval(task, timeout, deadline, result == -EINTR ? -ERESTARTNOHAND : result);
 }
 
 SYSCALL_DEFINE6(pselect6, int, count, uaddr_t, readfds, uaddr_t, writefds, uaddr_t, exceptfds,
@@ -199,6 +202,5 @@ SYSCALL_DEFINE6(pselect6, int, count, uaddr_t, readfds, uaddr_t, writefds, uaddr
         return result;
     result = do_select(task, count, sets, deadline);
     result = poll_mask_restore(task, &mask, result);
-    poll_put_timeout(task, timeout, deadline);
-    return result;
+    return poll_put_timeout(task, timeout, deadline, result);
 }

@@ -16,11 +16,13 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
 #include "sentry/fs/event/anon.h"
+#include "sentry/mm/usercopy.h"
 #include "sentry/vfs/file.h"
 #include "sentry/wait/wait.h"
 
@@ -29,6 +31,17 @@
 /* What a one-shot item keeps when it has fired. */
 #define PRIVATE_BITS  ((uint32_t)(EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE))
 #define ALWAYS_EVENTS (EPOLLERR | EPOLLHUP)
+/* ioctl_eventpoll(2), newer than some headers. */
+#define EPIOCSPARAMS_   0x40088a01
+#define EPIOCGPARAMS_   0x80088a02
+#define BUSY_BUDGET_MAX 64
+
+/* struct epoll_params: how to poll network devices, of which there are none. Kept and told. */
+struct busy_poll {
+    uint32_t usecs;
+    uint16_t budget;
+    uint8_t prefer, pad;
+};
 
 struct epoll {
     struct file file;
@@ -37,6 +50,9 @@ struct epoll {
     struct list buckets[ITEM_BUCKETS] __guarded_by(lock);
     struct lock ready_lock;
     struct list ready __guarded_by(ready_lock);
+    uint64_t walk; /* the last walk over nested files that came here, under control_lock */
+    int walk_depth;
+    struct busy_poll busy __guarded_by(lock);
 };
 
 struct epoll_item {
@@ -51,6 +67,7 @@ struct epoll_item {
 };
 
 static struct lock control_lock = LOCK_INIT;
+static uint32_t watch_count; /* items of all epoll files; under control_lock */
 
 static const struct file_operations epoll_operations;
 
@@ -120,6 +137,7 @@ static void detach_locked(struct epoll_item *item, bool watched)
 
     file_unpoll(item->file, &item->entry);
     list_del_init(&item->bucket);
+    watch_count--;
     lock_acquire(&e->ready_lock);
     list_del_init(&item->ready);
     lock_release(&e->ready_lock);
@@ -146,24 +164,75 @@ static void epoll_file_gone(struct file_watch *watch)
     lock_release(&control_lock);
 }
 
+/* ---- nesting -------------------------------------------------------------------------------- */
+
+/*
+ * Each walk over nested epoll files has a number, and each file is looked at once in a walk: a
+ * guest can build many more paths than files. All under control_lock.
+ */
+static uint64_t last_walk;
+
 /* How deep epoll files are nested below `f`; -ELOOP when `top` is among them or it is too deep. */
-static int nesting(struct file *f, struct file *top, int depth)
+static int depth_below(struct file *f, struct file *top, int limit)
 {
     struct epoll_item *item;
     struct epoll *e;
+    int depth = 0;
 
-    if (f == top || depth > NEST_MAX)
+    if (f == top || limit < 0)
         return -ELOOP;
-    if (!epoll_is(f))
-        return 0;
     e = epoll_of(f);
+    if (e->walk == last_walk)
+        return e->walk_depth > limit ? -ELOOP : e->walk_depth;
     for (int i = 0; i < ITEM_BUCKETS; i++) {
         list_for_each (item, &e->buckets[i], bucket) {
-            if (epoll_is(item->file) && nesting(item->file, top, depth + 1) < 0)
-                return -ELOOP;
+            int below;
+
+            if (!epoll_is(item->file))
+                continue;
+            below = depth_below(item->file, top, limit - 1);
+            if (below < 0)
+                return below;
+            depth = MAX(depth, below + 1);
         }
     }
-    return 0;
+    e->walk = last_walk;
+    e->walk_depth = depth;
+    return depth;
+}
+
+/* How many epoll files stand above `e`, in the longest line. */
+static int height_above(struct epoll *e)
+{
+    struct file_watch *watch;
+    int height = 0;
+
+    if (e->walk == last_walk)
+        return e->walk_depth;
+    lock_acquire(&e->file.pos_lock);
+    list_for_each (watch, &e->file.watches, node) {
+        struct epoll_item *item = container_of(watch, struct epoll_item, watch);
+
+        if (item->epoll)
+            height = MAX(height, height_above(item->epoll) + 1);
+    }
+    lock_release(&e->file.pos_lock);
+    e->walk = last_walk;
+    e->walk_depth = height;
+    return height;
+}
+
+/* May `e` watch the epoll file `target`? */
+static int check_nesting(struct epoll *e, struct file *target)
+{
+    int depth;
+
+    last_walk++;
+    depth = depth_below(target, &e->file, NEST_MAX);
+    if (depth < 0)
+        return depth;
+    last_walk++;
+    return depth + 1 + height_above(e) > NEST_MAX ? -ELOOP : 0;
 }
 
 static int add_locked(struct epoll *e, int fd, struct file *target,
@@ -173,11 +242,14 @@ static int add_locked(struct epoll *e, int fd, struct file *target,
 
     if (find_locked(e, target, fd))
         return -EEXIST;
-    if (nesting(target, &e->file, 1) < 0)
+    if (epoll_is(target) && check_nesting(e, target) < 0)
         return -ELOOP;
+    if (watch_count >= EPOLL_WATCHES_MAX)
+        return -ENOSPC;
     item = calloc(1, sizeof(*item));
     if (!item)
         return -ENOMEM;
+    watch_count++;
     wait_entry_init(&item->entry, NULL, 0);
     item->entry.wake = item_wake;
     item->watch.gone = epoll_file_gone;
@@ -353,6 +425,59 @@ static void epoll_unpoll(struct file *f, struct wait_entry *entry)
     wait_queue_remove(&epoll_of(f)->queue, entry);
 }
 
+static ssize_t epoll_info(struct file *f, char *buf, size_t size)
+{
+    struct epoll *e = epoll_of(f);
+    struct epoll_item *item;
+    size_t at = 0;
+
+    lock_acquire(&control_lock);
+    for (int i = 0; i < ITEM_BUCKETS; i++) {
+        list_for_each (item, &e->buckets[i], bucket) {
+            struct linux_stat st = {0};
+
+            file_stat(item->file, &st);
+            at += (size_t)snprintf(at < size ? buf + at : NULL, at < size ? size - at : 0,
+                                   "tfd: %8d events: %8x data: %16lx  pos:%ld ino:%lx sdev:%lx\n",
+                                   item->fd, item->event.events, item->event.data, 0L, st.st_ino,
+                                   st.st_dev);
+        }
+    }
+    lock_release(&control_lock);
+    return (ssize_t)at;
+}
+
+static int set_busy_poll(struct epoll *e, struct mm *mm, uaddr_t arg)
+{
+    struct busy_poll busy;
+
+    if (copy_struct_from_user(mm, &busy, arg) < 0)
+        return -EFAULT;
+    if (busy.pad || busy.usecs > INT32_MAX || busy.prefer > 1)
+        return -EINVAL;
+    if (busy.budget > BUSY_BUDGET_MAX)
+        return -EPERM;
+    lock_acquire(&e->lock);
+    e->busy = busy;
+    lock_release(&e->lock);
+    return 0;
+}
+
+static long epoll_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg)
+{
+    struct epoll *e = epoll_of(f);
+    struct busy_poll busy;
+
+    if (cmd == EPIOCSPARAMS_)
+        return set_busy_poll(e, mm, arg);
+    if (cmd != EPIOCGPARAMS_)
+        return -EINVAL;
+    lock_acquire(&e->lock);
+    busy = e->busy;
+    lock_release(&e->lock);
+    return copy_struct_to_user(mm, arg, &busy);
+}
+
 static void epoll_release(struct file *f)
 {
     struct epoll *e = epoll_of(f);
@@ -376,6 +501,8 @@ static const struct file_operations epoll_operations = {
     .poll = epoll_poll,
     .unpoll = epoll_unpoll,
     .stat = anon_stat,
+    .ioctl = epoll_ioctl,
+    .info = epoll_info,
     .release = epoll_release,
     .seek_ignored = true,
 };

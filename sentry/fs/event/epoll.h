@@ -13,9 +13,12 @@ struct linux_epoll_event {
 } __packed;
 static_assert(sizeof(struct linux_epoll_event) == 12, "struct epoll_event");
 
+/* Files that all epoll files together may watch: /proc/sys/fs/epoll/max_user_watches. */
+#define EPOLL_WATCHES_MAX 262144
+
 int epoll_create_file(struct file **ret);
 bool epoll_is(const struct file *f);
-/* epoll_ctl(2) after the descriptors were looked up: EEXIST, ENOENT, EPERM, EINVAL, ELOOP. */
+/* epoll_ctl(2) after the descriptors were looked up: EEXIST, ENOENT, EINVAL, ELOOP, ENOSPC. */
 int epoll_control(struct file *epoll, int op, int fd, struct file *target,
                   const struct linux_epoll_event *event);
 /* kcmp(2): the `nth` file, from 0, that is watched as `fd`; borrowed, to compare. -ENOENT. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -16,6 +17,7 @@
 struct eventfd {
     struct file file;
     bool semaphore;
+    uint32_t id; /* /proc/PID/fdinfo tells them apart by it */
     struct wait_queue queue;
     struct lock lock;
     uint64_t count __guarded_by(lock);
@@ -96,6 +98,18 @@ static void eventfd_unpoll(struct file *f, struct wait_entry *entry)
     wait_queue_remove(&eventfd_of(f)->queue, entry);
 }
 
+static ssize_t eventfd_info(struct file *f, char *buf, size_t size)
+{
+    struct eventfd *e = eventfd_of(f);
+    uint64_t count;
+
+    lock_acquire(&e->lock);
+    count = e->count;
+    lock_release(&e->lock);
+    return snprintf(buf, size, "eventfd-count: %16lx\neventfd-id: %u\neventfd-semaphore: %d\n",
+                    count, e->id, e->semaphore);
+}
+
 static void eventfd_release(struct file *f)
 {
     struct eventfd *e = eventfd_of(f);
@@ -111,6 +125,7 @@ static const struct file_operations eventfd_operations = {
     .poll = eventfd_poll,
     .unpoll = eventfd_unpoll,
     .stat = anon_stat,
+    .info = eventfd_info,
     .release = eventfd_release,
     .seek_ignored = true,
 };
@@ -133,6 +148,7 @@ void eventfd_signal(struct file *f)
 
 int eventfd_create(uint32_t initial, int flags, struct file **ret)
 {
+    static uint32_t last_id; /* atomic */
     struct eventfd *e = calloc(1, sizeof(*e));
     char *name = strdup("anon_inode:[eventfd]");
 
@@ -145,6 +161,7 @@ int eventfd_create(uint32_t initial, int flags, struct file **ret)
     e->file.path = name;
     e->semaphore = flags & EFD_SEMAPHORE;
     e->count = initial;
+    e->id = __atomic_fetch_add(&last_id, 1, __ATOMIC_RELAXED);
     wait_queue_init(&e->queue);
     lock_init(&e->lock);
     *ret = &e->file;

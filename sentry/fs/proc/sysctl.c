@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "host/io.h"
+#include "sentry/fs/event/epoll.h"
 #include "sentry/fs/pipe/pipe.h"
 #include "sentry/fs/dev/kmsg.h"
 #include "sentry/fs/proc/internal.h"
@@ -74,6 +75,8 @@ CONSTANT_TEXT(mq_msgsize_max, "%d", MQ_MSGSIZE_MAX)
 CONSTANT_TEXT(mq_msg_default, "%d", MQ_MSG_DEFAULT)
 CONSTANT_TEXT(mq_msgsize_default, "%d", MQ_MSGSIZE_DEFAULT)
 CONSTANT_TEXT(aio_max_nr, "%d", 65536)
+CONSTANT_TEXT(io_uring_group, "%d", -1)
+CONSTANT_TEXT(max_user_watches, "%d", EPOLL_WATCHES_MAX)
 CONSTANT_TEXT(nr_open, "%d", NR_OPEN)
 CONSTANT_TEXT(pipe_max_size, "%d", PIPE_SIZE_MAX)
 CONSTANT_TEXT(pipe_user_pages_soft, "%d", PIPE_PAGES_SOFT)
@@ -116,6 +119,8 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("dmesg_restrict", dmesg_restrict_text),
     TREE_TEXT("domainname", domainname_text),
     TREE_TEXT("hostname", hostname_text),
+    TREE_TEXT("io_uring_disabled", zero_text),
+    TREE_TEXT("io_uring_group", io_uring_group_text),
     TREE_TEXT("msgmax", msgmax_text),
     TREE_TEXT("msgmnb", msgmnb_text),
     TREE_TEXT("msgmni", msgmni_text),
@@ -152,9 +157,14 @@ static const struct tree_node mqueue_nodes[] = {
     TREE_TEXT("queues_max", mq_queues_max_text),
 };
 
+static const struct tree_node epoll_nodes[] = {
+    TREE_TEXT("max_user_watches", max_user_watches_text),
+};
+
 static const struct tree_node fs_nodes[] = {
     TREE_DIR("mqueue", mqueue_nodes),
     TREE_TEXT("aio-max-nr", aio_max_nr_text),
+    TREE_DIR("epoll", epoll_nodes),
     TREE_TEXT("nr_open", nr_open_text),
     TREE_TEXT("pipe-max-size", pipe_max_size_text),
     TREE_TEXT("pipe-user-pages-hard", zero_text),
