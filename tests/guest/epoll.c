@@ -114,6 +114,21 @@ static void test_triggers(void)
     CHECK_EQ(RAW(SYS_epoll_pwait2, other, &event, 0, &ns, 0, 8), -EINVAL);
     close(p[0]);
     close(p[1]);
+
+    /* The edge for a writer is a page that becomes free, not bytes that are read. */
+    static char page[4096];
+    CHECK_EQ(pipe(p), 0);
+    CHECK_EQ(fcntl(p[1], F_SETPIPE_SZ, 4096), 4096);
+    CHECK_EQ(watch(ep, p[1], EPOLLOUT | EPOLLET), 0);
+    CHECK_EQ(epoll_wait(ep, &event, 1, 0), 1);
+    CHECK_EQ(write(p[1], page, 4096), 4096);
+    CHECK_EQ(epoll_wait(ep, &event, 1, 0), 0);
+    CHECK_EQ(read(p[0], page, 2048), 2048);
+    CHECK_EQ(epoll_wait(ep, &event, 1, 0), 0);
+    CHECK_EQ(read(p[0], page, 2048), 2048);
+    CHECK_EQ(epoll_wait(ep, &event, 1, 0), 1);
+    close(p[0]);
+    close(p[1]);
     close(ep);
     close(other);
 }
@@ -145,14 +160,17 @@ static void test_info(void)
     uint64_t data;
 
     CHECK_EQ(watch(ep, e, EPOLLIN | EPOLLET), 0);
-    CHECK_EQ(sscanf(info_of(ep, "tfd:"), "tfd: %d events: %x data: %lx", &fd, &events, &data), 3);
-    CHECK_EQ(fd, e);
-    CHECK_EQ(events, EPOLLIN | EPOLLET | EPOLLERR | EPOLLHUP);
-    CHECK_EQ(data, 7);
-    CHECK_EQ(sscanf(info_of(e, "eventfd-count:"), "eventfd-count: %x", &count), 1);
-    CHECK_EQ(count, 10);
-    CHECK_EQ(sscanf(info_of(e, "eventfd-semaphore:"), "eventfd-semaphore: %d", &count), 1);
-    CHECK_EQ(count, 1);
+    if (access("/proc/self/fdinfo", F_OK) == 0) {
+        CHECK_EQ(sscanf(info_of(ep, "tfd:"), "tfd: %d events: %x data: %lx", &fd, &events, &data),
+                 3);
+        CHECK_EQ(fd, e);
+        CHECK_EQ(events, EPOLLIN | EPOLLET | EPOLLERR | EPOLLHUP);
+        CHECK_EQ(data, 7);
+        CHECK_EQ(sscanf(info_of(e, "eventfd-count:"), "eventfd-count: %x", &count), 1);
+        CHECK_EQ(count, 10);
+        CHECK_EQ(sscanf(info_of(e, "eventfd-semaphore:"), "eventfd-semaphore: %d", &count), 1);
+        CHECK_EQ(count, 1);
+    }
     CHECK_ERRNO(ioctl(ep, 0x1234, 0), EINVAL);
     if (ioctl(ep, 0x40088a01, &busy) == 0) {
         CHECK_EQ(ioctl(ep, 0x80088a02, &got), 0);

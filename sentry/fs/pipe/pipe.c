@@ -39,17 +39,21 @@ static void unaccount_slots(uint32_t count)
 static ssize_t pipe_read(struct file *f, struct uio *uio, int64_t *pos)
 {
     struct pipe *p = pipe_of(f);
+    bool was_full, room;
     ssize_t n;
 
     if (uio->left == 0)
         return 0;
     lock_acquire(&p->lock);
+    was_full = ring_full(&p->ring);
     if (!ring_empty(&p->ring))
         n = ring_read(&p->ring, uio, true);
     else
         n = p->writers ? -EAGAIN : 0;
+    room = !ring_full(&p->ring);
     lock_release(&p->lock);
-    if (n > 0)
+    /* An edge for those who wait to write: a slot has become free where there was none. */
+    if (was_full && room)
         pipe_wake_writers(p);
     return n;
 }

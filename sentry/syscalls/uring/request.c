@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "sentry/kernel/cred.h"
+#include "sentry/kernel/process.h"
 #include "sentry/kernel/syscall.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/uring/uring.h"
@@ -287,6 +288,18 @@ static int64_t attempt(struct uring_req *req, struct task *task)
     return res;
 }
 
+/* Returns the old one. Others look at a task's identity under its process's lock. */
+static const struct cred *swap_cred(struct task *task, const struct cred *cred)
+{
+    const struct cred *old;
+
+    lock_acquire(&task->process->lock);
+    old = task->cred;
+    task->cred = cred;
+    lock_release(&task->process->lock);
+    return old;
+}
+
 /* With the identity that the entry asked for. */
 static int64_t try_once(struct uring_req *req, struct task *task)
 {
@@ -297,11 +310,10 @@ static int64_t try_once(struct uring_req *req, struct task *task)
         return req_to_worker(req, task);
     if (!req->cred)
         return attempt(req, task);
-    /* Kept alive: the request may be finished by another thread as soon as it is pending. */
-    task->cred = cred_ref(req->cred);
+    /* A reference of its own: another thread may finish the request as soon as it is pending. */
+    swap_cred(task, cred_ref(req->cred));
     res = attempt(req, task);
-    cred_unref(task->cred);
-    task->cred = own;
+    cred_unref(swap_cred(task, own));
     return res;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/clock.h"
 #include "sentry/fs/event/anon.h"
 #include "sentry/kernel/cred.h"
 #include "sentry/kernel/kernel.h"
@@ -111,12 +112,20 @@ bool uring_is(const struct file *f)
     return f->ops == &uring_operations;
 }
 
+/*
+ * What works for the process has its files and its memory, and lets them go before the process
+ * does; but a thread that the host keeps is not waited for much longer than a second.
+ */
 static void process_ends(struct process_async *async)
 {
     struct uring *ring = container_of(async, struct uring, async);
+    struct waiter waiter;
 
-    /* The file, which has a reference, is still open: it is in the process's table. */
+    /* The file, which has the last reference, is in the process's table, or in somebody else's. */
     uring_cancel_all(ring);
+    waiter_init(&waiter);
+    for (int i = 0; i < 1000 && refcount_read(&ring->refs) > 1; i++)
+        waiter_park(&waiter, host_monotonic_ns() + 1000000);
 }
 
 static uint32_t power_of_two(uint32_t n)
