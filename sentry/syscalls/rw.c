@@ -16,6 +16,12 @@
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/tty.h"
 
+/* The sleep of a transfer. */
+struct transfer_wait {
+    bool told; /* `entry` is in the file's queue */
+    struct wait_entry entry;
+};
+
 static ssize_t attempt(struct task_transfer *t)
 {
     if (t->positioned)
@@ -53,7 +59,23 @@ static int apply_flags(struct task_transfer *t)
     return 0;
 }
 
-ssize_t task_transfer(struct task_transfer *t)
+/*
+ * Be told from now on, try once more, then park. Being told goes on until the end, since what
+ * poll(2) calls writable need not take this write: an eventfd's counter has room for one, but not
+ * for so many.
+ */
+static int wait_until_ready(struct task_transfer *t, struct transfer_wait *w)
+{
+    if (w->told)
+        return task_block(t->task, UINT64_MAX);
+    wait_entry_init(&w->entry, &t->task->waiter, (t->write ? POLLOUT : POLLIN) | POLLERR | POLLHUP);
+    waiter_reset(&t->task->waiter);
+    file_poll(t->file, &w->entry);
+    w->told = true;
+    return 0;
+}
+
+static ssize_t transfer_loop(struct task_transfer *t, struct transfer_wait *w)
 {
     bool nonblock = (t->flags & RWF_NOWAIT) || (t->file->flags & O_NONBLOCK);
     ssize_t done = 0;
@@ -90,10 +112,20 @@ ssize_t task_transfer(struct task_transfer *t)
         if (n == -EINTR) /* the host's word: this thread was kicked */
             n = task_interrupted(t->task) ? -ERESTARTSYS : 0;
         else if (n == -EAGAIN && !nonblock)
-            n = file_wait(t->task, t->file, t->write ? POLLOUT : POLLIN);
+            n = wait_until_ready(t, w);
         if (n < 0)
             return done ? done : n;
     }
+}
+
+ssize_t task_transfer(struct task_transfer *t)
+{
+    struct transfer_wait w = {.told = false};
+    ssize_t n = transfer_loop(t, &w);
+
+    if (w.told)
+        file_unpoll(t->file, &w.entry);
+    return n;
 }
 
 ssize_t task_write(struct task *task, struct file *file, struct uio *uio)
