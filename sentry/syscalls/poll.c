@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/personality.h>
 #include <sys/resource.h>
+#include <sys/personality.h>
 
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/time.h"

@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/personality.h>
 #include <sys/time.h>
+#include <sys/personality.h>
 
 #include "sentry/kernel/time.h"
 #include "sentry/mm/usercopy.h"

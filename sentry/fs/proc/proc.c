@@ -65,43 +65,6 @@ static ssize_t uptime_text(uint64_t key, char *buf, size_t size)
     return snprintf(buf, size, "%lu.%02lu 0.00\n", up / 100, up % 100);
 }
 
-/* Processor time of all that ever ran, as far as anybody knows of it, and how many did. */
-static uint64_t total_cpu_ns(struct kernel *kernel, int32_t *ret_last)
-{
-    uint64_t sum = 0;
-
-    lock_acquire(&kernel->lock);
-    *ret_last = kernel->last_pid;
-    for (int pid = 1; pid < KERNEL_PID_MAX; pid++) {
-        struct task *task = kernel->pids[pid];
-
-        if (task && task->process->leader == task)
-            sum += process_cpu_ns(task->process) + task->process->children_cpu_ns;
-    }
-    lock_release(&kernel->lock);
-    return sum;
-}
-
-/* Nobody tells system time apart, nor which processor it was. */
-static ssize_t stat_text(uint64_t key, char *buf, size_t size)
-{
-    struct kernel *kernel = task_current()->kernel;
-    struct proc_text text = {buf, size, 0};
-    uint64_t up = time_monotonic_ns() - kernel->boot_ns, now = time_realtime_ns();
-    unsigned cpus = kernel_cpu_count(kernel);
-    int32_t last;
-    uint64_t used = total_cpu_ns(kernel, &last), all = up * cpus;
-
-    used = MIN(used, all) / NS_PER_TICK;
-    all /= NS_PER_TICK;
-    proc_printf(&text, "cpu  %lu 0 0 %lu 0 0 0 0 0 0\n", used, all - used);
-    for (unsigned i = 0; i < cpus; i++)
-        proc_printf(&text, "cpu%u %lu 0 0 %lu 0 0 0 0 0 0\n", i, used / cpus, (all - used) / cpus);
-    proc_printf(&text, "intr 0\nctxt 0\nbtime %lu\nprocesses %d\n", (now - up) / 1000000000, last);
-    proc_printf(&text, "procs_running 1\nprocs_blocked 0\nsoftirq 0\n");
-    return (ssize_t)text.length;
-}
-
 static ssize_t version_text(uint64_t key, char *buf, size_t size)
 {
     struct kernel *kernel = task_current()->kernel;
@@ -160,8 +123,9 @@ static const struct tree_node root_nodes[] = {
     {.name = "thread-self", .mode = S_IFLNK | 0777, .readlink = thread_self_readlink},
     TREE_TEXT("cpuinfo", proc_cpuinfo_text),
     TREE_TEXT("filesystems", filesystems_text),
+    TREE_TEXT("loadavg", proc_loadavg_text),
     TREE_TEXT("meminfo", meminfo_text),
-    TREE_TEXT("stat", stat_text),
+    TREE_TEXT("stat", proc_stat_text_all),
     TREE_TEXT("uptime", uptime_text),
     TREE_TEXT("version", version_text),
     TREE_LINK("mounts", "self/mounts"),
