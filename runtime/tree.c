@@ -12,7 +12,7 @@
 #include "sentry/fs/sys/sys.h"
 #include "sentry/fs/tmpfs/memfd.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
-#include "sentry/kernel/kernel.h"
+#include "sentry/fs/tty/devpts.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/namei.h"
@@ -68,12 +68,16 @@ static int mount_on(struct tree *tree, const char *where, struct super_block *sb
 /* The host's own /proc and /sys must not show through: they would tell about the gofer. */
 static int mount_kernel_trees(struct tree *tree, struct file *tty, unsigned cpu_count)
 {
-    struct super_block *dev, *proc, *sys;
+    struct super_block *dev, *pts, *proc, *sys;
     int err;
 
-    err = devfs_create(tty, &dev);
+    err = devfs_create(&dev);
     if (!err)
         err = mount_on(tree, "/dev", dev);
+    if (!err)
+        err = devpts_create(tty, &pts);
+    if (!err)
+        err = mount_on(tree, "/dev/pts", pts);
     if (!err)
         err = procfs_create(&proc);
     if (!err)

@@ -139,6 +139,8 @@ static int tree_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
     };
     if (node->owner)
         node->owner(tree_inode_of(dentry)->key, &ret->st_uid, &ret->st_gid);
+    if (node->status)
+        node->status(tree_inode_of(dentry)->key, ret);
     return 0;
 }
 

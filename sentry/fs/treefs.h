@@ -37,6 +37,8 @@ struct tree_node {
     ssize_t (*text)(uint64_t key, char *buf, size_t size);
     /* A text that can be written: all of one write(2), terminated, at most a page. 0 or -errno. */
     int (*write)(uint64_t key, const char *text, size_t size);
+    /* What stat(2) says of this very object; filled in before with what is above. May be NULL. */
+    void (*status)(uint64_t key, struct linux_stat *st);
     /* Devices: a file of their own; for files of an object that can do more than be read, the same
      * by its key. */
     int (*open)(const struct tree_node *node, uint32_t flags, struct file **ret);

@@ -15,8 +15,6 @@
 
 #define DEV_MINOR 5 /* st_dev of the tree */
 
-static struct file *console; /* the caller's terminal; owned; set before the guest runs */
-
 static ssize_t null_read(struct file *f, struct uio *uio, int64_t *pos)
 {
     return 0;
@@ -134,54 +132,6 @@ static int tty_open(const struct tree_node *node, uint32_t flags, struct file **
     return err;
 }
 
-/*
- * /dev/pts has the terminal that we were given and no other: ttyname(3) looks for it there. A magic
- * link, so that stat(2) says the same as fstat(2) on the descriptor.
- */
-static const char *pts_name(void)
-{
-    static const char dir[] = "/dev/pts/";
-    const char *path = console ? console->path : NULL;
-
-    return path && strncmp(path, dir, strlen(dir)) == 0 ? path + strlen(dir) : NULL;
-}
-
-static ssize_t pts_readlink(uint64_t key, char *buf, size_t size)
-{
-    return snprintf(buf, size, "../tty");
-}
-
-static int pts_follow(uint64_t key, struct link_target *ret)
-{
-    ret->file = file_ref(console);
-    return 0;
-}
-
-static const struct tree_node pts_node = {
-    .name = "", .mode = S_IFLNK | 0777, .readlink = pts_readlink, .follow = pts_follow};
-
-static int find_pts(uint64_t key, struct name name, const struct tree_node **ret_node,
-                    uint64_t *ret_key)
-{
-    const char *ours = pts_name();
-
-    if (!ours || strlen(ours) != name.size || memcmp(ours, name.text, name.size) != 0)
-        return -ENOENT;
-    *ret_node = &pts_node;
-    *ret_key = 0;
-    return 0;
-}
-
-static int64_t list_pts(uint64_t key, int64_t from, char *ret_name, size_t size,
-                        const struct tree_node **ret_node)
-{
-    if (from > 0 || !pts_name())
-        return -1;
-    snprintf(ret_name, size, "%s", pts_name());
-    *ret_node = &pts_node;
-    return 0;
-}
-
 #define DEVICE(name_, major_, minor_, open_)                                                       \
     {                                                                                              \
         .name = name_, .mode = S_IFCHR | 0666, .major = major_, .minor = minor_, .open = open_     \
@@ -196,7 +146,8 @@ static const struct tree_node dev_nodes[] = {
     DEVICE("urandom", 1, 9, random_open),
     {.name = "kmsg", .mode = S_IFCHR | 0644, .major = 1, .minor = 11, .open = kmsg_open},
     DEVICE("tty", 5, 0, tty_open),
-    {.name = "pts", .mode = S_IFDIR | 0755, .find = find_pts, .list = list_pts},
+    {.name = "pts", .mode = S_IFDIR | 0755}, /* for a mount */
+    TREE_LINK("ptmx", "pts/ptmx"),
     {.name = "shm", .mode = S_IFDIR | S_ISVTX | 0777}, /* a tmpfs is mounted there */
     TREE_LINK("fd", "/proc/self/fd"),
     TREE_LINK("stdin", "/proc/self/fd/0"),
@@ -210,11 +161,7 @@ static const struct tree_node dev_root = {.name = "",
                                           .children = dev_nodes,
                                           .child_count = ARRAY_COUNT(dev_nodes)};
 
-int devfs_create(struct file *tty, struct super_block **ret)
+int devfs_create(struct super_block **ret)
 {
-    int err = treefs_create(&dev_root, "devtmpfs", TMPFS_MAGIC, DEV_MINOR, ret);
-
-    if (!err && tty)
-        console = file_ref(tty);
-    return err;
+    return treefs_create(&dev_root, "devtmpfs", TMPFS_MAGIC, DEV_MINOR, ret);
 }

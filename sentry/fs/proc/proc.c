@@ -15,7 +15,6 @@
 #include "sentry/kernel/time.h"
 
 #define PROC_MINOR  17         /* st_dev of the tree */
-#define NS_PER_TICK 10000000UL /* of 1/100 s */
 
 void proc_printf(struct proc_text *text, const char *fmt, ...)
 {
