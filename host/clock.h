@@ -12,6 +12,8 @@
 uint64_t host_monotonic_ns(void);
 /* clock_gettime(2): nanoseconds since the clock's epoch; 0 where the host lacks the clock. */
 uint64_t host_clock_ns(clockid_t clock);
+/* Processor time of another process, all of its threads; 0 when it is gone. */
+uint64_t host_process_clock_ns(pid_t pid);
 /* The host's resolution of a clock. */
 uint64_t host_clock_resolution_ns(clockid_t clock);
 /* TAI minus UTC in seconds, as the host's kernel was told. */

@@ -58,6 +58,7 @@ static struct stub detach_stub(struct ptrace_context *ctx)
     struct stub stub = ctx->stub;
 
     lock_acquire(&ctx->p->stubs_lock);
+    cputime_settle_locked(ctx->space);
     placement_forget_locked(ctx);
     list_del_init(&ctx->member_node);
     lock_release(&ctx->p->stubs_lock);
@@ -228,21 +229,14 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
     current = ctx;
     __atomic_store_n(&ctx->running, true, __ATOMIC_SEQ_CST);
     start = host_monotonic_ns();
+    __atomic_store_n(&ctx->run_start_ns, start, __ATOMIC_RELAXED);
     trap = run(ctx, ret_info);
     ns = host_monotonic_ns() - start;
     placement_after_run(ctx, ns);
-    __atomic_store_n(&ctx->guest_ns, ctx->guest_ns + ns, __ATOMIC_RELAXED);
+    __atomic_store_n(&ctx->run_start_ns, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&ctx->guest_ns, ctx->guest_ns + ns, __ATOMIC_RELEASE);
     __atomic_store_n(&ctx->running, false, __ATOMIC_RELEASE);
     return trap;
-}
-
-/*
- * The host lets nobody read the clock of another process's thread. So this is the time from each
- * resume to the stop after it, which counts waiting for a processor as running.
- */
-uint64_t context_cpu_ns(struct context *base)
-{
-    return __atomic_load_n(&ptrace_context(base)->guest_ns, __ATOMIC_RELAXED);
 }
 
 void context_interrupt(struct context *base)

@@ -155,6 +155,7 @@ struct ptrace_space {
     struct stub leader;        /* the keeper's */
     struct stub spare;         /* a member that was made with the leader; see space_join() */
     struct keeper_request end; /* posted with the last reference */
+    uint64_t cpu_seen_ns;      /* cputime.c: divided among the members; under stubs_lock */
 };
 
 enum fp_state {
@@ -187,6 +188,10 @@ struct ptrace_context {
     uint8_t *fp; /* fp_host_size bytes, or NULL */
 
     uint64_t guest_ns;     /* from resumes to stops, in all */
+    uint64_t run_start_ns; /* of the run that goes on; 0: none */
+    /* Of guest_ns: what cpu_ns covers, and an intermediate result; under stubs_lock. */
+    uint64_t run_seen_ns, run_now_ns;
+    uint64_t cpu_ns;       /* under stubs_lock: the stub's processor time so far */
     bool interrupted;      /* wanted by ctx_interrupt(), not yet reported */
     bool running;          /* in the guest, or about to be */
     struct lock stub_lock; /* stub.tid changes only under it, so that a kick cannot stray */
@@ -231,11 +236,16 @@ int context_create(struct platform *p, struct context **ret);
 void context_destroy(struct context *ctx);
 enum trap context_switch(struct context *ctx, struct address_space *as, struct trap_info *ret_info);
 void context_interrupt(struct context *ctx);
-uint64_t context_cpu_ns(struct context *base);
 void context_get_bases(struct context *ctx, uint64_t *ret_fs, uint64_t *ret_gs);
 int context_set_bases(struct context *ctx, uint64_t fs, uint64_t gs);
 /* The calling thread's member in this space, or NULL. It is stopped. */
 struct stub *context_own_member(struct ptrace_space *s);
+
+/* --- cputime.c --- */
+
+uint64_t context_cpu_ns(struct context *base);
+/* Before a context leaves: with stubs_lock held. */
+void cputime_settle_locked(struct ptrace_space *s);
 
 /* --- trap.c: from a stop to a trap --- */
 

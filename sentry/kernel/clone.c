@@ -8,6 +8,7 @@
 
 #include "abi/ptrace.h"
 #include "host/futex.h"
+#include "sentry/kernel/cputimer.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns.h"
@@ -276,7 +277,10 @@ static void wait_for_vfork(struct task *task, struct task *child)
         lock_release(&process->lock);
         if (leaving)
             return;
+        usage_enter(&task->times, MODE_ASLEEP);
         host_futex_wait(&process->stop_word, word, HOST_NEVER);
+        usage_enter(&task->times, MODE_SYSTEM);
+        cpu_timers_wake(process);
     }
 }
 

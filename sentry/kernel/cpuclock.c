@@ -1,8 +1,5 @@
-/*
- * CPU clocks: the processor time of a thread or a process, by the well-known ids or by those that
- * clock_getcpuclockid(3) makes out of a pid: ~pid << 3, bit 2 for a thread, and which time in the
- * lowest two bits (Linux include/linux/posix-timers_types.h).
- */
+#include "sentry/kernel/cpuclock.h"
+
 #include <errno.h>
 
 #include "sentry/kernel/kernel.h"
@@ -11,48 +8,110 @@
 
 #define CLOCK_PER_THREAD 4
 #define CLOCK_WHICH      3
-#define CLOCK_WHICH_FD   3 /* a dynamic clock behind a descriptor: none here */
+#define CLOCK_FD_MASK    7
+#define CLOCK_FD         3 /* a dynamic clock behind a descriptor: none here */
 
-static int read_thread(struct task *task, int32_t tid, uint64_t *ret_ns)
+/* Nobody looks more often: Linux, too, checks such timers at its ticks. */
+#define WAIT_MIN_NS 500000UL
+
+bool cpu_clock_is(clockid_t clock)
 {
-    struct task *target = tid == 0 ? task_ref(task) : task_find(task->kernel, tid);
-    int error = -EINVAL;
-
-    if (target && target->process == task->process) {
-        lock_acquire(&target->process->lock);
-        *ret_ns = task_cpu_ns(target);
-        lock_release(&target->process->lock);
-        error = 0;
-    }
-    task_unref(target);
-    return error;
+    if (clock >= 0)
+        return clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
+    return (clock & CLOCK_FD_MASK) != CLOCK_FD;
 }
 
-static int read_process(struct task *task, int32_t pid, uint64_t *ret_ns)
+static int find_thread(struct task *task, int32_t tid, struct cpu_clock *ret)
 {
-    struct task *target = pid == 0 ? task_ref(task) : task_find(task->kernel, pid);
-    int error = -EINVAL;
+    struct task *target = tid == 0 ? task_ref(task) : task_find(task->kernel, tid);
 
-    if (target && (pid == 0 || target->process->pid == pid)) {
-        *ret_ns = process_cpu_ns(target->process);
-        error = 0;
+    if (!target || target->process != task->process) {
+        task_unref(target);
+        return -EINVAL;
     }
+    ret->task = target;
+    return 0;
+}
+
+static int find_process(struct task *task, int32_t pid, bool reading, struct cpu_clock *ret)
+{
+    bool own = pid == 0 || (reading && pid == task->tid);
+    struct task *target = own ? task_ref(task) : task_find(task->kernel, pid);
+
+    if (!target || (!own && target->process->pid != pid)) {
+        task_unref(target);
+        return -EINVAL;
+    }
+    ret->process = process_ref(target->process);
     task_unref(target);
-    return error;
+    return 0;
+}
+
+int cpu_clock_find(struct task *task, clockid_t clock, bool reading, struct cpu_clock *ret)
+{
+    int32_t pid = ~(clock >> 3);
+
+    *ret = (struct cpu_clock){.which = CPU_CLOCK_SCHED};
+    if (!cpu_clock_is(clock))
+        return -EINVAL;
+    if (clock == CLOCK_THREAD_CPUTIME_ID)
+        return find_thread(task, 0, ret);
+    if (clock == CLOCK_PROCESS_CPUTIME_ID)
+        return find_process(task, 0, reading, ret);
+    ret->which = clock & CLOCK_WHICH;
+    if (ret->which > CPU_CLOCK_SCHED)
+        return -EINVAL;
+    return clock & CLOCK_PER_THREAD ? find_thread(task, pid, ret)
+                                    : find_process(task, pid, reading, ret);
+}
+
+void cpu_clock_put(struct cpu_clock *clock)
+{
+    clock->task = task_unref(clock->task);
+    clock->process = process_unref(clock->process);
+}
+
+struct process *cpu_clock_process(const struct cpu_clock *clock)
+{
+    return clock->task ? clock->task->process : clock->process;
+}
+
+uint64_t cpu_clock_ns_locked(const struct cpu_clock *clock)
+{
+    return clock->task ? task_cpu_ns(clock->task) : process_cpu_ns_locked(clock->process);
+}
+
+uint64_t cpu_clock_ns(const struct cpu_clock *clock)
+{
+    struct process *process = cpu_clock_process(clock);
+    uint64_t ns;
+
+    lock_acquire(&process->lock);
+    ns = cpu_clock_ns_locked(clock);
+    lock_release(&process->lock);
+    return ns;
+}
+
+uint64_t cpu_clock_wait_locked(const struct cpu_clock *clock, uint64_t left_ns)
+{
+    uint64_t at_once = 1;
+
+    if (clock->process)
+        at_once =
+            MAX(MIN(clock->process->thread_count, kernel_cpu_count(clock->process->kernel)), 1U);
+    return MAX(left_ns / at_once, WAIT_MIN_NS);
 }
 
 int clock_read(struct task *task, clockid_t clock, uint64_t *ret_ns)
 {
-    int32_t pid = ~(clock >> 3);
+    struct cpu_clock cpu;
+    int error;
 
-    if (clock == CLOCK_THREAD_CPUTIME_ID)
-        return read_thread(task, 0, ret_ns);
-    if (clock == CLOCK_PROCESS_CPUTIME_ID)
-        return read_process(task, 0, ret_ns);
-    if (clock >= 0)
+    if (!cpu_clock_is(clock))
         return time_read(clock, ret_ns) ? 0 : -EINVAL;
-    if ((clock & CLOCK_WHICH) == CLOCK_WHICH_FD)
-        return -EINVAL;
-    return clock & CLOCK_PER_THREAD ? read_thread(task, pid, ret_ns)
-                                    : read_process(task, pid, ret_ns);
+    error = cpu_clock_find(task, clock, true, &cpu);
+    if (error == 0)
+        *ret_ns = cpu_clock_ns(&cpu);
+    cpu_clock_put(&cpu);
+    return error;
 }

@@ -104,7 +104,7 @@ static int next_handler(struct task *task, struct delivery *ret_delivery)
             ptrace_report_stop_locked(task))
             continue;
         if (process->stopped && !task->trace.tracer) {
-            job_stay_locked(process);
+            job_stay_locked(task);
             continue;
         }
         signo = signal_dequeue_locked(task, ~task->blocked, &d.info);

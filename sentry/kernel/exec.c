@@ -17,6 +17,7 @@
 #include "host/io.h"
 #include "loader/loader.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/posixtimer.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/proxy.h"
 #include "sentry/kernel/rlimit.h"
@@ -92,7 +93,10 @@ static int end_other_threads(struct task *task)
         uint32_t word = __atomic_load_n(&process->stop_word, __ATOMIC_ACQUIRE);
 
         lock_release(&process->lock);
+        usage_enter(&task->times, MODE_ASLEEP);
         host_futex_wait(&process->stop_word, word, HOST_NEVER);
+        usage_enter(&task->times, MODE_SYSTEM);
+        cpu_timers_wake(process);
         lock_acquire(&process->lock);
     }
     process->exec_task = NULL;
@@ -177,6 +181,8 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     struct mm *old_mm = task->mm;
     struct file *old_exe;
 
+    usage_keep_memory(task);
+    posix_timers_delete_all(process);
     process_async_end(process);
     task_leave_memory(task);
     task->pi_exited = false;

@@ -2,9 +2,11 @@
  * The end of a task, and of a process with its last task. The leader's number stays taken until the
  * process is reaped, so that nobody else gets a pid that a parent still waits for.
  */
+#include "sentry/kernel/cputimer.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/posixtimer.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/proxy.h"
 #include "sentry/kernel/rseq.h"
@@ -65,6 +67,7 @@ void task_exit(struct task *task)
 
     process_async_leave(process);
     task_leave_memory(task);
+    usage_keep_memory(task);
     sem_exit(task);
     task_release_resources(task);
     seccomp_leave(task);
@@ -77,7 +80,7 @@ void task_exit(struct task *task)
     task->exit_status = status;
     __atomic_store_n(&task->dead, true, __ATOMIC_RELEASE);
     list_del_init(&task->process_node);
-    process->dead_cpu_ns += task_cpu_ns(task);
+    usage_keep_locked(process, task);
     task->ctx = NULL;
     task->cpu_clock = 0;
     sigpending_clear(&task->pending);
@@ -104,6 +107,10 @@ void task_exit(struct task *task)
     if (stop_complete)
         tree_tell_stop(process, CLD_STOPPED);
     ctx->ops->ctx_destroy(ctx);
+    if (last) {
+        posix_timers_delete_all(process);
+        cpu_timers_stop(process);
+    }
     if (kernel->strace.on)
         strace_exited(task->tid, status);
 }

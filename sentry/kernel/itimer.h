@@ -17,5 +17,7 @@ int itimer_set_real(struct process *process, const struct itimer_value *value,
                     struct itimer_value *ret_old);
 void itimer_get_real(struct process *process, struct itimer_value *ret_value);
 void itimer_real_expired(struct timer *timer);
+/* SIGALRM was taken: an interval timer goes on. process->lock held. */
+void itimer_real_taken_locked(struct process *process);
 
 #endif

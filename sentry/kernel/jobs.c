@@ -70,12 +70,16 @@ bool job_enter_stop_locked(struct task *task)
     return true;
 }
 
-void job_stay_locked(struct process *process)
+void job_stay_locked(struct task *task)
 {
+    struct process *process = task->process;
     uint32_t word = __atomic_load_n(&process->stop_word, __ATOMIC_ACQUIRE);
 
     lock_release(&process->lock);
+    usage_enter(&task->times, MODE_ASLEEP);
     host_futex_wait(&process->stop_word, word, HOST_NEVER);
+    usage_enter(&task->times, MODE_SYSTEM);
+    cpu_timers_wake(process);
     lock_acquire(&process->lock);
 }
 

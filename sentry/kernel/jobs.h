@@ -23,7 +23,7 @@ void job_stop_locked(struct task *task, int signo);
 /* The own thread takes part in a stop. True: process->lock was released in between, look again. */
 bool job_enter_stop_locked(struct task *task);
 /* Sleeps until something happens to the stopped process; process->lock is released meanwhile. */
-void job_stay_locked(struct process *process);
+void job_stay_locked(struct task *task);
 /* Tells the parent of a continue, if that is due. True: process->lock was released in between. */
 bool job_tell_continued_locked(struct process *process);
 /* SIGCONT was sent. */

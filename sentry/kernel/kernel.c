@@ -72,6 +72,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
         return -ENOMEM;
     }
     lock_init(&kernel->lock);
+    user_table_init(&kernel->users);
     kernel->platform = platform;
     kernel->mm_env = config->mm_env;
     kernel->table = config->table;

@@ -20,6 +20,7 @@
 #include "sentry/kernel/strace.h"
 #include "sentry/kernel/syscall.h"
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/user.h"
 #include "sentry/mm/mm.h"
 
 struct timepage;
@@ -105,9 +106,9 @@ struct kernel {
     uint64_t ended_switches __guarded_by(lock); /* came out of the guest */
     struct process *init __guarded_by(lock);    /* the first program; owned reference */
 
-    uint32_t init_done;        /* host futex word: 1 when the first program has ended */
-    int init_status;           /* valid then */
-    uint32_t sigqueue_count;   /* atomic: queued signals in the sandbox */
+    uint32_t init_done; /* host futex word: 1 when the first program has ended */
+    int init_status;    /* valid then */
+    struct user_table users;
     uint64_t absent_logged[8]; /* atomic bits: unimplemented calls that the log has named */
 };
 

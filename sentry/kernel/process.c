@@ -6,6 +6,7 @@
 #include "host/clock.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/itimer.h"
+#include "sentry/kernel/posixtimer.h"
 #include "sentry/vfs/file.h"
 
 struct process *process_create(struct kernel *kernel)
@@ -28,6 +29,7 @@ struct process *process_create(struct kernel *kernel)
     process->parent_pid = KERNEL_PID_SENTRY;
     sigpending_init(&process->pending);
     timer_init(&process->real_timer, itimer_real_expired);
+    cpu_timers_init(process);
     process->dumpable = 1;
     return process;
 }
@@ -43,6 +45,8 @@ struct process *process_unref(struct process *process)
     if (!process || !refcount_put(&process->refs))
         return NULL;
     timer_cancel(&process->real_timer);
+    posix_timers_delete_all(process);
+    cpu_timers_stop(process);
     sigpending_clear(&process->pending);
     sighand_unref(process->sighand);
     if (process->exe)
@@ -88,15 +92,22 @@ void process_poke(struct process *process)
     host_futex_wake(&process->stop_word, INT32_MAX);
 }
 
+uint64_t process_cpu_ns_locked(struct process *process)
+{
+    uint64_t sum = process->dead_cpu_ns;
+    struct task *task;
+
+    list_for_each (task, &process->threads, process_node)
+        sum += task_cpu_ns(task);
+    return sum;
+}
+
 uint64_t process_cpu_ns(struct process *process)
 {
-    struct task *task;
     uint64_t sum;
 
     lock_acquire(&process->lock);
-    sum = process->dead_cpu_ns;
-    list_for_each (task, &process->threads, process_node)
-        sum += task_cpu_ns(task);
+    sum = process_cpu_ns_locked(process);
     lock_release(&process->lock);
     return sum;
 }

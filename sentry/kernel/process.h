@@ -7,11 +7,14 @@
 #include <sys/resource.h>
 
 #include "base/lock.h"
+#include "sentry/kernel/cputimer.h"
 #include "sentry/kernel/signal.h"
+#include "sentry/kernel/usage.h"
 #include "sentry/wait/timer.h"
 #include "sentry/wait/wait.h"
 
 struct file;
+struct posix_timers;
 struct process_group;
 struct terminal;
 
@@ -40,12 +43,17 @@ struct process {
     uint32_t stop_word; /* host futex: changes at a continue, a group exit, a thread's end... */
     struct rlimit64 limits[RLIM_NLIMITS] __guarded_by(lock);
     uint64_t dead_cpu_ns __guarded_by(lock); /* of threads that have gone */
-    struct task *leader;                     /* owned reference: its tid is the pid */
+    struct usage dead_usage __guarded_by(lock);
+    struct task *leader; /* owned reference: its tid is the pid */
 
     /* ITIMER_REAL and alarm(2). */
     struct timer real_timer;
     uint64_t real_deadline_ns __guarded_by(lock); /* CLOCK_MONOTONIC; 0: not armed */
+    uint64_t real_fired_ns __guarded_by(lock);    /* the expiry whose SIGALRM is pending; or 0 */
     uint64_t real_interval_ns __guarded_by(lock);
+
+    struct cpu_timers cpu_timers;                         /* setitimer(2), RLIMIT_CPU */
+    struct posix_timers *posix_timers __guarded_by(lock); /* owned; NULL before the first */
 
     struct task *exec_task __guarded_by(lock); /* the thread that execve leaves over; borrowed */
 
@@ -63,12 +71,12 @@ struct process {
     int exit_signal;  /* what the parent gets at the end; 0: nothing */
     struct process_group *group; /* owned by its members together; NULL before and after life */
     struct list group_node;
-    int32_t pgid, sid;          /* copies of the group's */
-    struct terminal *tty;       /* owned reference: the controlling terminal (ctty.c); or NULL */
-    int32_t tty_old_foreground; /* session leader: the foreground group of a tty that hung up */
-    bool subreaper;             /* PR_SET_CHILD_SUBREAPER: takes the orphans below it */
-    bool has_execed;            /* setpgid(2) comes too late */
-    uint64_t children_cpu_ns;   /* of children that were waited for */
+    int32_t pgid, sid;           /* copies of the group's */
+    struct terminal *tty;        /* owned reference: the controlling terminal (ctty.c); or NULL */
+    int32_t tty_old_foreground;  /* session leader: the foreground group of a tty that hung up */
+    bool subreaper;              /* PR_SET_CHILD_SUBREAPER: takes the orphans below it */
+    bool has_execed;             /* setpgid(2) comes too late */
+    struct usage children_usage; /* of children that were waited for */
 
     struct wait_queue child_events; /* woken when a child ends, stops or continues */
     struct wait_queue exit_events;  /* woken when it, or a thread of it, has ended */
@@ -98,5 +106,6 @@ void process_continue_locked(struct process *process);
 void process_poke(struct process *process);
 /* Every thread's processor time so far, in nanoseconds. */
 uint64_t process_cpu_ns(struct process *process);
+uint64_t process_cpu_ns_locked(struct process *process);
 
 #endif

@@ -86,7 +86,10 @@ static void sleep_locked(struct task *task, bool leaving)
             continue;
         }
         lock_release(&process->lock);
+        usage_enter(&task->times, MODE_ASLEEP);
         host_futex_wait(&trace->word, word, HOST_NEVER);
+        usage_enter(&task->times, MODE_SYSTEM);
+        cpu_timers_wake(process);
         lock_acquire(&process->lock);
     }
     ptrace_serve_remote_locked(task, true);

@@ -103,7 +103,8 @@ static int scan_tracees(struct task *tracer, const struct wait_request *request,
             continue;
         ret->pid = task->tid;
         ret->uid = task->cred->uid;
-        ret->cpu_ns = 0;
+        process_usage(task->process, &ret->usage);
+        usage_add(&ret->usage, &task->process->children_usage);
         if (ended && !(request->options & WNOWAIT))
             forget(task);
         return 1;

@@ -25,8 +25,11 @@ static bool switch_to_guest(struct task *task, enum trap *ret_trap, struct trap_
 
     __atomic_store_n(&task->in_guest, 1, __ATOMIC_SEQ_CST);
     run = __atomic_load_n(&task->work, __ATOMIC_SEQ_CST) == 0;
-    if (run)
+    if (run) {
+        usage_enter(&task->times, MODE_USER);
         *ret_trap = ctx->ops->ctx_switch(ctx, mm_address_space(task->mm), ret_info);
+        usage_enter(&task->times, MODE_SYSTEM);
+    }
     __atomic_store_n(&task->in_guest, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&task->switches, task->switches + 1, __ATOMIC_RELEASE);
     return run;
@@ -39,6 +42,7 @@ static void serve_trap(struct task *task, enum trap trap, const struct trap_info
         syscall_dispatch(task);
         break;
     case TRAP_FAULT:
+        task->usage.minor_faults++;
         task->syscall_nr = -1UL;
         fault_handle(task, info);
         break;
@@ -48,6 +52,7 @@ static void serve_trap(struct task *task, enum trap trap, const struct trap_info
         break;
     case TRAP_INTERRUPT:
         task->syscall_nr = -1UL;
+        task->usage.preemptions++;
         break;
     case TRAP_KILLED:
         log_warning("task %d (%s): the platform cannot run it any longer", task->tid, task->comm);

@@ -11,9 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sentry/kernel/itimer.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/posixtimer.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/signalfd.h"
 
 #define SIGNAL_RT_FIRST 32 /* the kernel's SIGRTMIN; libc keeps the first for itself */
 #define SIGNALS_DEFAULT_IGNORED                                                                    \
@@ -25,11 +28,20 @@ void sigpending_init(struct sigpending *pending)
     pending->set = 0;
 }
 
-static void sigqueue_free(struct sigqueue *entry)
+void sigqueue_free(struct sigqueue *entry)
 {
-    __atomic_sub_fetch(&entry->kernel->sigqueue_count, 1, __ATOMIC_RELAXED);
     list_del_init(&entry->node);
+    user_uncharge_signal(&entry->kernel->users, entry->user);
     free(entry);
+}
+
+/* Takes an entry off its queue; a timer's belongs to the timer. */
+static void sigqueue_remove(struct sigqueue *entry)
+{
+    if (entry->timer)
+        list_del_init(&entry->node);
+    else
+        sigqueue_free(entry);
 }
 
 /* Drops every queued signal of `set`. */
@@ -42,7 +54,7 @@ static void sigpending_drop(struct sigpending *pending, uint64_t set)
     pending->set &= ~set;
     list_for_each_safe (entry, next, &pending->queue, node) {
         if (SIGNAL_BIT(entry->info.si_signo) & set)
-            sigqueue_free(entry);
+            sigqueue_remove(entry);
     }
 }
 
@@ -51,20 +63,20 @@ void sigpending_clear(struct sigpending *pending)
     sigpending_drop(pending, ~0UL);
 }
 
-/* An entry within RLIMIT_SIGPENDING of the receiver, unless `beyond_limit`. */
-static struct sigqueue *sigqueue_alloc(struct process *process, bool beyond_limit)
+struct sigqueue *sigqueue_alloc_locked(struct task *task, bool beyond_limit)
 {
-    struct kernel *kernel = process->kernel;
-    uint32_t count = __atomic_add_fetch(&kernel->sigqueue_count, 1, __ATOMIC_RELAXED);
-    struct sigqueue *entry = NULL;
+    struct user_table *users = &task->kernel->users;
+    uint64_t limit = beyond_limit ? UINT64_MAX : task->process->limits[RLIMIT_SIGPENDING].rlim_cur;
+    struct user *user = user_charge_signal(users, task->cred->uid, limit);
+    struct sigqueue *entry = user ? calloc(1, sizeof(*entry)) : NULL;
 
-    if (beyond_limit || count <= process->limits[RLIMIT_SIGPENDING].rlim_cur)
-        entry = malloc(sizeof(*entry));
     if (!entry) {
-        __atomic_sub_fetch(&kernel->sigqueue_count, 1, __ATOMIC_RELAXED);
+        if (user)
+            user_uncharge_signal(users, user);
         return NULL;
     }
-    entry->kernel = kernel;
+    entry->kernel = task->kernel;
+    entry->user = user;
     list_init(&entry->node);
     return entry;
 }
@@ -138,7 +150,29 @@ static struct task *choose_thread(struct process *process, int signo)
     return chosen;
 }
 
-static int enqueue(struct process *process, struct sigpending *pending, int signo,
+static bool is_busy(const struct task *task, int signo)
+{
+    return takes(task, signo) && !usage_is_asleep(&task->times);
+}
+
+/* One of those that run, each in its turn: a profiler wants to know where the time goes. */
+static struct task *choose_busy_thread(struct process *process, int signo)
+{
+    struct task *task;
+    uint32_t count = 0, turn;
+
+    list_for_each (task, &process->threads, process_node)
+        count += is_busy(task, signo);
+    turn = count ? process->cpu_timers.turn++ % count : 0;
+    list_for_each (task, &process->threads, process_node) {
+        if (is_busy(task, signo) && turn-- == 0)
+            return task;
+    }
+    return choose_thread(process, signo);
+}
+
+/* `receiver`: whose user it is counted for. */
+static int enqueue(struct task *receiver, struct sigpending *pending, int signo,
                    const siginfo_t *info)
 {
     bool realtime = signo >= SIGNAL_RT_FIRST;
@@ -146,7 +180,7 @@ static int enqueue(struct process *process, struct sigpending *pending, int sign
 
     if (!realtime && (pending->set & SIGNAL_BIT(signo)))
         return 0;
-    entry = sigqueue_alloc(process, !realtime && (!info || info->si_code >= 0));
+    entry = sigqueue_alloc_locked(receiver, !realtime && (!info || info->si_code >= 0));
     if (entry) {
         if (info)
             entry->info = *info;
@@ -162,33 +196,60 @@ static int enqueue(struct process *process, struct sigpending *pending, int sign
     return 0;
 }
 
-/* `task` NULL: to the process. */
-static int send_locked(struct process *process, struct task *task, int signo, const siginfo_t *info)
+/* What comes before queueing: whose mask counts, or NULL when nothing is to be queued. */
+static struct task *begin_send(struct process *process, struct task *task, int signo)
 {
-    struct task *first = task;
-    int error;
-
     if (process->group_exit && signo == SIGKILL)
         ptrace_kill_again_locked(process);
     if (process->group_exit || list_empty(&process->threads) || (task && task->dead))
-        return 0;
+        return NULL;
     job_control(process, signo);
-    if (!first)
-        first = list_first(&process->threads, struct task, process_node);
+    if (!task)
+        task = list_first(&process->threads, struct task, process_node);
     if (signo == SIGKILL) {
         process_group_exit_locked(process, SIGKILL);
-        return 0;
+        return NULL;
     }
-    if (is_ignored(process, first, signo))
-        return 0;
-    error = enqueue(process, task ? &task->pending : &process->pending, signo, info);
-    if (error < 0)
-        return error;
+    return is_ignored(process, task, signo) ? NULL : task;
+}
+
+/* Tells who will take it. */
+static void end_send(struct process *process, struct task *task, int signo, bool busy)
+{
+    signalfd_notify(signo);
     if (!task)
-        task = choose_thread(process, signo);
+        task = busy ? choose_busy_thread(process, signo) : choose_thread(process, signo);
     if (task && takes(task, signo))
         task_kick_locked(task, TASK_WORK_SIGNAL);
-    return 0;
+}
+
+/* `task` NULL: to the process. */
+static int send_locked(struct process *process, struct task *task, int signo, const siginfo_t *info)
+{
+    struct task *receiver = begin_send(process, task, signo);
+    int error;
+
+    if (!receiver)
+        return 0;
+    error = enqueue(receiver, task ? &task->pending : &process->pending, signo, info);
+    if (error == 0)
+        end_send(process, task, signo, false);
+    return error;
+}
+
+bool signal_send_timer_locked(struct process *process, struct task *task, struct sigqueue *entry,
+                              bool busy)
+{
+    struct sigpending *pending = task ? &task->pending : &process->pending;
+    int signo = entry->info.si_signo;
+
+    if (!begin_send(process, task, signo))
+        return false;
+    if (list_empty(&entry->node))
+        list_add_tail(&pending->queue, &entry->node);
+    pending->set |= SIGNAL_BIT(signo);
+    end_send(process, task, signo, busy);
+    return true;
 }
 
 int signal_send_task_locked(struct task *task, int signo, const siginfo_t *info)
@@ -216,6 +277,14 @@ int signal_send_process(struct process *process, int signo, const siginfo_t *inf
     return error;
 }
 
+void signal_send_busy_locked(struct process *process, int signo)
+{
+    struct task *receiver = begin_send(process, NULL, signo);
+
+    if (receiver && enqueue(receiver, &process->pending, signo, NULL) == 0)
+        end_send(process, NULL, signo, true);
+}
+
 void signal_force(struct task *task, const siginfo_t *info)
 {
     struct process *process = task->process;
@@ -240,6 +309,20 @@ void signal_fault(struct task *task, int signo, int code, uaddr_t addr)
     signal_force(task, &info);
 }
 
+void signal_unqueue_locked(struct sigpending *pending, struct sigqueue *entry)
+{
+    struct sigqueue *other;
+
+    if (list_empty(&entry->node))
+        return;
+    list_del_init(&entry->node);
+    list_for_each (other, &pending->queue, node) {
+        if (other->info.si_signo == entry->info.si_signo)
+            return;
+    }
+    pending->set &= ~SIGNAL_BIT(entry->info.si_signo);
+}
+
 /* Takes the oldest entry of this signal; clears its bit when it was the last. */
 static void take_entry(struct sigpending *pending, int signo, siginfo_t *ret_info)
 {
@@ -258,8 +341,12 @@ static void take_entry(struct sigpending *pending, int signo, siginfo_t *ret_inf
     if (!more)
         pending->set &= ~SIGNAL_BIT(signo);
     if (found) {
+        struct posix_timer *timer = found->timer;
+
         *ret_info = found->info;
-        sigqueue_free(found);
+        sigqueue_remove(found);
+        if (timer)
+            posix_timer_taken_locked(timer, ret_info);
     } else {
         *ret_info = (siginfo_t){.si_signo = signo, .si_code = SI_USER};
     }
@@ -303,8 +390,11 @@ int signal_dequeue_locked(struct task *task, uint64_t set, siginfo_t *ret_info)
 
     if (!signo)
         signo = take_from(&task->pending, set, ret_info);
-    if (!signo)
-        signo = take_from(&task->process->pending, set, ret_info);
+    if (signo)
+        return signo;
+    signo = take_from(&task->process->pending, set, ret_info);
+    if (signo == SIGALRM)
+        itimer_real_taken_locked(task->process);
     return signo;
 }
 
@@ -361,6 +451,8 @@ int signal_set_action(struct task *task, int signo, const struct linux_sigaction
     /* POSIX: what becomes ignored is no longer pending. */
     if (new_action && is_ignored(process, NULL, signo))
         drop_everywhere(process, SIGNAL_BIT(signo));
+    else if (new_action)
+        posix_timers_unignored_locked(process, signo);
     lock_release(&process->lock);
     return 0;
 }

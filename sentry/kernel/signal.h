@@ -15,8 +15,10 @@
 #include "base/refcount.h"
 
 struct kernel;
+struct posix_timer;
 struct process;
 struct task;
+struct user;
 
 #define SIGNAL_COUNT    64
 #define SIGNAL_BIT(sig) (1UL << ((sig)-1))
@@ -48,9 +50,15 @@ struct sigpending {
     uint64_t set;
 };
 
+/*
+ * A POSIX timer has an entry of its own from its creation on, so that its signal is never lost: it
+ * is queued once, and further expiries are counted.
+ */
 struct sigqueue {
     struct list node;
-    struct kernel *kernel; /* whose count this entry is in */
+    struct kernel *kernel;     /* borrowed */
+    struct user *user;         /* whose count this entry is in */
+    struct posix_timer *timer; /* whose this entry is, or NULL: freed when it has been taken */
     siginfo_t info;
 };
 
@@ -67,6 +75,19 @@ struct delivery {
 int signal_send_task(struct task *task, int signo, const siginfo_t *info);
 int signal_send_task_locked(struct task *task, int signo, const siginfo_t *info);
 int signal_send_process(struct process *process, int signo, const siginfo_t *info);
+/*
+ * The signal of a POSIX timer, to `task` or, NULL, to the process: entry->info is filled in. False:
+ * it is ignored. It may be queued already. `busy`: rather to a thread that runs.
+ */
+bool signal_send_timer_locked(struct process *process, struct task *task, struct sigqueue *entry,
+                              bool busy);
+/* From the kernel itself, for time that was used: rather to a thread that runs. */
+void signal_send_busy_locked(struct process *process, int signo);
+/* For a POSIX timer: an entry in the task's user's count. NULL beyond RLIMIT_SIGPENDING. */
+struct sigqueue *sigqueue_alloc_locked(struct task *task, bool beyond_limit);
+void sigqueue_free(struct sigqueue *entry);
+/* Takes a POSIX timer's signal off `pending`, should it be there. */
+void signal_unqueue_locked(struct sigpending *pending, struct sigqueue *entry);
 /*
  * A signal that the task's own instruction caused: cannot be blocked or ignored (Linux
  * force_sig_info). Own thread only.

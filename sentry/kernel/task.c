@@ -10,6 +10,7 @@
 #include "host/clock.h"
 #include "host/futex.h"
 #include "host/thread.h"
+#include "sentry/kernel/cputimer.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
@@ -196,6 +197,7 @@ static void thread_main(void *arg)
     lock_acquire(&task->process->lock);
     task->cpu_clock = host_thread_cpu_clock();
     task->cpu_base_ns = host_thread_cpu_ns();
+    task->times.since_tsc = __builtin_ia32_rdtsc();
     lock_release(&task->process->lock);
     task_run(task);
     task_unref(task);
@@ -226,6 +228,7 @@ static int task_publish(struct task *task)
             if (!process->leader) {
                 process->leader = task_ref(task);
                 process->pid = task->tid;
+                cpu_timers_start_locked(process);
             }
             job_thread_joins_locked(task);
         }
@@ -282,14 +285,15 @@ int task_start(struct task *task, int (*published)(struct task *task, void *arg)
     return error;
 }
 
-uint64_t task_cpu_ns(const struct task *task)
+uint64_t task_cpu_ns(struct task *task)
 {
-    const struct context *ctx = task->ctx;
+    struct context *ctx = task->ctx;
     uint64_t ns = task->cpu_clock ? host_clock_ns(task->cpu_clock) - task->cpu_base_ns : 0;
 
     if (ctx && ctx->ops->ctx_cpu_ns)
-        ns += ctx->ops->ctx_cpu_ns((struct context *)ctx);
-    return ns;
+        ns += ctx->ops->ctx_cpu_ns(ctx);
+    task->cpu_told_ns = MAX(task->cpu_told_ns, ns);
+    return task->cpu_told_ns;
 }
 
 uint64_t task_rlimit(struct task *task, int resource)
@@ -307,12 +311,25 @@ bool task_interrupted(const struct task *task)
     return __atomic_load_n(&task->work, __ATOMIC_ACQUIRE) != 0;
 }
 
+/* Its process's CPU timers do not tick while all sleep: the first who wakes up says so. */
+static int sleep_until(struct task *task, uint64_t host_deadline_ns)
+{
+    int error;
+
+    usage_enter(&task->times, MODE_ASLEEP);
+    error = waiter_park(&task->waiter, host_deadline_ns);
+    usage_enter(&task->times, MODE_SYSTEM);
+    task->usage.sleeps++;
+    cpu_timers_wake(task->process);
+    return error;
+}
+
 int task_block(struct task *task, uint64_t deadline_ns)
 {
     uint64_t host_deadline = deadline_ns;
 
     for (;;) {
-        int error = waiter_park(&task->waiter, host_deadline);
+        int error = sleep_until(task, host_deadline);
         uint64_t now;
 
         if (error == -EINTR)

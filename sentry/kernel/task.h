@@ -18,6 +18,7 @@
 #include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/signal.h"
+#include "sentry/kernel/usage.h"
 #include "sentry/mm/mm.h"
 #include "sentry/wait/wait.h"
 
@@ -141,6 +142,10 @@ struct task {
     struct mm_policy policy; /* set_mempolicy(2) */
     int parent_death_signal;
     uint64_t start_ns; /* CLOCK_MONOTONIC */
+
+    struct task_times times;
+    struct usage usage;   /* times under process->lock; the counts are the own thread's */
+    uint64_t cpu_told_ns; /* under process->lock: CPU clocks do not go back */
 };
 
 /* A reference, or NULL when no task has this number. */
@@ -172,8 +177,8 @@ char task_state(struct task *task);
 /* Gives memory, files and places back; own thread, or when no thread runs it. */
 void task_release_resources(struct task *task);
 
-/* Processor time so far, in nanoseconds; process->lock held by others than the task itself. */
-uint64_t task_cpu_ns(const struct task *task);
+/* Processor time so far, in nanoseconds; process->lock held. */
+uint64_t task_cpu_ns(struct task *task);
 
 /* The soft limit RLIMIT_* of the task's process. */
 uint64_t task_rlimit(struct task *task, int resource);

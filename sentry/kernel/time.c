@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "base/lock.h"
 #include "host/clock.h"
 #include "sentry/kernel/timekeeper.h"
 #include "vdso/timepage.h"
@@ -93,4 +94,40 @@ uint64_t time_to_monotonic(clockid_t clock, uint64_t ns)
         return ns;
     monotonic = time_monotonic_ns();
     return ns <= now ? monotonic : time_add(monotonic, ns - now);
+}
+
+static struct {
+    struct lock lock;
+    struct list list __guarded_by(lock);
+} watches = {.lock = LOCK_INIT, .list = LIST_INIT(watches.list)};
+
+void time_watch_init(struct time_watch *watch, void (*fn)(struct time_watch *watch))
+{
+    list_init(&watch->node);
+    watch->fn = fn;
+}
+
+void time_watch_add(struct time_watch *watch)
+{
+    lock_acquire(&watches.lock);
+    list_del_init(&watch->node);
+    list_add(&watches.list, &watch->node);
+    lock_release(&watches.lock);
+}
+
+void time_watch_remove(struct time_watch *watch)
+{
+    lock_acquire(&watches.lock);
+    list_del_init(&watch->node);
+    lock_release(&watches.lock);
+}
+
+void time_was_set(void)
+{
+    struct time_watch *watch;
+
+    lock_acquire(&watches.lock);
+    list_for_each (watch, &watches.list, node)
+        watch->fn(watch);
+    lock_release(&watches.lock);
 }

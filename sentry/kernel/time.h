@@ -8,7 +8,7 @@
 
 #include <time.h>
 
-#include "base/compiler.h"
+#include "base/list.h"
 
 struct task;
 struct timepage;
@@ -17,6 +17,11 @@ struct timepage;
 #define TIME_NEVER   UINT64_MAX
 /* What an absolute time saturates to: KTIME_MAX. */
 #define TIME_MAX ((uint64_t)INT64_MAX)
+
+/* What is left, or when; and the interval. Nanoseconds; value_ns 0: not armed. */
+struct timer_setting {
+    uint64_t value_ns, interval_ns;
+};
 
 /* Starts to keep `page` (NULL: one of the Sentry's own) in step with the host. -EAGAIN. */
 int time_start(struct timepage *page);
@@ -33,6 +38,19 @@ int clock_read(struct task *task, clockid_t clock, uint64_t *ret_ns);
 
 /* `ns` on CLOCK_MONOTONIC for an absolute time of `clock` (real-time family or monotonic). */
 uint64_t time_to_monotonic(clockid_t clock, uint64_t ns);
+
+/* Who wants to know that real time was set: a jump, not a correction of its rate. */
+struct time_watch {
+    struct list node;
+    /* Called with a lock held under which no other is taken but the timers' and wait queues'. */
+    void (*fn)(struct time_watch *watch);
+};
+void time_watch_init(struct time_watch *watch, void (*fn)(struct time_watch *watch));
+void time_watch_add(struct time_watch *watch);
+/* Afterwards fn is not running; may be called when it is not on the list. */
+void time_watch_remove(struct time_watch *watch);
+/* The time keeper has seen it. */
+void time_was_set(void);
 
 bool timespec_valid(const struct timespec *ts);
 /* Saturates at TIME_MAX. */

@@ -27,6 +27,7 @@
 #define LAST_PERIOD_NS  1000000000UL
 #define STEP_NS         10000   /* differences of real time below this are noise */
 #define STEP_FORWARD_NS 1000000 /* the host slept: no use in catching up slowly */
+#define SET_NS          5000000 /* real time was set, and who waits for it is told */
 #define SAMPLE_TRIES    5
 #define MAX_BEND_PPM    2000
 
@@ -161,9 +162,17 @@ void timekeeper_steer(const struct timepage *old, const struct time_sample *befo
     *ret_page = page;
 }
 
+static bool was_set(const struct time_sample *before, const struct time_sample *now)
+{
+    int64_t moved = (int64_t)(now->realtime_off_ns - before->realtime_off_ns);
+
+    return moved > SET_NS || moved < -SET_NS || now->tai_offset_sec != before->tai_offset_sec;
+}
+
 static void timekeeper_main(void *arg)
 {
     struct time_sample before = *(struct time_sample *)arg, now;
+    bool trusted = tsc_is_trusted();
     uint64_t period = FIRST_PERIOD_NS;
     uint32_t never = 0;
 
@@ -175,8 +184,12 @@ static void timekeeper_main(void *arg)
         if (now.monotonic_ns - before.monotonic_ns < period)
             continue; /* woken early */
         period = MIN(period * 4, LAST_PERIOD_NS);
-        timekeeper_steer(shared_page, &before, &now, period, &page);
-        timepage_publish(shared_page, &page);
+        if (trusted) {
+            timekeeper_steer(shared_page, &before, &now, period, &page);
+            timepage_publish(shared_page, &page);
+        }
+        if (was_set(&before, &now))
+            time_was_set();
         before = now;
     }
 }
@@ -187,10 +200,8 @@ int time_start(struct timepage *page)
 
     if (page)
         shared_page = page;
-    if (!tsc_is_trusted()) {
+    if (!tsc_is_trusted())
         log_debug("time: the TSC is not invariant; guests ask for time by system call");
-        return 0;
-    }
     first = take_sample();
     return host_thread_start("timekeeper", timekeeper_main, &first);
 }

@@ -6,6 +6,8 @@
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/session.h"
 
+#define NS_PER_TICK 10000000 /* USER_HZ is 100 */
+
 void tree_add_locked(struct process *process, struct process *parent)
 {
     process->parent = parent;
@@ -47,13 +49,16 @@ bool tree_is_careless(struct process *parent)
 static siginfo_t child_info(struct process *process, int code, int status)
 {
     siginfo_t info = {.si_signo = SIGCHLD, .si_code = code};
+    struct usage usage;
 
     info.si_pid = process->pid;
     lock_acquire(&process->lock); /* a leader that lives may be changing its identity */
     info.si_uid = process->leader->cred->uid;
+    process_usage_locked(process, &usage);
     lock_release(&process->lock);
     info.si_status = status;
-    info.si_utime = (clock_t)(process->dead_cpu_ns / 10000000);
+    info.si_utime = (clock_t)(usage.user_ns / NS_PER_TICK);
+    info.si_stime = (clock_t)(usage.system_ns / NS_PER_TICK);
     return info;
 }
 
@@ -73,6 +78,17 @@ static void tell_end(struct process *process)
     wait_queue_wake(&parent->child_events, 0);
 }
 
+static bool ignores_children(struct process *parent)
+{
+    struct sighand *sighand = parent->sighand;
+    bool ignores;
+
+    lock_acquire(&sighand->lock);
+    ignores = sighand->actions[SIGCHLD - 1].handler == (uaddr_t)SIG_IGN;
+    lock_release(&sighand->lock);
+    return ignores;
+}
+
 /* A tracer that is not the parent is told first; when it has asked, we come here again. */
 void tree_settle_zombie_locked(struct process *process)
 {
@@ -83,6 +99,9 @@ void tree_settle_zombie_locked(struct process *process)
     } else if (!parent) {
         tree_reap_locked(process);
     } else if (process->exit_signal == SIGCHLD && tree_is_careless(parent)) {
+        /* Not even a signal for who ignores it, be it blocked; SA_NOCLDWAIT alone gets it. */
+        if (!ignores_children(parent))
+            tell_end(process);
         tree_reap_locked(process);
         wait_queue_wake(&parent->child_events, 0);
     } else {
@@ -185,8 +204,10 @@ void tree_reap_locked(struct process *process)
     struct task *leader = process->leader;
 
     ptrace_unlink_locked(leader);
-    if (process->parent)
-        process->parent->children_cpu_ns += process->dead_cpu_ns + process->children_cpu_ns;
+    if (process->parent) {
+        usage_add(&process->parent->children_usage, &process->dead_usage);
+        usage_add(&process->parent->children_usage, &process->children_usage);
+    }
     list_del_init(&process->sibling);
     group_leave_locked(process);
     __atomic_store_n(&process->reaped, true, __ATOMIC_RELEASE);

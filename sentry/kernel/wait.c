@@ -99,7 +99,8 @@ static int scan_locked(struct task *task, const struct wait_request *request,
             continue;
         ret->pid = child->pid;
         ret->uid = child->leader->cred->uid;
-        ret->cpu_ns = child->dead_cpu_ns + child->children_cpu_ns;
+        process_usage(child, &ret->usage);
+        usage_add(&ret->usage, &child->children_usage);
         if (ended && !(request->options & WNOWAIT))
             tree_reap_locked(child);
         return 1;

@@ -2,7 +2,7 @@
 #ifndef SENTRY_KERNEL_WAIT_H
 #define SENTRY_KERNEL_WAIT_H
 
-#include "base/compiler.h"
+#include "sentry/kernel/usage.h"
 
 struct process;
 struct task;
@@ -18,9 +18,9 @@ struct wait_request {
 struct wait_result {
     int32_t pid; /* 0: WNOHANG, and nothing to tell yet */
     uint32_t uid;
-    int code;   /* CLD_* */
-    int status; /* as wait(2) encodes it */
-    uint64_t cpu_ns;
+    int code;           /* CLD_* */
+    int status;         /* as wait(2) encodes it */
+    struct usage usage; /* of the child and those that it waited for */
 };
 
 /* 0; -ECHILD, -ERESTARTSYS. */

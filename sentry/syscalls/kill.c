@@ -6,6 +6,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/session.h"
+#include "sentry/kernel/siginfo.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/kill.h"
@@ -100,7 +101,8 @@ static long kill_all(struct task *task, int signo, const siginfo_t *info)
         sent += error == 0;
     }
     lock_release(&kernel->lock);
-    return sent ? 0 : error;
+    /* Whoever may not be told does not count. */
+    return sent || error == -EPERM ? 0 : error;
 }
 
 SYSCALL_DEFINE2(kill, int, pid, int, signo)
@@ -154,30 +156,37 @@ SYSCALL_DEFINE2(tkill, int, tid, int, signo)
 }
 
 /* A program may pretend to be sigqueue(3) or a timer, but neither the kernel nor kill(2). */
-static int get_info(struct task *task, uaddr_t ptr, int signo, int pid, siginfo_t *ret_info)
+static int get_info(struct task *task, uaddr_t ptr, int signo, siginfo_t *ret_info)
 {
     if (copy_struct_from_user(task->mm, ret_info, ptr) < 0)
         return -EFAULT;
     ret_info->si_signo = signo;
-    if ((ret_info->si_code >= 0 || ret_info->si_code == SI_TKILL) && pid != task->process->pid)
-        return -EPERM;
-    return 0;
+    return siginfo_accept(ret_info) ? 0 : -E2BIG;
+}
+
+static bool may_pretend(const struct task *task, const siginfo_t *info, int pid)
+{
+    return (info->si_code < 0 && info->si_code != SI_TKILL) || pid == task->tid;
 }
 
 SYSCALL_DEFINE3(rt_sigqueueinfo, int, pid, int, signo, uaddr_t, info_ptr)
 {
     siginfo_t info;
-    int error = get_info(task, info_ptr, signo, pid, &info);
+    int error = get_info(task, info_ptr, signo, &info);
 
-    return error < 0 ? error : send_to_pid(task, pid, signo, &info);
+    if (error < 0)
+        return error;
+    return may_pretend(task, &info, pid) ? send_to_pid(task, pid, signo, &info) : -EPERM;
 }
 
 SYSCALL_DEFINE4(rt_tgsigqueueinfo, int, tgid, int, tid, int, signo, uaddr_t, info_ptr)
 {
     siginfo_t info;
-    int error = get_info(task, info_ptr, signo, tid, &info);
+    int error = get_info(task, info_ptr, signo, &info);
 
+    if (error < 0)
+        return error;
     if (tid <= 0 || tgid <= 0)
         return -EINVAL;
-    return error < 0 ? error : send_to_thread(task, tgid, tid, signo, &info);
+    return may_pretend(task, &info, tid) ? send_to_thread(task, tgid, tid, signo, &info) : -EPERM;
 }

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "sentry/kernel/clone.h"
@@ -11,11 +10,11 @@
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/session.h"
-#include "sentry/kernel/time.h"
 #include "sentry/kernel/wait.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/pidfd.h"
+#include "sentry/syscalls/usage.h"
 #include "sentry/vfs/file.h"
 
 #define WAIT_CLONES (__WNOTHREAD | __WCLONE | __WALL)
@@ -31,17 +30,6 @@ SYSCALL_DEFINE0(vfork)
                                 .flags = CLONE_VFORK | CLONE_VM,
                                 .exit_signal = SIGCHLD,
                             });
-}
-
-/* System time is not told apart. */
-static long put_usage(struct task *task, uaddr_t ptr, uint64_t cpu_ns)
-{
-    const struct rusage usage = {
-        .ru_utime = {.tv_sec = (time_t)(cpu_ns / NSEC_PER_SEC),
-                     .tv_usec = (suseconds_t)(cpu_ns % NSEC_PER_SEC / 1000)},
-    };
-
-    return copy_struct_to_user(task->mm, ptr, &usage);
 }
 
 SYSCALL_DEFINE4(wait4, int, pid, uaddr_t, status_ptr, int, options, uaddr_t, usage_ptr)
@@ -63,7 +51,7 @@ SYSCALL_DEFINE4(wait4, int, pid, uaddr_t, status_ptr, int, options, uaddr_t, usa
         return error;
     if (status_ptr && copy_struct_to_user(task->mm, status_ptr, &result.status) < 0)
         return -EFAULT;
-    if (usage_ptr && put_usage(task, usage_ptr, result.cpu_ns) < 0)
+    if (usage_ptr && put_usage(task, usage_ptr, &result.usage) < 0)
         return -EFAULT;
     return result.pid;
 }
@@ -148,7 +136,7 @@ SYSCALL_DEFINE5(waitid, int, type, int, id, uaddr_t, info_ptr, int, options, uad
         info.si_pid = result.pid;
         info.si_uid = result.uid;
         info.si_status = short_status(&result);
-        if (usage_ptr && put_usage(task, usage_ptr, result.cpu_ns) < 0)
+        if (usage_ptr && put_usage(task, usage_ptr, &result.usage) < 0)
             return -EFAULT;
     }
     return info_ptr ? copy_struct_to_user(task->mm, info_ptr, &info) : 0;

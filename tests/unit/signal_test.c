@@ -41,7 +41,7 @@ Test(signal, order, .init = setup)
     for (size_t i = 0; i < ARRAY_COUNT(taken); i++)
         cr_assert_eq(take(&info), taken[i]);
     cr_assert_eq(take(&info), 0);
-    cr_assert_eq(task->kernel->sigqueue_count, 0);
+    cr_assert_eq(user_signals(&task->kernel->users, 0), 0);
 }
 
 Test(signal, own_before_the_process, .init = setup)

@@ -18,7 +18,8 @@
 struct view {
     uint32_t threads;
     uint64_t own_pending, shared_pending, blocked, ignored, caught;
-    uint64_t cpu_ns, dead_cpu_ns, rss_limit, rip, rsp;
+    uint64_t rss_limit, rip, rsp;
+    struct usage usage; /* of the thread */
     struct task_sched sched;
     struct rlimit64 limits[RLIM_NLIMITS];
     char comm[16];
@@ -38,8 +39,7 @@ static void take_view(struct task *task, struct view *ret)
     ret->shared_pending = process->pending.set;
     ret->blocked = task->blocked;
     ret->sched = task->sched;
-    ret->dead_cpu_ns = process->dead_cpu_ns;
-    ret->cpu_ns = task->dead ? 0 : task_cpu_ns(task);
+    task_usage_locked(task, &ret->usage);
     memcpy(ret->limits, process->limits, sizeof(ret->limits));
     memcpy(ret->comm, task->comm, sizeof(ret->comm));
     ret->seccomp_mode = task->seccomp.mode;
@@ -117,8 +117,8 @@ static void status_signals(struct proc_text *text, struct task *task, const stru
 {
     const struct cred *cred = task_get_cred(task);
 
-    proc_printf(text, "Threads:\t%u\nSigQ:\t%u/%lu\n", v->threads,
-                __atomic_load_n(&task->kernel->sigqueue_count, __ATOMIC_RELAXED),
+    proc_printf(text, "Threads:\t%u\nSigQ:\t%lu/%lu\n", v->threads,
+                user_signals(&task->kernel->users, cred->uid),
                 v->limits[RLIMIT_SIGPENDING].rlim_cur);
     proc_printf(text, "SigPnd:\t%016lx\nShdPnd:\t%016lx\n", v->own_pending, v->shared_pending);
     proc_printf(text, "SigBlk:\t%016lx\nSigIgn:\t%016lx\nSigCgt:\t%016lx\n", v->blocked, v->ignored,
@@ -154,6 +154,8 @@ ssize_t proc_status_text(uint64_t tid, char *buf, size_t size)
         status_memory(&text, mm);
     mm_unref(mm);
     status_signals(&text, task, &v);
+    proc_printf(&text, "voluntary_ctxt_switches:\t%lu\nnonvoluntary_ctxt_switches:\t%lu\n",
+                v.usage.sleeps, v.usage.preemptions);
     task_unref(task);
     return (ssize_t)text.length;
 }
@@ -195,18 +197,22 @@ ssize_t proc_stat_text(uint64_t tid, char *buf, size_t size)
     struct task *task = proc_find_task(tid);
     struct process *process;
     struct view v;
-    uint64_t cpu_ns;
+    const struct usage *own = &v.usage, *children;
 
     if (!task)
         return -ESRCH;
     process = task->process;
     take_view(task, &v);
-    cpu_ns = process->leader == task ? process_cpu_ns(process) : v.cpu_ns;
+    if (process->leader == task)
+        process_usage(process, &v.usage);
+    children = &process->children_usage;
     proc_printf(&text, "%d (%.15s) %c %d %d %d ", task->tid, v.comm, shown_state(task),
                 process->parent_pid, process->pgid, process->sid);
-    /* tty_nr tpgid flags, faults, times: nobody counts faults, and system time is not told apart */
-    proc_printf(&text, "0 -1 4194304 0 0 0 0 %lu 0 %lu 0 ", cpu_ns / NS_PER_TICK,
-                process->children_cpu_ns / NS_PER_TICK);
+    /* tty_nr tpgid flags, faults, times */
+    proc_printf(&text, "0 -1 4194304 %lu %lu %lu %lu %lu %lu %lu %lu ", own->minor_faults,
+                children->minor_faults, own->major_faults, children->major_faults,
+                own->user_ns / NS_PER_TICK, own->system_ns / NS_PER_TICK,
+                children->user_ns / NS_PER_TICK, children->system_ns / NS_PER_TICK);
     proc_printf(&text, "%d %d %u 0 %lu ", PRIORITY_0 + v.sched.nice, v.sched.nice, v.threads,
                 (task->start_ns - task->kernel->boot_ns) / NS_PER_TICK);
     stat_tail(&text, task, &v);
