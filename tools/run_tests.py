@@ -141,8 +141,18 @@ def suites(build):
          lambda: command_suite(python("tests/cli/run.py", "--build", build))),
         ("fuzz", "the ELF loader for a minute under libFuzzer",
          lambda: command_suite(python("tools/fuzz.py", "--seconds", "60"))),
+        ("callfuzz", "random system calls in the sandbox for two minutes",
+         lambda: command_suite(python("tools/callfuzz.py", "--build", build, "--seconds", "120"))),
         ("nested", "the ring-0 path under kvm_amd in QEMU, with npt=1 and npt=0",
          lambda: command_suite(python("tests/run_nested.py", "--build", build))),
+    ]
+
+
+def named_suites(build):
+    """Too long for every run: only by their names."""
+    return [
+        ("callfuzz-long", "random system calls in the sandbox for an hour",
+         lambda: command_suite(python("tools/callfuzz.py", "--build", build, "--seconds", "3600"))),
     ]
 
 
@@ -152,12 +162,13 @@ def main():
     parser.add_argument("--suite", help="only these, separated by commas")
     parser.add_argument("--list", action="store_true", help="name the suites")
     args = parser.parse_args()
-    known = suites(args.build)
+    usual = suites(args.build)
+    known = usual + named_suites(args.build)
     if args.list:
         for name, what, _ in known:
-            print(f"{name:10} {what}")
+            print(f"{name:13} {what}")
         return 0
-    wanted = args.suite.split(",") if args.suite else [name for name, _, _ in known]
+    wanted = args.suite.split(",") if args.suite else [name for name, _, _ in usual]
     unknown = set(wanted) - {name for name, _, _ in known}
     if unknown:
         parser.error(f"no suite {', '.join(sorted(unknown))}; --list names them")
@@ -171,8 +182,8 @@ def main():
         counts = run()
         seconds = time.monotonic() - begin
         total.add(counts)
-        lines.append(f"{name:10} {counts.passed:5} {counts.failed:6} {counts.skipped:7} {seconds:8.1f}")
-    print(f"\n{'suite':10} {'pass':>5} {'fail':>6} {'skip':>7} {'seconds':>8}")
+        lines.append(f"{name:13} {counts.passed:5} {counts.failed:6} {counts.skipped:7} {seconds:8.1f}")
+    print(f"\n{'suite':13} {'pass':>5} {'fail':>6} {'skip':>7} {'seconds':>8}")
     print("\n".join(lines))
     print(total, flush=True)
     return 1 if total.failed else 0

@@ -17,6 +17,35 @@ static int compare_ids(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Heap order below `at`: no parent is less than its children. */
+static void sift_down(uint32_t *ids, uint32_t at, uint32_t count)
+{
+    for (uint32_t child; (child = 2 * at + 1) < count; at = child) {
+        uint32_t id = ids[at];
+
+        if (child + 1 < count && ids[child] < ids[child + 1])
+            child++;
+        if (id >= ids[child])
+            return;
+        ids[at] = ids[child];
+        ids[child] = id;
+    }
+}
+
+/* Not qsort(3): for larger arrays libc's asks the host how much memory there is. */
+static void sort_ids(uint32_t *ids, uint32_t count)
+{
+    for (uint32_t i = count / 2; i-- > 0;)
+        sift_down(ids, i, count);
+    for (uint32_t last = count; last-- > 1;) {
+        uint32_t greatest = ids[0];
+
+        ids[0] = ids[last];
+        ids[last] = greatest;
+        sift_down(ids, 0, last);
+    }
+}
+
 static struct cred *cred_alloc(uint32_t group_count)
 {
     struct cred *cred = calloc(1, sizeof(*cred) + group_count * sizeof(uint32_t));
@@ -60,7 +89,7 @@ struct cred *cred_create(uint32_t uid, uint32_t gid, const uint32_t *groups, uin
 
 void cred_sort_groups(struct cred *cred)
 {
-    qsort(cred->groups, cred->group_count, sizeof(uint32_t), compare_ids);
+    sort_ids(cred->groups, cred->group_count);
 }
 
 const struct cred *cred_ref(const struct cred *cred)

@@ -24,7 +24,9 @@ struct transfer {
     bool write;
     int flags;       /* RWF_* */
     bool positioned; /* at `pos`, not at the file's position */
+    bool waits;      /* `entry` is in the file's queue */
     int64_t pos;
+    struct wait_entry entry;
 };
 
 static ssize_t attempt(struct transfer *t)
@@ -64,7 +66,23 @@ static int apply_flags(struct transfer *t)
     return 0;
 }
 
-static ssize_t transfer(struct transfer *t)
+/*
+ * The sleep of a transfer: be told from now on, try once more, then park. Being told goes on until
+ * the end, since what poll(2) calls writable need not take this write: an eventfd's counter has
+ * room for one, but not for so many.
+ */
+static int wait_until_ready(struct transfer *t)
+{
+    if (t->waits)
+        return task_block(t->task, UINT64_MAX);
+    wait_entry_init(&t->entry, &t->task->waiter, (t->write ? POLLOUT : POLLIN) | POLLERR | POLLHUP);
+    waiter_reset(&t->task->waiter);
+    file_poll(t->file, &t->entry);
+    t->waits = true;
+    return 0;
+}
+
+static ssize_t transfer_loop(struct transfer *t)
 {
     bool nonblock = (t->flags & RWF_NOWAIT) || (t->file->flags & O_NONBLOCK);
     ssize_t done = 0;
@@ -101,10 +119,19 @@ static ssize_t transfer(struct transfer *t)
         if (n == -EINTR) /* the host's word: this thread was kicked */
             n = task_interrupted(t->task) ? -ERESTARTSYS : 0;
         else if (n == -EAGAIN && !nonblock)
-            n = file_wait(t->task, t->file, t->write ? POLLOUT : POLLIN);
+            n = wait_until_ready(t);
         if (n < 0)
             return done ? done : n;
     }
+}
+
+static ssize_t transfer(struct transfer *t)
+{
+    ssize_t n = transfer_loop(t);
+
+    if (t->waits)
+        file_unpoll(t->file, &t->entry);
+    return n;
 }
 
 ssize_t task_write(struct task *task, struct file *file, struct uio *uio)

@@ -1,0 +1,57 @@
+/* What the call fuzzer (tests/fuzz/calls.c) once broke the Sentry with, each as a test of its own.
+ */
+#include <grp.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/time.h>
+
+#include "check.h"
+
+/* Many groups, out of order: sorting them must not need anything of the host. */
+static void test_groups(void)
+{
+    enum { COUNT = 2000 };
+    static gid_t groups[COUNT], got[COUNT];
+    bool sorted = true;
+
+    for (int i = 0; i < COUNT; i++)
+        groups[i] = (gid_t)(i * 7919 % COUNT);
+    if (geteuid() != 0 || setgroups(COUNT, groups) != 0) {
+        note("not for root: no groups");
+        return;
+    }
+    CHECK_EQ(getgroups(COUNT, got), COUNT);
+    for (int i = 0; i < COUNT; i++)
+        sorted = sorted && got[i] == (gid_t)i;
+    CHECK(sorted);
+    CHECK_EQ(setgroups(0, NULL), 0);
+}
+
+static void on_alarm(int signo)
+{
+}
+
+/* Writable is not writable by so much: the writer sleeps, a signal ends that. */
+static void test_eventfd_full(void)
+{
+    const struct sigaction action = {.sa_handler = on_alarm};
+    const struct itimerval soon = {.it_value = {.tv_usec = 20000}};
+    uint64_t some = 5, greatest = UINT64_MAX - 1;
+    int fd = eventfd(0, 0);
+
+    sigaction(SIGALRM, &action, NULL);
+    CHECK_EQ(write(fd, &some, sizeof(some)), sizeof(some));
+    setitimer(ITIMER_REAL, &soon, NULL);
+    CHECK_ERRNO(write(fd, &greatest, sizeof(greatest)), EINTR);
+    CHECK_EQ(read(fd, &some, sizeof(some)), sizeof(some));
+    CHECK_EQ(some, 5);
+    CHECK_EQ(write(fd, &greatest, sizeof(greatest)), sizeof(greatest));
+    close(fd);
+}
+
+int main(void)
+{
+    test_groups();
+    test_eventfd_full();
+    return check_done();
+}
