@@ -105,7 +105,7 @@ static void copy_attributes(struct task *parent, struct task *child, uint64_t fl
     child->cred = cred_ref(parent->cred);
     child->blocked = parent->blocked;
     child->syscall_nr = parent->syscall_nr;
-    child->timer_slack_ns = parent->timer_slack_ns;
+    child->timer_slack_ns = child->default_slack_ns = parent->timer_slack_ns;
     child->personality = parent->personality;
     child->policy = parent->policy;
     child->sched = parent->sched;

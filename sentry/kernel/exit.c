@@ -67,6 +67,8 @@ void task_exit(struct task *task)
 
     lock_acquire(&kernel->lock);
     ptrace_tracer_ended_locked(task);
+    kernel->ended_cpu_ns += task_cpu_ns(task);
+    kernel->ended_switches += task->switches;
     lock_acquire(&process->lock);
     task->exit_status = status;
     __atomic_store_n(&task->dead, true, __ATOMIC_RELEASE);

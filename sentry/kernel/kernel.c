@@ -17,6 +17,7 @@
 #include "sentry/kernel/exec.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/ipc.h"
+#include "sentry/kernel/load.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/session.h"
@@ -90,6 +91,8 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     error = timers_start();
     if (error == 0)
         error = time_start(config->mm_env->limits.tsc_is_hosts ? config->timepage : NULL);
+    if (error == 0)
+        error = load_start(kernel);
     if (error < 0) {
         kernel_free(kernel);
         return error;

@@ -35,7 +35,7 @@ struct task *task_create(struct kernel *kernel, struct process *process)
     task->kernel = kernel;
     task->process = process_ref(process);
     task->altstack.flags = SS_DISABLE;
-    task->timer_slack_ns = 50000;
+    task->timer_slack_ns = task->default_slack_ns = 50000;
     task->start_ns = host_monotonic_ns();
     waiter_init(&task->waiter);
     task->serial = kernel_serial(kernel);
@@ -205,6 +205,7 @@ static int task_publish(struct task *task)
             error = -ERESTARTNOINTR; /* the caller will not come back from its call either */
         } else {
             kernel->task_count++;
+            kernel->tasks_made++;
             process->thread_count++;
             list_add_tail(&process->threads, &task->process_node);
             if (!process->leader) {

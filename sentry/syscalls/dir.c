@@ -1,6 +1,7 @@
 /* Directories: getdents64(2), getcwd(2), chdir(2), umask(2). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -149,6 +150,22 @@ SYSCALL_DEFINE1(chdir, uaddr_t, path)
     if (err < 0)
         return err;
     err = enter(task, found.path);
+    walk_result_unref(&found);
+    return err;
+}
+
+SYSCALL_DEFINE1(chroot, uaddr_t, path)
+{
+    struct walk_result found;
+    int err = at_path_walk(task, AT_FDCWD, path, WALK_FOLLOW | WALK_DIRECTORY, &found);
+
+    if (err < 0)
+        return err;
+    err = dentry_permission(found.path.dentry, X_OK);
+    if (!err && !task_has_cap(task, CAP_SYS_CHROOT))
+        err = -EPERM;
+    if (!err)
+        fs_context_set_root(task->fs, found.path);
     walk_result_unref(&found);
     return err;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/personality.h>
 
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/time.h"
@@ -96,8 +97,10 @@ void poll_put_timeout(struct task *task, uaddr_t addr, uint64_t deadline_ns)
     uint64_t now = time_monotonic_ns();
     struct timespec left = ns_timespec(deadline_ns > now ? deadline_ns - now : 0);
 
-    if (addr && copy_struct_to_user(task->mm, addr, &left) < 0)
+    if (!addr || (task->personality & STICKY_TIMEOUTS))
         return;
+    if (copy_struct_to_user(task->mm, addr, &left) < 0)
+        return; /* as on Linux, this is no reason to fail */
 }
 
 int poll_mask_set(struct task *task, uaddr_t set, size_t size, struct poll_mask *ret)

@@ -217,7 +217,7 @@ SYSCALL_DEFINE5(prctl, int, option, uint64_t, arg2, uint64_t, arg3, uint64_t, ar
     case PR_GET_CHILD_SUBREAPER:
         return put_int(task, arg2, task->process->subreaper);
     case PR_SET_TIMERSLACK:
-        task->timer_slack_ns = arg2 == 0 || arg2 > INT64_MAX ? 50000 : arg2;
+        task->timer_slack_ns = arg2 == 0 || arg2 > INT64_MAX ? task->default_slack_ns : arg2;
         return 0;
     case PR_GET_TIMERSLACK:
         return (long)MIN(task->timer_slack_ns, (uint64_t)INT64_MAX);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <sys/personality.h>
 
 #include "sentry/kernel/time.h"
 #include "sentry/mm/usercopy.h"
@@ -159,8 +160,10 @@ static void put_timeval(struct task *task, uaddr_t addr, uint64_t deadline_ns)
     uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
     struct timeval tv = {(time_t)(left / NSEC_PER_SEC), (suseconds_t)(left % NSEC_PER_SEC / 1000)};
 
-    if (addr && copy_struct_to_user(task->mm, addr, &tv) < 0)
+    if (!addr || (task->personality & STICKY_TIMEOUTS))
         return;
+    if (copy_struct_to_user(task->mm, addr, &tv) < 0)
+        return; /* as on Linux, this is no reason to fail */
 }
 
 SYSCALL_DEFINE5(select, int, count, uaddr_t, readfds, uaddr_t, writefds, uaddr_t, exceptfds,

@@ -9,6 +9,7 @@
 #include "host/io.h"
 #include "host/thread.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/load.h"
 #include "sentry/kernel/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
@@ -39,14 +40,16 @@ SYSCALL_DEFINE1(sysinfo, uaddr_t, buf)
     struct kernel *kernel = task->kernel;
     struct memfile_stats memory;
     struct sysinfo info = {.mem_unit = 1};
+    struct load load;
 
     memfile_get_stats(kernel->mm_env->memfile, &memory);
     info.uptime = (long)((time_monotonic_ns() - kernel->boot_ns) / NSEC_PER_SEC) + 1; /* up */
     info.totalram = memory.limit;
     info.freeram = memory.limit - memory.allocated;
-    lock_acquire(&kernel->lock);
-    info.procs = (unsigned short)MIN(kernel->task_count, 0xffffu);
-    lock_release(&kernel->lock);
+    load_get(kernel, &load);
+    info.procs = (unsigned short)MIN(load.tasks, 0xffffu);
+    for (int i = 0; i < 3; i++)
+        info.loads[i] = load.average[i] << (SI_LOAD_SHIFT - LOAD_SHIFT);
     return copy_to_user(task->mm, buf, &info, sizeof(info));
 }
 

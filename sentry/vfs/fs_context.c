@@ -82,16 +82,26 @@ struct path fs_context_cwd(struct fs_context *fs)
     return path;
 }
 
-void fs_context_set_cwd(struct fs_context *fs, struct path cwd)
+/* Takes over the reference in `path`. */
+static void exchange(struct fs_context *fs, struct path *place, struct path path)
 {
     struct path old;
 
-    path_ref(cwd);
     lock_acquire(&fs->lock);
-    old = fs->cwd;
-    fs->cwd = cwd;
+    old = *place;
+    *place = path;
     lock_release(&fs->lock);
     path_unref(&old);
+}
+
+void fs_context_set_cwd(struct fs_context *fs, struct path cwd)
+{
+    exchange(fs, &fs->cwd, path_ref(cwd));
+}
+
+void fs_context_set_root(struct fs_context *fs, struct path root)
+{
+    exchange(fs, &fs->root, path_ref(root));
 }
 
 uint32_t fs_context_umask(struct fs_context *fs)

@@ -17,6 +17,7 @@ struct path fs_context_root(struct fs_context *fs);
 struct path fs_context_cwd(struct fs_context *fs);
 /* A reference of its own is taken. */
 void fs_context_set_cwd(struct fs_context *fs, struct path cwd);
+void fs_context_set_root(struct fs_context *fs, struct path root);
 uint32_t fs_context_umask(struct fs_context *fs);
 /* Returns the old one. */
 uint32_t fs_context_set_umask(struct fs_context *fs, uint32_t umask);

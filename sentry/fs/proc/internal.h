@@ -54,6 +54,10 @@ ssize_t proc_maps_text(uint64_t tid, char *buf, size_t size);
 /* cpuinfo.c */
 ssize_t proc_cpuinfo_text(uint64_t key, char *buf, size_t size);
 
+/* system.c: /proc/loadavg, /proc/stat */
+ssize_t proc_loadavg_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_stat_text_all(uint64_t key, char *buf, size_t size);
+
 /* sysctl.c: /proc/sys */
 extern const struct tree_node proc_sys_nodes[3];
 

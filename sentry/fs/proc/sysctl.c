@@ -50,6 +50,11 @@ CONSTANT_TEXT(mq_msgsize_max, "%d", MQ_MSGSIZE_MAX)
 CONSTANT_TEXT(mq_msg_default, "%d", MQ_MSG_DEFAULT)
 CONSTANT_TEXT(mq_msgsize_default, "%d", MQ_MSGSIZE_DEFAULT)
 CONSTANT_TEXT(nr_open, "%d", NR_OPEN)
+CONSTANT_TEXT(core_pattern, "%s", "|/bin/false") /* nothing is dumped: core(5) */
+CONSTANT_TEXT(core_uses_pid, "%d", 0)
+CONSTANT_TEXT(ctrl_alt_del, "%d", 0)
+CONSTANT_TEXT(panic, "%d", 0)
+CONSTANT_TEXT(file_max, "%lu", (unsigned long)INT64_MAX)
 CONSTANT_TEXT(pipe_max_size, "%d", PIPE_SIZE_MAX)
 CONSTANT_TEXT(pipe_user_pages_soft, "%d", PIPE_PAGES_SOFT)
 
@@ -88,6 +93,9 @@ static const struct tree_node seccomp_nodes[] = {
 
 static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("cap_last_cap", cap_last_cap_text),
+    TREE_TEXT("core_pattern", core_pattern_text),
+    TREE_TEXT("core_uses_pid", core_uses_pid_text),
+    TREE_TEXT("ctrl-alt-del", ctrl_alt_del_text),
     TREE_TEXT("dmesg_restrict", dmesg_restrict_text),
     TREE_TEXT("domainname", domainname_text),
     TREE_TEXT("hostname", hostname_text),
@@ -97,6 +105,7 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("ngroups_max", ngroups_max_text),
     TREE_TEXT("osrelease", osrelease_text),
     TREE_TEXT("ostype", ostype_text),
+    TREE_TEXT("panic", panic_text),
     TREE_TEXT("pid_max", pid_max_text),
     TREE_DIR("random", random_nodes),
     TREE_TEXT("randomize_va_space", randomize_va_space_text),
@@ -128,6 +137,7 @@ static const struct tree_node mqueue_nodes[] = {
 
 static const struct tree_node fs_nodes[] = {
     TREE_DIR("mqueue", mqueue_nodes),
+    TREE_TEXT("file-max", file_max_text),
     TREE_TEXT("nr_open", nr_open_text),
     TREE_TEXT("pipe-max-size", pipe_max_size_text),
     TREE_TEXT("pipe-user-pages-hard", zero_text),
