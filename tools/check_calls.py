@@ -51,7 +51,7 @@ def built_objects(build):
     for pattern in ("**/*.a", "**/kvmsentry.p/*.o"):
         for path in sorted(glob.glob(os.path.join(build, pattern), recursive=True)):
             folder = os.path.dirname(os.path.relpath(path, build))
-            if folder.split("/")[0] not in ("asan", "clang", "fuzz"):
+            if folder.split("/")[0] not in ("asan", "clang", "fuzz", "tsan"):
                 yield folder, path
 
 

@@ -39,13 +39,13 @@ class Counts:
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
 
-def meson_suite(build, suite, timeout_factor=1):
+def meson_suite(build, suite, timeout_factor=1, under=()):
     """Runs one suite of meson tests; a Criterion program counts with each of its tests."""
     log = os.path.join(build, "meson-logs", f"testlog-{suite}.json")
     if os.path.exists(log):
         os.remove(log)
     subprocess.run(
-        ["meson", "test", "-C", build, "--no-rebuild", "--suite", suite, "--logbase", f"testlog-{suite}",
+        [*under, "meson", "test", "-C", build, "--no-rebuild", "--suite", suite, "--logbase", f"testlog-{suite}",
          "--timeout-multiplier", str(timeout_factor)],
         stdout=subprocess.DEVNULL, check=False,
     )
@@ -122,6 +122,25 @@ def sanitized(build):
     return counts
 
 
+def race_checked(build):
+    """The unit tests in a build with clang's ThreadSanitizer, without Criterion, whose processes it
+    does not follow (tests/unit/plain). It needs the usual places of its shadow: setarch -R."""
+    folder = os.path.join(build, "tsan")
+    if not os.path.exists(os.path.join(folder, "build.ninja")):
+        subprocess.run(
+            ["meson", "setup", folder, ROOT, "-Db_sanitize=thread", "-Db_lundef=false",
+             "-Dtests=disabled", "-Dplain_tests=true"],
+            env={**os.environ, "CC": "clang"}, stdout=subprocess.DEVNULL, check=True,
+        )
+    result = subprocess.run(["ninja", "-C", folder, "meson-test-prereq"], capture_output=True,
+                            text=True, check=False)
+    if result.returncode != 0:
+        print("\n".join(result.stdout.splitlines()[-40:]))
+        return Counts(failed=1)
+    os.environ["TSAN_OPTIONS"] = "halt_on_error=0:second_deadlock_stack=1"
+    return meson_suite(folder, "unit", timeout_factor=6, under=("setarch", "-R"))
+
+
 def python(*command):
     return [sys.executable, "-B", *command]
 
@@ -134,6 +153,7 @@ def suites(build):
          lambda: command_suite(python("tools/check.py", "--build", build))),
         ("asan", "unit tests, and guest programs on ptrace, with sanitizers",
          lambda: sanitized(build)),
+        ("tsan", "unit tests with ThreadSanitizer", lambda: race_checked(build)),
         ("platform", "each platform by itself", lambda: meson_suite(build, "platform")),
         ("guest", "guest programs against a native run, on each platform",
          lambda: command_suite(python("tests/run_guest.py", "--build", build))),

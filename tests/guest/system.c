@@ -98,7 +98,7 @@ static int read_text(const char *path, char *buf, size_t size)
 
 static void busyness(void)
 {
-    unsigned long ticks, boot;
+    unsigned long ticks = 0, boot = 0;
     struct sysinfo info;
     char text[65536];
     double average[3];
