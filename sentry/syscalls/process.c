@@ -90,6 +90,8 @@ static int short_status(const struct wait_result *result)
     case CLD_EXITED:
     case CLD_STOPPED:
         return result->status >> 8 & 0xff;
+    case CLD_TRAPPED:
+        return result->status >> 8; /* with the event, if it was one */
     case CLD_CONTINUED:
         return SIGCONT;
     default:
