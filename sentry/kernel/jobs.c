@@ -35,8 +35,13 @@ void job_stop_locked(struct task *task, int signo)
         if (orphaned)
             return;
     }
-    if (process->stopped || process->group_exit || process->continues != continues)
+    if (process->group_exit || process->continues != continues)
         return;
+    if (process->stopped) { /* a tracer has let this thread go on, and it stops again */
+        if (task->trace.tracer)
+            ptrace_group_stops_locked(process);
+        return;
+    }
     process->stopped = true;
     process->stop_signo = signo;
     process->stop_left = process->thread_count;

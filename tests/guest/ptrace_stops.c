@@ -266,6 +266,13 @@ static void test_attach(void)
     CHECK_ERRNO(ptrace(PTRACE_LISTEN, pid, 0, 0), EIO);
     CHECK_EQ(go(pid, PTRACE_CONT, SIGSTOP), STOPPED(SIGSTOP, 0));
     CHECK_ERRNO(ptrace(PTRACE_GETSIGINFO, pid, 0, &info), EINVAL);
+    CHECK_EQ(ptrace(PTRACE_CONT, pid, 0, 0), 0); /* it runs, though its process is stopped */
+    kill(pid, SIGTSTP);
+    CHECK_EQ(next_stop(pid), STOPPED(SIGTSTP, 0));
+    kill(pid, SIGSTOP);
+    CHECK_EQ(go(pid, PTRACE_CONT, 0), STOPPED(SIGSTOP, 0));
+    CHECK_EQ(go(pid, PTRACE_CONT, SIGSTOP), STOPPED(SIGSTOP, 0));
+    CHECK_ERRNO(ptrace(PTRACE_GETSIGINFO, pid, 0, &info), EINVAL);
     /* It belongs to the stopped process again, and no signal goes along. */
     CHECK_EQ(ptrace(PTRACE_DETACH, pid, 0, SIGTERM), 0);
     kill(pid, SIGTERM);
