@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tests of the command as a whole: bad input, killing it at any moment, and its jail.
 
-    tests/cli/run.py --build build [--kills 100] [-v] [input|hosts|options|kill|jail...]
+    tests/cli/run.py --build build [--kills 100] [-v] [input|hosts|options|kill|jail|debuggers...]
 
 The last line is `N passed, N failed, N skipped`.
 """
@@ -23,6 +23,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import images
+from debuggers import test_debuggers
 from guest_outcome import Tally
 from run_guest import PLATFORMS, usable_platforms
 
@@ -258,7 +259,7 @@ def main():
     parser.add_argument("--build", default=os.path.join(root, "build"))
     parser.add_argument("--kills", type=int, default=100, help="starts on each platform")
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
-    parser.add_argument("names", nargs="*", help="input, options, hosts, jail, kill; all")
+    parser.add_argument("names", nargs="*", help="input, options, hosts, jail, debuggers, kill; all")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
     args.kvmsentry = os.path.join(args.build, "kvmsentry")
@@ -268,6 +269,7 @@ def main():
         print(f"{command.program} does not exist: build it first")
         return 2
     tests = {"input": test_input, "options": test_options, "hosts": test_hosts, "jail": test_jail,
+             "debuggers": test_debuggers,
              "kill": lambda *words: test_kill(*words, args.kills)}
     usable = usable_platforms(command.program)
     platforms = [name for name in PLATFORMS if usable[name] is None]
