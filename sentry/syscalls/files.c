@@ -31,7 +31,8 @@ int task_install(struct task *task, struct file *file, int min, bool cloexec)
     return fd;
 }
 
-int at_path_get(struct task *task, int dirfd, uaddr_t name, bool empty_ok, struct at_path *ret)
+static int get(struct task *task, int dirfd, uaddr_t name, bool empty_ok, bool always,
+               struct at_path *ret)
 {
     ssize_t n;
 
@@ -42,7 +43,7 @@ int at_path_get(struct task *task, int dirfd, uaddr_t name, bool empty_ok, struc
         return (int)n;
     if (n == 0 && !empty_ok)
         return -ENOENT;
-    if (dirfd == AT_FDCWD || ret->name[0] == '/')
+    if (dirfd == AT_FDCWD || (ret->name[0] == '/' && !always))
         return 0;
     ret->dir = fdtable_get(task->files, dirfd);
     if (!ret->dir)
@@ -53,6 +54,16 @@ int at_path_get(struct task *task, int dirfd, uaddr_t name, bool empty_ok, struc
         return -ENOTDIR;
     }
     return 0;
+}
+
+int at_path_get(struct task *task, int dirfd, uaddr_t name, bool empty_ok, struct at_path *ret)
+{
+    return get(task, dirfd, name, empty_ok, false, ret);
+}
+
+int at_path_get_start(struct task *task, int dirfd, uaddr_t name, struct at_path *ret)
+{
+    return get(task, dirfd, name, false, true, ret);
 }
 
 void at_path_put(struct at_path *at)

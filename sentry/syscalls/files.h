@@ -29,6 +29,8 @@ struct at_path {
  * empty string is left to path_walk(); with `empty_ok` dirfd may then be any file.
  */
 int at_path_get(struct task *task, int dirfd, uaddr_t name, bool empty_ok, struct at_path *ret);
+/* The same, where an absolute path begins at `dirfd` as well: RESOLVE_IN_ROOT. */
+int at_path_get_start(struct task *task, int dirfd, uaddr_t name, struct at_path *ret);
 void at_path_put(struct at_path *at);
 /* at_path_get() and path_walk() in one; WALK_EMPTY in the flags is AT_EMPTY_PATH. */
 int at_path_walk(struct task *task, int dirfd, uaddr_t name, unsigned flags,

@@ -30,20 +30,24 @@ static int wait_for_peer(struct task *task, struct file *file)
     return err;
 }
 
-static long do_open(struct task *task, int dirfd, uaddr_t name, uint32_t flags, uint32_t mode)
+static long open_within(struct task *task, int dirfd, uaddr_t name, uint32_t flags, uint32_t mode,
+                        unsigned walk_flags)
 {
     struct at_path at;
     struct file *file;
     int err;
 
-    err = at_path_get(task, dirfd, name, false, &at);
+    /* The start of an absolute path matters when it is to be the root. */
+    err = walk_flags & WALK_IN_ROOT ? at_path_get_start(task, dirfd, name, &at)
+                                    : at_path_get(task, dirfd, name, false, &at);
     if (err < 0)
         return err;
     if (fdtable_full(task->files, task_rlimit(task, RLIMIT_NOFILE))) {
         at_path_put(&at);
         return -EMFILE;
     }
-    err = vfs_open(task->fs, at.start, at.name, flags, mode & ~fs_context_umask(task->fs), &file);
+    err = vfs_open_within(task->fs, at.start, at.name, flags, mode & ~fs_context_umask(task->fs),
+                          walk_flags, &file);
     at_path_put(&at);
     if (!err && !(flags & O_NONBLOCK) && pipe_is(file) && file->at.dentry) {
         err = wait_for_peer(task, file);
@@ -55,6 +59,11 @@ static long do_open(struct task *task, int dirfd, uaddr_t name, uint32_t flags, 
     if (file->terminal && !(flags & O_NOCTTY))
         ctty_opened(task, file);
     return task_install(task, file, 0, flags & O_CLOEXEC);
+}
+
+static long do_open(struct task *task, int dirfd, uaddr_t name, uint32_t flags, uint32_t mode)
+{
+    return open_within(task, dirfd, name, flags, mode, 0);
 }
 
 SYSCALL_DEFINE3(open, uaddr_t, path, int, flags, uint32_t, mode)
@@ -93,6 +102,24 @@ static int copy_open_how(struct task *task, uaddr_t how, size_t size, struct ope
     return copy_struct_from_user(task->mm, ret, how);
 }
 
+/* RESOLVE_CACHED asks for haste alone, and is always met. */
+static unsigned walk_flags_of(uint64_t resolve)
+{
+    static const struct {
+        uint64_t resolve;
+        unsigned walk;
+    } pairs[] = {
+        {RESOLVE_NO_XDEV, WALK_NO_XDEV},         {RESOLVE_NO_MAGICLINKS, WALK_NO_MAGICLINKS},
+        {RESOLVE_NO_SYMLINKS, WALK_NO_SYMLINKS}, {RESOLVE_BENEATH, WALK_BENEATH},
+        {RESOLVE_IN_ROOT, WALK_IN_ROOT},
+    };
+    unsigned flags = 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(pairs); i++)
+        flags |= resolve & pairs[i].resolve ? pairs[i].walk : 0;
+    return flags;
+}
+
 SYSCALL_DEFINE4(openat2, int, dirfd, uaddr_t, path, uaddr_t, how_addr, size_t, size)
 {
     const uint64_t known = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND |
@@ -112,10 +139,12 @@ SYSCALL_DEFINE4(openat2, int, dirfd, uaddr_t, path, uaddr_t, how_addr, size_t, s
     if ((how.flags & O_PATH) &&
         (how.flags & ~(uint64_t)(O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)))
         return -EINVAL;
-    /* Where a program asks to be kept inside something, an answer without that would be wrong. */
-    if (how.resolve)
-        return -EOPNOTSUPP;
-    return do_open(task, dirfd, path, (uint32_t)how.flags, (uint32_t)how.mode);
+    if ((how.resolve & RESOLVE_BENEATH) && (how.resolve & RESOLVE_IN_ROOT))
+        return -EINVAL;
+    if ((how.resolve & RESOLVE_CACHED) && (how.flags & (O_TRUNC | O_CREAT | O_TMPFILE)))
+        return -EAGAIN;
+    return open_within(task, dirfd, path, (uint32_t)how.flags, (uint32_t)how.mode,
+                       walk_flags_of(how.resolve));
 }
 
 SYSCALL_DEFINE1(close, unsigned, fd)

@@ -24,7 +24,9 @@
 struct walk {
     struct fs_context *fs;
     struct path root;
+    struct path top; /* WALK_BENEATH: must not be left; else empty */
     struct path at;
+    unsigned flags;   /* enum walk_flags */
     const char *rest; /* what is left of the path */
     char *buffer;     /* owned: holds `rest` once a symbolic link was followed */
     int links;
@@ -66,19 +68,54 @@ static void go_to(struct walk *w, struct path to)
     w->at = to;
 }
 
-static void go_up(struct walk *w)
+static bool is_at(const struct walk *w, const struct path *place)
+{
+    return w->at.dentry == place->dentry && w->at.mount == place->mount;
+}
+
+/* Enters what is mounted upon w->at. */
+static int cross_down(struct walk *w)
+{
+    struct mount *before = w->at.mount;
+
+    mount_cross_down(&w->at);
+    return (w->flags & WALK_NO_XDEV) && w->at.mount != before ? -EXDEV : 0;
+}
+
+static int go_up(struct walk *w)
 {
     struct dentry *parent;
 
     w->fresh = false;
-    if (w->at.dentry == w->root.dentry && w->at.mount == w->root.mount)
-        return;
-    mount_cross_up(&w->at);
+    if (is_at(w, &w->top))
+        return -EXDEV;
+    if (is_at(w, &w->root))
+        return 0;
+    if (mount_cross_up(&w->at) && (w->flags & WALK_NO_XDEV))
+        return -EXDEV;
     parent = dentry_parent(w->at.dentry);
     if (!parent)
-        return;
+        return 0;
     go_to(w, (struct path){mount_ref(w->at.mount), parent});
-    mount_cross_down(&w->at);
+    return cross_down(w);
+}
+
+static int go_to_root(struct walk *w)
+{
+    if ((w->flags & WALK_BENEATH) || ((w->flags & WALK_NO_XDEV) && w->at.mount != w->root.mount))
+        return -EXDEV;
+    go_to(w, path_ref(w->root));
+    return 0;
+}
+
+/* May a magic link jump to `mount` (NULL: out of the tree)? fs/namei.c:nd_jump_link() */
+static int check_jump(const struct walk *w, const struct mount *mount)
+{
+    if (w->flags & WALK_NO_MAGICLINKS)
+        return -ELOOP;
+    if ((w->flags & WALK_NO_XDEV) && mount != w->at.mount)
+        return -EXDEV;
+    return w->flags & (WALK_BENEATH | WALK_IN_ROOT) ? -EXDEV : 0;
 }
 
 /* Puts `target` in front of the rest of the path. */
@@ -109,7 +146,7 @@ static int follow(struct walk *w, struct dentry *link, struct file **ret_file)
     ssize_t n = 0;
     int err = 0;
 
-    if (++w->links > WALK_LINKS_MAX)
+    if (++w->links > WALK_LINKS_MAX || (w->flags & WALK_NO_SYMLINKS))
         err = -ELOOP;
     else if (ops->follow)
         err = ops->follow(link, &target);
@@ -119,6 +156,14 @@ static int follow(struct walk *w, struct dentry *link, struct file **ret_file)
     if (err < 0 || n < 0)
         return err < 0 ? err : (int)n;
     w->fresh = false;
+    if (ops->follow) {
+        err = check_jump(w, target.path.mount);
+        if (err < 0) {
+            file_unref(target.file);
+            path_unref(&target.path);
+            return err;
+        }
+    }
     if (target.file) {
         /* Nothing is below a pipe. */
         if (!nothing_left(w->rest) || *w->rest) {
@@ -134,8 +179,11 @@ static int follow(struct walk *w, struct dentry *link, struct file **ret_file)
     }
     if (n == 0)
         return -ENOENT;
-    if (text[0] == '/')
-        go_to(w, path_ref(w->root));
+    if (text[0] == '/') {
+        err = go_to_root(w);
+        if (err < 0)
+            return err;
+    }
     return prepend(w, text, (size_t)n);
 }
 
@@ -168,22 +216,23 @@ static int collect_run(struct walk *w, struct name first, struct name *names)
 
 /*
  * A name that is covered by a mount needs no look-up: the file system below is not consulted.
- * Returns true when it was one.
+ * Returns 1 when it was one, 0, or -errno.
  */
-static bool enter_mount(struct walk *w, struct name name)
+static int enter_mount(struct walk *w, struct name name)
 {
     struct dentry *child = dentry_find(w->at.dentry, name);
+    int err;
 
     if (!child)
-        return false;
+        return 0;
     if (__atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) == 0) {
         dentry_unref(child);
-        return false;
+        return 0;
     }
     go_to(w, (struct path){mount_ref(w->at.mount), child});
-    mount_cross_down(&w->at);
+    err = cross_down(w);
     w->fresh = false;
-    return true;
+    return err < 0 ? err : 1;
 }
 
 /*
@@ -214,7 +263,7 @@ static int advance(struct walk *w, const struct name *names, int found, struct i
         go_to(w, (struct path){mount_ref(w->at.mount), child});
         w->fresh = true;
         if (__atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) > 0) {
-            mount_cross_down(&w->at);
+            err = cross_down(w);
             w->fresh = false;
             break;
         }
@@ -247,8 +296,9 @@ static int step_down(struct walk *w, struct name first, struct dentry **ret_link
     err = search_permission(w->at.dentry);
     if (err < 0)
         return err;
-    if (enter_mount(w, first))
-        return 0;
+    err = enter_mount(w, first);
+    if (err != 0)
+        return MIN(err, 0);
     count = collect_run(w, first, names);
     sb = w->at.dentry->sb;
     tree_lock(sb);
@@ -271,24 +321,26 @@ static int step_down(struct walk *w, struct name first, struct dentry **ret_link
 
 /* Prepares a walk of `name`; the caller ends it with walk_end(). */
 static int walk_begin(struct walk *w, struct fs_context *fs, const struct path *start,
-                      const char *name)
+                      const char *name, unsigned flags)
 {
-    *w = (struct walk){.fs = fs, .rest = name};
-    w->root = fs_context_root(fs);
-    if (*name == '/')
-        w->at = path_ref(w->root);
-    else if (start)
-        w->at = path_ref(*start);
-    else
-        w->at = fs_context_cwd(fs);
+    *w = (struct walk){.fs = fs, .rest = name, .flags = flags};
+    w->at = start ? path_ref(*start) : fs_context_cwd(fs);
+    w->root = flags & WALK_IN_ROOT ? path_ref(w->at) : fs_context_root(fs);
+    if (flags & WALK_BENEATH)
+        w->top = path_ref(w->at);
     if (strlen(name) >= PATH_MAX)
         return -ENAMETOOLONG;
+    if (*name == '/' && (flags & WALK_BENEATH))
+        return -EXDEV;
+    if (*name == '/')
+        go_to(w, path_ref(w->root));
     return 0;
 }
 
 static void walk_end(struct walk *w)
 {
     path_unref(&w->root);
+    path_unref(&w->top);
     path_unref(&w->at);
     free(w->buffer);
 }
@@ -312,8 +364,9 @@ static int walk_names(struct walk *w, unsigned flags, struct file **ret_file)
             err = search_permission(w->at.dentry);
             if (err < 0)
                 return err;
-            if (name.size == 2)
-                go_up(w);
+            err = name.size == 2 ? go_up(w) : 0;
+            if (err < 0)
+                return err;
             continue;
         }
         err = step_down(w, name, &link);
@@ -345,7 +398,7 @@ int path_walk(struct fs_context *fs, const struct path *start, const char *name,
 
     if (*name == '\0' && !(flags & WALK_EMPTY))
         return -ENOENT;
-    err = walk_begin(&w, fs, start, name);
+    err = walk_begin(&w, fs, start, name, flags);
     if (!err)
         err = walk_names(&w, flags, &file);
     if (!err && (flags & WALK_DIRECTORY) && (file || inode_type(w.at.dentry->inode) != S_IFDIR)) {
@@ -407,7 +460,7 @@ int path_walk_parent(struct fs_context *fs, const struct path *start, const char
 
     if (*name == '\0')
         return -ENOENT;
-    err = walk_begin(&w, fs, start, name);
+    err = walk_begin(&w, fs, start, name, 0);
     w.last_only_parent = true;
     if (!err)
         err = walk_to_last(&w);
@@ -445,7 +498,7 @@ static int look_at_last(struct walk *w, const struct walk_parent *parent, bool n
 }
 
 int path_walk_create(struct fs_context *fs, const struct path *start, const char *name,
-                     bool nofollow, struct walk_parent *ret_parent, struct walk_result *ret)
+                     unsigned flags, struct walk_parent *ret_parent, struct walk_result *ret)
 {
     struct walk w;
     int err;
@@ -453,7 +506,7 @@ int path_walk_create(struct fs_context *fs, const struct path *start, const char
     *ret_parent = (struct walk_parent){0};
     if (*name == '\0')
         return -ENOENT;
-    err = walk_begin(&w, fs, start, name);
+    err = walk_begin(&w, fs, start, name, flags);
     w.last_only_parent = true;
     while (!err) {
         bool again = false;
@@ -467,7 +520,7 @@ int path_walk_create(struct fs_context *fs, const struct path *start, const char
         if (ret_parent->kind != LAST_NAME || ret_parent->slash)
             err = -EISDIR;
         else
-            err = look_at_last(&w, ret_parent, nofollow, ret, &again);
+            err = look_at_last(&w, ret_parent, !(flags & WALK_FOLLOW), ret, &again);
         if (err == -ENOENT && !again)
             break; /* the caller may make it */
         if (err || again)
@@ -518,57 +571,4 @@ int path_lookup_one(const struct path *dir, const char *name, struct walk_result
     mount_cross_down(&at);
     *ret = (struct walk_result){.path = at, .fresh = at.dentry == child};
     return 0;
-}
-
-ssize_t path_to_string(const struct path *root, const struct path *path, char *buf, size_t size)
-{
-    static const char unreachable[] = "(unreachable)";
-    struct path at = path_ref(*path);
-    size_t start = size;
-    ssize_t length;
-
-    if (size < sizeof(unreachable) + 1) {
-        path_unref(&at);
-        return -ENAMETOOLONG;
-    }
-    buf[--start] = '\0';
-    while (at.dentry != root->dentry || at.mount != root->mount) {
-        struct dentry *parent;
-        int err;
-
-        mount_cross_up(&at);
-        err = dentry_put_name(at.dentry, buf, sizeof(unreachable) + 1, &start, &parent);
-        if (err < 0) {
-            path_unref(&at);
-            return err;
-        }
-        if (!parent)
-            break;
-        buf[--start] = '/';
-        dentry_unref(at.dentry);
-        at.dentry = parent;
-    }
-    if (buf[start] == '\0')
-        buf[--start] = '/';
-    if ((at.dentry != root->dentry || at.mount != root->mount) && !path->dentry->sb->hidden) {
-        start -= sizeof(unreachable) - 1;
-        memcpy(buf + start, unreachable, sizeof(unreachable) - 1);
-    }
-    path_unref(&at);
-    length = (ssize_t)(size - start - 1);
-    memmove(buf, buf + start, (size_t)length + 1);
-    return length;
-}
-
-ssize_t path_to_link(const struct path *root, const struct path *path, char *buf, size_t size)
-{
-    static const char deleted[] = " (deleted)";
-    ssize_t n = path_to_string(root, path, buf, size);
-
-    if (n < 0 || !dentry_gone(path->dentry))
-        return n;
-    if ((size_t)n + sizeof(deleted) > size)
-        return -ENAMETOOLONG;
-    memcpy(buf + n, deleted, sizeof(deleted));
-    return n + (ssize_t)sizeof(deleted) - 1;
 }

@@ -11,6 +11,12 @@ enum walk_flags {
     WALK_FOLLOW = 1,    /* a symbolic link at the end is followed */
     WALK_DIRECTORY = 2, /* -ENOTDIR unless a directory is found */
     WALK_EMPTY = 4,     /* AT_EMPTY_PATH: "" is `start` itself; otherwise -ENOENT */
+    /* openat2(2)'s RESOLVE_*: */
+    WALK_NO_XDEV = 8,          /* -EXDEV when another mount would be entered */
+    WALK_NO_MAGICLINKS = 0x10, /* -ELOOP at a magic link */
+    WALK_NO_SYMLINKS = 0x20,   /* -ELOOP at any link */
+    WALK_BENEATH = 0x40,       /* -EXDEV when the path would leave `start` */
+    WALK_IN_ROOT = 0x80,       /* `start` is the root */
 };
 
 struct walk_result {
@@ -40,12 +46,12 @@ int path_walk_parent(struct fs_context *fs, const struct path *start, const char
                      struct walk_parent *ret);
 /*
  * For open(2) with O_CREAT: the object, or -ENOENT with *ret_parent the directory in which it is to
- * be made, both at the end of all symbolic links. With `nofollow` a symbolic link at the end is the
- * object. -EISDIR when the last name can only be a directory's. On success and on -ENOENT the
+ * be made, both at the end of all symbolic links. Without WALK_FOLLOW a symbolic link at the end is
+ * the object. -EISDIR when the last name can only be a directory's. On success and on -ENOENT the
  * caller gives ret_parent->path back, if set.
  */
 int path_walk_create(struct fs_context *fs, const struct path *start, const char *name,
-                     bool nofollow, struct walk_parent *ret_parent, struct walk_result *ret);
+                     unsigned flags, struct walk_parent *ret_parent, struct walk_result *ret);
 /* As path_lookup_one(), with tree_lock held; mounts are not crossed. */
 int dentry_lookup_locked(struct dentry *dir, const char *name, struct dentry **ret);
 /* The object `name` in the directory `dir`, not following; -ENOENT. */

@@ -129,16 +129,20 @@ static int open_at(const struct path *at, uint32_t flags, bool made, struct file
 
 /* O_CREAT: the object that is there, or a new file; `ret_made` tells which. */
 static int open_or_make(struct fs_context *fs, const struct path *start, const char *name,
-                        uint32_t flags, uint32_t mode, struct walk_result *ret, bool *ret_made)
+                        uint32_t flags, uint32_t mode, unsigned walk_flags, struct walk_result *ret,
+                        bool *ret_made)
 {
     struct inode_make make = {.mode = S_IFREG | (mode & 07777)};
     int err;
+
+    if (!(flags & (O_EXCL | O_NOFOLLOW)))
+        walk_flags |= WALK_FOLLOW;
 
     for (;;) {
         struct walk_parent parent;
         struct walk_result found;
 
-        err = path_walk_create(fs, start, name, flags & (O_EXCL | O_NOFOLLOW), &parent, &found);
+        err = path_walk_create(fs, start, name, walk_flags, &parent, &found);
         if (!err && (flags & O_EXCL)) {
             walk_result_unref(&found);
             err = -EEXIST;
@@ -157,7 +161,7 @@ static int open_or_make(struct fs_context *fs, const struct path *start, const c
 
 /* O_TMPFILE: `name` is the directory. */
 static int open_tmpfile(struct fs_context *fs, const struct path *start, const char *name,
-                        uint32_t flags, uint32_t mode, struct file **ret)
+                        uint32_t flags, uint32_t mode, unsigned walk_flags, struct file **ret)
 {
     struct inode_make make = {.mode = S_IFREG | (mode & 07777)};
     struct walk_result dir;
@@ -166,7 +170,7 @@ static int open_tmpfile(struct fs_context *fs, const struct path *start, const c
 
     if (!(flags & O_ACCMODE))
         return -EINVAL;
-    err = path_walk(fs, start, name, WALK_FOLLOW | WALK_DIRECTORY, &dir);
+    err = path_walk(fs, start, name, walk_flags | WALK_FOLLOW | WALK_DIRECTORY, &dir);
     if (err < 0)
         return err;
     err = vfs_make_unnamed(&dir.path, &make, !(flags & O_EXCL), &at);
@@ -196,6 +200,12 @@ static int open_magic(struct file *file, uint32_t flags, struct file **ret)
 int vfs_open(struct fs_context *fs, const struct path *start, const char *name, uint32_t flags,
              uint32_t mode, struct file **ret)
 {
+    return vfs_open_within(fs, start, name, flags, mode, 0, ret);
+}
+
+int vfs_open_within(struct fs_context *fs, const struct path *start, const char *name,
+                    uint32_t flags, uint32_t mode, unsigned walk_flags, struct file **ret)
+{
     struct walk_result found = {0};
     bool made = false;
     int err;
@@ -206,15 +216,16 @@ int vfs_open(struct fs_context *fs, const struct path *start, const char *name, 
     else
         flags |= LARGEFILE_BIT;
     if ((flags & O_TMPFILE) == O_TMPFILE && !(flags & O_CREAT))
-        return open_tmpfile(fs, start, name, flags, mode, ret);
+        return open_tmpfile(fs, start, name, flags, mode, walk_flags, ret);
     if (flags & TMPFILE_BIT)
         return -EINVAL;
     if ((flags & O_CREAT) && (flags & O_DIRECTORY))
         return -EINVAL;
     if (flags & O_CREAT)
-        err = open_or_make(fs, start, name, flags, mode, &found, &made);
+        err = open_or_make(fs, start, name, flags, mode, walk_flags, &found, &made);
     else
-        err = path_walk(fs, start, name, flags & O_NOFOLLOW ? 0 : WALK_FOLLOW, &found);
+        err =
+            path_walk(fs, start, name, walk_flags | (flags & O_NOFOLLOW ? 0 : WALK_FOLLOW), &found);
     if (err < 0)
         return err;
     if (found.file)

@@ -10,6 +10,9 @@
  * open(2) does), mode for what O_CREAT makes. The new file has f->at set and no O_CREAT, O_EXCL,
  * O_NOCTTY, O_TRUNC or O_CLOEXEC in its flags.
  */
+/* openat2(2): WALK_NO_XDEV and its like in `walk_flags`. */
+int vfs_open_within(struct fs_context *fs, const struct path *start, const char *name,
+                    uint32_t flags, uint32_t mode, unsigned walk_flags, struct file **ret);
 int vfs_open(struct fs_context *fs, const struct path *start, const char *name, uint32_t flags,
              uint32_t mode, struct file **ret);
 /*
