@@ -6,6 +6,8 @@
 
 #include "sentry/fs/pipe/pipe.h"
 #include "sentry/fs/tmpfs/memfd.h"
+#include "sentry/kernel/async.h"
+#include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/lock.h"
@@ -55,7 +57,7 @@ static long duplicate_above(struct task *task, struct file *file, uint64_t min, 
     return task_install(task, file_ref(file), (int)min, cloexec);
 }
 
-static long set_flags(struct file *file, uint32_t arg)
+static long set_flags(struct task *task, int fd, struct file *file, uint32_t arg)
 {
     const uint32_t settable = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
     uint32_t old = __atomic_load_n(&file->flags, __ATOMIC_RELAXED), flags;
@@ -67,7 +69,46 @@ static long set_flags(struct file *file, uint32_t arg)
         flags = (old & ~settable) | (arg & settable);
     } while (!__atomic_compare_exchange_n(&file->flags, &old, flags, true, __ATOMIC_RELAXED,
                                           __ATOMIC_RELAXED));
+    if ((old ^ flags) & O_ASYNC) {
+        int err = async_switch(task, file, fd, flags & O_ASYNC);
+
+        if (err < 0)
+            return err;
+    }
     return file->ops->set_flags ? file->ops->set_flags(file, flags) : 0;
+}
+
+/* F_SETOWN: a group's number is negative. */
+static long set_owner(struct task *task, struct file *file, int who)
+{
+    if (who == INT32_MIN)
+        return -EINVAL;
+    return async_set_owner(task, file, who < 0 ? ASYNC_GROUP : ASYNC_PID, who < 0 ? -who : who);
+}
+
+static long get_owner(struct task *task, struct file *file)
+{
+    int32_t pid;
+    int type;
+
+    async_get_owner(task, file, &type, &pid);
+    return type == ASYNC_GROUP ? -pid : pid;
+}
+
+static long owner_ex(struct task *task, struct file *file, bool set, uaddr_t arg)
+{
+    struct f_owner_ex owner;
+    int type;
+
+    static_assert(sizeof(owner) == 8, "struct f_owner_ex");
+    if (set) {
+        if (copy_struct_from_user(task->mm, &owner, arg) < 0)
+            return -EFAULT;
+        return async_set_owner(task, file, (int)owner.type, owner.pid);
+    }
+    async_get_owner(task, file, &type, &owner.pid);
+    owner.type = (enum __pid_type)type;
+    return copy_struct_to_user(task->mm, arg, &owner);
 }
 
 /* What an O_PATH descriptor may be asked: fcntl(2) under O_PATH in open(2). */
@@ -91,7 +132,7 @@ static long control(struct task *task, int fd, struct file *file, unsigned cmd, 
     case F_GETFL:
         return __atomic_load_n(&file->flags, __ATOMIC_RELAXED);
     case F_SETFL:
-        return set_flags(file, (uint32_t)arg);
+        return set_flags(task, fd, file, (uint32_t)arg);
     case F_GETPIPE_SZ:
         return pipe_get_size(file);
     case F_SETPIPE_SZ:
@@ -103,6 +144,17 @@ static long control(struct task *task, int fd, struct file *file, unsigned cmd, 
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
         return lock_control(task, fd, file, cmd, arg);
+    case F_SETOWN:
+        return set_owner(task, file, (int)arg);
+    case F_GETOWN:
+        return get_owner(task, file);
+    case F_SETOWN_EX:
+    case F_GETOWN_EX:
+        return owner_ex(task, file, cmd == F_SETOWN_EX, arg);
+    case F_SETSIG:
+        return async_set_signal(task, file, arg);
+    case F_GETSIG:
+        return async_get_signal(file);
     case F_ADD_SEALS:
         return memfd_add_seals(file, (uint32_t)arg);
     case F_GET_SEALS:

@@ -54,6 +54,8 @@ static void tell_watches(struct file *f)
 struct file *file_unref(struct file *f)
 {
     if (f && refcount_put(&f->refs)) {
+        if (f->companion)
+            f->companion->release(f->companion);
         filelock_released(f);
         tell_watches(f);
         f->ops->release(f);

@@ -77,6 +77,11 @@ struct file_watch {
     void (*gone)(struct file_watch *watch); /* called without locks; the watch is off the list */
 };
 
+/* What other floors hang on a file: goes with it, before its release(). */
+struct file_companion {
+    void (*release)(struct file_companion *companion);
+};
+
 struct file {
     const struct file_operations *ops;
     refcount_t refs;
@@ -84,9 +89,10 @@ struct file {
         flags; /* O_ACCMODE, O_APPEND, O_NONBLOCK, O_DIRECT..., atomically changed by F_SETFL */
     struct lock pos_lock;
     int64_t pos __guarded_by(pos_lock);
-    bool has_locks;        /* atomic: it may own some (filelock.h) */
-    bool counts_as_writer; /* of at's inode; undone by file_fini() */
-    bool denies_writers;   /* likewise: it is being executed */
+    struct file_companion *companion; /* owned; set once, atomically (kernel/async.h) */
+    bool has_locks;                   /* atomic: it may own some (filelock.h) */
+    bool counts_as_writer;            /* of at's inode; undone by file_fini() */
+    bool denies_writers;              /* likewise: it is being executed */
     struct path at; /* where it was opened; empty for what is not in the tree: pipes, stdio */
     struct terminal *terminal; /* borrowed from the implementation; NULL for all but terminals */
     char *path; /* how /proc/self/fd names what is not in the tree; owned; may be NULL */

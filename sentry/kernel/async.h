@@ -1,0 +1,25 @@
+/*
+ * Signal-driven input and output: O_ASYNC, F_SETOWN and F_SETSIG of fcntl(2). What a file's wait
+ * queue tells is passed on as a signal by the timers' thread, since queues are woken under locks.
+ */
+#ifndef SENTRY_KERNEL_ASYNC_H
+#define SENTRY_KERNEL_ASYNC_H
+
+#include "base/compiler.h"
+
+struct file;
+struct task;
+
+enum async_owner { ASYNC_TID = 0, ASYNC_PID = 1, ASYNC_GROUP = 2 }; /* F_OWNER_* */
+
+/* F_SETOWN_EX; pid 0: nobody. -ESRCH, -EINVAL, -ENOMEM. */
+int async_set_owner(struct task *task, struct file *file, int type, int32_t pid);
+/* F_GETOWN_EX: *ret_pid 0 when there is none, or it has gone. */
+void async_get_owner(struct task *task, struct file *file, int *ret_type, int32_t *ret_pid);
+/* F_SETSIG (0: SIGIO without details), F_GETSIG. -EINVAL, -ENOMEM. */
+int async_set_signal(struct task *task, struct file *file, uint64_t signo);
+int async_get_signal(struct file *file);
+/* F_SETFL with O_ASYNC, or without it any more; `fd` is what si_fd will show. -ENOMEM. */
+int async_switch(struct task *task, struct file *file, int fd, bool on);
+
+#endif
