@@ -302,6 +302,14 @@ static const struct file_operations dir_operations = {
     .release = tree_file_release,
 };
 
+const struct tree_node *treefs_dir_node(const struct file *file, uint64_t *ret_key)
+{
+    if (file->ops != &dir_operations)
+        return NULL;
+    *ret_key = tree_inode_of(file->at.dentry)->key;
+    return node_of(file->at.dentry);
+}
+
 /* Makes the text at its full length, however long it turns out to be. */
 static int make_text(struct tree_file *t, const struct tree_node *node, uint64_t key)
 {

@@ -61,6 +61,9 @@ struct tree_node {
         .name = name_, .mode = S_IFREG | 0444, .text = text_                                       \
     }
 
+/* The node of an open directory, and its object's key; NULL: not one of these trees. */
+const struct tree_node *treefs_dir_node(const struct file *file, uint64_t *ret_key);
+
 /*
  * `root` is a directory node, constant and living as long as the program; `type` is its name in
  * /proc/mounts, `magic` what statfs(2) reports; `dev_minor` tells the trees apart in st_dev.

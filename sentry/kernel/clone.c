@@ -243,6 +243,9 @@ static struct process *copy_process(struct task *parent, const struct clone_requ
     lock_release(&old->lock);
     process->exit_signal = request->flags & CLONE_PARENT ? old->exit_signal : request->exit_signal;
     process->dumpable = old->dumpable;
+    process->memory_failure = old->memory_failure;
+    process->no_huge_pages = old->no_huge_pages;
+    process->io_flusher = old->io_flusher;
     return process;
 }
 

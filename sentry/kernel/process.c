@@ -1,6 +1,7 @@
 #include "sentry/kernel/process.h"
 
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 #include "host/futex.h"
 #include "host/clock.h"
@@ -31,6 +32,7 @@ struct process *process_create(struct kernel *kernel)
     timer_init(&process->real_timer, itimer_real_expired);
     cpu_timers_init(process);
     process->dumpable = 1;
+    process->memory_failure = PR_MCE_KILL_DEFAULT;
     return process;
 }
 

@@ -83,6 +83,9 @@ struct process {
     uint64_t serial;                /* never used again, unlike the pid */
     int32_t parent_pid;             /* atomic copy of parent->pid, the Sentry's own 1 for orphans */
     uint32_t dumpable;
+    /* prctl(2), inherited by children: PR_MCE_KILL, PR_SET_THP_DISABLE, PR_SET_IO_FLUSHER. */
+    uint8_t memory_failure;
+    bool no_huge_pages, io_flusher;
     uint32_t exec_count; /* under lock: which program this is, for who looks at its memory */
     uint32_t membarrier_registered; /* atomic: MEMBARRIER_CMD_REGISTER_* bits */
     struct file *exe;               /* owned reference: /proc/self/exe */

@@ -1,8 +1,10 @@
 /* The end of threads and processes: exit(2), exit_group(2); what they leave behind on request. */
 #include <errno.h>
+#include <linux/capability.h>
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/ptrace.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 
@@ -40,12 +42,20 @@ SYSCALL_DEFINE3(get_robust_list, int, pid, uaddr_t, head_ptr, uaddr_t, len_ptr)
 {
     struct task *target = pid == 0 ? task_ref(task) : task_find(task->kernel, pid);
     const uint64_t size = ROBUST_HEAD_SIZE;
-    uint64_t head;
+    uint64_t head = 0;
+    int error = 0;
 
-    if (!target)
-        return -ESRCH;
-    head = target->robust_list;
+    if (target) {
+        head = target->robust_list;
+        error = ptrace_may_access(task, target, PTRACE_ATTACH_REALCREDS);
+    } else if (pid != KERNEL_PID_SENTRY) {
+        error = -ESRCH;
+    } else if (!task_has_cap(task, CAP_SYS_PTRACE)) {
+        error = -EPERM; /* our own "init" has none to show */
+    }
     task_unref(target);
+    if (error < 0)
+        return error;
     if (copy_to_user(task->mm, len_ptr, &size, sizeof(size)) < 0)
         return -EFAULT;
     return copy_to_user(task->mm, head_ptr, &head, sizeof(head));

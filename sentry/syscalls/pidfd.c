@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "sentry/fs/proc/proc.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
@@ -54,6 +55,7 @@ static int take_aim(struct task *task, int fd, unsigned flags, struct aim *ret)
 {
     struct file *file;
     bool thread = fd == SELF_THREAD;
+    int32_t pid;
 
     if (thread) {
         ret->target = task_ref(task);
@@ -62,12 +64,18 @@ static int take_aim(struct task *task, int fd, unsigned flags, struct aim *ret)
         ret->target = task_ref(task->process->leader);
         lock_release(&task->kernel->lock);
     } else {
-        file = pidfd_get(task, fd);
+        file = task_file(task, fd);
         if (!file)
             return -EBADF;
-        ret->target = pidfd_task(file);
-        thread = pidfd_is_thread(file);
+        /* A directory /proc/PID is as good; whose number it is now, it means. */
+        pid = pidfd_is(file) ? 0 : procfs_pid_of(file);
+        if (pid >= 0) {
+            ret->target = pid ? task_find(task->kernel, pid) : pidfd_task(file);
+            thread = !pid && pidfd_is_thread(file);
+        }
         file_unref(file);
+        if (pid < 0)
+            return -EBADF;
     }
     ret->scope = flags ? flags : thread ? SIGNAL_THREAD : SIGNAL_THREAD_GROUP;
     return 0;

@@ -11,6 +11,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
+#include "sentry/syscalls/prctl.h"
 #include "sentry/syscalls/seccomp.h"
 
 #define TASK_SIZE_MAX 0x7ffffffff000UL
@@ -233,9 +234,7 @@ SYSCALL_DEFINE5(prctl, int, option, uint64_t, arg2, uint64_t, arg3, uint64_t, ar
         return task->seccomp.mode;
     case PR_SET_SECCOMP:
         return prctl_set_seccomp(task, arg2, arg3);
-    case PR_GET_THP_DISABLE:
-        return arg2 || arg3 || arg4 || arg5 ? -EINVAL : 0;
     default:
-        return -EINVAL;
+        return prctl_policy(task, option, args);
     }
 }

@@ -169,6 +169,13 @@ static void test_signal(void)
     CHECK_ERRNO(pidfd_signal(fd, SIGUSR1, (siginfo_t *)8, 0), EFAULT);
     CHECK_ERRNO(pidfd_signal(0, SIGUSR1, NULL, 0), EBADF);
     CHECK_ERRNO(pidfd_signal(-1, SIGUSR1, NULL, 0), EBADF);
+    other = open("/proc/self", O_DIRECTORY | O_CLOEXEC);
+    if (other >= 0) {
+        last_code = 77;
+        CHECK_EQ(pidfd_signal(other, SIGUSR1, NULL, 0), 0);
+        CHECK_EQ(last_code, SI_USER);
+        close(other);
+    }
     close(fd);
     pid = start_child(gate);
     other = pidfd_open_(pid, 0);

@@ -141,6 +141,13 @@ static const struct tree_node root = {
     .list = list_pids,
 };
 
+int32_t procfs_pid_of(const struct file *file)
+{
+    uint64_t key;
+
+    return treefs_dir_node(file, &key) == &proc_pid_node ? (int32_t)key : -1;
+}
+
 int procfs_create(struct super_block **ret)
 {
     int err = treefs_create(&root, "proc", PROC_SUPER_MAGIC, PROC_MINOR, ret);

@@ -5,7 +5,13 @@
 #ifndef SENTRY_FS_PROC_PROC_H
 #define SENTRY_FS_PROC_PROC_H
 
+#include "base/compiler.h"
+
+struct file;
 struct super_block;
+
+/* The number of the process whose /proc/PID this open directory is; -1: it is another file. */
+int32_t procfs_pid_of(const struct file *file);
 
 int procfs_create(struct super_block **ret);
 
