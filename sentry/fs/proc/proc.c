@@ -14,7 +14,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time.h"
 
-#define PROC_MINOR  17         /* st_dev of the tree */
+#define PROC_MINOR 17 /* st_dev of the tree */
 
 void proc_printf(struct proc_text *text, const char *fmt, ...)
 {
