@@ -125,6 +125,8 @@ static int hold_a_while(int fd)
 
     if (set(fd, F_SETLK, F_WRLCK, 0, 0) < 0 || write(STDERR_FILENO + 100, &byte, 1) != 1)
         return 1;
+    if (read(STDERR_FILENO + 101, &byte, 1) != 1) /* the parent is ready to wait */
+        return 2;
     usleep(30000);
     return 0;
 }
@@ -137,12 +139,13 @@ static void on_alarm(int signo)
 static void test_waiting(void)
 {
     struct sigaction action = {.sa_handler = on_alarm};
-    int fd = open("file", O_RDWR), pipes[2], status;
+    int fd = open("file", O_RDWR), pipes[2], go[2], status;
     char byte;
 
     sigaction(SIGALRM, &action, NULL);
-    CHECK_EQ(pipe(pipes), 0);
+    CHECK_EQ(pipe(pipes) | pipe(go), 0);
     CHECK_EQ(dup2(pipes[1], STDERR_FILENO + 100), STDERR_FILENO + 100);
+    CHECK_EQ(dup2(go[0], STDERR_FILENO + 101), STDERR_FILENO + 101);
     for (int i = 0; i < 3; i++) {
         pid_t child = fork();
         if (child == 0)
@@ -150,9 +153,11 @@ static void test_waiting(void)
         CHECK_EQ(read(pipes[0], &byte, 1), 1);
         CHECK_ERRNO(set(fd, F_SETLK, F_RDLCK, 5, 1), EAGAIN);
         if (i == 0) {
-            ualarm(5000, 0);
+            ualarm(5000, 5000); /* again and again: the first may come too early */
             CHECK_ERRNO(set(fd, F_SETLKW, F_RDLCK, 5, 1), EINTR);
+            ualarm(0, 0);
         }
+        CHECK_EQ(write(go[1], "g", 1), 1);
         CHECK_EQ(set(fd, F_SETLKW, F_RDLCK, 5, 1), 0); /* until the child exits */
         CHECK_EQ(waitpid(child, &status, 0), child);
         CHECK_EQ(status, 0);
@@ -161,7 +166,10 @@ static void test_waiting(void)
     CHECK_EQ(in_child(take_exit, fd), 0);
     close(pipes[0]);
     close(pipes[1]);
+    close(go[0]);
+    close(go[1]);
     close(STDERR_FILENO + 100);
+    close(STDERR_FILENO + 101);
     close(fd);
 }
 
@@ -181,7 +189,7 @@ static void test_deadlock(void)
         _exit(set(fd, F_SETLKW, F_WRLCK, 0, 1) == 0 ? 0 : 2);
     }
     CHECK_EQ(read(to_parent[0], &byte, 1), 1);
-    usleep(50000); /* the child waits by now */
+    usleep(200000); /* the child waits by now */
     CHECK_ERRNO(set(fd, F_SETLKW, F_WRLCK, 1, 1), EDEADLK);
     CHECK_EQ(set(fd, F_SETLK, F_UNLCK, 0, 1), 0);
     CHECK_EQ(waitpid(child, &status, 0), child);
