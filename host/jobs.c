@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 pid_t host_process_group(void)
@@ -43,9 +44,16 @@ bool host_is_job(void)
     return pid > 0 && getsid(pid) == getsid(0);
 }
 
-void host_stop_self(void)
+void host_stop_self(int signo)
 {
-    kill(getpid(), SIGSTOP);
+    sigset_t set;
+
+    /* To this very thread: another one may be waiting for the signal, to pass it on. */
+    sigemptyset(&set);
+    sigaddset(&set, signo);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), signo);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
 int host_terminal_group(int fd)

@@ -11,8 +11,11 @@ pid_t host_process_group(void);
  * that would continue us if we stopped. False also where that cannot be found out.
  */
 bool host_is_job(void);
-/* Stops this process, as SIGSTOP does; returns when it was continued. */
-void host_stop_self(void);
+/*
+ * Stops this process by a stop signal with its default action, and tells its parent so; returns
+ * when it was continued.
+ */
+void host_stop_self(int signo);
 /* The foreground process group of our controlling terminal; -ENOTTY when `fd` is not that. */
 int host_terminal_group(int fd);
 

@@ -47,9 +47,10 @@ struct kernel_config {
     const char *version;                /* uname -v */
     const char *hostname;
     bool no_fastpath;
-    /* Stops the whole sandbox until the host continues it: the first program's group has stopped.
+    /* Stops the whole sandbox by a signal until the host continues it: the first program's group
+     * has stopped.
      */
-    void (*stop_sandbox)(void);
+    void (*stop_sandbox)(int signo);
     /* Whoever started the sandbox is a shell that would continue it. */
     bool caller_controls_jobs;
 };
@@ -81,7 +82,7 @@ struct kernel {
     const char *release, *version;
     struct ns *initial_ns[8]; /* by enum ns_type (ns.h); owned references */
     bool no_fastpath;
-    void (*stop_sandbox)(void);
+    void (*stop_sandbox)(int signo);
     bool caller_controls_jobs;
     struct terminal *tty; /* the caller's, or NULL; owned reference, set before the first task */
     uint64_t boot_ns;     /* CLOCK_MONOTONIC at creation */

@@ -242,30 +242,34 @@ static bool has_stopped(struct process *process)
 
 /*
  * The first program's group is what the caller's shell knows as a job. Once all of it has stopped,
- * so do we; but where no shell would continue us, only if nobody inside could do so either.
+ * so do we, by the same signal; but where no shell would continue us, only if nobody inside could
+ * do so either. The signal, or 0.
  */
-static bool sandbox_has_stopped_locked(struct kernel *kernel)
+static int sandbox_stop_locked(struct kernel *kernel)
 {
     struct process *init = kernel->init, *member;
     uint32_t stopped = 0;
 
     if (!kernel->stop_sandbox || !init || !init->group)
-        return false;
+        return 0;
     list_for_each (member, &init->group->members, group_node) {
         if (member->zombie)
             continue;
         if (!has_stopped(member))
-            return false;
+            return 0;
         stopped += member->thread_count;
     }
-    return stopped > 0 && (kernel->caller_controls_jobs || stopped == kernel->task_count);
+    if (stopped > 0 && kernel->caller_controls_jobs)
+        return init->zombie ? SIGSTOP : init->stop_signo;
+    /* An orphan of the host's would not stop by the others. */
+    return stopped > 0 && stopped == kernel->task_count ? SIGSTOP : 0;
 }
 
 void tree_tell_stop(struct process *process, int code)
 {
     struct kernel *kernel = process->kernel;
     struct process *parent;
-    bool stop_all = false;
+    int stop_all = 0;
     siginfo_t info;
 
     lock_acquire(&kernel->lock);
@@ -280,8 +284,8 @@ void tree_tell_stop(struct process *process, int code)
         wait_queue_wake(&parent->child_events, 0);
     }
     if (code == CLD_STOPPED && kernel->init && process->group == kernel->init->group)
-        stop_all = sandbox_has_stopped_locked(kernel);
+        stop_all = sandbox_stop_locked(kernel);
     lock_release(&kernel->lock);
     if (stop_all)
-        kernel->stop_sandbox();
+        kernel->stop_sandbox(stop_all);
 }

@@ -8,6 +8,7 @@ The last line is `N passed, N failed, N skipped`.
 
 import argparse
 import ctypes
+import difflib
 import os
 import random
 import re
@@ -23,6 +24,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import images
+import terminal
 from debuggers import test_debuggers
 from guest_outcome import Tally
 from run_guest import PLATFORMS, usable_platforms
@@ -253,13 +255,30 @@ def test_jail(command, platforms, tally):
         tally.add("failed" if complaint else "passed", f"jail on {platform}", complaint or "")
 
 
+def test_terminal(command, platforms, tally):
+    """Job control on the caller's terminal: of a shell inside, and of the sandbox as a job."""
+    if not shutil.which("bash"):
+        tally.add("skipped", "terminal", "there is no bash")
+        return
+    native = terminal.play(terminal.SHELL, terminal.JOBS), terminal.play_job([])
+    for platform in platforms:
+        argv = [command.program, f"--platform={platform}"]
+        inside = terminal.play(argv + terminal.SHELL, terminal.JOBS), terminal.play_job(argv)
+        for label, got, want in zip(("shell", "job"), inside, native):
+            difference = "\n".join(difflib.unified_diff(want.splitlines(), got.splitlines(), "native",
+                                                        platform, lineterm=""))
+            tally.add("failed" if difference else "passed", f"terminal: {label} on {platform}",
+                      difference)
+
+
 def main():
     root = os.path.dirname(os.path.dirname(HERE))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default=os.path.join(root, "build"))
     parser.add_argument("--kills", type=int, default=100, help="starts on each platform")
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
-    parser.add_argument("names", nargs="*", help="input, options, hosts, jail, debuggers, kill; all")
+    parser.add_argument("names", nargs="*",
+                        help="input, options, hosts, jail, debuggers, terminal, kill; all")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
     args.kvmsentry = os.path.join(args.build, "kvmsentry")
@@ -269,7 +288,7 @@ def main():
         print(f"{command.program} does not exist: build it first")
         return 2
     tests = {"input": test_input, "options": test_options, "hosts": test_hosts, "jail": test_jail,
-             "debuggers": test_debuggers,
+             "debuggers": test_debuggers, "terminal": test_terminal,
              "kill": lambda *words: test_kill(*words, args.kills)}
     usable = usable_platforms(command.program)
     platforms = [name for name in PLATFORMS if usable[name] is None]
