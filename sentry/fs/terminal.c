@@ -6,6 +6,7 @@ void terminal_init(struct terminal *t, const struct terminal_operations *ops)
 {
     refcount_set(&t->refs, 1);
     t->ops = ops;
+    t->device = 0;
     t->session = t->foreground = 0;
 }
 

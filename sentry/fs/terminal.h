@@ -37,11 +37,17 @@ struct terminal_operations {
 struct terminal {
     refcount_t refs;
     const struct terminal_operations *ops;
+    uint32_t device;    /* as /proc/PID/stat tells it: terminal_device() */
     int32_t session;    /* whose controlling terminal it is; 0: nobody's; under kernel->lock */
     int32_t foreground; /* process group; 0: none; under kernel->lock */
 };
 
 void terminal_init(struct terminal *t, const struct terminal_operations *ops);
+/* Linux's new_encode_dev(). */
+static inline uint32_t terminal_device(uint32_t major, uint32_t minor)
+{
+    return (minor & 0xff) | major << 8 | (minor & ~0xffU) << 12;
+}
 struct terminal *terminal_ref(struct terminal *t);
 struct terminal *terminal_unref(struct terminal *t); /* takes NULL, returns NULL */
 

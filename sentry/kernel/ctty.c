@@ -221,6 +221,17 @@ int ctty_get_foreground(struct task *task, struct terminal *t, bool master, int3
     return result;
 }
 
+void ctty_describe(struct process *process, uint32_t *ret_device, int32_t *ret_foreground)
+{
+    struct terminal *t;
+
+    lock_acquire(&process->kernel->lock);
+    t = process->tty;
+    *ret_device = t ? t->device : 0;
+    *ret_foreground = t ? t->foreground : -1;
+    lock_release(&process->kernel->lock);
+}
+
 /* The session of a group, or of a process that leads none (Linux session_of_pgrp()). */
 static int32_t session_of_locked(struct kernel *kernel, int32_t pgid)
 {

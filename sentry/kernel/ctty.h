@@ -41,6 +41,12 @@ int ctty_get_session(struct task *task, struct terminal *t, bool master, int32_t
 int ctty_get_foreground(struct task *task, struct terminal *t, bool master, int32_t *ret);
 int ctty_set_foreground(struct task *task, struct terminal *t, int32_t pgid);
 
+/*
+ * For /proc/PID/stat: the process's terminal as a device number, 0: none; its foreground group,
+ * -1: none. Takes kernel->lock.
+ */
+void ctty_describe(struct process *process, uint32_t *ret_device, int32_t *ret_foreground);
+
 /* To the foreground group of the terminal; false when there is none. */
 bool ctty_signal(struct kernel *kernel, struct terminal *t, int signo);
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <termios.h>
 
@@ -79,6 +81,21 @@ static pid_t job(int (*fn)(void), bool foreground)
     return pid;
 }
 
+/* What ps(1) reads: the terminal's number and its foreground group. */
+static void check_proc_stat(void)
+{
+    char text[512] = "";
+    int fd = open("/proc/self/stat", O_RDONLY), tty = 0, foreground = 0;
+    struct stat st;
+
+    CHECK(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
+    CHECK_EQ(sscanf(strrchr(text, ')') + 1, " %*c %*d %*d %*d %d %d", &tty, &foreground), 2);
+    CHECK_EQ(fstat(slave, &st), 0);
+    CHECK_EQ(tty, (int)(major(st.st_rdev) << 8 | minor(st.st_rdev)));
+    CHECK_EQ(foreground, getpid());
+    close(fd);
+}
+
 static void test_ids(void)
 {
     pid_t pid = getpid(), number = 0, old;
@@ -86,6 +103,7 @@ static void test_ids(void)
 
     CHECK_EQ(tcgetsid(slave), pid);
     CHECK_EQ(tcgetpgrp(slave), pid);
+    check_proc_stat();
     CHECK_EQ(ioctl(master, TIOCGPGRP, &number), 0);
     CHECK_EQ(number, pid);
     CHECK_EQ(ioctl(master, TIOCGSID, &number), 0);

@@ -7,6 +7,7 @@
 #include <asm/termbits.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/sysmacros.h>
 
 #include "host/io.h"
 #include "host/jobs.h"
@@ -97,6 +98,7 @@ struct terminal *host_terminal_get(struct host_stream *s, uint64_t device)
         terminal_init(&t->terminal, &host_terminal_operations);
         t->stream = host_stream_ref(s);
         t->device = device;
+        t->terminal.device = terminal_device(major(device), minor(device));
         return &t->terminal;
     }
     return NULL;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sentry/fs/proc/internal.h"
+#include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace.h"
@@ -198,6 +199,8 @@ ssize_t proc_stat_text(uint64_t tid, char *buf, size_t size)
     struct process *process;
     struct view v;
     const struct usage *own = &v.usage, *children;
+    int32_t foreground;
+    uint32_t tty;
 
     if (!task)
         return -ESRCH;
@@ -209,7 +212,9 @@ ssize_t proc_stat_text(uint64_t tid, char *buf, size_t size)
     proc_printf(&text, "%d (%.15s) %c %d %d %d ", task->tid, v.comm, shown_state(task),
                 process->parent_pid, process->pgid, process->sid);
     /* tty_nr tpgid flags, faults, times */
-    proc_printf(&text, "0 -1 4194304 %lu %lu %lu %lu %lu %lu %lu %lu ", own->minor_faults,
+    ctty_describe(process, &tty, &foreground);
+    proc_printf(&text, "%u %d ", tty, foreground);
+    proc_printf(&text, "4194304 %lu %lu %lu %lu %lu %lu %lu %lu ", own->minor_faults,
                 children->minor_faults, own->major_faults, children->major_faults,
                 own->user_ns / NS_PER_TICK, own->system_ns / NS_PER_TICK,
                 children->user_ns / NS_PER_TICK, children->system_ns / NS_PER_TICK);

@@ -460,6 +460,7 @@ int pty_create(uint32_t flags, struct file **ret_master)
     terminal_owner(&pty->uid, &pty->gid);
     pty->locked = true;
     err = devpts_enter(pty);
+    pty->terminal.device = terminal_device(PTS_MAJOR, pty->index);
     if (!err) {
         err = open_end(pty, &master_operations, flags, ret_master);
         if (err)
