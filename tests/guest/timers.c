@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -396,6 +397,36 @@ static void test_limit(void)
         CHECK_EQ(RAW(SYS_timer_delete, ids[i]), 0);
 }
 
+/* setitimer(2): ITIMER_REAL goes on when its SIGALRM is taken, not before. */
+static void test_alarm_interval(void)
+{
+    struct itimerval set = {.it_value = {0, 5000}, .it_interval = {0, 5000}}, got;
+    sigset_t block, before;
+
+    signal(SIGALRM, SIG_IGN);
+    CHECK_EQ(setitimer(ITIMER_REAL, &set, NULL), 0);
+    rest(20 * MS);
+    CHECK_EQ(getitimer(ITIMER_REAL, &got), 0);
+    CHECK(got.it_value.tv_usec == 0 && got.it_interval.tv_usec == 5000);
+    handle(SIGALRM);
+    rest(20 * MS);
+    CHECK_EQ(received, 0); /* nobody took it, so it stands */
+    sigemptyset(&block);
+    sigaddset(&block, SIGALRM);
+    sigprocmask(SIG_BLOCK, &block, &before);
+    CHECK_EQ(setitimer(ITIMER_REAL, &set, NULL), 0);
+    rest(20 * MS);
+    CHECK_EQ(getitimer(ITIMER_REAL, &got), 0);
+    CHECK(got.it_value.tv_usec == 0);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    wait_received(3);
+    set.it_value.tv_usec = 0;
+    CHECK_EQ(setitimer(ITIMER_REAL, &set, &got), 0);
+    CHECK_EQ(got.it_interval.tv_usec, 5000);
+    CHECK_EQ(getitimer(ITIMER_REAL, &got), 0);
+    CHECK(got.it_value.tv_usec == 0 && got.it_interval.tv_usec == 0);
+}
+
 /* Children have none of their parent's timers, and neither has a new program. */
 static void test_fork(int id)
 {
@@ -456,6 +487,7 @@ int main(int argc, char **argv)
     test_cpu(CLOCK_THREAD_CPUTIME_ID);
     test_ignored();
     test_limit();
+    test_alarm_interval();
     int id = create_signal(CLOCK_MONOTONIC, SIGUSR1, 0);
     test_fork(id);
     test_exec();
