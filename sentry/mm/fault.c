@@ -5,6 +5,7 @@
  *   the VMA forbids the access .......................... SEGV_ACCERR
  *   nothing in the page map    anonymous: allocate a run and map it
  *                              object: ask it (mm->lock released), note its pages, look again
+ *     (either: a userfaultfd may be asked instead, and the access waits for its answer)
  *   an entry, too few rights   write to a page that others see: copy; map, with its neighbours
  *   an entry, all rights       another thread was faster, or the access is forbidden
  *
@@ -19,6 +20,7 @@
  * in between, and nothing is proved.
  */
 #include <errno.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
 #include <string.h>
 
@@ -36,6 +38,7 @@ struct fault {
     uaddr_t addr, page;
     enum access access;
     uint64_t want_size; /* the caller will touch so much from addr on; 0: unknown */
+    bool user;          /* the program's own access */
     bool forced;        /* a debugger: what the VMA forbids is no matter, and no stack grows */
     struct fault_info *info;
 };
@@ -316,12 +319,33 @@ static int fetch_object(struct fault *f, struct vma *vma, bool write) __no_lock_
     return err;
 }
 
+/* ---- userfaultfd -------------------------------------------------------------------------- */
+
+static int ask_user(struct fault *f, struct vma *vma, uint64_t flags) __must_hold(f->mm->lock)
+{
+    int err = mm_userfault_ask(f->mm, vma, f->addr, f->access, f->user, flags);
+
+    return err == -EFAULT ? fail(f, SIGBUS, BUS_ADRERR) : err;
+}
+
+/* A write to a page that is protected so. With an unknown access, the second fault is a write. */
+static bool is_protected(const struct fault *f, const struct vma *vma, uint64_t entry)
+{
+    return f->access == ACCESS_WRITE ||
+           (f->access == ACCESS_UNKNOWN && (vma->prot & PROT_WRITE) && (entry & PROT_READ));
+}
+
 /* ---- pages that are there ----------------------------------------------------------------- */
 
 bool mm_entry_needs_copy(struct mm *mm, uint64_t entry)
 {
     return (entry & PMAP_PRESENT) &&
            (!(entry & PMAP_ANON) || (mm_entry_settle(mm, entry) & PMAP_COW));
+}
+
+static bool may_join(struct mm *mm, uint64_t entry)
+{
+    return mm_entry_needs_copy(mm, entry) && !(entry & PMAP_UFFD_WP);
 }
 
 /* Private pages that someone else holds too: a copy of the page and of such neighbours. */
@@ -337,9 +361,9 @@ static int copy_pages(struct fault *f, struct vma *vma)
     unsigned int count = 0;
     int err;
 
-    while (start > low && mm_entry_needs_copy(mm, pmap_get(&mm->pmap, start - PAGE_SIZE)))
+    while (start > low && may_join(mm, pmap_get(&mm->pmap, start - PAGE_SIZE)))
         start -= PAGE_SIZE;
-    while (end < high && mm_entry_needs_copy(mm, pmap_get(&mm->pmap, end)))
+    while (end < high && may_join(mm, pmap_get(&mm->pmap, end)))
         end += PAGE_SIZE;
     err = memfile_alloc(mf, end - start, PAGE_SIZE, &range);
     if (err) {
@@ -444,6 +468,10 @@ static int fault_present(struct fault *f, struct vma *vma, uint64_t entry, bool 
         return fail(f, SIGSEGV, SEGV_MAPERR);
     if ((entry & want) == want)
         return nothing_to_do(f, entry);
+    if ((entry & PMAP_UFFD_WP) && (vma->userfault_modes & MM_UFFD_WP)) {
+        *ret_again = is_protected(f, vma, entry);
+        return *ret_again ? ask_user(f, vma, UFFD_PAGEFAULT_FLAG_WP) : map_around(f, vma);
+    }
     if (write && (entry & PMAP_COW) && mm->hot)
         hot_pages_note(mm->hot, f->page);
     if (write && vma_is_private(vma) && mm_entry_needs_copy(mm, settled))
@@ -477,6 +505,10 @@ static int serve(struct fault *f)
         if (entry) {
             err = fault_present(f, vma, entry, &again);
             if (err || !again)
+                return err;
+        } else if (vma->userfault_modes & MM_UFFD_MISSING) {
+            err = ask_user(f, vma, 0);
+            if (err)
                 return err;
         } else if (!vma->object) {
             return map_anonymous(f, vma);
@@ -541,14 +573,23 @@ int mm_fault_forced_locked(struct mm *mm, uaddr_t addr, bool write)
 int mm_fault(struct mm *mm, uaddr_t addr, enum access access, int *ret_signo, int *ret_code)
 {
     struct fault_info info = {0};
+    struct fault f = {
+        .mm = mm,
+        .addr = addr,
+        .page = round_down(addr, PAGE_SIZE),
+        .access = access,
+        .user = true,
+        .info = &info,
+    };
     int err;
 
     lock_acquire(&mm->lock);
-    err = mm_fault_locked(mm, addr, access, 0, &info);
+    err = serve_with_reclaim(&f);
     lock_release(&mm->lock);
     if (err == -EFAULT) {
         *ret_signo = info.signo;
         *ret_code = info.code;
     }
-    return err;
+    /* A signal ended the wait for a userfaultfd: after it the access is repeated. */
+    return err == -EINTR ? 0 : err;
 }

@@ -112,6 +112,8 @@ static int fork_vma(struct mm *mm, struct vma *vma, struct twin *twin)
     if (!copy)
         return -ENOMEM;
     copy->flags &= ~(uint32_t)(VMA_LOCKED | VMA_LOCKONFAULT);
+    copy->userfault = mm_userfault_unref(copy->userfault); /* not the last: the parent has one */
+    copy->userfault_modes = 0;
     vma_insert(child, copy);
     if (vma->flags & VMA_WIPEONFORK)
         return 0;

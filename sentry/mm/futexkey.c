@@ -10,7 +10,8 @@ int mm_futex_key(struct mm *mm, uaddr_t addr, bool shared, struct mm_futex_key *
     if (addr > max - sizeof(uint32_t))
         return -EFAULT;
     *ret_key = (struct mm_futex_key){mm->id, addr};
-    if (!shared)
+    /* Callers look at the word with locks held, under which nobody may wait for a userfaultfd. */
+    if (!shared && list_empty(&mm->userfaults))
         return 0;
     lock_acquire(&mm->lock);
     for (;;) {
@@ -25,7 +26,7 @@ int mm_futex_key(struct mm *mm, uaddr_t addr, bool shared, struct mm_futex_key *
         }
         /* Private pages, also of files, are this address space's own (futex(2)). */
         vma = vma_at(mm, addr);
-        if (vma->flags & VMA_SHARED)
+        if (shared && (vma->flags & VMA_SHARED))
             *ret_key = (struct mm_futex_key){vma->object->id, vma_offset_of(vma, addr)};
         break;
     }

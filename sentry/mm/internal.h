@@ -23,6 +23,7 @@
 #include "sentry/mm/mappable.h"
 #include "sentry/mm/mm.h"
 #include "sentry/mm/pmap.h"
+#include "sentry/mm/userfault.h"
 
 struct vma;
 void vma_augment(struct vma *vma);
@@ -64,7 +65,9 @@ struct vma {
     const char *name;        /* static string or NULL */
     uint32_t flags;          /* enum vma_flags */
     uint8_t prot, max_prot;
-    struct mm_policy policy; /* mbind(2) */
+    uint8_t userfault_modes;        /* MM_UFFD_* */
+    struct mm_policy policy;        /* mbind(2) */
+    struct mm_userfault *userfault; /* owned reference; who gets the faults, or NULL */
 
     /* A run of faults in ascending order makes the next runs larger (fault.c). */
     uaddr_t fault_next;
@@ -102,8 +105,9 @@ struct mm {
     uint32_t vma_count;
     struct vma *vma_cache; /* what vma_find() found last */
     struct pmap pmap;
-    struct hot_pages *hot; /* owned reference, from the first fork on */
-    struct list pins;      /* uio_pin of which the host may be writing into the pages */
+    struct hot_pages *hot;  /* owned reference, from the first fork on */
+    struct list userfaults; /* struct mm_userfault that are tied to this */
+    struct list pins;       /* uio_pin of which the host may be writing into the pages */
     uaddr_t mmap_base, brk_start, brk;
     struct mm_limits limits;
     struct mm_stats stats; /* all but .resident are kept up to date */
@@ -242,6 +246,17 @@ struct hot_pages *hot_pages_ref(struct hot_pages *hot);
 struct hot_pages *hot_pages_unref(struct hot_pages *hot); /* takes NULL, returns NULL */
 void hot_pages_note(struct hot_pages *hot, uaddr_t page);
 bool hot_pages_has(const struct hot_pages *hot, uaddr_t page);
+
+/* ---- userfault.c ---- */
+
+/* The address space goes: says so to all of mm->userfaults; mm->lock held. */
+void mm_userfaults_untie(struct mm *mm);
+/*
+ * Waits for the answer of who has registered the VMA; releases mm->lock in between. 0: look again.
+ * -EINTR: a signal ended the program's own access. -EFAULT: nobody answers.
+ */
+int mm_userfault_ask(struct mm *mm, struct vma *vma, uaddr_t addr, enum access access, bool user,
+                     uint64_t flags) __must_hold(mm->lock);
 
 /* ---- populate.c; without the lock ---- */
 

@@ -30,6 +30,7 @@ int mm_create(struct mm_env *env, struct mm **ret)
     RB_INIT(&mm->vmas);
     pmap_init(&mm->pmap);
     list_init(&mm->pins);
+    list_init(&mm->userfaults);
     mm->limits = no_limits;
     mm->mmap_base = env->limits.user_max;
     *ret = mm;
@@ -48,6 +49,7 @@ static void destroy(struct mm *mm)
     struct vma *vma;
 
     lock_acquire(&mm->lock);
+    mm_userfaults_untie(mm);
     while ((vma = RB_ROOT(&mm->vmas)))
         vma_remove(mm, vma, &trash);
     /* With the address space goes every way to the pages: no need to unmap one by one. */

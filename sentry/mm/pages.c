@@ -143,6 +143,8 @@ uint64_t mm_entry_rights(const struct vma *vma, uint64_t entry)
     if (vma_is_private(vma)) {
         if ((entry & (PMAP_ANON | PMAP_COW)) != PMAP_ANON)
             rights &= ~(uint64_t)PROT_WRITE;
+        if ((entry & PMAP_UFFD_WP) && (vma->userfault_modes & MM_UFFD_WP))
+            rights &= ~(uint64_t)PROT_WRITE;
     } else if (vma->object->ops->wants_write_notice && !(entry & PMAP_DIRTY)) {
         rights &= ~(uint64_t)PROT_WRITE;
     }

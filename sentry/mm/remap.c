@@ -105,7 +105,8 @@ static void move_entries(struct mm *mm, uaddr_t from, uaddr_t to, uint64_t size)
         }
         pmap_iter_set(&it, 0);
         /* Reserved: cannot fail. */
-        (void)pmap_set_run(&mm->pmap, to + (it.addr - from), PAGE_SIZE, entry & ~PMAP_RIGHTS);
+        (void)pmap_set_run(&mm->pmap, to + (it.addr - from), PAGE_SIZE,
+                           entry & ~(PMAP_RIGHTS | PMAP_UFFD_WP));
     }
     if (mapped_end)
         mm_platform_unmap(mm, mapped_start, mapped_end);
@@ -138,6 +139,8 @@ static int move(struct remap *r)
         return err;
     like = *vma_at(mm, r->old);
     like.offset = vma_offset_of(&like, r->old);
+    like.userfault = NULL;
+    like.userfault_modes = 0;
     like.start = r->new;
     like.end = r->new + r->new_size;
     vma = vma_new(mm, &like);

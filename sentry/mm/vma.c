@@ -159,6 +159,8 @@ struct vma *vma_new(struct mm *mm, const struct vma *like)
     vma->fault_next = 0;
     vma->fault_window = 0;
     list_init(&vma->object_node);
+    if (vma->userfault)
+        mm_userfault_ref(vma->userfault);
     if (vma->object) {
         mappable_ref(vma->object);
         if (vma->object->ops->opened)
@@ -171,6 +173,7 @@ void vma_free(struct vma *vma)
 {
     if (vma->object && vma->object->ops->closed)
         vma->object->ops->closed(vma->object);
+    mm_userfault_unref(vma->userfault);
     mappable_unref(vma->object);
     free(vma);
 }
@@ -300,7 +303,9 @@ static bool can_merge(const struct vma *low, const struct vma *high)
     return low->end == high->start && low->prot == high->prot && low->flags == high->flags &&
            low->max_prot == high->max_prot && low->object == high->object &&
            low->name == high->name && low->policy.mode == high->policy.mode &&
-           low->policy.nodes == high->policy.nodes && !(low->object && low->object->ops->closed) &&
+           low->policy.nodes == high->policy.nodes && low->userfault == high->userfault &&
+           low->userfault_modes == high->userfault_modes &&
+           !(low->object && low->object->ops->closed) &&
            (!low->object || vma_offset_of(low, low->end) == high->offset);
 }
 

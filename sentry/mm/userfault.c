@@ -1,0 +1,228 @@
+#include "sentry/mm/userfault.h"
+
+#include <errno.h>
+#include <linux/userfaultfd.h>
+#include <string.h>
+
+#include "sentry/mm/internal.h"
+
+void mm_userfault_init(struct mm_userfault *u, const struct mm_userfault_ops *ops, struct mm *mm)
+{
+    u->ops = ops;
+    refcount_set(&u->refs, 1);
+    lock_init(&u->lock);
+    u->mm = mm;
+    lock_acquire(&mm->lock);
+    list_add(&mm->userfaults, &u->mm_node);
+    lock_release(&mm->lock);
+}
+
+struct mm_userfault *mm_userfault_ref(struct mm_userfault *u)
+{
+    refcount_get(&u->refs);
+    return u;
+}
+
+struct mm_userfault *mm_userfault_unref(struct mm_userfault *u)
+{
+    if (u && refcount_put(&u->refs)) {
+        lock_destroy(&u->lock);
+        u->ops->release(u);
+    }
+    return NULL;
+}
+
+struct mm *mm_userfault_get_mm(struct mm_userfault *u)
+{
+    struct mm *mm;
+
+    lock_acquire(&u->lock);
+    mm = u->mm && refcount_get_unless_zero(&u->mm->refs) ? u->mm : NULL;
+    lock_release(&u->lock);
+    return mm;
+}
+
+void mm_userfaults_untie(struct mm *mm)
+{
+    struct mm_userfault *u, *next;
+
+    list_for_each_safe (u, next, &mm->userfaults, mm_node) {
+        lock_acquire(&u->lock);
+        u->mm = NULL;
+        lock_release(&u->lock);
+        list_del_init(&u->mm_node);
+    }
+}
+
+/* ---- registering -------------------------------------------------------------------------- */
+
+static uint64_t unprotect_entry(struct mm *mm, const struct vma *vma, uaddr_t addr, uint64_t entry,
+                                void *arg)
+{
+    entry = mm_entry_settle(mm, entry) & ~PMAP_UFFD_WP;
+    return (entry & ~PMAP_RIGHTS) | mm_entry_rights(vma, entry);
+}
+
+static uint64_t protect_entry(struct mm *mm, const struct vma *vma, uaddr_t addr, uint64_t entry,
+                              void *arg)
+{
+    entry = mm_entry_settle(mm, entry) | PMAP_UFFD_WP;
+    return (entry & ~PMAP_RIGHTS) | mm_entry_rights(vma, entry);
+}
+
+/* Gives the VMA, already cut to size, to `u` (NULL: to nobody). The VMA keeps another reference. */
+static void assign(struct mm *mm, struct vma *vma, struct mm_userfault *u, unsigned modes)
+{
+    struct mm_userfault *old = vma->userfault;
+
+    if (!(modes & MM_UFFD_WP) && (vma->userfault_modes & MM_UFFD_WP))
+        mm_rewrite(mm, vma, vma->start, vma->end, unprotect_entry, NULL);
+    vma->userfault = u ? mm_userfault_ref(u) : NULL;
+    vma->userfault_modes = (uint8_t)modes;
+    mm_userfault_unref(old);
+}
+
+/* Linux vma_can_userfault(); shared memory is not built. */
+static int check_range(struct mm *mm, const struct mm_userfault *u, uaddr_t start, uaddr_t end,
+                       bool registers)
+{
+    struct vma *vma = vma_find(mm, start);
+
+    if (!vma || vma->start >= end)
+        return -EINVAL;
+    for (; vma && vma->start < end; vma = vma_next(vma)) {
+        if (vma->object || (vma->flags & VMA_DROPPABLE))
+            return -EINVAL;
+        if (vma->userfault && vma->userfault != u)
+            return registers ? -EBUSY : -EINVAL;
+    }
+    return 0;
+}
+
+static int assign_range(struct mm *mm, struct mm_userfault *u, uaddr_t start, uaddr_t end,
+                        unsigned modes)
+{
+    int err = vma_split_range(mm, start, end);
+    struct vma *vma;
+
+    while (!err && (vma = vma_find(mm, start)) && vma->start < end) {
+        start = vma->end;
+        assign(mm, vma, u, modes);
+        vma_merge(mm, vma);
+    }
+    return err;
+}
+
+int mm_userfault_register(struct mm *mm, struct mm_userfault *u, uaddr_t start, uaddr_t end,
+                          unsigned modes)
+{
+    int err;
+
+    lock_acquire(&mm->lock);
+    err = check_range(mm, u, start, end, true);
+    if (!err)
+        err = assign_range(mm, u, start, end, modes);
+    lock_release(&mm->lock);
+    return err;
+}
+
+int mm_userfault_unregister(struct mm *mm, struct mm_userfault *u, uaddr_t start, uaddr_t end)
+{
+    int err;
+
+    lock_acquire(&mm->lock);
+    err = check_range(mm, u, start, end, false);
+    if (!err)
+        err = assign_range(mm, NULL, start, end, 0);
+    lock_release(&mm->lock);
+    return err;
+}
+
+void mm_userfault_close(struct mm_userfault *u)
+{
+    struct mm *mm = mm_userfault_get_mm(u);
+
+    if (!mm)
+        return;
+    lock_acquire(&mm->lock);
+    for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma)) {
+        if (vma->userfault != u)
+            continue;
+        assign(mm, vma, NULL, 0);
+        vma = vma_merge(mm, vma);
+    }
+    list_del_init(&u->mm_node);
+    lock_acquire(&u->lock);
+    u->mm = NULL;
+    lock_release(&u->lock);
+    lock_release(&mm->lock);
+    mm_unref(mm);
+}
+
+/* ---- asking ------------------------------------------------------------------------------- */
+
+int mm_userfault_ask(struct mm *mm, struct vma *vma, uaddr_t addr, enum access access, bool user,
+                     uint64_t flags) __no_lock_analysis
+{
+    struct mm_userfault *u = mm_userfault_ref(vma->userfault);
+    struct mm_userfault_wait w = {.addr = addr, .flags = flags, .user = user};
+    int err = -EFAULT;
+    bool waits;
+
+    /* On ptrace nobody knows: then a page that can be written may be about to be. */
+    if (access == ACCESS_WRITE || (access == ACCESS_UNKNOWN && (vma->prot & PROT_WRITE)))
+        w.flags |= UFFD_PAGEFAULT_FLAG_WRITE;
+    waits = u->ops->enqueue(u, &w);
+    lock_release(&mm->lock);
+    if (waits)
+        err = u->ops->sleep(u, &w);
+    mm_userfault_unref(u);
+    lock_acquire(&mm->lock);
+    return err;
+}
+
+/* ---- pages -------------------------------------------------------------------------------- */
+
+int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool protect)
+{
+    struct memfile *mf = mm->env->memfile;
+    struct memfile_range page;
+    struct vma *vma;
+    int err = memfile_alloc(mf, PAGE_SIZE, PAGE_SIZE, &page);
+
+    if (err)
+        return err;
+    if (bytes)
+        memcpy(memfile_ptr(mf, page.start), bytes, PAGE_SIZE);
+    lock_acquire(&mm->lock);
+    vma = vma_at(mm, addr);
+    if (!vma || !vma->userfault)
+        err = -ENOENT;
+    else if (protect && !(vma->userfault_modes & MM_UFFD_WP))
+        err = -EINVAL;
+    else if (pmap_get(&mm->pmap, addr))
+        err = -EEXIST;
+    else
+        err = pmap_set_run(&mm->pmap, addr, PAGE_SIZE,
+                           page.start | PMAP_PRESENT | PMAP_ANON | (protect ? PMAP_UFFD_WP : 0));
+    lock_release(&mm->lock);
+    if (err)
+        memfile_unref(mf, page);
+    return err;
+}
+
+int mm_userfault_protect(struct mm *mm, uaddr_t start, uaddr_t end, bool protect)
+{
+    int err = -ENOENT;
+
+    lock_acquire(&mm->lock);
+    for (struct vma *vma = vma_find(mm, start); vma && vma->start < end; vma = vma_next(vma)) {
+        err = vma->userfault_modes & MM_UFFD_WP ? 0 : -ENOENT;
+        if (err)
+            break;
+        mm_rewrite(mm, vma, MAX(start, vma->start), MIN(end, vma->end),
+                   protect ? protect_entry : unprotect_entry, NULL);
+    }
+    lock_release(&mm->lock);
+    return err;
+}

@@ -1,0 +1,68 @@
+/*
+ * userfaultfd(2), the part that address spaces know: which VMAs leave their faults to whom, and how
+ * pages get there. Who waits, and what is told, is the business of the kernel floor.
+ *
+ *   struct mm_userfault   one descriptor's registration with one address space; VMAs refer to it
+ *
+ * Its lock is taken under mm->lock. A fault enqueues its wait under mm->lock, and pages are put in
+ * under mm->lock before waiters are woken: so no wake is lost in between.
+ */
+#ifndef SENTRY_MM_USERFAULT_H
+#define SENTRY_MM_USERFAULT_H
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/refcount.h"
+
+struct mm;
+struct mm_userfault;
+
+#define MM_UFFD_MISSING 1 /* UFFDIO_REGISTER_MODE_* */
+#define MM_UFFD_WP      2
+
+/* A fault that waits; on its thread's stack. */
+struct mm_userfault_wait {
+    uaddr_t addr;   /* of the access */
+    uint64_t flags; /* UFFD_PAGEFAULT_FLAG_* */
+    bool user;      /* the program's own access, not a system call's copy */
+
+    /* The kernel floor's. */
+    struct list node;
+    struct task *task;
+    bool told, woken;
+};
+
+struct mm_userfault_ops {
+    /* Under mm->lock. False: there is nobody who may wait, the access fails. */
+    bool (*enqueue)(struct mm_userfault *u, struct mm_userfault_wait *w);
+    /* Without it, until woken (0) or given up (-EINTR); then the wait is off all lists. */
+    int (*sleep)(struct mm_userfault *u, struct mm_userfault_wait *w);
+    void (*release)(struct mm_userfault *u); /* the last reference has gone; takes no locks */
+};
+
+struct mm_userfault {
+    const struct mm_userfault_ops *ops;
+    refcount_t refs;
+    struct lock lock;
+    struct mm *mm __guarded_by(lock); /* borrowed: it says so before it goes */
+    struct list mm_node;              /* in mm->userfaults, under mm->lock */
+};
+
+/* Ties it to the address space. */
+void mm_userfault_init(struct mm_userfault *u, const struct mm_userfault_ops *ops, struct mm *mm);
+/* Takes all registrations back and unties; the file goes. */
+void mm_userfault_close(struct mm_userfault *u);
+struct mm_userfault *mm_userfault_ref(struct mm_userfault *u);
+struct mm_userfault *mm_userfault_unref(struct mm_userfault *u); /* takes NULL, returns NULL */
+/* The address space, referenced; NULL: it has gone. */
+struct mm *mm_userfault_get_mm(struct mm_userfault *u);
+
+/* Ranges are page aligned and not empty. Errors as the UFFDIO_* requests. */
+int mm_userfault_register(struct mm *mm, struct mm_userfault *u, uaddr_t start, uaddr_t end,
+                          unsigned modes);
+int mm_userfault_unregister(struct mm *mm, struct mm_userfault *u, uaddr_t start, uaddr_t end);
+/* One page with these bytes (NULL: zeroes). -ENOENT, -EEXIST, -ENOMEM. */
+int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool protect);
+int mm_userfault_protect(struct mm *mm, uaddr_t start, uaddr_t end, bool protect);
+
+#endif
