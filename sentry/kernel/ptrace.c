@@ -153,6 +153,17 @@ static void wake_locked(struct task *task)
     ptrace_poke(task);
 }
 
+/* On the tracer's own thread, which alone may look at its identity without a lock. */
+static void note_sender_locked(struct task *task)
+{
+    const struct task *tracer = task->trace.tracer;
+
+    if (!tracer || tracer != task_current())
+        return;
+    task->trace.inject_pid = tracer->process->pid;
+    task->trace.inject_uid = tracer->cred->uid;
+}
+
 void ptrace_resume_locked(struct task *task, uint32_t work, int signo)
 {
     const uint32_t ours = SYSCALL_WORK_TRACE | SYSCALL_WORK_EMU | SYSCALL_WORK_STEP;
@@ -161,6 +172,7 @@ void ptrace_resume_locked(struct task *task, uint32_t work, int signo)
     __atomic_fetch_or(&task->syscall_work, work, __ATOMIC_RELAXED);
     task->trace.step = work & SYSCALL_WORK_STEP;
     task->trace.inject = signo;
+    note_sender_locked(task);
     wake_locked(task);
 }
 
@@ -169,6 +181,7 @@ static void unlink_both_locked(struct task *task)
 {
     struct trace *trace = &task->trace;
 
+    note_sender_locked(task);
     list_del_init(&trace->node);
     trace->tracer = NULL;
     trace->seized = false;

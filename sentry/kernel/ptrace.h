@@ -69,10 +69,12 @@ struct trace {
     bool has_info;
     siginfo_t info;
     uint64_t message; /* PTRACE_GETEVENTMSG */
-    int inject;       /* the signal that the tracer continued with */
-    uint32_t word;    /* host futex: changes when the tracee is to look again */
-    bool step;        /* PTRACE_SINGLESTEP */
-    bool forced_tf;   /* TF is ours, not the program's */
+    int inject;       /* the signal that the tracer continued with, and who it was then */
+    int32_t inject_pid;
+    uint32_t inject_uid;
+    uint32_t word;  /* host futex: changes when the tracee is to look again */
+    bool step;      /* PTRACE_SINGLESTEP */
+    bool forced_tf; /* TF is ours, not the program's */
     /* Changed while the task is stopped, so its own thread reads them freely. */
     struct trace_debug debug;
     bool watching;             /* some debug register is on */

@@ -274,10 +274,8 @@ int ptrace_signal_locked(struct task *task, siginfo_t *info)
     *info = trace->info;
     if (signo != info->si_signo) {
         *info = (siginfo_t){.si_signo = signo, .si_code = SI_USER};
-        if (trace->tracer) {
-            info->si_pid = trace->tracer->process->pid;
-            info->si_uid = trace->tracer->cred->uid;
-        }
+        info->si_pid = trace->inject_pid;
+        info->si_uid = trace->inject_uid;
     }
     if (task->blocked & SIGNAL_BIT(signo)) {
         signal_send_task_locked(task, signo, info);
