@@ -373,6 +373,21 @@ static void test_end(void)
         CHECK_EQ(waitpid(child, &status, 0), child);
         CHECK_EQ(WEXITSTATUS(status), 9);
     }
+    /* A child that ends lets its own go, and its parent sees that. */
+    CHECK(make_ring(&r, 4, 0, 0));
+    add(&r, READ, p[0], buffer, 10, 0, 4);
+    CHECK_EQ(go(&r, 0), 1);
+    pid_t child = fork();
+    if (child == 0) {
+        add(&r, POLL_ADD, r.fd, NULL, 0, 0, 5)->op_flags = POLLIN;
+        _exit(go(&r, 0) == 1 ? 9 : 1);
+    }
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(WEXITSTATUS(status), 9);
+    CHECK_EQ(RESULT(&r, 5), -ECANCELED);
+    CHECK_EQ(write(p[1], "x", 1), 1);
+    CHECK_EQ(RESULT(&r, 4), 1);
+    drop_ring(&r);
     /* A ring that is closed cancels too. */
     CHECK(make_ring(&r, 4, 0, 0));
     add(&r, READ, p[0], buffer, 10, 0, 1);

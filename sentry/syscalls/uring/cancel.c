@@ -16,6 +16,8 @@ static bool matches(const struct uring_req *req, const struct uring_cancel *what
 {
     bool by_name = what->flags & URING_CANCEL_USERDATA;
 
+    if (what->process && req->owner != what->process)
+        return false;
     if (what->only)
         return req == what->only;
     if (req == what->self)
@@ -30,7 +32,7 @@ static bool matches(const struct uring_req *req, const struct uring_cancel *what
     return !by_name || req->user_data == what->user_data;
 }
 
-enum found { FOUND_NOTHING, FOUND_WAITING, FOUND_BUSY };
+enum found { FOUND_NOTHING, FOUND_WAITING, FOUND_TOLD, FOUND_BUSY };
 
 /* The next one to end; one that a thread has in hand is told so and left alone. */
 static enum found take_next(struct uring *ring, const struct uring_cancel *what, bool held_too,
@@ -51,7 +53,8 @@ static enum found take_next(struct uring *ring, const struct uring_cancel *what,
             req->cancelled = true;
             if (req->state == REQ_WORKER)
                 proxy_interrupt(req->proxy);
-            found = FOUND_BUSY;
+            found =
+                req->state == REQ_WORKER && (req->op->flags & OP_WAITS) ? FOUND_TOLD : FOUND_BUSY;
             break;
         }
         if (req->state == REQ_CHAIN) {
@@ -85,27 +88,31 @@ int uring_cancel(struct uring *ring, const struct uring_cancel *what)
     for (;;) {
         struct uring_req *req;
         enum req_state state;
+        bool waits;
         enum found found = take_next(ring, what, false, &req, &state);
 
         if (found == FOUND_NOTHING)
             return all ? count : -ENOENT;
-        if (found == FOUND_WAITING)
+        waits = found == FOUND_TOLD;
+        if (found == FOUND_WAITING) {
+            waits = (req->op->flags & OP_WAITS) != 0;
             end(req, state);
+        }
         if (!all)
-            return found == FOUND_WAITING ? 0 : -EALREADY;
+            return found == FOUND_BUSY ? -EALREADY : waits;
         count++;
     }
 }
 
-void uring_cancel_all(struct uring *ring)
+void uring_cancel_all(struct uring *ring, const struct process *process)
 {
-    const struct uring_cancel all = {.flags = URING_CANCEL_ANY};
+    const struct uring_cancel all = {.flags = URING_CANCEL_ANY, .process = process};
     struct uring_req *req;
     enum req_state state;
     enum found found;
 
     lock_acquire(&ring->lock);
-    ring->dead = true;
+    ring->dead |= !process;
     lock_release(&ring->lock);
     while ((found = take_next(ring, &all, true, &req, &state)) != FOUND_NOTHING) {
         if (found == FOUND_WAITING)

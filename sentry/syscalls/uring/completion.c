@@ -56,16 +56,22 @@ static void keep_locked(struct uring *ring, const struct uring_cqe *cqe)
         __atomic_fetch_or(&ring->shared->sq_flags, URING_SQ_CQ_OVERFLOW, __ATOMIC_RELEASE);
 }
 
-void uring_post(struct uring *ring, uint64_t user_data, int32_t res, uint32_t flags, bool timeout)
+/* Returns false when only a place in the queue itself would do, and there is none. */
+static bool post(struct uring *ring, const struct uring_cqe *cqe, bool timeout, bool must_fit)
 {
-    const struct uring_cqe cqe = {.user_data = user_data, .res = res, .flags = flags};
     struct file *eventfd = NULL;
+    bool fits;
 
     lock_acquire(&ring->lock);
-    if (ring->overflow_count == 0 && has_room_locked(ring))
-        put_locked(ring, &cqe);
+    fits = ring->overflow_count == 0 && has_room_locked(ring);
+    if (!fits && must_fit) {
+        lock_release(&ring->lock);
+        return false;
+    }
+    if (fits)
+        put_locked(ring, cqe);
     else
-        keep_locked(ring, &cqe);
+        keep_locked(ring, cqe);
     if (timeout)
         ring->timeouts_posted++;
     else
@@ -77,6 +83,21 @@ void uring_post(struct uring *ring, uint64_t user_data, int32_t res, uint32_t fl
         eventfd_signal(eventfd);
     file_unref(eventfd);
     wait_queue_wake(&ring->queue, POLLIN | POLLRDNORM);
+    return true;
+}
+
+void uring_post(struct uring *ring, uint64_t user_data, int32_t res, uint32_t flags, bool timeout)
+{
+    const struct uring_cqe cqe = {.user_data = user_data, .res = res, .flags = flags};
+
+    post(ring, &cqe, timeout, false);
+}
+
+bool uring_post_more(struct uring *ring, uint64_t user_data, int32_t res, uint32_t flags)
+{
+    const struct uring_cqe cqe = {.user_data = user_data, .res = res, .flags = flags | CQE_MORE};
+
+    return post(ring, &cqe, false, true);
 }
 
 uint32_t uring_ready(struct uring *ring)

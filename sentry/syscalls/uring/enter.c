@@ -111,6 +111,8 @@ static long enter(struct uring *ring, struct task *task, uint32_t submit, uint32
     if (submit > 0) {
         done = check_issuer(ring, task);
         if (done == 0)
+            done = uring_use(ring, task);
+        if (done == 0)
             done = uring_submit(ring, task, submit);
         if (done != submit)
             return done; /* also when it was less: the caller looks first */

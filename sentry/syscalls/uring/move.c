@@ -125,5 +125,7 @@ int64_t fixed_fd_install_issue(struct uring_req *req, struct task *task)
         return -EINVAL;
     if (!(s->flags & SQE_FIXED_FILE))
         return -EBADF;
+    if (req->cred)
+        return -EPERM; /* not in the name of another */
     return task_install(task, file_ref(req->file), 0, !(s->op_flags & 1));
 }

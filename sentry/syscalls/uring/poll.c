@@ -26,15 +26,15 @@ static void poll_ref(struct async_poll *poll)
     req_ref(container_of(poll, struct uring_req, poll));
 }
 
-/* More to come: posts what is there and stays armed. */
-static void post_again(struct uring_req *req, uint32_t events)
+/* Posts what is there, with more to come; false: it has to be the last one. */
+static bool post_again(struct uring_req *req, uint32_t events)
 {
     uint64_t user_data;
 
     lock_acquire(&req->ring->lock);
     user_data = req->user_data;
     lock_release(&req->ring->lock);
-    uring_post(req->ring, user_data, (int32_t)events, CQE_MORE, false);
+    return uring_post_more(req->ring, user_data, (int32_t)events, 0);
 }
 
 /* Waits on with a multishot poll in hand, after telling what came meanwhile. */
@@ -54,8 +54,10 @@ static int64_t wait_on(struct uring_req *req)
             req->state = REQ_POLL;
         lock_release(&ring->lock);
         events = !cancelled && poked ? async_poll_look(&req->poll) : 0;
-        if (events)
-            post_again(req, events);
+        if (events && !post_again(req, events)) {
+            async_poll_stop(&req->poll);
+            return events;
+        }
     } while (!cancelled && poked);
     if (!cancelled)
         return REQ_PENDING;
@@ -85,12 +87,10 @@ static void poll_ready(struct async_poll *poll)
     int64_t res = events;
 
     if (events && claim_or_poke(req)) {
-        if (req->multishot) {
-            post_again(req, events);
+        if (req->multishot && post_again(req, events))
             res = wait_on(req);
-        } else {
+        else
             async_poll_stop(&req->poll);
-        }
         if (res != REQ_PENDING)
             uring_finish(req, res);
     }
@@ -102,8 +102,10 @@ static int64_t arm_multishot(struct uring_req *req)
 {
     uint32_t now = async_poll_enter(&req->poll);
 
-    if (now)
-        post_again(req, now);
+    if (now && !post_again(req, now)) {
+        async_poll_stop(&req->poll);
+        return now;
+    }
     return wait_on(req);
 }
 

@@ -116,30 +116,29 @@ static void drop_timer(struct uring_req *req)
         uring_end_timeout(timer, -ECANCELED);
 }
 
-static void cancel_chain(struct uring_req *req)
+void uring_fail(struct uring_req *req, int64_t res, bool silent)
+{
+    req->skip = silent;
+    retire(req, res, silent);
+    req_unref(req);
+}
+
+/* The rest of a chain that broke; in silence if the one that broke it wanted no completion. */
+static void cancel_chain(struct uring_req *req, bool silent)
 {
     while (req) {
         struct uring_req *next = req->next;
 
-        retire(req, -ECANCELED, false);
-        req_unref(req);
+        uring_fail(req, -ECANCELED, silent);
         req = next;
     }
-}
-
-void uring_fail_chain(struct uring_req *req, int64_t res)
-{
-    struct uring_req *next = req->next;
-
-    retire(req, res, false);
-    req_unref(req);
-    cancel_chain(next);
 }
 
 /* Finishes it; the request that is to be tried next, or NULL. */
 static struct uring_req *complete(struct uring_req *req, int64_t res)
 {
     bool broken = breaks_chain(req, res), hard = req->sqe.flags & SQE_IO_HARDLINK;
+    bool silent = req->skip;
     struct uring_req *next = req->next;
 
     req->next = NULL;
@@ -149,12 +148,11 @@ static struct uring_req *complete(struct uring_req *req, int64_t res)
     if (next && next->sqe.opcode == URING_LINK_TIMEOUT) {
         struct uring_req *after = next->next;
 
-        retire(next, -ECANCELED, false);
-        req_unref(next);
+        uring_fail(next, -ECANCELED, next->skip);
         next = after;
     }
     if (next && broken && !hard) {
-        cancel_chain(next);
+        cancel_chain(next, silent);
         next = NULL;
     }
     req_unref(req);
@@ -359,7 +357,7 @@ void uring_finish(struct uring_req *req, int64_t res)
         async_job_init(&next->job, next_job);
         async_start(&next->job);
     } else if (next) {
-        cancel_chain(next);
+        cancel_chain(next, false);
     }
     task_unref(proxy);
     uring_release_held(ring);

@@ -1,8 +1,10 @@
 /* Operations that move bytes: reads and writes, with buffers of the entry, registered or provided.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 
+#include "sentry/kernel/cred.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/syscalls/uring/ops.h"
 
@@ -18,11 +20,31 @@ static bool is_vectored(const struct uring_req *req)
     return req->sqe.opcode == URING_READV || req->sqe.opcode == URING_WRITEV;
 }
 
+/* ioprio_set(2): a class, and a level within it. It is checked; who is served first is the host's.
+ */
+static int check_ioprio(const struct uring_req *req, const struct task *task)
+{
+    uint16_t class = req->sqe.ioprio >> 13, level = req->sqe.ioprio & 7;
+
+    switch (class) {
+    case 0:
+        return level ? -EINVAL : 0;
+    case 1:
+        return task_has_cap(task, CAP_SYS_ADMIN) || task_has_cap(task, CAP_SYS_NICE) ? 0 : -EPERM;
+    case 2:
+    case 3:
+        return 0;
+    }
+    return -EINVAL;
+}
+
 int rw_prep(struct uring_req *req, struct task *task)
 {
     const struct uring_sqe *sqe = &req->sqe;
-    int err = 0;
+    int err = check_ioprio(req, task);
 
+    if (err < 0)
+        return err;
     if (sqe->op_flags & ~(uint32_t)RWF_KNOWN)
         return -EOPNOTSUPP;
     if (sqe->flags & SQE_BUFFER_SELECT) {
@@ -41,7 +63,9 @@ int rw_prep(struct uring_req *req, struct task *task)
 
 int rw_fixed_prep(struct uring_req *req, struct task *task)
 {
-    return req->sqe.op_flags & ~(uint32_t)RWF_KNOWN ? -EOPNOTSUPP : 0;
+    if (req->sqe.op_flags & ~(uint32_t)RWF_KNOWN)
+        return -EOPNOTSUPP;
+    return check_ioprio(req, task);
 }
 
 /* The registered buffer is looked up when the request is tried first. */
@@ -134,7 +158,8 @@ int64_t read_multishot_issue(struct uring_req *req, struct task *task)
         n = rw_issue(req, task);
         if (n <= 0)
             return n;
-        uring_post(req->ring, req->user_data, (int32_t)n, req->cqe_flags | CQE_MORE, false);
+        if (!uring_post_more(req->ring, req->user_data, (int32_t)n, req->cqe_flags))
+            return n; /* the last one, then */
     }
 }
 

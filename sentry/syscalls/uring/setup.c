@@ -4,11 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/clock.h"
 #include "sentry/fs/event/anon.h"
 #include "sentry/kernel/cred.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/process.h"
 #include "sentry/mm/mappable.h"
 #include "sentry/mm/ringmem.h"
 #include "sentry/mm/usercopy.h"
@@ -55,7 +53,6 @@ struct uring *uring_unref(struct uring *ring)
         cred_unref(ring->creds[i]);
     file_unref(ring->eventfd);
     mappable_unref(ring->memory);
-    process_unref(ring->process);
     lock_destroy(&ring->lock);
     lock_destroy(&ring->submit_lock);
     free(ring);
@@ -91,8 +88,8 @@ static void ring_release(struct file *f)
 {
     struct uring *ring = uring_of(f);
 
-    process_async_remove(ring->process, &ring->async);
-    uring_cancel_all(ring);
+    uring_drop_users(ring);
+    uring_cancel_all(ring, NULL);
     uring_unref(ring);
     file_fini(f);
     free(container_of(f, struct uring_file, file));
@@ -110,22 +107,6 @@ static const struct file_operations uring_operations = {
 bool uring_is(const struct file *f)
 {
     return f->ops == &uring_operations;
-}
-
-/*
- * What works for the process has its files and its memory, and lets them go before the process
- * does; but a thread that the host keeps is not waited for much longer than a second.
- */
-static void process_ends(struct process_async *async)
-{
-    struct uring *ring = container_of(async, struct uring, async);
-    struct waiter waiter;
-
-    /* The file, which has the last reference, is in the process's table, or in somebody else's. */
-    uring_cancel_all(ring);
-    waiter_init(&waiter);
-    for (int i = 0; i < 1000 && refcount_read(&ring->refs) > 1; i++)
-        waiter_park(&waiter, host_monotonic_ns() + 1000000);
 }
 
 static uint32_t power_of_two(uint32_t n)
@@ -206,9 +187,6 @@ static struct uring *make_ring(struct task *task, const struct uring_params *p)
     if (!ring)
         return NULL;
     refcount_set(&ring->refs, 1);
-    ring->async.end = process_ends;
-    list_init(&ring->async.node);
-    ring->process = process_ref(task->process);
     ring->kernel = task->kernel;
     ring->flags = p->flags;
     ring->sq_entries = p->sq_entries;
@@ -221,6 +199,7 @@ static struct uring *make_ring(struct task *task, const struct uring_params *p)
     lock_init(&ring->lock);
     list_init(&ring->groups);
     list_init(&ring->live);
+    list_init(&ring->users);
     list_init(&ring->overflow);
     if (make_memory(ring, task->kernel->mm_env->memfile) < 0)
         return uring_unref(ring);
@@ -287,7 +266,11 @@ static long create(struct task *task, struct uring_params *p, uaddr_t params)
         uring_unref(ring);
         return err;
     }
-    process_async_add(task->process, &ring->async);
+    err = uring_use(ring, task);
+    if (err < 0) {
+        file_unref(file);
+        return err;
+    }
     return task_install(task, file, 0, true);
 }
 

@@ -37,7 +37,8 @@ static bool fetch_locked(struct uring *ring, struct uring_sqe *ret) __must_hold(
     return slot < ring->sq_entries;
 }
 
-static struct uring_req *make_request(struct uring *ring, const struct uring_sqe *sqe)
+static struct uring_req *make_request(struct uring *ring, const struct task *task,
+                                      const struct uring_sqe *sqe)
 {
     static const struct uring_op unknown;
     struct uring_req *req = calloc(1, sizeof(*req));
@@ -46,6 +47,7 @@ static struct uring_req *make_request(struct uring *ring, const struct uring_sqe
         return NULL;
     refcount_set(&req->refs, 1);
     req->ring = uring_ref(ring);
+    req->owner = task->process;
     req->sqe = *sqe;
     req->user_data = sqe->user_data;
     req->op = uring_op_find(sqe->opcode);
@@ -115,7 +117,7 @@ static bool extend_locked(struct uring *ring, struct task *task, struct chain *c
 
     if (!fetch_locked(ring, &sqe))
         return false;
-    req = make_request(ring, &sqe);
+    req = make_request(ring, task, &sqe);
     if (!req)
         return false;
     req->state = REQ_BUSY;
@@ -141,14 +143,18 @@ static bool extend_locked(struct uring *ring, struct task *task, struct chain *c
 /* A chain with a bad request: that one says why, all others are cancelled. */
 static void refuse(struct chain *chain)
 {
-    struct uring_req *req = chain->first;
+    struct uring_req *first = chain->first, *req = first;
+    bool silent = false;
 
     chain->first->drain = false;
     while (req) {
         struct uring_req *next = req->next;
 
+        bool skip = req->skip;
+
         req->next = NULL;
-        uring_fail_chain(req, req == chain->bad ? chain->error : -ECANCELED);
+        uring_fail(req, req == chain->bad ? chain->error : -ECANCELED, silent);
+        silent |= skip && req == first;
         req = next;
     }
 }
@@ -188,7 +194,8 @@ long uring_submit(struct uring *ring, struct task *task, uint32_t count)
             refuse(&chain);
         else
             uring_start(chain.first, task);
-        if (chain.error && !(ring->flags & URING_SETUP_SUBMIT_ALL))
+        if (chain.error && chain.bad == chain.last && !more &&
+            !(ring->flags & URING_SETUP_SUBMIT_ALL))
             break;
     }
     return done;

@@ -110,7 +110,7 @@ static int64_t cancel_timed(struct uring_req *timer)
     what = (struct uring_cancel){.only = req};
     err = uring_cancel(timer->ring, &what);
     req_unref(req);
-    return err < 0 ? err : -ETIME;
+    return err ? err : -ETIME;
 }
 
 void uring_end_timeout(struct uring_req *req, int64_t res)
@@ -124,6 +124,11 @@ void uring_end_timeout(struct uring_req *req, int64_t res)
         res = cancel_timed(req);
     else if (link)
         req_unref(timed_by(req));
+    /* That it was not needed is no failure: with SQE_CQE_SKIP_SUCCESS nobody is told. */
+    if (link && res == -ECANCELED) {
+        uring_fail(req, res, req->skip);
+        return;
+    }
     req->good_late = req->sqe.op_flags & URING_TIMEOUT_ETIME_SUCCESS;
     uring_finish(req, res);
 }

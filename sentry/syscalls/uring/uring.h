@@ -59,12 +59,13 @@ enum req_state {
 
 struct uring_req {
     refcount_t refs; /* one until it is finished, and one for each thread that looks at its file */
-    struct uring *ring;      /* owned reference */
-    struct list live;        /* in ring->live, in the order of submission; under ring->lock */
-    struct uring_req *next;  /* the rest of its chain */
-    struct uring_req *timer; /* its LINK_TIMEOUT; under ring->lock */
-    struct uring_req *timed; /* whom this LINK_TIMEOUT is for; under ring->lock */
-    struct uring_sqe sqe;    /* our copy */
+    struct uring *ring;          /* owned reference */
+    const struct process *owner; /* who submitted it; to compare */
+    struct list live;            /* in ring->live, in the order of submission; under ring->lock */
+    struct uring_req *next;      /* the rest of its chain */
+    struct uring_req *timer;     /* its LINK_TIMEOUT; under ring->lock */
+    struct uring_req *timed;     /* whom this LINK_TIMEOUT is for; under ring->lock */
+    struct uring_sqe sqe;        /* our copy */
     const struct uring_op *op;
     enum req_state state; /* under ring->lock */
     bool cancelled;       /* likewise: not to be armed again */
@@ -105,12 +106,10 @@ struct uring_buffer { /* of IORING_REGISTER_BUFFERS */
 };
 
 struct uring {
-    refcount_t refs; /* the file's, and each request's */
-    struct process_async async;
-    struct process *process; /* owned reference: with whom it ends */
-    struct kernel *kernel;   /* borrowed: outlives it */
-    int32_t issuer;          /* SINGLE_ISSUER: the thread; 0: none yet */
-    uint32_t flags;          /* URING_SETUP_* */
+    refcount_t refs;       /* the file's, and each request's */
+    struct kernel *kernel; /* borrowed: outlives it */
+    int32_t issuer;        /* SINGLE_ISSUER: the thread; 0: none yet */
+    uint32_t flags;        /* URING_SETUP_* */
     uint32_t sq_entries, cq_entries;
     struct mappable *memory; /* owned reference; has what follows, all of it hostile: */
     struct uring_shared *shared;
@@ -134,6 +133,7 @@ struct uring {
 
     struct lock lock;
     bool disabled, dead __guarded_by(lock);
+    struct list users __guarded_by(lock); /* struct uring_user: processes */
     uint32_t cq_tail __guarded_by(lock);
     uint32_t
         timeouts_posted __guarded_by(lock); /* completions of timeouts do not count for others */
@@ -157,6 +157,7 @@ enum op_flags {
     OP_IOPRIO = 32,  /* sqe->ioprio means something */
     OP_SHORT = 64,   /* less than asked for breaks a chain */
     OP_SOCKET = 128, /* on sockets alone */
+    OP_WAITS = 256,  /* only waits: can be cancelled even while a thread does it */
 };
 
 struct uring_op {
@@ -176,11 +177,16 @@ struct uring *uring_of(struct file *f);
 struct uring *uring_ref(struct uring *ring);
 struct uring *uring_unref(struct uring *ring); /* takes NULL, returns NULL */
 
+/* ---- user.c ---- */
+/* The caller's process uses the ring: its requests end with it. -ENOMEM. */
+int uring_use(struct uring *ring, struct task *task);
+void uring_drop_users(struct uring *ring);
+
 /* ---- request.c ---- */
 /* Starts the first of a chain, or holds it back. */
 void uring_start(struct uring_req *req, struct task *task);
-/* Finishes a chain of which nothing is to be tried: the first with `res`. */
-void uring_fail_chain(struct uring_req *req, int64_t res);
+/* Finishes one request that is not to be tried, alone; `silent`: without a completion. */
+void uring_fail(struct uring_req *req, int64_t res, bool silent);
 /* Goes on with a request that is in hand (REQ_BUSY), and with its chain. */
 void uring_run(struct uring_req *req, struct task *task);
 /* A result for a request in hand that had been pending; its chain goes on, on a thread of the pool.
@@ -204,6 +210,8 @@ long uring_submit(struct uring *ring, struct task *task, uint32_t count);
 /* ---- completion.c ---- */
 /* Posts a completion; from any thread. */
 void uring_post(struct uring *ring, uint64_t user_data, int32_t res, uint32_t flags, bool timeout);
+/* One of several for a request, if there is room in the queue; false: it has to be the last. */
+bool uring_post_more(struct uring *ring, uint64_t user_data, int32_t res, uint32_t flags);
 /* Moves what had no room into the queue; how many completions the program can see then. */
 uint32_t uring_ready(struct uring *ring);
 void uring_drop_overflow(struct uring *ring);
@@ -221,12 +229,17 @@ struct uring_cancel {
     uint64_t user_data;
     struct file *file;
     uint8_t opcode;
-    const struct uring_req *only; /* this one alone; NULL: what the flags say */
-    const struct uring_req *self; /* not the one that cancels */
+    const struct process *process; /* its requests alone; NULL: anybody's */
+    const struct uring_req *only;  /* this one alone; NULL: what the flags say */
+    const struct uring_req *self;  /* not the one that cancels */
 };
-/* 0 or, with ALL and ANY, how many; -ENOENT, -EALREADY. */
+/*
+ * 0 or, with ALL and ANY, how many; -ENOENT, -EALREADY. As on Linux 1, not 0, for one that only
+ * waits (OP_WAITS).
+ */
 int uring_cancel(struct uring *ring, const struct uring_cancel *what);
-void uring_cancel_all(struct uring *ring);
+/* Also what is held back. `process`: its requests alone; NULL: all, for ever. */
+void uring_cancel_all(struct uring *ring, const struct process *process);
 /* IORING_REGISTER_SYNC_CANCEL. */
 int uring_sync_cancel(struct uring *ring, struct task *task, const struct uring_sync_cancel *arg);
 
