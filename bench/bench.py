@@ -8,6 +8,7 @@ not work here is named and left out, never guessed.
 
 import argparse
 import datetime
+import math
 import os
 import platform
 import re
@@ -19,8 +20,10 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PLATFORMS = ("kvm", "ptrace")
+TOO_LONG = 120  # seconds for one run
 
-# Benchmark of bench/guest.c, its title, options for kvmsentry.
+# Key, title, benchmark, options for kvmsentry; first those of bench/guest.c, then those of
+# bench/processes.c.
 OPERATIONS = [
     ("getpid", "`getpid`, raw", "getpid", ()),
     ("sentry", "`getpid` served by the Sentry (fast path off)", "getpid", ("--no-fastpath",)),
@@ -32,6 +35,18 @@ OPERATIONS = [
     ("thread", "thread create + join", "thread", ()),
     ("futex", "futex ping-pong, there and back", "futex", ()),
 ]
+PROCESSES = [
+    ("fork", "`fork` + `_exit` + `wait`", "fork_exit", ()),
+    ("exec", "`fork` + `execve` of a static program + `wait`", "fork_exec", ()),
+    ("pipe2", "pipe ping-pong between processes, there and back", "pipe_switch", ()),
+    ("futex2", "futex ping-pong between processes, there and back", "futex_switch", ()),
+    ("epoll", "eventfd + `epoll_wait` between processes, there and back", "epoll_wake", ()),
+    ("signal", "`tgkill` to itself, handler, `rt_sigreturn`", "signal", ()),
+    ("messages", "2 groups of 4 senders and 4 receivers, 640 messages by pipes", "messages", ()),
+    ("thousand", "1,000 threads at once: made, met, joined", "threads_1000", ()),
+    ("myriad", "10,000 threads at once: made, met, joined", "threads_10000", ()),
+]
+IN_PROCESSES = {name for _, _, name, _ in PROCESSES}
 
 
 class Bench:
@@ -42,6 +57,7 @@ class Bench:
         self.budget = str(budget_ms)
         self.sentry = os.path.join(build, "kvmsentry")
         self.guest = os.path.join(build, "bench", "bench_guest")
+        self.processes = os.path.join(build, "bench", "bench_processes")
         self.hello = os.path.join(build, "bench", "bench_hello")
         self.spawn = os.path.join(build, "bench", "bench_spawn")
 
@@ -59,10 +75,17 @@ class Bench:
         lines = result.stderr.strip().splitlines()
         return lines[-1] if lines else f"exit status {result.returncode}"
 
+    def program(self, name):
+        return self.processes if name in IN_PROCESSES else self.guest
+
     def operation(self, where, name, options):
         """(ns, operations) of one benchmark."""
-        command = self.command(where, [self.guest, self.budget, name], *options)
-        line = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        command = self.command(where, [self.program(name), self.budget, name], *options)
+        try:
+            line = subprocess.run(command, capture_output=True, text=True, timeout=TOO_LONG,
+                                  check=True).stdout
+        except subprocess.TimeoutExpired:
+            return math.inf, 1
         _, nanoseconds, operations = line.split()
         return float(nanoseconds), int(operations)
 
@@ -94,7 +117,7 @@ class Bench:
             return (int(found.group(1)) if found else None), out
 
         base, _ = count([self.hello])
-        total, out = count([self.guest, "1", name])
+        total, out = count([self.program(name), "1", name])
         if base is None or total is None:
             return None
         return max(total - base, 0) / int(out.split()[2])
@@ -127,6 +150,8 @@ def smaps(pid):
 
 
 def short(nanoseconds):
+    if math.isinf(nanoseconds):
+        return f"over {TOO_LONG} s"
     if nanoseconds < 1000:
         return f"{nanoseconds:.0f} ns" if nanoseconds >= 100 else f"{nanoseconds:.1f} ns"
     return f"{nanoseconds / 1000:.2f} µs" if nanoseconds < 1e6 else f"{nanoseconds / 1e6:.2f} ms"
@@ -149,10 +174,10 @@ def host_line():
             f"Linux {platform.release().split('-')[0]}")
 
 
-def print_operations(bench, places, rounds):
-    times = {(where, key): [] for where in places for key, *_ in OPERATIONS}
+def print_operations(bench, places, rounds, operations):
+    times = {(where, key): [] for where in places for key, *_ in operations}
     for number in range(rounds):
-        for key, _, name, options in OPERATIONS:
+        for key, _, name, options in operations:
             # Each round begins with another place, so that none always follows the same one.
             for where in places[number % len(places):] + places[:number % len(places)]:
                 options_here = options if where != "native" else ()
@@ -165,12 +190,12 @@ def print_operations(bench, places, rounds):
     print(row(*head))
     print(row("---", *["---:"] * (len(head) - 1)))
     medians = {which: statistics.median(values) for which, values in times.items()}
-    for key, title, name, options in OPERATIONS:
+    for key, title, name, options in operations:
         native = medians["native", key]
         cells = [title, short(native)]
         for where in places[1:]:
             here = medians[where, key]
-            cells += [short(here), f"{here / native:.2f}"]
+            cells += [short(here), "-" if math.isinf(here) else f"{here / native:.2f}"]
         if "kvm" in places:
             exits = bench.exits(name, options)
             cells.append("not told" if exits is None else f"{exits:.3f}")
@@ -219,10 +244,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
     parser.add_argument("--budget", type=int, default=60, metavar="MS",
                         help="for each benchmark and round, default 60")
+    parser.add_argument("--only", choices=("calls", "processes"), help="only these tables")
     parser.add_argument("--platform", action="append", choices=PLATFORMS, help="only this one")
     args = parser.parse_args()
     bench = Bench(args.build, args.budget)
     subprocess.run(["ninja", "-C", args.build, "kvmsentry", "bench/bench_guest", "bench/bench_hello",
+                    "bench/bench_processes",
                     "bench/bench_spawn", "bench/bench_bare"],
                    stdout=subprocess.DEVNULL, check=True)
     places = ["native"]
@@ -233,7 +260,12 @@ def main():
             print(f"{where} is left out: {reason}\n")
         else:
             places.append(where)
-    medians = print_operations(bench, places, args.rounds)
+    if args.only != "calls":
+        print_operations(bench, places, args.rounds, PROCESSES)
+        print()
+    if args.only == "processes":
+        return 0
+    medians = print_operations(bench, places, args.rounds, OPERATIONS)
     print()
     print_limits(bench, medians)
     print()

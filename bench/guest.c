@@ -1,49 +1,21 @@
-/*
- * The micro-benchmarks: an ordinary static program, the same natively and in the sandbox.
- *
- *     guest BUDGET-MS [NAME...]
- *
- * prints "NAME NANOSECONDS OPERATIONS" for each: the median over batches of what one operation
- * takes. A batch is made as long as BATCH_NS, so that reading the clock does not count.
- */
+/* The micro-benchmarks: an ordinary static program, the same natively and in the sandbox. See
+ * measure.h. */
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-#define BATCH_NS     2000000UL
-#define BATCHES_MAX  101
+#include "bench/measure.h"
+
 #define PAGE         4096UL
 #define TOUCH_PAGES  1024UL
 #define MAPPED_BYTES (16 * PAGE)
 
 static int zero_fd, pipe_fds[2];
 static char buffer[PAGE];
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000UL + (uint64_t)ts.tv_nsec;
-}
-
-static void die(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-/* Each benchmark does `count` operations and returns how long they took in all. */
 
 static uint64_t bench_getpid(uint64_t count)
 {
@@ -187,58 +159,16 @@ static uint64_t bench_futex(uint64_t count)
     return begin;
 }
 
-static const struct {
-    const char *name;
-    uint64_t (*run)(uint64_t count);
-} benchmarks[] = {
+static const struct benchmark benchmarks[] = {
     {"getpid", bench_getpid}, {"clock_gettime", bench_clock},   {"read_zero", bench_read_zero},
     {"pipe", bench_pipe},     {"page_fault", bench_page_fault}, {"mmap", bench_mmap},
     {"thread", bench_thread}, {"futex", bench_futex},
 };
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static void measure(const char *name, uint64_t (*run)(uint64_t), uint64_t budget_ns)
-{
-    double per_op[BATCHES_MAX];
-    uint64_t count = 1, spent = run(1), operations = 1, begin;
-    int batches = 0;
-
-    /* Doubling also warms everything up. */
-    while ((spent = run(count)) < BATCH_NS && count < 1UL << 30) {
-        operations += count;
-        count *= 2;
-    }
-    operations += count;
-    begin = now_ns();
-    while (batches < BATCHES_MAX && (batches < 3 || now_ns() - begin < budget_ns)) {
-        per_op[batches++] = (double)run(count) / (double)count;
-        operations += count;
-    }
-    qsort(per_op, (size_t)batches, sizeof(per_op[0]), compare);
-    printf("%s %.1f %lu\n", name, per_op[batches / 2], operations);
-    fflush(stdout);
-}
-
 int main(int argc, char **argv)
 {
-    uint64_t budget_ns = argc > 1 ? strtoul(argv[1], NULL, 10) * 1000000UL : 0;
-
     zero_fd = open("/dev/zero", O_RDONLY);
     if (zero_fd < 0 || pipe(pipe_fds) != 0)
         die("open");
-    for (size_t i = 0; i < sizeof(benchmarks) / sizeof(benchmarks[0]); i++) {
-        bool wanted = argc <= 2;
-
-        for (int a = 2; a < argc; a++)
-            wanted = wanted || strcmp(argv[a], benchmarks[i].name) == 0;
-        if (wanted)
-            measure(benchmarks[i].name, benchmarks[i].run, budget_ns);
-    }
-    return 0;
+    return measure_main(argc, argv, benchmarks, sizeof(benchmarks) / sizeof(benchmarks[0]));
 }

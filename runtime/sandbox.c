@@ -338,7 +338,7 @@ int sandbox_run(const struct options *options)
     status = kernel_wait_exit(s->kernel);
     if (options->stats) {
         hostio_forget_maps(); /* what is left is a leak */
-        stats_log(s->env.platform, s->env.memfile);
+        stats_log(s->env.platform, s->env.memfile, s->kernel);
     }
     stop_platform(s);
     if (WIFSIGNALED(status))

@@ -6,6 +6,9 @@
 #include "base/log.h"
 #include "platform/kvm/kvm.h"
 #include "platform/memfile.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/load.h"
+#include "sentry/vfs/file.h"
 
 static void line(const char *name, uint64_t value)
 {
@@ -15,9 +18,10 @@ static void line(const char *name, uint64_t value)
     log_raw(text, (size_t)size);
 }
 
-void stats_log(struct platform *platform, struct memfile *memfile)
+void stats_log(struct platform *platform, struct memfile *memfile, struct kernel *kernel)
 {
     struct memfile_stats memory;
+    struct load load;
     uint64_t exits;
 
     if (platform->ops == &kvm_platform_ops && kvm_platform_exits(platform, &exits) == 0)
@@ -25,4 +29,9 @@ void stats_log(struct platform *platform, struct memfile *memfile)
     memfile_get_stats(memfile, &memory);
     line("guest memory allocated, bytes", memory.allocated);
     line("guest memory extent, bytes", memory.extent);
+    load_get(kernel, &load);
+    line("tasks made", load.forks);
+    line("tasks alive", load.tasks);
+    line("files open", file_count());
+    line("signals queued", __atomic_load_n(&kernel->sigqueue_count, __ATOMIC_RELAXED));
 }

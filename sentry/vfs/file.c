@@ -10,6 +10,13 @@
 #include "sentry/vfs/dirent.h"
 #include "sentry/vfs/filelock.h"
 
+static uint32_t alive; /* atomic */
+
+uint32_t file_count(void)
+{
+    return __atomic_load_n(&alive, __ATOMIC_RELAXED);
+}
+
 void file_init(struct file *f, const struct file_operations *ops, uint32_t flags)
 {
     memset(f, 0, sizeof(*f));
@@ -18,6 +25,7 @@ void file_init(struct file *f, const struct file_operations *ops, uint32_t flags
     refcount_set(&f->refs, 1);
     lock_init(&f->pos_lock);
     list_init(&f->watches);
+    __atomic_add_fetch(&alive, 1, __ATOMIC_RELAXED);
 }
 
 void file_fini(struct file *f)
@@ -29,6 +37,7 @@ void file_fini(struct file *f)
     path_unref(&f->at);
     free(f->path);
     lock_destroy(&f->pos_lock);
+    __atomic_sub_fetch(&alive, 1, __ATOMIC_RELAXED);
 }
 
 struct file *file_ref(struct file *f)

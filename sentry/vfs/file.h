@@ -106,6 +106,9 @@ void file_fini(struct file *f);
 struct file *file_ref(struct file *f);
 struct file *file_unref(struct file *f); /* takes NULL, returns NULL */
 
+/* How many there are in the sandbox, for those who look for leaks. */
+uint32_t file_count(void);
+
 /* The checked operations that system calls use: access mode, seekability, O_APPEND. */
 ssize_t file_read(struct file *f, struct uio *uio);
 ssize_t file_write(struct file *f, struct uio *uio);
