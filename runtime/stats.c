@@ -33,5 +33,5 @@ void stats_log(struct platform *platform, struct memfile *memfile, struct kernel
     line("tasks made", load.forks);
     line("tasks alive", load.tasks);
     line("files open", file_count());
-    line("signals queued", __atomic_load_n(&kernel->sigqueue_count, __ATOMIC_RELAXED));
+    line("signals queued and POSIX timers", user_all_signals(&kernel->users));
 }

@@ -71,3 +71,17 @@ uint64_t user_signals(struct user_table *table, uint32_t uid)
     lock_release(&table->lock);
     return signals;
 }
+
+uint64_t user_all_signals(struct user_table *table)
+{
+    uint64_t signals = 0;
+    struct user *user;
+
+    lock_acquire(&table->lock);
+    for (int i = 0; i < USER_BUCKETS; i++) {
+        list_for_each (user, &table->buckets[i], node)
+            signals += user->signals;
+    }
+    lock_release(&table->lock);
+    return signals;
+}

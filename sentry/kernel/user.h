@@ -26,5 +26,7 @@ void user_table_init(struct user_table *table);
 struct user *user_charge_signal(struct user_table *table, uint32_t uid, uint64_t limit);
 void user_uncharge_signal(struct user_table *table, struct user *user);
 uint64_t user_signals(struct user_table *table, uint32_t uid);
+/* Of all users. */
+uint64_t user_all_signals(struct user_table *table);
 
 #endif
