@@ -93,11 +93,12 @@ void uring_post(struct uring *ring, uint64_t user_data, int32_t res, uint32_t fl
     post(ring, &cqe, timeout, false);
 }
 
-bool uring_post_more(struct uring *ring, uint64_t user_data, int32_t res, uint32_t flags)
+bool uring_post_more(struct uring *ring, uint64_t user_data, int32_t res, uint32_t flags,
+                     bool timeout)
 {
     const struct uring_cqe cqe = {.user_data = user_data, .res = res, .flags = flags | CQE_MORE};
 
-    return post(ring, &cqe, false, true);
+    return post(ring, &cqe, timeout, true);
 }
 
 uint32_t uring_ready(struct uring *ring)

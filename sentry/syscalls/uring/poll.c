@@ -34,7 +34,7 @@ static bool post_again(struct uring_req *req, uint32_t events)
     lock_acquire(&req->ring->lock);
     user_data = req->user_data;
     lock_release(&req->ring->lock);
-    return uring_post_more(req->ring, user_data, (int32_t)events, 0);
+    return uring_post_more(req->ring, user_data, (int32_t)events, 0, false);
 }
 
 /* Waits on with a multishot poll in hand, after telling what came meanwhile. */

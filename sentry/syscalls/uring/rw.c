@@ -158,7 +158,7 @@ int64_t read_multishot_issue(struct uring_req *req, struct task *task)
         n = rw_issue(req, task);
         if (n <= 0)
             return n;
-        if (!uring_post_more(req->ring, req->user_data, (int32_t)n, req->cqe_flags))
+        if (!uring_post_more(req->ring, req->user_data, (int32_t)n, req->cqe_flags, false))
             return n; /* the last one, then */
     }
 }

@@ -70,7 +70,8 @@ static bool again(struct uring_req *req)
         return false;
     if (req->counts && --req->target == 0)
         return false;
-    uring_post(req->ring, req->user_data, -ETIME, CQE_MORE, true);
+    if (!uring_post_more(req->ring, req->user_data, -ETIME, 0, true))
+        return false;
     req->deadline_ns = time_add(req->deadline_ns, req->interval_ns);
     lock_acquire(&req->ring->lock);
     cancelled = req->cancelled;
@@ -124,8 +125,8 @@ void uring_end_timeout(struct uring_req *req, int64_t res)
         res = cancel_timed(req);
     else if (link)
         req_unref(timed_by(req));
-    /* That it was not needed is no failure: with SQE_CQE_SKIP_SUCCESS nobody is told. */
-    if (link && res == -ECANCELED) {
+    /* Whether it came or not, it did not fail: SQE_CQE_SKIP_SUCCESS keeps it silent. */
+    if (link) {
         uring_fail(req, res, req->skip);
         return;
     }

@@ -211,7 +211,8 @@ long uring_submit(struct uring *ring, struct task *task, uint32_t count);
 /* Posts a completion; from any thread. */
 void uring_post(struct uring *ring, uint64_t user_data, int32_t res, uint32_t flags, bool timeout);
 /* One of several for a request, if there is room in the queue; false: it has to be the last. */
-bool uring_post_more(struct uring *ring, uint64_t user_data, int32_t res, uint32_t flags);
+bool uring_post_more(struct uring *ring, uint64_t user_data, int32_t res, uint32_t flags,
+                     bool timeout);
 /* Moves what had no room into the queue; how many completions the program can see then. */
 uint32_t uring_ready(struct uring *ring);
 void uring_drop_overflow(struct uring *ring);
