@@ -204,10 +204,6 @@ void tree_reap_locked(struct process *process)
     struct task *leader = process->leader;
 
     ptrace_unlink_locked(leader);
-    if (process->parent) {
-        usage_add(&process->parent->children_usage, &process->dead_usage);
-        usage_add(&process->parent->children_usage, &process->children_usage);
-    }
     list_del_init(&process->sibling);
     group_leave_locked(process);
     __atomic_store_n(&process->reaped, true, __ATOMIC_RELEASE);

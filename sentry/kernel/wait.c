@@ -101,8 +101,10 @@ static int scan_locked(struct task *task, const struct wait_request *request,
         ret->uid = child->leader->cred->uid;
         process_usage(child, &ret->usage);
         usage_add(&ret->usage, &child->children_usage);
-        if (ended && !(request->options & WNOWAIT))
+        if (ended && !(request->options & WNOWAIT)) {
+            usage_add(&process->children_usage, &ret->usage); /* only of those waited for */
             tree_reap_locked(child);
+        }
         return 1;
     }
     return result;

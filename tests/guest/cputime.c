@@ -174,6 +174,17 @@ static void test_children(void)
     CHECK(tv_ns(&usage.ru_utime) + tv_ns(&usage.ru_stime) >= 50 * MS);
     CHECK_EQ(wait4(pid, &status, 0, &none), pid);
     CHECK(tv_ns(&none.ru_utime) + tv_ns(&none.ru_stime) >= 50 * MS);
+    /* Whoever does not wait is not told. */
+    CHECK_EQ(getrusage(RUSAGE_CHILDREN, &all), 0);
+    signal(SIGCHLD, SIG_IGN);
+    if (fork() == 0) {
+        burn(20 * MS);
+        _exit(0);
+    }
+    CHECK_ERRNO(wait4(-1, &status, 0, NULL), ECHILD);
+    signal(SIGCHLD, SIG_DFL);
+    CHECK_EQ(getrusage(RUSAGE_CHILDREN, &usage), 0);
+    CHECK_EQ(tv_ns(&all.ru_utime), tv_ns(&usage.ru_utime));
     /* Nobody there: nothing is written. */
     usage.ru_maxrss = 77;
     CHECK_ERRNO(wait4(-1, &status, 0, &usage), ECHILD);
