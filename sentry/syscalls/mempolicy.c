@@ -224,6 +224,8 @@ SYSCALL_DEFINE4(migrate_pages, int, pid, uint64_t, count, uaddr_t, old_mask, uad
         return err;
     /* From the only node to itself: nothing is left to be moved. */
     err = (new_nodes & ~NODES) && !task_has_cap(task, CAP_SYS_NICE) ? -EPERM : 0;
+    if (err == 0 && new_nodes && !(new_nodes & NODES))
+        err = -EINVAL;
     task_unref(target);
     return err;
 }
