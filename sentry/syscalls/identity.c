@@ -97,10 +97,16 @@ static struct process *find_process(struct task *task, int pid)
     return process;
 }
 
+/* The Sentry is no process, but leads a group and a session of its own like Linux's init. */
+static long number_of_absent(int pid)
+{
+    return pid == KERNEL_PID_SENTRY ? KERNEL_PID_SENTRY : -ESRCH;
+}
+
 SYSCALL_DEFINE1(getpgid, int, pid)
 {
     struct process *process = find_process(task, pid);
-    long result = process ? process->pgid : -ESRCH;
+    long result = process ? process->pgid : number_of_absent(pid);
 
     process_unref(process);
     return result;
@@ -114,7 +120,7 @@ SYSCALL_DEFINE0(getpgrp)
 SYSCALL_DEFINE1(getsid, int, pid)
 {
     struct process *process = find_process(task, pid);
-    long result = process ? process->sid : -ESRCH;
+    long result = process ? process->sid : number_of_absent(pid);
 
     process_unref(process);
     return result;
