@@ -88,6 +88,15 @@ static void on_fault(int signo)
         _exit(0);
 }
 
+/* For the supervisor, whom its victims find by numbers that they make up. */
+static void set_all(void (*handler)(int))
+{
+    for (int signo = 1; signo < NSIG; signo++) {
+        if (signo != SIGCHLD)
+            signal(signo, handler);
+    }
+}
+
 static void catch (int signo, void (*handler)(int))
 {
     const struct sigaction action = {.sa_handler = handler, .sa_flags = SA_NODEFER};
@@ -196,6 +205,7 @@ static __attribute__((noreturn)) void run_round(uint64_t seed, int32_t boss)
 
     for (int i = 0; i < FAVOURITES; i++)
         favourites[i] = any_call(&r);
+    set_all(SIG_DFL);
     setpgid(0, 0);
     open_things();
     limit(RLIMIT_AS, 1UL << 30);
@@ -329,6 +339,7 @@ int main(int argc, char **argv)
     progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (progress == MAP_FAILED || chdir("/tmp") != 0)
         return 4;
+    set_all(SIG_IGN);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     seeds.state = strtoul(argv[same ? 2 : 1], NULL, 0);
     if (same)
