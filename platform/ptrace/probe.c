@@ -77,8 +77,12 @@ static void tear_down(struct probe *b)
         context_destroy(b->ctx);
     if (b->as)
         space_destroy(b->as);
-    if (b->p)
+    if (b->p) {
+        /* The keeper has shed its privileges and we have not yet: it could not unbind this thread.
+         */
+        host_set_affinity(0, &ptrace_platform(b->p)->cpus, sizeof(cpu_set_t));
         b->p->ops->destroy(b->p);
+    }
     if (b->code.size)
         memfile_unref(b->mf, b->code);
     if (b->data.size)
