@@ -239,6 +239,16 @@ bool mm_entry_needs_copy(struct mm *mm, uint64_t entry) __must_hold(mm->lock);
  */
 int mm_map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end, uint64_t only,
                    unsigned int *calls);
+/* ---- fetch.c ---- */
+
+#define FAULT_AROUND HUGE_PAGE_SIZE /* what is there anyway comes along from this far */
+/*
+ * Gets the page, which the map does not have or not for writing, from the VMA's object. 0:
+ * something may have changed, look again. -ENOMEM, or -EFAULT for what the object has not (SIGBUS).
+ * Releases mm->lock in between.
+ */
+int mm_fetch_object(struct mm *mm, struct vma *vma, uaddr_t page, bool write) __must_hold(mm->lock);
+
 /* ---- hot.c ---- */
 
 struct hot_pages *hot_pages_create(void); /* NULL: no memory */

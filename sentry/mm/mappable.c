@@ -77,7 +77,7 @@ void mappable_invalidate(struct mappable *m, uint64_t offset, uint64_t size, boo
 
     size = MIN(size, UINT64_MAX - offset);
     lock_acquire(&m->invalidate_lock);
-    /* From here on a fault that asked before starts again (fault.c: fetch_object). */
+    /* From here on a fault that asked before starts again (fetch.c). */
     round = __atomic_add_fetch(&m->invalidations, 1, __ATOMIC_ACQ_REL);
     while ((mm = next_mm(m, round))) {
         struct trash trash = TRASH_INIT;
