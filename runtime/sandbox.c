@@ -292,6 +292,7 @@ static int start_program(struct sandbox *s)
         log_error("out of memory");
         return EXIT_SANDBOX;
     }
+    tree_uncover(&s->tree, name);
     err = program_open(s->tree.fs, name, envp, path, &init.exe);
     if (err == -ENOENT) {
         err = program_open(s->tree.host_fs, name, envp, path, &init.exe);

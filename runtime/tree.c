@@ -1,6 +1,9 @@
 #include "runtime/tree.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "sentry/fs/dev/dev.h"
@@ -15,6 +18,7 @@
 #include "sentry/fs/tty/devpts.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
+#include "sentry/vfs/modify.h"
 #include "sentry/vfs/namei.h"
 #include "sentry/vfs/open.h"
 
@@ -87,20 +91,22 @@ static int mount_kernel_trees(struct tree *tree, struct file *tty, unsigned cpu_
     return err ? err : mount_on(tree, "/sys", sys);
 }
 
-/* What programs may write. Half of the memory each, as tmpfs(5) has it. */
+/* What programs may write. */
+static const struct {
+    const char *where;
+    uint32_t mode;
+} writable[] = {{"/tmp", 01777}, {"/dev/shm", 01777}, {"/var/tmp", 01777}, {"/run", 0755}};
+
+/* Half of the memory each, as tmpfs(5) has it. */
 static int mount_writable_trees(struct tree *tree, const struct tree_config *config)
 {
-    static const struct {
-        const char *where;
-        uint32_t mode;
-    } trees[] = {{"/tmp", 01777}, {"/dev/shm", 01777}, {"/var/tmp", 01777}, {"/run", 0755}};
     uint64_t inodes = MIN(config->memory / 2 / PAGE_SIZE, INODES_MAX);
     int err = memfd_setup(config->memfile, config->memory, inodes);
 
-    for (uint32_t i = 0; i < ARRAY_COUNT(trees) && !err; i++) {
+    for (uint32_t i = 0; i < ARRAY_COUNT(writable) && !err; i++) {
         const struct tmpfs_config tmpfs = {
             .memfile = config->memfile,
-            .mode = trees[i].mode,
+            .mode = writable[i].mode,
             .uid = config->uid,
             .gid = config->gid,
             .size_limit = round_down(config->memory / 2, PAGE_SIZE),
@@ -111,7 +117,7 @@ static int mount_writable_trees(struct tree *tree, const struct tree_config *con
 
         err = tmpfs_create(&tmpfs, &sb);
         if (!err)
-            err = mount_on(tree, trees[i].where, sb);
+            err = mount_on(tree, writable[i].where, sb);
     }
     return err;
 }
@@ -126,6 +132,69 @@ static int enter_cwd(struct tree *tree, const char *cwd)
         return err;
     fs_context_set_cwd(tree->fs, at.path);
     fs_context_set_cwd(tree->host_fs, at.path);
+    walk_result_unref(&at);
+    return 0;
+}
+
+/* `dir` of the host at the same place of the program's tree, where a tmpfs hides it. */
+static int bind_from_host(struct tree *tree, const char *dir)
+{
+    struct inode_make make = {.mode = S_IFDIR | 0755};
+    struct walk_result host, at;
+    int err = path_walk(tree->host_fs, NULL, dir, WALK_DIRECTORY, &host);
+
+    if (err)
+        return err;
+    err = vfs_make(tree->fs, NULL, dir, &make);
+    if (!err)
+        err = path_walk(tree->fs, NULL, dir, WALK_DIRECTORY, &at);
+    if (!err) {
+        err = mount_bind(tree->ns, &at.path, &host.path);
+        walk_result_unref(&at);
+    }
+    walk_result_unref(&host);
+    return err;
+}
+
+void tree_uncover(struct tree *tree, const char *path)
+{
+    char dir[VFS_NAME_MAX + 16];
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(writable); i++) {
+        size_t size = strlen(writable[i].where), name;
+        int err;
+
+        if (strncmp(path, writable[i].where, size) != 0 || path[size] != '/')
+            continue;
+        name = strcspn(path + size + 1, "/");
+        if (name == 0 || name > VFS_NAME_MAX || path[size + 1] == '.')
+            return;
+        snprintf(dir, sizeof(dir), "%.*s", (int)(size + 1 + name), path);
+        err = bind_from_host(tree, dir);
+        if (err < 0 && err != -EEXIST)
+            log_debug("%s does not show through: error %d", dir, -err);
+        return;
+    }
+}
+
+/* The working directory by its name, now that everything is mounted: not hidden by a tmpfs. */
+static int return_to_cwd(struct tree *tree)
+{
+    struct path root = fs_context_root(tree->fs), cwd = fs_context_cwd(tree->fs);
+    char name[PATH_MAX];
+    struct walk_result at;
+    ssize_t length = path_to_string(&root, &cwd, name, sizeof(name));
+    int err = length < 0 ? (int)length : 0;
+
+    path_unref(&root);
+    path_unref(&cwd);
+    if (!err) {
+        tree_uncover(tree, name);
+        err = path_walk(tree->fs, NULL, name, WALK_DIRECTORY, &at);
+    }
+    if (err) /* something else hides it: it stays where the host has it */
+        return 0;
+    fs_context_set_cwd(tree->fs, at.path);
     walk_result_unref(&at);
     return 0;
 }
@@ -158,7 +227,9 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
         err = take_stdio(ret_tree, config, &tty);
     if (!err)
         err = mount_kernel_trees(ret_tree, tty, config->cpu_count);
-    return err ? err : mount_writable_trees(ret_tree, config);
+    if (!err)
+        err = mount_writable_trees(ret_tree, config);
+    return err ? err : return_to_cwd(ret_tree);
 }
 
 int tree_open_exec(struct tree *tree, const char *path, struct file **ret)

@@ -47,6 +47,12 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree);
  * the host has there, for a program in /tmp can be started though its own /tmp is empty.
  */
 int tree_open_exec(struct tree *tree, const char *path, struct file **ret);
+/*
+ * Where `path`, absolute, leads below /tmp or another tree of our own: the host's topmost folder on
+ * the way, read-only like the rest of the host's tree, shows at its place. For the program's
+ * working directory, and for where the program itself lies.
+ */
+void tree_uncover(struct tree *tree, const char *path);
 /* A file that was opened in host_fs goes over to the program's own tree, where it may be covered.
  */
 void tree_adopt(struct tree *tree, struct file *file);

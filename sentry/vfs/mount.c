@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static struct mount *mount_new(struct mount_ns *ns, struct super_block *sb)
+static struct mount *mount_new(struct mount_ns *ns, struct super_block *sb, struct dentry *root)
 {
     struct mount *m = calloc(1, sizeof(*m));
 
@@ -12,7 +12,7 @@ static struct mount *mount_new(struct mount_ns *ns, struct super_block *sb)
     refcount_set(&m->refs, 1);
     m->ns = ns;
     m->sb = super_ref(sb);
-    m->root = dentry_ref(sb->root);
+    m->root = dentry_ref(root);
     list_init(&m->ns_node);
     return m;
 }
@@ -41,7 +41,7 @@ int mount_ns_create(struct super_block *sb, struct mount_ns **ret)
         return -ENOMEM;
     lock_init(&ns->lock);
     list_init(&ns->mounts);
-    ns->root = mount_new(ns, sb);
+    ns->root = mount_new(ns, sb, sb->root);
     if (!ns->root) {
         free(ns);
         return -ENOMEM;
@@ -77,14 +77,15 @@ static struct mount *covering_locked(struct mount_ns *ns, const struct path *at)
     return NULL;
 }
 
-int mount_attach(struct mount_ns *ns, const struct path *at, struct super_block *sb)
+static int attach(struct mount_ns *ns, const struct path *at, struct super_block *sb,
+                  struct dentry *root)
 {
     struct mount *m;
     int err = 0;
 
-    if (inode_type(at->dentry->inode) != S_IFDIR)
+    if (inode_type(at->dentry->inode) != S_IFDIR || inode_type(root->inode) != S_IFDIR)
         return -ENOTDIR;
-    m = mount_new(ns, sb);
+    m = mount_new(ns, sb, root);
     if (!m)
         return -ENOMEM;
     lock_acquire(&ns->lock);
@@ -99,6 +100,16 @@ int mount_attach(struct mount_ns *ns, const struct path *at, struct super_block 
     if (err)
         mount_unref(m);
     return err;
+}
+
+int mount_attach(struct mount_ns *ns, const struct path *at, struct super_block *sb)
+{
+    return attach(ns, at, sb, sb->root);
+}
+
+int mount_bind(struct mount_ns *ns, const struct path *at, const struct path *what)
+{
+    return attach(ns, at, what->mount->sb, what->dentry);
 }
 
 void mount_cross_down(struct path *path)

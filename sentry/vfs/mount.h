@@ -27,6 +27,8 @@ int mount_ns_create(struct super_block *sb, struct mount_ns **ret);
 void mount_ns_destroy(struct mount_ns *ns);
 /* Covers the directory `at` (not yet a mount point) with the root of `sb`. -ENOTDIR, -EBUSY. */
 int mount_attach(struct mount_ns *ns, const struct path *at, struct super_block *sb);
+/* The same with a directory of whatever file system; of any namespace. */
+int mount_bind(struct mount_ns *ns, const struct path *at, const struct path *what);
 
 struct mount *mount_ref(struct mount *mount);
 struct mount *mount_unref(struct mount *mount);

@@ -271,6 +271,23 @@ def test_terminal(command, platforms, tally):
                       difference)
 
 
+def test_trees(command, platforms, tally):
+    """What a program finds in /tmp: a tree of its own, and in it the folder that it was started in."""
+    script = 'pwd; cat "$0/word" ../*/word; cd ..; pwd; echo more > /tmp/own; cat /tmp/own; echo no > "$0/new"'
+    for platform in platforms:
+        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+            deep = os.path.join(folder, "deep")
+            os.makedirs(deep)
+            os.chmod(folder, 0o755)
+            with open(os.path.join(deep, "word"), "w", encoding="ascii") as word:
+                word.write("here\n")
+            status, out, err = command.run(f"--platform={platform}", f"--cwd={deep}", "--", "/bin/sh", "-c",
+                                           script, deep)
+            good = out == f"{deep}\nhere\nhere\n{folder}\nmore\n" and status != 0 and "Read-only" in err
+            good = good and os.listdir(deep) == ["word"] and not os.path.exists("/tmp/own")
+            tally.add("passed" if good else "failed", f"trees on {platform}", f"{status}: {out}{err}")
+
+
 def main():
     root = os.path.dirname(os.path.dirname(HERE))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -278,7 +295,7 @@ def main():
     parser.add_argument("--kills", type=int, default=100, help="starts on each platform")
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*",
-                        help="input, options, hosts, jail, debuggers, terminal, kill; all")
+                        help="input, options, hosts, jail, debuggers, terminal, trees, kill; all")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
     args.kvmsentry = os.path.join(args.build, "kvmsentry")
@@ -288,7 +305,7 @@ def main():
         print(f"{command.program} does not exist: build it first")
         return 2
     tests = {"input": test_input, "options": test_options, "hosts": test_hosts, "jail": test_jail,
-             "debuggers": test_debuggers, "terminal": test_terminal,
+             "debuggers": test_debuggers, "terminal": test_terminal, "trees": test_trees,
              "kill": lambda *words: test_kill(*words, args.kills)}
     usable = usable_platforms(command.program)
     platforms = [name for name in PLATFORMS if usable[name] is None]
