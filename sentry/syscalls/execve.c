@@ -163,7 +163,11 @@ static long exec_at(struct task *task, int dirfd, uaddr_t path_ptr, uaddr_t argv
 
     if (error < 0)
         return error;
-    error = vfs_open_exec(task->fs, at.start, at.name, walk | (empty_ok ? WALK_EMPTY : 0), &exe);
+    if (at.start && !at.start->dentry)
+        error = -EACCES; /* a pipe, an eventfd: no regular file */
+    else
+        error =
+            vfs_open_exec(task->fs, at.start, at.name, walk | (empty_ok ? WALK_EMPTY : 0), &exe);
     shown = shown_path(dirfd, at.name);
     at_path_put(&at);
     if (error == 0)

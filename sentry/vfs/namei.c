@@ -324,6 +324,8 @@ static int walk_begin(struct walk *w, struct fs_context *fs, const struct path *
                       const char *name, unsigned flags)
 {
     *w = (struct walk){.fs = fs, .rest = name, .flags = flags};
+    if (start && !start->dentry) /* something without a place in the tree */
+        return -ENOTDIR;
     w->at = start ? path_ref(*start) : fs_context_cwd(fs);
     w->root = flags & WALK_IN_ROOT ? path_ref(w->at) : fs_context_root(fs);
     if (flags & WALK_BENEATH)

@@ -1,8 +1,10 @@
 /* What the call fuzzer (tests/fuzz/calls.c) once broke the Sentry with, each as a test of its own.
  */
+#include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 
 #include "check.h"
@@ -35,7 +37,7 @@ static void on_alarm(int signo)
 static void test_eventfd_full(void)
 {
     const struct sigaction action = {.sa_handler = on_alarm};
-    const struct itimerval soon = {.it_value = {.tv_usec = 20000}};
+    const struct itimerval soon = {{.tv_usec = 20000}, {.tv_usec = 20000}}, never = {0};
     uint64_t some = 5, greatest = UINT64_MAX - 1;
     int fd = eventfd(0, 0);
 
@@ -43,9 +45,23 @@ static void test_eventfd_full(void)
     CHECK_EQ(write(fd, &some, sizeof(some)), sizeof(some));
     setitimer(ITIMER_REAL, &soon, NULL);
     CHECK_ERRNO(write(fd, &greatest, sizeof(greatest)), EINTR);
+    setitimer(ITIMER_REAL, &never, NULL);
     CHECK_EQ(read(fd, &some, sizeof(some)), sizeof(some));
     CHECK_EQ(some, 5);
     CHECK_EQ(write(fd, &greatest, sizeof(greatest)), sizeof(greatest));
+    close(fd);
+}
+
+/* What has no place in the tree is no program either. */
+static void test_exec_of_no_file(void)
+{
+    char *const none[] = {NULL};
+    int fd = eventfd(0, 0), ends[2];
+
+    CHECK_EQ(pipe(ends), 0);
+    CHECK_ERRNO(syscall(SYS_execveat, fd, "", none, none, AT_EMPTY_PATH), EACCES);
+    CHECK_ERRNO(syscall(SYS_execveat, ends[0], "", none, none, AT_EMPTY_PATH), EACCES);
+    CHECK_ERRNO(syscall(SYS_execveat, ends[0], "name", none, none, 0), ENOTDIR);
     close(fd);
 }
 
@@ -53,5 +69,6 @@ int main(void)
 {
     test_groups();
     test_eventfd_full();
+    test_exec_of_no_file();
     return check_done();
 }
