@@ -82,7 +82,7 @@ def main():
     parser.add_argument("--kvmsentry", help="the program to test; BUILD/kvmsentry")
     parser.add_argument("--seconds", type=int, default=60, help="for all platforms together")
     parser.add_argument("--platform", action="append", choices=PLATFORMS)
-    parser.add_argument("--seed", type=int, help="where to begin; a random one")
+    parser.add_argument("--seed", type=int, help="where to begin; a random one unless told")
     parser.add_argument("--round", help="run only this round")
     parser.add_argument("--times", type=int, default=20, help="how often, with --round")
     args = parser.parse_args()
