@@ -334,7 +334,9 @@ static int fault_present(struct fault *f, struct vma *vma, uint64_t entry, bool 
         hot_pages_note(mm->hot, f->page);
     if (write && vma_is_private(vma) && mm_entry_needs_copy(mm, settled))
         return copy_pages(f, vma);
-    if (write && !(mm_entry_rights(vma, settled) & PROT_WRITE)) {
+    /* A private page is ours by now, even if its last other holder went only after we had looked.
+     */
+    if (write && !vma_is_private(vma) && !(mm_entry_rights(vma, settled) & PROT_WRITE)) {
         *ret_again = true; /* a shared page whose object wants to be told */
         return fetch_object(f, vma, true);
     }
