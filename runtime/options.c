@@ -21,6 +21,7 @@ enum {
     KEY_CWD,
     KEY_STATS,
     KEY_NO_FASTPATH,
+    KEY_OVERLAY,
 };
 
 static const struct argp_option option_table[] = {
@@ -34,18 +35,22 @@ static const struct argp_option option_table[] = {
      2},
     {"clear-env", KEY_CLEAR_ENV, NULL, 0, "Start from an empty environment", 2},
     {"cwd", KEY_CWD, "DIR", 0, "The program's working directory (default: the caller's)", 2},
+    {"overlay", KEY_OVERLAY, "memory|none", 0,
+     "Where what the program changes in the host's tree is kept: in memory, until the program ends "
+     "(the default), or nowhere, which makes the tree read-only",
+     3},
     {"strace", KEY_STRACE, "NAMES", OPTION_ARG_OPTIONAL,
      "Print each system call and its result to the log; with NAMES (comma-separated) only those",
-     3},
-    {"log", KEY_LOG, "FILE", 0, "Write the log to FILE instead of standard error", 3},
+     4},
+    {"log", KEY_LOG, "FILE", 0, "Write the log to FILE instead of standard error", 4},
     {"log-level", KEY_LOG_LEVEL, "error|warning|info|debug", 0,
      "How much to log (default: warning). debug also prints each rule of the seccomp jail", 3},
     {"stats", KEY_STATS, NULL, 0,
      "When the program ends, print counters of the sandbox (guest exits, calls, faults, memory) "
      "to the log",
-     4},
+     5},
     {"no-fastpath", KEY_NO_FASTPATH, NULL, 0,
-     "Send every system call to the Sentry, also those that the guest side could answer itself", 4},
+     "Send every system call to the Sentry, also those that the guest side could answer itself", 5},
     {0},
 };
 
@@ -111,6 +116,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_CWD:
         o->cwd = arg;
         return 0;
+    case KEY_OVERLAY:
+        if (strcmp(arg, "memory") != 0 && strcmp(arg, "none") != 0)
+            argp_error(state, "--overlay=%s: not one of memory, none", arg);
+        o->overlay = strcmp(arg, "memory") == 0;
+        return 0;
     case KEY_STRACE:
         o->strace = true;
         o->strace_names = arg;
@@ -156,7 +166,7 @@ void options_parse(int argc, char **argv, struct options *ret_options)
     struct parse_state parse = {.options = ret_options};
     static char name[] = "kvmsentry";
 
-    *ret_options = (struct options){.platform = "auto", .log_level = LOG_WARNING};
+    *ret_options = (struct options){.platform = "auto", .log_level = LOG_WARNING, .overlay = true};
     argp_err_exit_status = EXIT_SANDBOX;
     argp_program_version_hook = print_version;
     /* getopt puts argv[0] before its complaints, argp its last part: all of ours begin alike. */

@@ -20,6 +20,7 @@ struct options {
     const char *strace_names; /* comma-separated, or NULL for all calls */
     const char *log_file;     /* NULL: stderr */
     enum log_level log_level;
+    bool overlay;      /* what the program writes into the host's tree is kept in memory */
     const char *cwd;   /* NULL: the caller's */
     bool clear_env;    /* start from an empty environment */
     bool stats;        /* print counters at the end (bench) */

@@ -177,6 +177,7 @@ static int start_tree(struct sandbox *s)
         .uid = s->ids.euid,
         .gid = s->ids.egid,
         .memory = memory_limit(),
+        .overlay = s->options->overlay,
     };
     int err;
 

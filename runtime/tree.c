@@ -10,6 +10,7 @@
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/goferfs.h"
 #include "sentry/fs/hostfd/hostfd.h"
+#include "sentry/fs/overlay/overlay.h"
 #include "sentry/fs/pipe/fifo.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/sys/sys.h"
@@ -22,6 +23,8 @@
 #include "sentry/vfs/namei.h"
 #include "sentry/vfs/open.h"
 
+#define UPPER_MINOR       38
+#define OVERLAY_MINOR     39
 #define TMPFS_FIRST_MINOR 40
 #define INODES_MAX        (1UL << 20) /* each takes memory of the Sentry itself */
 
@@ -97,10 +100,15 @@ static const struct {
     uint32_t mode;
 } writable[] = {{"/tmp", 01777}, {"/dev/shm", 01777}, {"/var/tmp", 01777}, {"/run", 0755}};
 
+static uint64_t inodes_max(const struct tree_config *config)
+{
+    return MIN(config->memory / 2 / PAGE_SIZE, INODES_MAX);
+}
+
 /* Half of the memory each, as tmpfs(5) has it. */
 static int mount_writable_trees(struct tree *tree, const struct tree_config *config)
 {
-    uint64_t inodes = MIN(config->memory / 2 / PAGE_SIZE, INODES_MAX);
+    uint64_t inodes = inodes_max(config);
     int err = memfd_setup(config->memfile, config->memory, inodes);
 
     for (uint32_t i = 0; i < ARRAY_COUNT(writable) && !err; i++) {
@@ -199,6 +207,32 @@ static int return_to_cwd(struct tree *tree)
     return 0;
 }
 
+/* Replaces *root by a tree over it that can be written. */
+static int overlay_on(const struct tree_config *config, struct super_block **root)
+{
+    const struct tmpfs_config tmpfs = {
+        .memfile = config->memfile,
+        .mode = 0755,
+        .size_limit = round_down(config->memory / 2, PAGE_SIZE),
+        .inode_limit = inodes_max(config),
+        .dev_minor = UPPER_MINOR,
+    };
+    struct overlay_config overlay = {
+        .lower = *root, .entry_limit = inodes_max(config), .dev_minor = OVERLAY_MINOR};
+    struct super_block *sb;
+    int err = tmpfs_create(&tmpfs, &overlay.upper);
+
+    if (err < 0)
+        return err;
+    err = overlay_create(&overlay, &sb);
+    super_unref(overlay.upper);
+    if (err < 0)
+        return err;
+    super_unref(*root);
+    *root = sb;
+    return 0;
+}
+
 int tree_create(const struct tree_config *config, struct tree *ret_tree)
 {
     struct super_block *root;
@@ -211,7 +245,9 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
         err = goferfs_create(ret_tree->gofer, config->memfile, &root);
     if (err)
         return err;
-    err = mount_ns_create(root, &ret_tree->ns);
+    err = config->overlay ? overlay_on(config, &root) : 0;
+    if (!err)
+        err = mount_ns_create(root, &ret_tree->ns);
     if (!err)
         err = mount_ns_create(root, &ret_tree->host_ns);
     super_unref(root);

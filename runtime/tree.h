@@ -18,7 +18,7 @@ struct tree {
     struct gofer_client *gofer; /* owned */
     struct mount_ns *ns;        /* owned */
     struct fs_context *fs;      /* owned reference */
-    struct mount_ns *host_ns;   /* owned: the gofer's tree with nothing mounted upon it ... */
+    struct mount_ns *host_ns;   /* owned: the host's tree with nothing mounted upon it ... */
     struct fs_context *host_fs; /* ... as the command line's words mean it */
     struct fdtable *files;      /* owned reference */
     struct terminal *tty;       /* the caller's controlling terminal if stdio has it; borrowed */
@@ -35,6 +35,7 @@ struct tree_config {
     pid_t host_group;   /* the host's number of our process group */
     uint32_t uid, gid;  /* own /tmp and the like */
     uint64_t memory;    /* bytes of guest memory there can be */
+    bool overlay;       /* the host's tree can be written, in memory */
 };
 
 /*
@@ -49,7 +50,7 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree);
 int tree_open_exec(struct tree *tree, const char *path, struct file **ret);
 /*
  * Where `path`, absolute, leads below /tmp or another tree of our own: the host's topmost folder on
- * the way, read-only like the rest of the host's tree, shows at its place. For the program's
+ * the way, overlaid like the rest of the host's tree, shows at its place. For the program's
  * working directory, and for where the program itself lies.
  */
 void tree_uncover(struct tree *tree, const char *path);

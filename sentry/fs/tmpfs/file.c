@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -152,14 +153,22 @@ static int tmpfs_file_stat(struct file *f, struct linux_stat *ret)
     return tmpfs_stat(f->at.dentry, false, ret);
 }
 
-/* Maps show the name by which the file was last opened for mapping. */
+/*
+ * Maps show the name by which the file was last opened for mapping: f->path where this file system
+ * is below another, which knows it.
+ */
 static int tmpfs_mmap(struct file *f, struct mappable **ret_object)
 {
     struct tmpfs_inode *inode = inode_of(f);
-    struct path top = {f->at.mount->ns->root, f->at.mount->ns->root->root};
-    char *name = malloc(PATH_MAX);
+    char *name = f->path ? strdup(f->path) : malloc(PATH_MAX);
 
-    if (name && path_to_link(&top, &f->at, name, PATH_MAX) > 0)
+    if (f->at.mount && name && !f->path) {
+        struct path top = {f->at.mount->ns->root, f->at.mount->ns->root->root};
+
+        if (path_to_link(&top, &f->at, name, PATH_MAX) < 0)
+            name[0] = '\0';
+    }
+    if (name && (f->path || f->at.mount) && name[0])
         shmem_file_set_name(inode->data, name);
     free(name);
     *ret_object = mappable_ref(inode->data);

@@ -1,0 +1,142 @@
+/* What the overlay's objects say about themselves: upper's half speaks where there is one. */
+#include <errno.h>
+#include <linux/magic.h>
+
+#include "sentry/fs/overlay/internal.h"
+#include "sentry/vfs/setattr.h"
+
+#define DIR_SIZE 4096 /* of one that was made here: what most file systems say */
+
+void ov_complete_stat(struct ov_inode *ov, struct linux_stat *st)
+{
+    st->st_dev = ov->inode.dev;
+    st->st_ino = ov->inode.ino;
+    if (ov->counted)
+        st->st_nlink = ov_nlink(ov);
+}
+
+int ov_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
+{
+    struct ov_inode *ov = ov_of(dentry);
+    struct dentry *upper = ov_upper(ov);
+    struct linux_stat below;
+    int err;
+
+    if (!upper) {
+        /* What an entry found was not asked for below just now. */
+        err = ov->lower->inode->ops->stat(ov->lower, fresh && !ov->dir.entry_count, ret);
+        if (!err)
+            ov_complete_stat(ov, ret);
+        return err;
+    }
+    err = upper->inode->ops->stat(upper, fresh, ret);
+    if (err < 0)
+        return err;
+    ov_complete_stat(ov, ret);
+    if (ov_is_dir(ov)) {
+        ret->st_size = DIR_SIZE;
+        ret->st_blocks = DIR_SIZE / 512;
+    }
+    if (!ov->lower || ov_copied(ov) || (!ov_is_dir(ov) && inode_type(&ov->inode) != S_IFREG))
+        return 0;
+    err = ov->lower->inode->ops->stat(ov->lower, true, &below);
+    if (err < 0)
+        return err;
+    ret->st_size = below.st_size;
+    ret->st_blocks = below.st_blocks;
+    ret->st_blksize = below.st_blksize;
+    return 0;
+}
+
+int ov_statfs(struct dentry *dentry, struct linux_statfs *ret)
+{
+    struct dentry *upper = ov_of(dentry)->fs->upper->root;
+    int err = upper->inode->ops->statfs(upper, ret);
+
+    if (!err)
+        ret->f_type = OVERLAYFS_SUPER_MAGIC;
+    return err;
+}
+
+ssize_t ov_readlink(struct dentry *link, char *buf, size_t size)
+{
+    struct ov_inode *ov = ov_of(link);
+    struct dentry *half = ov_upper(ov) ? ov_upper(ov) : ov->lower;
+
+    return half->inode->ops->readlink(half, buf, size);
+}
+
+void ov_touch(struct ov_inode *ov, bool modified)
+{
+    struct dentry *upper = ov_upper(ov);
+    struct inode_attr attr = {.mask = 0};
+
+    if (!upper)
+        return;
+    if (modified) {
+        attr.mask = ATTR_MTIME;
+        attr.mtime = vfs_now();
+    }
+    upper->inode->ops->setattr(upper, &attr);
+}
+
+int ov_setattr(struct dentry *dentry, const struct inode_attr *attr)
+{
+    struct ov_inode *ov = ov_of(dentry);
+    struct dentry *upper;
+    int err = ov_copy_up_unlocked(dentry);
+
+    if (err < 0)
+        return err;
+    upper = ov_upper(ov);
+    err = upper->inode->ops->setattr(upper, attr);
+    if (!err)
+        ov_follow_upper(ov);
+    return err;
+}
+
+int ov_truncate(struct dentry *dentry, uint64_t size)
+{
+    struct ov_inode *ov = ov_of(dentry);
+    struct dentry *upper;
+    int err = ov_copy_data(dentry, size);
+
+    if (err < 0)
+        return err;
+    upper = ov_upper(ov);
+    err = upper->inode->ops->truncate(upper, size);
+    if (!err)
+        ov_follow_upper(ov);
+    return err;
+}
+
+ssize_t ov_getxattr(struct dentry *dentry, const char *name, void *buf, size_t size)
+{
+    struct ov_inode *ov = ov_of(dentry);
+    struct dentry *half = ov_upper(ov) ? ov_upper(ov) : ov->lower;
+
+    return half->inode->ops->getxattr ? half->inode->ops->getxattr(half, name, buf, size)
+                                      : -ENODATA;
+}
+
+int ov_setxattr(struct dentry *dentry, const char *name, const void *value, size_t size, int flags)
+{
+    struct ov_inode *ov = ov_of(dentry);
+    struct dentry *upper;
+    int err = ov_copy_up_unlocked(dentry);
+
+    if (err < 0)
+        return err;
+    upper = ov_upper(ov);
+    return upper->inode->ops->setxattr
+               ? upper->inode->ops->setxattr(upper, name, value, size, flags)
+               : -EOPNOTSUPP;
+}
+
+ssize_t ov_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t size)
+{
+    struct ov_inode *ov = ov_of(dentry);
+    struct dentry *half = ov_upper(ov) ? ov_upper(ov) : ov->lower;
+
+    return half->inode->ops->listxattr ? half->inode->ops->listxattr(half, trusted, buf, size) : 0;
+}

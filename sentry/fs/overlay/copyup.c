@@ -1,0 +1,274 @@
+/*
+ * Copying up: the first change of an object makes it an upper half, which has its metadata from
+ * then on; its bytes follow when they are changed first, and only as many as stay.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sentry/fs/overlay/internal.h"
+#include "sentry/mm/uio.h"
+
+#define COPY_BYTES  (256UL << 10)
+#define XATTR_BYTES (64UL << 10) /* XATTR_SIZE_MAX, XATTR_LIST_MAX */
+
+int ov_make_upper(struct overlay *fs, const struct inode_make *make, struct dentry **ret)
+{
+    struct dentry *root = fs->upper->root;
+    struct inode *inode;
+    char name[24];
+    int err;
+
+    tree_lock(fs->upper);
+    err = root->inode->ops->tmpfile(root, make, false, &inode);
+    tree_unlock(fs->upper);
+    if (err < 0)
+        return err;
+    snprintf(name, sizeof(name), "#%lu", inode->ino);
+    *ret = dentry_unnamed(root, (struct name){name, strlen(name)}, inode);
+    return *ret ? 0 : -ENOMEM;
+}
+
+/* ---- metadata ------------------------------------------------------------------------------- */
+
+static int copy_one_xattr(struct dentry *lower, struct dentry *upper, const char *name, char *value)
+{
+    ssize_t n = lower->inode->ops->getxattr(lower, name, value, XATTR_BYTES);
+
+    /* It went meanwhile, or is of a kind that only the host's kernel understands. */
+    if (n == -ENODATA || n == -EOPNOTSUPP)
+        return 0;
+    if (n < 0)
+        return (int)n;
+    return upper->inode->ops->setxattr(upper, name, value, (size_t)n, 0);
+}
+
+static int copy_xattrs(struct dentry *lower, struct dentry *upper)
+{
+    const struct inode_operations *ops = lower->inode->ops;
+    char *names, *value;
+    ssize_t size = 0;
+    int err = 0;
+
+    if (!ops->listxattr || !ops->getxattr || !upper->inode->ops->setxattr)
+        return 0;
+    size = ops->listxattr(lower, true, NULL, 0);
+    if (size <= 0) /* none, or the file system below has none at all */
+        return 0;
+    names = malloc(XATTR_BYTES + 1);
+    value = malloc(XATTR_BYTES);
+    if (names && value)
+        size = ops->listxattr(lower, true, names, XATTR_BYTES);
+    else
+        err = -ENOMEM;
+    if (!err && size > 0)
+        names[size] = '\0';
+    for (ssize_t at = 0; !err && at < size; at += (ssize_t)strlen(names + at) + 1)
+        err = copy_one_xattr(lower, upper, names + at, value);
+    free(names);
+    free(value);
+    return err;
+}
+
+static struct timespec time_of(uint64_t sec, uint64_t nsec)
+{
+    return (struct timespec){(time_t)sec, (long)nsec};
+}
+
+static int copy_times(struct dentry *upper, const struct linux_stat *st)
+{
+    const struct inode_attr attr = {
+        .mask = ATTR_ATIME | ATTR_MTIME,
+        .atime = time_of(st->st_atime_sec, st->st_atime_nsec),
+        .mtime = time_of(st->st_mtime_sec, st->st_mtime_nsec),
+    };
+
+    return upper->inode->ops->setattr(upper, &attr);
+}
+
+/* An object of upper that is what lower says, but for its bytes. */
+static int copy_object(struct ov_inode *ov, struct dentry **ret)
+{
+    const struct inode_operations *ops = ov->lower->inode->ops;
+    char target[PATH_MAX];
+    struct linux_stat st;
+    struct inode_make make;
+    struct dentry *upper;
+    int err = ops->stat(ov->lower, false, &st);
+
+    if (err < 0)
+        return err;
+    make = (struct inode_make){
+        .mode = st.st_mode, .uid = st.st_uid, .gid = st.st_gid, .rdev = st.st_rdev};
+    if (S_ISLNK(st.st_mode)) {
+        ssize_t n = ops->readlink(ov->lower, target, sizeof(target));
+
+        if (n < 0)
+            return (int)n;
+        make.target = target;
+    }
+    err = ov_make_upper(ov->fs, &make, &upper);
+    if (err < 0)
+        return err;
+    err = copy_xattrs(ov->lower, upper);
+    if (!err)
+        err = copy_times(upper, &st);
+    if (err < 0)
+        dentry_unref(upper);
+    else
+        *ret = upper;
+    return err;
+}
+
+int ov_copy_up(struct dentry *dentry)
+{
+    struct ov_inode *ov = ov_of(dentry);
+    struct dentry *upper;
+    int err = ov_pin(dentry);
+
+    if (err < 0 || ov_upper(ov))
+        return err;
+    err = copy_object(ov, &upper);
+    if (err < 0)
+        return err;
+    ov_count(ov);
+    __atomic_store_n(&ov->upper, upper, __ATOMIC_RELEASE);
+    ov_follow_upper(ov);
+    return 0;
+}
+
+int ov_copy_up_unlocked(struct dentry *dentry)
+{
+    int err;
+
+    if (ov_upper(ov_of(dentry)))
+        return 0;
+    tree_lock(dentry->sb);
+    err = ov_copy_up(dentry);
+    tree_unlock(dentry->sb);
+    return err;
+}
+
+/* ---- bytes ---------------------------------------------------------------------------------- */
+
+int ov_open_half(struct dentry *half, uint32_t flags, struct file **ret)
+{
+    struct file *f;
+    int err = half->inode->ops->open(half, flags, &f);
+
+    if (err < 0)
+        return err;
+    if (!f->at.dentry)
+        f->at.dentry = dentry_ref(half);
+    *ret = f;
+    return 0;
+}
+
+/* [*at, end) or what of it comes in one piece; *at is advanced. */
+static int copy_piece(struct file *from, struct file *to, uint8_t *buf, uint64_t end, uint64_t *at)
+{
+    int64_t in = (int64_t)*at, out = (int64_t)*at;
+    struct uio uio;
+    ssize_t n;
+
+    uio_init_host(&uio, buf, MIN(COPY_BYTES, end - *at));
+    n = from->ops->read(from, &uio, &in);
+    if (n <= 0)
+        return n < 0 ? (int)n : -ENODATA; /* shorter by now */
+    *at += (uint64_t)n;
+    while (n > 0) {
+        ssize_t written;
+
+        uio_init_host(&uio, buf, (uint64_t)n);
+        written = to->ops->write(to, &uio, &out);
+        if (written <= 0)
+            return written < 0 ? (int)written : -EIO;
+        n -= written;
+        memmove(buf, buf + written, (size_t)n);
+    }
+    return 0;
+}
+
+/* The next byte from `at` on that is no hole. */
+static uint64_t next_data(struct file *from, uint64_t at, uint64_t end)
+{
+    int64_t found = from->ops->llseek ? from->ops->llseek(from, (int64_t)at, SEEK_DATA, (int64_t)at)
+                                      : (int64_t)at;
+
+    if (found == -ENXIO)
+        return end;
+    return found < (int64_t)at ? at : MIN((uint64_t)found, end);
+}
+
+static int copy_bytes(struct file *from, struct file *to, uint64_t size)
+{
+    uint8_t *buf = malloc(COPY_BYTES);
+    uint64_t at = 0;
+    int err = buf ? 0 : -ENOMEM;
+
+    while (!err && at < size) {
+        at = next_data(from, at, size);
+        if (at < size)
+            err = copy_piece(from, to, buf, size, &at);
+    }
+    free(buf);
+    return err == -ENODATA ? 0 : err;
+}
+
+/* With copy_lock held. */
+static int copy_contents(struct ov_inode *ov, uint64_t limit)
+{
+    struct dentry *upper = ov_upper(ov);
+    struct file *from = NULL, *to = NULL;
+    struct linux_stat st, before;
+    struct inode_attr attr;
+    int err;
+
+    err = upper->inode->ops->stat(upper, true, &before);
+    if (err < 0)
+        return err;
+    err = ov_open_half(ov->lower, O_RDONLY, &from);
+    if (!err)
+        err = from->ops->stat(from, &st);
+    if (!err)
+        err = ov_open_half(upper, O_WRONLY, &to);
+    if (!err)
+        err = copy_bytes(from, to, MIN(limit, (uint64_t)st.st_size));
+    file_unref(from);
+    file_unref(to);
+    /* A hole at the end, or what an attempt before this one left. */
+    if (!err)
+        err = upper->inode->ops->truncate(upper, MIN(limit, (uint64_t)st.st_size));
+    if (err < 0)
+        return err;
+    /* None of this was the program's doing. */
+    attr = (struct inode_attr){
+        .mask = ATTR_MODE | ATTR_MTIME,
+        .mode = inode_mode(&ov->inode) & 07777,
+        .mtime = time_of(before.st_mtime_sec, before.st_mtime_nsec),
+    };
+    return upper->inode->ops->setattr(upper, &attr);
+}
+
+int ov_copy_data(struct dentry *dentry, uint64_t limit)
+{
+    struct ov_inode *ov = ov_of(dentry);
+    int err = 0;
+
+    if (ov_copied(ov))
+        return 0;
+    err = ov_copy_up_unlocked(dentry);
+    if (err < 0)
+        return err;
+    lock_acquire(&ov->copy_lock);
+    if (!ov_copied(ov)) {
+        err = limit ? copy_contents(ov, limit) : 0;
+        if (!err)
+            __atomic_store_n(&ov->copied, true, __ATOMIC_RELEASE);
+    }
+    lock_release(&ov->copy_lock);
+    return err;
+}

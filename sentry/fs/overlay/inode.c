@@ -1,0 +1,184 @@
+/* Objects of the overlay: their life, and how a lower file with several names stays one. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "sentry/fs/overlay/internal.h"
+#include "sentry/vfs/special.h"
+
+static struct list *bucket_of(struct overlay *fs, uint64_t dev, uint64_t ino)
+{
+    return &fs->links[(ino ^ (ino >> 16) ^ dev) % OV_LINK_BUCKETS];
+}
+
+/* The living object of that lower identity, referenced; NULL. */
+static struct ov_inode *link_find(struct overlay *fs, uint64_t dev, uint64_t ino)
+{
+    struct list *bucket = bucket_of(fs, dev, ino);
+    struct ov_inode *ov, *found = NULL;
+
+    lock_acquire(&fs->links_lock);
+    list_for_each (ov, bucket, link_node) {
+        if (ov->inode.ino == ino && ov->inode.dev == dev &&
+            refcount_get_unless_zero(&ov->inode.refs)) {
+            found = ov;
+            break;
+        }
+    }
+    lock_release(&fs->links_lock);
+    return found;
+}
+
+static void link_enter(struct ov_inode *ov)
+{
+    struct overlay *fs = ov->fs;
+
+    lock_acquire(&fs->links_lock);
+    list_add(bucket_of(fs, ov->inode.dev, ov->inode.ino), &ov->link_node);
+    lock_release(&fs->links_lock);
+}
+
+static struct ov_inode *ov_new(struct overlay *fs, uint32_t mode, uint64_t dev, uint64_t ino)
+{
+    struct ov_inode *ov = calloc(1, sizeof(*ov));
+
+    if (!ov)
+        return NULL;
+    inode_init(&ov->inode, &ov_operations, mode, dev, ino);
+    ov->fs = fs;
+    lock_init(&ov->copy_lock);
+    list_init(&ov->link_node);
+    ov_dir_init(&ov->dir);
+    return ov;
+}
+
+static void set_ids(struct ov_inode *ov, uint32_t mode, uint32_t uid, uint32_t gid)
+{
+    if (inode_mode(&ov->inode) != mode)
+        __atomic_store_n(&ov->inode.mode, mode, __ATOMIC_RELAXED);
+    __atomic_store_n(&ov->inode.uid, uid, __ATOMIC_RELAXED);
+    __atomic_store_n(&ov->inode.gid, gid, __ATOMIC_RELAXED);
+}
+
+struct ov_inode *ov_inode_of_lower(struct overlay *fs, struct dentry *lower)
+{
+    struct ov_inode *ov = NULL;
+    struct linux_stat st;
+    bool linked;
+
+    if (lower->inode->ops->stat(lower, true, &st) < 0) {
+        dentry_unref(lower);
+        return NULL;
+    }
+    linked = !S_ISDIR(st.st_mode) && st.st_nlink > 1;
+    if (linked)
+        ov = link_find(fs, st.st_dev, st.st_ino);
+    if (ov) {
+        dentry_unref(lower);
+        return ov;
+    }
+    ov = ov_new(fs, st.st_mode, st.st_dev, st.st_ino);
+    if (!ov) {
+        dentry_unref(lower);
+        return NULL;
+    }
+    set_ids(ov, st.st_mode, st.st_uid, st.st_gid);
+    ov->lower = lower;
+    ov->nlink = (uint32_t)MIN(st.st_nlink, UINT32_MAX);
+    if (linked)
+        link_enter(ov);
+    return ov;
+}
+
+struct ov_inode *ov_inode_made(struct overlay *fs, struct dentry *upper, uint64_t dev)
+{
+    uint64_t ino = OV_FIRST_INO + __atomic_add_fetch(&fs->last_ino, 1, __ATOMIC_RELAXED);
+    struct ov_inode *ov = ov_new(fs, inode_mode(upper->inode), dev, ino);
+
+    if (!ov) {
+        dentry_unref(upper);
+        return NULL;
+    }
+    ov->upper = upper;
+    ov->copied = true;
+    ov->counted = true;
+    ov_follow_upper(ov);
+    return ov;
+}
+
+void ov_follow_upper(struct ov_inode *ov)
+{
+    const struct inode *upper = ov_upper(ov)->inode;
+
+    set_ids(ov, inode_mode(upper), __atomic_load_n(&upper->uid, __ATOMIC_RELAXED),
+            __atomic_load_n(&upper->gid, __ATOMIC_RELAXED));
+}
+
+void ov_refresh(struct inode *inode, struct inode *fresh)
+{
+    struct ov_inode *ov = container_of(inode, struct ov_inode, inode);
+
+    if (inode == fresh || ov_upper(ov))
+        return;
+    set_ids(ov, inode_mode(fresh), fresh->uid, fresh->gid);
+    if (!ov->counted)
+        __atomic_store_n(&ov->nlink, container_of(fresh, struct ov_inode, inode)->nlink,
+                         __ATOMIC_RELAXED);
+}
+
+void ov_count(struct ov_inode *ov)
+{
+    if (ov->counted)
+        return;
+    ov->counted = true;
+    if (!ov_is_dir(ov) && ov_nlink(ov) > 1 && !list_empty(&ov->link_node)) {
+        ov->kept = true;
+        inode_ref(&ov->inode);
+    }
+}
+
+void ov_change_nlink(struct ov_inode *ov, int by)
+{
+    uint32_t now = __atomic_add_fetch(&ov->nlink, (uint32_t)by, __ATOMIC_RELAXED);
+
+    if (now == 0 && ov->kept) {
+        ov->kept = false;
+        inode_unref(&ov->inode);
+    }
+}
+
+void ov_links_clear(struct overlay *fs)
+{
+    for (int i = 0; i < OV_LINK_BUCKETS; i++) {
+        for (;;) {
+            struct ov_inode *ov;
+
+            lock_acquire(&fs->links_lock);
+            ov = list_empty(&fs->links[i]) ? NULL
+                                           : list_first(&fs->links[i], struct ov_inode, link_node);
+            lock_release(&fs->links_lock);
+            if (!ov)
+                break;
+            /* Nothing else is left of the tree: all that are still here are kept. */
+            BUG_ON(!ov->kept);
+            ov->kept = false;
+            inode_unref(&ov->inode);
+        }
+    }
+}
+
+void ov_inode_release(struct inode *inode)
+{
+    struct ov_inode *ov = container_of(inode, struct ov_inode, inode);
+
+    if (!list_empty(&ov->link_node)) {
+        lock_acquire(&ov->fs->links_lock);
+        list_del_init(&ov->link_node);
+        lock_release(&ov->fs->links_lock);
+    }
+    ov_dir_clear(ov);
+    vfs_fifo_release(inode);
+    dentry_unref(ov->lower);
+    dentry_unref(ov->upper);
+    lock_destroy(&ov->copy_lock);
+    free(ov);
+}

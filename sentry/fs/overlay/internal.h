@@ -1,0 +1,207 @@
+/*
+ * Inside the overlay: one tree of names over two file systems.
+ *
+ *   struct ov_inode   an object, whatever becomes of it: identity, number of names, and where its
+ *                     two halves are:
+ *                       lower only               as the tree below has it
+ *                       lower + upper            owner, mode, times, xattrs: upper; bytes: lower
+ *                       lower + upper, copied    all of it upper (a directory never gets there)
+ *                       upper only               made here
+ *   struct ov_entry   a name whose meaning is kept here: an object, or nothing (a whiteout)
+ *
+ * The upper file system holds objects without names. Names are kept here: a directory shows its
+ * entries, and below them the names of its lower directory that no entry hides. So renaming a
+ * directory moves one entry, wherever its bytes and its lower names are.
+ *
+ * An object that differs from what is below is pinned: an entry leads to it from its directory, and
+ * so on up to the root. Only such directories have entries, so everything below a directory without
+ * is found by asking the lower file system once, however many names there are.
+ *
+ * A file with several names below is one object: `links` finds it by its lower identity.
+ *
+ * Locks: sb.tree_lock guards entries, nlink, `counted`, and that `upper` is set once. A file's
+ * copy_lock is held while its bytes are copied up; no user memory is touched under it, and
+ * tree_lock is taken before it.
+ */
+#ifndef SENTRY_FS_OVERLAY_INTERNAL_H
+#define SENTRY_FS_OVERLAY_INTERNAL_H
+
+#include "sentry/vfs/file.h"
+#include "sentry/vfs/inode.h"
+
+#include <bsd/sys/tree.h>
+
+#define OV_LINK_BUCKETS 256
+/* What is made here gets numbers that no usual file system gives, and that are exact as doubles. */
+#define OV_FIRST_INO (1UL << 52)
+
+struct overlay {
+    struct super_block sb;
+    struct super_block *lower, *upper; /* owned references */
+    uint64_t entry_limit;
+    uint64_t entry_count; /* atomic */
+    uint64_t last_ino;    /* atomic */
+    struct lock links_lock;
+    struct list links[OV_LINK_BUCKETS] __guarded_by(links_lock); /* of struct ov_inode */
+};
+
+struct ov_entry {
+    RB_ENTRY(ov_entry) by_name, by_cookie;
+    struct ov_inode *inode; /* owned reference; NULL: there is no such name */
+    int64_t cookie;         /* its place in listings; never used twice in a directory */
+    bool in_lower;          /* the lower directory has that name, too */
+    struct name name;       /* in text[] */
+    char text[];
+};
+RB_HEAD(ov_names, ov_entry);
+RB_HEAD(ov_order, ov_entry);
+
+/* What a lower directory lists, as long as somebody reads it merged (list.c). */
+struct ov_listed;
+struct ov_listing {
+    refcount_t refs;
+    size_t count, room;
+    struct ov_listed **items; /* owned, each of them too */
+};
+
+struct ov_dir {
+    struct ov_names names; /* under tree_lock, as all of it */
+    struct ov_order order;
+    int64_t last_cookie;
+    uint64_t entry_count;       /* atomic for those who only want to know whether there are any */
+    uint64_t live_count;        /* entries that are not whiteouts */
+    struct ov_inode *up;        /* while a tree is taken down */
+    struct ov_listing *listing; /* borrowed: of those who read it just now; NULL */
+};
+
+struct ov_inode {
+    struct inode inode;
+    struct overlay *fs;   /* borrowed: its super_block outlives all dentries */
+    struct dentry *lower; /* owned; NULL: made here */
+    struct dentry *upper; /* owned; atomic: set once */
+    bool copied;          /* atomic: a file's bytes are upper's */
+    bool counted;         /* nlink is ours to keep; before, it is lower's */
+    bool linkable;        /* O_TMPFILE: link() may give it its first name */
+    bool kept;            /* `links` owns a reference: other lower names lead here */
+    uint32_t nlink;       /* atomic */
+    struct lock copy_lock;
+    struct list link_node; /* in fs->links; guarded by links_lock */
+    struct ov_dir dir;
+};
+
+static inline struct overlay *overlay_of(struct super_block *sb)
+{
+    return container_of(sb, struct overlay, sb);
+}
+
+static inline struct ov_inode *ov_of(const struct dentry *dentry)
+{
+    return container_of(dentry->inode, struct ov_inode, inode);
+}
+
+static inline struct dentry *ov_upper(const struct ov_inode *ov)
+{
+    return __atomic_load_n(&ov->upper, __ATOMIC_ACQUIRE);
+}
+
+static inline bool ov_copied(const struct ov_inode *ov)
+{
+    return __atomic_load_n(&ov->copied, __ATOMIC_ACQUIRE);
+}
+
+static inline bool ov_is_dir(const struct ov_inode *ov)
+{
+    return inode_type(&ov->inode) == S_IFDIR;
+}
+
+static inline uint32_t ov_nlink(const struct ov_inode *ov)
+{
+    return __atomic_load_n(&ov->nlink, __ATOMIC_RELAXED);
+}
+
+/* A directory that was removed: nothing is in it or can be made in it. */
+static inline bool ov_is_dead(const struct ov_inode *ov)
+{
+    return ov->counted && ov_nlink(ov) == 0;
+}
+
+extern const struct inode_operations ov_operations;
+
+/* inode.c: the life of objects. */
+/* The object of `lower` (taken over, also on failure); with tree_lock held. NULL: no memory. */
+struct ov_inode *ov_inode_of_lower(struct overlay *fs, struct dentry *lower);
+/* One that is made now; `upper` is taken over. `dev`: of the directory. NULL: no memory. */
+struct ov_inode *ov_inode_made(struct overlay *fs, struct dentry *upper, uint64_t dev);
+void ov_inode_release(struct inode *inode);
+void ov_refresh(struct inode *inode, struct inode *fresh);
+/* Takes over what upper says of mode and owner. */
+void ov_follow_upper(struct ov_inode *ov);
+/* From now on nlink is kept here; with tree_lock held. */
+void ov_count(struct ov_inode *ov);
+void ov_change_nlink(struct ov_inode *ov, int by);
+/* The super block goes: what `links` keeps alive. */
+void ov_links_clear(struct overlay *fs);
+
+/* entry.c: names; with tree_lock held. */
+void ov_dir_init(struct ov_dir *dir);
+void ov_dir_clear(struct ov_inode *top);
+struct ov_entry *ov_entry_find(struct ov_inode *dir, struct name name);
+/* -ENOSPC, -ENOMEM. Not in any directory yet; ov_entry_free() if it never gets there. */
+int ov_entry_new(struct ov_inode *dir, struct name name, struct ov_entry **ret);
+void ov_entry_free(struct ov_inode *dir, struct ov_entry *entry);
+/* `name` means `inode` (the reference is taken over). `spare`, a new entry, is used or freed. */
+void ov_entry_set(struct ov_inode *dir, struct ov_entry *spare, struct ov_inode *inode,
+                  bool in_lower);
+/* `name` means nothing any more; the reference that it had is for the caller. */
+struct ov_inode *ov_entry_clear(struct ov_inode *dir, struct ov_entry *entry);
+/* The first entry with a cookie of at least `from`; NULL: no more. */
+struct ov_entry *ov_entry_next(struct ov_inode *dir, int64_t from);
+/* Makes `dentry`'s object reachable from here, if it has a name. -ENOSPC, -ENOMEM. */
+int ov_pin(struct dentry *dentry);
+
+/* copyup.c */
+/* An unnamed object of upper. */
+int ov_make_upper(struct overlay *fs, const struct inode_make *make, struct dentry **ret);
+/* Owner, mode, times, xattrs are upper's from now on; with tree_lock held. */
+int ov_copy_up(struct dentry *dentry);
+/* The same, without tree_lock. */
+int ov_copy_up_unlocked(struct dentry *dentry);
+/* Of a regular file: the first `limit` bytes, too; without tree_lock. */
+int ov_copy_data(struct dentry *dentry, uint64_t limit);
+/* Opens upper's or lower's half of an object. */
+int ov_open_half(struct dentry *half, uint32_t flags, struct file **ret);
+
+/* lookup.c, names.c: as inode_operations. */
+int ov_lookup(struct dentry *dir, const struct name *names, int count, struct inode **ret_inodes,
+              int *ret_error);
+int ov_make(struct dentry *dir, struct name name, const struct inode_make *make,
+            struct inode **ret);
+int ov_tmpfile(struct dentry *dir, const struct inode_make *make, bool linkable,
+               struct inode **ret);
+int ov_link(struct dentry *dir, struct name name, struct dentry *object);
+int ov_remove(struct dentry *dir, struct dentry *victim);
+int ov_rename(struct dentry *old_dir, struct dentry *old, struct dentry *new_dir, struct name name,
+              struct dentry *replaced);
+int ov_exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir, struct dentry *b);
+
+/* attr.c */
+int ov_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret);
+/* Puts right what a half said about the whole. */
+void ov_complete_stat(struct ov_inode *ov, struct linux_stat *st);
+int ov_setattr(struct dentry *dentry, const struct inode_attr *attr);
+int ov_truncate(struct dentry *dentry, uint64_t size);
+int ov_statfs(struct dentry *dentry, struct linux_statfs *ret);
+ssize_t ov_readlink(struct dentry *link, char *buf, size_t size);
+ssize_t ov_getxattr(struct dentry *dentry, const char *name, void *buf, size_t size);
+int ov_setxattr(struct dentry *dentry, const char *name, const void *value, size_t size, int flags);
+ssize_t ov_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t size);
+/* An object's time of change, a directory's time of modification as well, are now. */
+void ov_touch(struct ov_inode *ov, bool modified);
+
+/* file.c, list.c */
+int ov_file_open(struct dentry *dentry, uint32_t flags, struct file **ret);
+int ov_dir_open(struct dentry *dentry, uint32_t flags, struct file **ret);
+/* Is a directory without names? 0, -ENOTEMPTY; with tree_lock held. */
+int ov_dir_empty(struct ov_inode *dir);
+
+#endif
