@@ -96,6 +96,22 @@ static int check_permissions(const struct renaming *r)
     return err;
 }
 
+/* RENAME_WHITEOUT: the old name becomes the mark that overlayfs knows, a character device 0:0. */
+static int leave_whiteout(const struct renaming *r)
+{
+    struct dentry *dir = r->old_parent->path.dentry;
+    struct inode_make make = {.mode = S_IFCHR};
+    struct name name = {r->old_parent->name, strlen(r->old_parent->name)};
+    struct inode *inode;
+    int err;
+
+    make_owner(dir->inode, &make);
+    err = dir->inode->ops->make(dir, name, &make, &inode);
+    if (!err)
+        inode_unref(inode);
+    return err;
+}
+
 static int carry_out(const struct renaming *r)
 {
     struct dentry *old_dir = r->old_parent->path.dentry, *new_dir = r->new_parent->path.dentry;
@@ -103,7 +119,7 @@ static int carry_out(const struct renaming *r)
     struct name name = {r->new_parent->name, strlen(r->new_parent->name)};
     int err;
 
-    if (!ops->rename || !ops->exchange)
+    if (!ops->rename || !ops->exchange || !ops->make)
         return -EPERM;
     if (is_mounted(r->old) || is_mounted(r->target))
         return -EBUSY;
@@ -114,9 +130,10 @@ static int carry_out(const struct renaming *r)
         return err;
     }
     err = ops->rename(old_dir, r->old, new_dir, name, r->target);
-    if (!err)
-        dentry_move(r->old, new_dir, name);
-    return err;
+    if (err < 0)
+        return err;
+    dentry_move(r->old, new_dir, name);
+    return r->flags & RENAME_WHITEOUT ? leave_whiteout(r) : 0;
 }
 
 static int rename_locked(struct renaming *r)
@@ -159,9 +176,9 @@ int vfs_rename(struct fs_context *fs, const struct vfs_rename *args)
     struct walk_parent old_parent, new_parent;
     int err;
 
-    if (args->flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
+    if (args->flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
         return -EINVAL;
-    if ((args->flags & RENAME_EXCHANGE) && (args->flags & RENAME_NOREPLACE))
+    if ((args->flags & RENAME_EXCHANGE) && (args->flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)))
         return -EINVAL;
     err = path_walk_parent(fs, args->old_start, args->old_name, &old_parent);
     if (err < 0)

@@ -1,0 +1,111 @@
+"""The overlay: what a program changes in the host's tree is as if it had changed it, inside the
+sandbox, and nothing is changed outside. tests/cli/writing.c does it all in a prepared tree,
+natively in one copy of it and in the sandbox over another; both must print the same."""
+
+import difflib
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+
+TIMEOUT = 60
+
+
+def write(path, text, mode=0o644):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+    os.chmod(path, mode)
+
+
+def make_tree(top, build):
+    """What writing.c expects to find."""
+    for folder in ("a/sub/subsub", "b", "c", "d/in", "e", "full", "sticky"):
+        os.makedirs(os.path.join(top, folder))
+    join = lambda name: os.path.join(top, name)
+    write(join("a/f1"), "first\n")
+    write(join("a/f2"), "second file\n")
+    write(join("a/sub/deep1"), "a longer text than what comes\n")
+    write(join("a/sub/deep2"), "deep two\n")
+    write(join("a/sub/subsub/x"), "x\n")
+    os.symlink("f1", join("a/sym"))
+    write(join("a/h1"), "linked")
+    os.link(join("a/h1"), join("a/h2"))
+    os.link(join("a/h1"), join("b/h3"))
+    write(join("c/one"), "1\n")
+    write(join("c/two"), "2\n")
+    write(join("d/file"), "moved file\n")
+    write(join("d/in/low"), "low")
+    for number in range(300):
+        write(join(f"full/n{number:03}"), "")
+    write(join("big"), "0123456789" * 30000)
+    with open(join("sparse"), "w", encoding="ascii") as file:
+        file.truncate(1048576)
+        file.seek(1048576)
+        file.write("tail")
+    write(join("suid"), "suid", 0o4777)
+    write(join("sticky/roots"), "roots")
+    os.chmod(join("sticky"), 0o1777)
+    os.mkfifo(join("p"))
+    shutil.copy(os.path.join(build, "tests", "guest", "hello"), join("hello"))
+    shutil.copy(os.path.join(build, "tests", "cli", "writing"), join("writing"))
+
+
+def snapshot(top):
+    """Everything about a tree that a program could have changed."""
+    result = {}
+    for folder, folders, files in os.walk(top):
+        for name in [".", *folders, *files]:
+            path = os.path.join(folder, name)
+            st = os.lstat(path)
+            text = None
+            if stat.S_ISREG(st.st_mode):
+                with open(path, "rb") as file:
+                    text = file.read()
+            result[path] = (st.st_mode, st.st_uid, st.st_gid, st.st_nlink, st.st_size, st.st_ino,
+                            st.st_mtime_ns, st.st_ctime_ns, text)
+    return result
+
+
+def run(words, folder):
+    try:
+        result = subprocess.run(words, cwd=folder, stdin=subprocess.DEVNULL, timeout=TIMEOUT,
+                                capture_output=True, check=False)
+    except subprocess.TimeoutExpired:
+        return None, "it hung"
+    return result.returncode, (result.stdout + result.stderr).decode(errors="replace")
+
+
+def compare(tally, label, native, outcome, unchanged):
+    status, text = outcome
+    if status == 0 and native == outcome and unchanged:
+        tally.add("passed", label, "")
+        return
+    lines = list(difflib.unified_diff(native[1].splitlines(), text.splitlines(), "native",
+                                      "sandbox", lineterm="", n=0))
+    why = f"status {status}" if unchanged else "the tree outside was changed"
+    tally.add("failed", label, "\n    ".join([why, *lines[:20]]))
+
+
+def test_overlay(command, platforms, tally):
+    if os.getuid() != 0:
+        tally.add("skipped", "overlay", "changes owners: needs root")
+        return
+    build = os.path.dirname(command.program)
+    # Not below /tmp, of which the sandbox has one of its own.
+    with tempfile.TemporaryDirectory(dir=build) as top:
+        trees = {name: os.path.join(top, name) for name in ("native", *platforms)}
+        os.chmod(top, 0o755)
+        for tree in trees.values():
+            os.mkdir(tree)
+            make_tree(tree, build)
+        native = run(["./writing"], trees["native"])
+        if native[0] != 0:
+            tally.add("failed", "overlay natively", native[1])
+            return
+        for platform in platforms:
+            before = snapshot(trees[platform])
+            outcome = run([command.program, f"--platform={platform}", "--", "./writing"],
+                          trees[platform])
+            compare(tally, f"overlay on {platform}", native, outcome,
+                    before == snapshot(trees[platform]))
