@@ -21,6 +21,7 @@ The Sentry answers as Linux {release}. Of the {total} numbers which that kernel'
 |---|---:|---|
 | full | {FULL} | does what its manual page says |
 | partial | {PARTIAL} | works; what is missing is said below |
+| refused | {REFUSED} | looks at its arguments and refuses, as Linux does where a container may not use it |
 | not implemented | {ABSENT} | returns `ENOSYS`; the log names it once |
 | retired | {RETIRED} | returns `ENOSYS` on Linux {release} as well: the number is kept, the call is gone |
 
@@ -36,7 +37,7 @@ def table(head, rows):
 
 def page(rows):
     levels = collections.Counter(row.level for row in rows)
-    counts = {level: levels[level] for level in ("FULL", "PARTIAL", "ABSENT", "RETIRED")}
+    counts = {level: levels[level] for level in ("FULL", "PARTIAL", "REFUSED", "ABSENT", "RETIRED")}
     lines = [HEAD.format(release=RELEASE, total=len(rows), **counts)]
     supported = [row for row in rows if row.level in ("FULL", "PARTIAL")]
     lines += ["## Implemented", ""]
@@ -47,6 +48,11 @@ def page(rows):
         )
     else:
         lines.append("None yet.")
+    lines += ["", "## Refused", ""]
+    lines += table(
+        ("number", "call", "what it answers"),
+        [(str(r.number), f"`{r.name}`", r.note) for r in rows if r.level == "REFUSED"],
+    )
     lines += ["", "## Not implemented", ""]
     lines += table(
         ("number", "call", "why, or what it waits for"),

@@ -7,15 +7,15 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TABLE = os.path.join(ROOT, "sentry", "syscalls", "syscalls.def")
 
 _ROW = re.compile(
-    r'^SYS_(FULL|PARTIAL|ABSENT|RETIRED)\s*\(\s*(\d+)\s*,\s*(\w+)\s*'
+    r'^SYS_(FULL|PARTIAL|REFUSED|ABSENT|RETIRED)\s*\(\s*(\d+)\s*,\s*(\w+)\s*'
     r'(?:,\s*"((?:[^"\\]|\\.)*)"\s*)?(?:,\s*"((?:[^"\\]|\\.)*)"\s*)?\)\s*$'
 )
-_WORDS = {"FULL": (True, False), "PARTIAL": (True, True), "ABSENT": (True, True),
-          "RETIRED": (False, False)}  # which of args and note a row must have
+_WORDS = {"FULL": (True, False), "PARTIAL": (True, True), "REFUSED": (True, True),
+          "ABSENT": (True, True), "RETIRED": (False, False)}  # which of args and note a row must have
 
 
 class Row:
-    """One system call: `level` is FULL, PARTIAL, ABSENT or RETIRED."""
+    """One system call: `level` is FULL, PARTIAL, REFUSED, ABSENT or RETIRED."""
 
     def __init__(self, level, number, name, args, note):
         self.level, self.number, self.name, self.args, self.note = level, number, name, args, note

@@ -13,6 +13,7 @@ enum syscall_level {
     SYSCALL_NONE,    /* a gap in the numbers */
     SYSCALL_ABSENT,  /* Linux has it, we do not yet: ENOSYS, and the log says so once */
     SYSCALL_PARTIAL, /* works; the note says what is missing */
+    SYSCALL_REFUSED, /* answers as Linux does where a container may not use it */
     SYSCALL_FULL,
     SYSCALL_RETIRED, /* Linux keeps the number and answers ENOSYS too: nothing to log */
 };

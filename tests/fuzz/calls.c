@@ -45,6 +45,7 @@
 
 #define SYS_FULL(nr, name, args)          {nr, false, #name, args},
 #define SYS_PARTIAL(nr, name, args, note) {nr, false, #name, args},
+#define SYS_REFUSED(nr, name, args, note) {nr, true, #name, args},
 #define SYS_ABSENT(nr, name, args, note)  {nr, true, #name, args},
 #define SYS_RETIRED(nr, name)             {nr, true, #name, ""},
 

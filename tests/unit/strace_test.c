@@ -24,6 +24,7 @@
 
 #define SYS_FULL(nr, name, args)          [nr] = {#name, NULL, SYSCALL_FULL, args, ""},
 #define SYS_PARTIAL(nr, name, args, note) [nr] = {#name, NULL, SYSCALL_PARTIAL, args, note},
+#define SYS_REFUSED(nr, name, args, note) [nr] = {#name, NULL, SYSCALL_REFUSED, args, note},
 #define SYS_ABSENT(nr, name, args, note)  [nr] = {#name, NULL, SYSCALL_ABSENT, args, note},
 #define SYS_RETIRED(nr, name)             [nr] = {#name, NULL, SYSCALL_RETIRED, "", ""},
 static const struct syscall_entry entries[] = {

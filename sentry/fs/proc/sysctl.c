@@ -57,6 +57,8 @@ CONSTANT_TEXT(printk, "%d\t4\t1\t7", kmsg_console_level())
 CONSTANT_TEXT(dmesg_restrict, "%d", 0)
 CONSTANT_TEXT(randomize_va_space, "%d", 2)
 CONSTANT_TEXT(ngroups_max, "%d", 65536)
+CONSTANT_TEXT(perf_event_paranoid, "%d", 3)       /* nobody counts: perf_event_open(2) */
+CONSTANT_TEXT(unprivileged_bpf_disabled, "%d", 2) /* nobody may: bpf(2) */
 CONSTANT_TEXT(cap_last_cap, "%d", 40)
 CONSTANT_TEXT(overcommit_memory, "%d", 0)
 CONSTANT_TEXT(overcommit_ratio, "%d", 50)
@@ -136,6 +138,7 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("osrelease", osrelease_text),
     TREE_TEXT("ostype", ostype_text),
     TREE_TEXT("panic", panic_text),
+    TREE_TEXT("perf_event_paranoid", perf_event_paranoid_text),
     TREE_TEXT("pid_max", pid_max_text),
     TREE_DIR("random", random_nodes),
     TREE_TEXT("printk", printk_text),
@@ -148,6 +151,7 @@ static const struct tree_node kernel_nodes[] = {
     TREE_DIR("seccomp", seccomp_nodes),
     TREE_TEXT("tainted", tainted_text),
     TREE_TEXT("threads-max", threads_max_text),
+    TREE_TEXT("unprivileged_bpf_disabled", unprivileged_bpf_disabled_text),
     TREE_TEXT("version", version_text),
 };
 
