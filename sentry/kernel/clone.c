@@ -11,6 +11,7 @@
 #include "sentry/kernel/cputimer.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/key.h"
 #include "sentry/kernel/ns.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
@@ -117,7 +118,7 @@ static int copy_files(struct task *parent, struct task *child, uint64_t flags)
 static void copy_attributes(struct task *parent, struct task *child, uint64_t flags)
 {
     memcpy(child->comm, parent->comm, sizeof(child->comm));
-    child->cred = cred_ref(parent->cred);
+    child->cred = key_cred_for_child(parent->cred, flags & CLONE_THREAD);
     child->blocked = parent->blocked;
     child->syscall_nr = parent->syscall_nr;
     child->timer_slack_ns = child->default_slack_ns = parent->timer_slack_ns;
@@ -311,7 +312,7 @@ long task_clone(struct task *parent, const struct clone_request *request)
         return -ENOMEM;
     copy_attributes(parent, child, request->flags);
     child->wanted_tid = request->wanted_tid;
-    error = copy_context(parent, child, request);
+    error = child->cred ? copy_context(parent, child, request) : -ENOMEM;
     if (error == 0)
         error = copy_files(parent, child, request->flags);
     if (error == 0 && (request->flags & CLONE_SYSVSEM))

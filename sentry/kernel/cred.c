@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sentry/kernel/key.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/task.h"
@@ -67,6 +68,7 @@ struct cred *cred_copy(const struct cred *old, uint32_t group_count)
     refcount_set(&cred->refs, 1);
     cred->group_count = group_count;
     memcpy(cred->groups, old->groups, MIN(group_count, old->group_count) * sizeof(uint32_t));
+    key_cred_copied(cred);
     return cred;
 }
 
@@ -100,8 +102,10 @@ const struct cred *cred_ref(const struct cred *cred)
 
 const struct cred *cred_unref(const struct cred *cred)
 {
-    if (cred && refcount_put(&((struct cred *)cred)->refs))
+    if (cred && refcount_put(&((struct cred *)cred)->refs)) {
+        key_cred_freed((struct cred *)cred);
         free((struct cred *)cred);
+    }
     return NULL;
 }
 

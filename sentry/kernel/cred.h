@@ -7,6 +7,7 @@
 
 #include "base/refcount.h"
 
+struct key;
 struct task;
 
 #define CRED_CAPS_ALL ((1UL << 41) - 1) /* CAP_CHOWN to CAP_CHECKPOINT_RESTORE */
@@ -18,6 +19,9 @@ struct cred {
     uint64_t cap_effective, cap_permitted, cap_inheritable, cap_bounding, cap_ambient;
     uint32_t securebits;
     bool no_new_privs;
+    uint8_t default_keyring; /* KEY_REQKEY_DEFL_*: where requested keys go */
+    /* Owned references, or NULL (key.h). */
+    struct key *thread_keyring, *process_keyring, *session_keyring;
     uint32_t group_count;
     uint32_t groups[]; /* ascending */
 };

@@ -17,6 +17,7 @@
 #include "host/io.h"
 #include "loader/loader.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/key.h"
 #include "sentry/kernel/posixtimer.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/proxy.h"
@@ -145,6 +146,7 @@ static int change_cred(struct task *task)
         cred->cap_permitted = cred->cap_effective = old->cap_ambient;
     }
     cred->securebits &= ~SECBIT_KEEP_CAPS;
+    key_cred_exec(cred);
     task_set_cred(task, cred);
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "sentry/kernel/exception.h"
 #include "sentry/kernel/fault.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/key.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rseq.h"
 
@@ -89,6 +90,8 @@ static void serve_own_work(struct task *task)
 
     if (work & TASK_WORK_SCHED)
         task_apply_sched(task);
+    if (work & TASK_WORK_KEYS)
+        key_take_session(task);
     if (work & TASK_WORK_RSEQ) {
         __atomic_fetch_and(&task->work, ~(uint32_t)TASK_WORK_RSEQ, __ATOMIC_SEQ_CST);
         if (rseq_interrupt(task) < 0)

@@ -14,6 +14,7 @@
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/key.h"
 #include "sentry/kernel/ns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rseq.h"
@@ -180,6 +181,7 @@ struct task *task_unref(struct task *task)
         task->ctx->ops->ctx_destroy(task->ctx);
     sem_exit(task);
     task_release_resources(task);
+    key_forget_session(task);
     cred_unref(task->cred);
     rseq_slots_unref(task->rseq_slots);
     process_unref(task->vfork_parent);

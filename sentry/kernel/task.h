@@ -25,6 +25,7 @@
 struct kernel;
 struct process;
 struct context;
+struct key;
 struct mm;
 struct fdtable;
 struct fs_context;
@@ -39,6 +40,7 @@ enum task_work {
     TASK_WORK_STOP = 4,   /* the process stops */
     TASK_WORK_SCHED = 8,  /* the host is to be told how to schedule it */
     TASK_WORK_RSEQ = 16,  /* a restartable sequence is to be aborted */
+    TASK_WORK_KEYS = 32,  /* a child has left its session's keyring (key.h) */
 };
 
 /* How restart_syscall(2) goes on with a call that a signal without handler interrupted. */
@@ -114,6 +116,7 @@ struct task {
     bool restore_blocked;
     uint64_t waited_for;         /* rt_sigtimedwait: blocked, but wanted */
     bool dead;                   /* no longer takes signals; read atomically by handles */
+    struct key *session_left;    /* owned reference: the keyring of TASK_WORK_KEYS; or NULL */
     bool parked;                 /* has been counted in the stop that goes on */
     struct linux_stack altstack; /* own thread only */
 

@@ -68,6 +68,10 @@ ssize_t proc_stat_text_all(uint64_t key, char *buf, size_t size);
 /* sysctl.c: /proc/sys */
 extern const struct tree_node proc_sys_nodes[3];
 
+/* keys.c */
+ssize_t proc_keys_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_key_users_text(uint64_t key, char *buf, size_t size);
+
 /* sysvipc.c: /proc/sysvipc */
 extern const struct tree_node proc_sysvipc_nodes[3];
 

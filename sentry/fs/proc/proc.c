@@ -122,6 +122,8 @@ static const struct tree_node root_nodes[] = {
     {.name = "thread-self", .mode = S_IFLNK | 0777, .readlink = thread_self_readlink},
     TREE_TEXT("cpuinfo", proc_cpuinfo_text),
     TREE_TEXT("filesystems", filesystems_text),
+    TREE_TEXT("key-users", proc_key_users_text),
+    TREE_TEXT("keys", proc_keys_text),
     TREE_TEXT("loadavg", proc_loadavg_text),
     TREE_TEXT("meminfo", meminfo_text),
     TREE_TEXT("stat", proc_stat_text_all),

@@ -8,6 +8,7 @@
 #include "sentry/fs/dev/kmsg.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/key.h"
 #include "sentry/kernel/mqueue.h"
 #include "sentry/kernel/ns.h"
 #include "sentry/kernel/msg.h"
@@ -121,6 +122,20 @@ static const struct tree_node seccomp_nodes[] = {
     TREE_TEXT("actions_logged", actions_logged_text),
 };
 
+CONSTANT_TEXT(key_gc_delay, "%d", KEY_GC_DELAY)
+CONSTANT_TEXT(key_maxbytes, "%d", KEY_MAXBYTES)
+CONSTANT_TEXT(key_maxkeys, "%d", KEY_MAXKEYS)
+CONSTANT_TEXT(key_root_maxbytes, "%d", KEY_ROOT_MAXBYTES)
+CONSTANT_TEXT(key_root_maxkeys, "%d", KEY_ROOT_MAXKEYS)
+
+static const struct tree_node key_nodes[] = {
+    TREE_TEXT("gc_delay", key_gc_delay_text),
+    TREE_TEXT("maxbytes", key_maxbytes_text),
+    TREE_TEXT("maxkeys", key_maxkeys_text),
+    TREE_TEXT("root_maxbytes", key_root_maxbytes_text),
+    TREE_TEXT("root_maxkeys", key_root_maxkeys_text),
+};
+
 static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("cap_last_cap", cap_last_cap_text),
     TREE_TEXT("core_pattern", core_pattern_text),
@@ -131,6 +146,7 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("hostname", hostname_text),
     TREE_TEXT("io_uring_disabled", zero_text),
     TREE_TEXT("io_uring_group", io_uring_group_text),
+    TREE_DIR("keys", key_nodes),
     TREE_TEXT("msgmax", msgmax_text),
     TREE_TEXT("msgmnb", msgmnb_text),
     TREE_TEXT("msgmni", msgmni_text),
