@@ -130,6 +130,13 @@ int host_open_log(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+int host_open_list(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+
+    return fd < 0 ? -errno : fd;
+}
+
 int host_seqpacket_pair(int ret_fds[2])
 {
     return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_fds) < 0 ? -errno : 0;

@@ -52,6 +52,8 @@ int host_get_rlimit(int resource, struct rlimit64 *ret_limit);
 int host_getcwd(char *buf, size_t size);
 /* An appending log file, close-on-exec; the descriptor or -errno. */
 int host_open_log(const char *path);
+/* The same, emptied first. */
+int host_open_list(const char *path);
 /*
  * Moves descriptors 0, 1 and 2 (those that are open; -1 for the others) above 2, close-on-exec, and
  * puts /dev/null in their places, so that closing one later frees no number that means stdio.

@@ -22,6 +22,10 @@ enum {
     KEY_STATS,
     KEY_NO_FASTPATH,
     KEY_OVERLAY,
+    KEY_ROOTFS,
+    KEY_READ_ONLY,
+    KEY_TMPFS,
+    KEY_DIFF,
 };
 
 static const struct argp_option option_table[] = {
@@ -38,6 +42,16 @@ static const struct argp_option option_table[] = {
     {"overlay", KEY_OVERLAY, "memory|none", 0,
      "Where what the program changes in the host's tree is kept: in memory, until the program ends "
      "(the default), or nowhere, which makes the tree read-only",
+     3},
+    {"rootfs", KEY_ROOTFS, "DIR", 0,
+     "The program's tree is the host's folder DIR instead of the host's root", 3},
+    {"read-only", KEY_READ_ONLY, NULL, 0,
+     "Nothing can be changed but in /tmp, /var/tmp, /dev/shm, /run and what --tmpfs adds", 3},
+    {"tmpfs", KEY_TMPFS, "PATH[:size=BYTES[k|m|g]]", 0,
+     "An empty tree in memory at PATH, which is made if it is not there; may be repeated", 3},
+    {"diff", KEY_DIFF, "FILE", 0,
+     "When the program ends, list in FILE (- for standard error) what it changed in the host's "
+     "tree, as it sees it: A added, C changed, D removed",
      3},
     {"strace", KEY_STRACE, "NAMES", OPTION_ARG_OPTIONAL,
      "Print each system call and its result to the log; with NAMES (comma-separated) only those",
@@ -80,6 +94,41 @@ static void add_env(struct argp_state *state, struct parse_state *parse, const c
     parse->options->env = env;
 }
 
+/* Bytes; 0: not a size. */
+static uint64_t parse_size(const char *text)
+{
+    char *end;
+    unsigned long long n = strtoull(text, &end, 10);
+    static const char units[] = "kmg";
+    const char *unit = *end ? strchr(units, *end | 0x20) : NULL;
+    unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+
+    if (end == text || *text == '-' || (unit ? end[1] : end[0]) || n > UINT64_MAX >> shift)
+        return 0;
+    return n << shift;
+}
+
+static void add_tmpfs(struct argp_state *state, struct options *o, char *arg)
+{
+    char *size = strstr(arg, ":size=");
+    struct option_tmpfs *tmpfs;
+
+    tmpfs = realloc(o->tmpfs, (o->tmpfs_count + 1) * sizeof(*tmpfs));
+    if (!tmpfs)
+        argp_failure(state, EXIT_SANDBOX, ENOMEM, "--tmpfs");
+    o->tmpfs = tmpfs;
+    tmpfs += o->tmpfs_count++;
+    *tmpfs = (struct option_tmpfs){.path = arg};
+    if (size) {
+        tmpfs->size = parse_size(size + strlen(":size="));
+        if (!tmpfs->size)
+            argp_error(state, "--tmpfs=%s: not a size", arg);
+        *size = '\0';
+    }
+    if (arg[0] != '/')
+        argp_error(state, "--tmpfs=%s: not an absolute path", arg);
+}
+
 static void take_program(struct argp_state *state, struct options *o)
 {
     char **argv = state->argv + state->next - 1;
@@ -115,6 +164,18 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_CWD:
         o->cwd = arg;
+        return 0;
+    case KEY_ROOTFS:
+        o->rootfs = arg;
+        return 0;
+    case KEY_READ_ONLY:
+        o->read_only = true;
+        return 0;
+    case KEY_TMPFS:
+        add_tmpfs(state, o, arg);
+        return 0;
+    case KEY_DIFF:
+        o->diff = arg;
         return 0;
     case KEY_OVERLAY:
         if (strcmp(arg, "memory") != 0 && strcmp(arg, "none") != 0)

@@ -11,6 +11,12 @@
 #define EXIT_NOT_EXEC  126 /* the program was found but cannot be executed */
 #define EXIT_NOT_FOUND 127
 
+/* --tmpfs PATH[:size=BYTES] */
+struct option_tmpfs {
+    const char *path;
+    uint64_t size; /* bytes; 0: half of the memory */
+};
+
 enum command { COMMAND_RUN, COMMAND_DOCTOR };
 
 struct options {
@@ -20,7 +26,12 @@ struct options {
     const char *strace_names; /* comma-separated, or NULL for all calls */
     const char *log_file;     /* NULL: stderr */
     enum log_level log_level;
-    bool overlay;      /* what the program writes into the host's tree is kept in memory */
+    bool overlay;       /* what the program writes into the host's tree is kept in memory */
+    bool read_only;     /* the tree cannot be written, but for its tmpfs mounts */
+    const char *rootfs; /* the host's folder that is the program's "/"; NULL: the host's own */
+    const char *diff;   /* where the list of what was changed goes when the program ends; NULL */
+    struct option_tmpfs *tmpfs; /* owned; tmpfs_count of them */
+    size_t tmpfs_count;
     const char *cwd;   /* NULL: the caller's */
     bool clear_env;    /* start from an empty environment */
     bool stats;        /* print counters at the end (bench) */

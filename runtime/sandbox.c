@@ -24,6 +24,7 @@
 #include "host/path.h"
 #include "host/process.h"
 #include "loader/vdso.h"
+#include "runtime/changes.h"
 #include "runtime/forward.h"
 #include "runtime/platforms.h"
 #include "runtime/program.h"
@@ -43,6 +44,7 @@ struct sandbox {
     const struct options *options;
     int gofer_socket;
     int stdio[3];
+    int diff_fd;              /* where --diff goes */
     char stdio_names[3][256]; /* what the host calls them; "" when it does not tell */
     const struct platform_ops *ops;
     struct mm_env env;
@@ -81,6 +83,22 @@ static int setup_log(const struct options *o)
     return 0;
 }
 
+static int open_diff(struct sandbox *s)
+{
+    const char *name = s->options->diff;
+    int fd;
+
+    if (!name)
+        return 0;
+    fd = strcmp(name, "-") != 0 ? host_open_list(name) : 2;
+    if (fd < 0)
+        return failed(name, fd);
+    s->diff_fd = host_dup_above(fd, LOG_FD_MIN);
+    if (fd != 2)
+        host_close(fd);
+    return MIN(s->diff_fd, 0);
+}
+
 /* What is asked of the host once, while that is still possible. */
 static int ask_host(struct sandbox *s)
 {
@@ -101,7 +119,7 @@ static int ask_host(struct sandbox *s)
         snprintf(s->cwd, sizeof(s->cwd), "%s", s->options->cwd);
         return 0;
     }
-    err = host_getcwd(s->cwd, sizeof(s->cwd));
+    err = s->options->rootfs ? -ENOENT : host_getcwd(s->cwd, sizeof(s->cwd));
     /* A deleted or unreachable working directory is no reason not to run. */
     if (err || s->cwd[0] != '/')
         snprintf(s->cwd, sizeof(s->cwd), "/");
@@ -120,7 +138,7 @@ static int start_gofer(struct sandbox *s)
     if (pid < 0)
         return failed("gofer: fork", pid);
     if (pid == 0) {
-        const struct gofer_config config = {.root = NULL};
+        const struct gofer_config config = {.root = s->options->rootfs};
 
         host_exit(gofer_main(fds[1], &config));
     }
@@ -178,6 +196,9 @@ static int start_tree(struct sandbox *s)
         .gid = s->ids.egid,
         .memory = memory_limit(),
         .overlay = s->options->overlay,
+        .read_only = s->options->read_only,
+        .tmpfs = s->options->tmpfs,
+        .tmpfs_count = s->options->tmpfs_count,
     };
     int err;
 
@@ -330,7 +351,7 @@ int sandbox_run(const struct options *options)
     /* One arena: the Sentry's threads allocate little, and each arena costs address space and RSS.
      */
     mallopt(M_ARENA_MAX, 1);
-    if (setup_log(options) || make(s))
+    if (setup_log(options) || open_diff(s) || make(s))
         return EXIT_SANDBOX;
     status = start_program(s);
     if (status) {
@@ -338,6 +359,12 @@ int sandbox_run(const struct options *options)
         host_exit(status);
     }
     status = kernel_wait_exit(s->kernel);
+    if (options->diff && s->tree.overlay) {
+        int err = changes_write(s->tree.overlay, s->diff_fd);
+
+        if (err < 0)
+            failed(options->diff, err);
+    }
     if (options->stats) {
         hostio_forget_maps(); /* what is left is a leak */
         stats_log(s->env.platform, s->env.memfile, s->kernel);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "runtime/options.h"
 #include "sentry/fs/dev/dev.h"
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/goferfs.h"
@@ -54,17 +55,34 @@ static int take_stdio(struct tree *tree, const struct tree_config *config, struc
     return 0;
 }
 
+/* A directory that is to be a mount point, and those on the way, where they are missing. */
+static void make_place(struct tree *tree, const char *where)
+{
+    struct inode_make make = {.mode = S_IFDIR | 0755};
+    char path[PATH_MAX];
+
+    for (const char *end = where; *end;) {
+        end = strchrnul(end + 1, '/');
+        snprintf(path, sizeof(path), "%.*s", (int)(end - where), where);
+        vfs_make(tree->fs, NULL, path, &make);
+    }
+}
+
 /* Takes over the reference on `sb`. */
 static int mount_on(struct tree *tree, const char *where, struct super_block *sb)
 {
     struct walk_result at;
     int err = path_walk(tree->fs, NULL, where, WALK_FOLLOW | WALK_DIRECTORY, &at);
 
+    if (err == -ENOENT) {
+        make_place(tree, where);
+        err = path_walk(tree->fs, NULL, where, WALK_FOLLOW | WALK_DIRECTORY, &at);
+    }
     if (!err) {
         err = mount_attach(tree->ns, &at.path, sb);
         walk_result_unref(&at);
     } else {
-        /* A tree without such a directory can do without ours. */
+        /* A tree without such a directory, that cannot be changed, can do without ours. */
         log_info("no %s directory to mount on", where);
         err = 0;
     }
@@ -105,27 +123,35 @@ static uint64_t inodes_max(const struct tree_config *config)
     return MIN(config->memory / 2 / PAGE_SIZE, INODES_MAX);
 }
 
-/* Half of the memory each, as tmpfs(5) has it. */
+/* Half of the memory, as tmpfs(5) has it, unless `size` says how much. */
+static int mount_tmpfs(struct tree *tree, const struct tree_config *config, const char *where,
+                       uint32_t mode, uint64_t size, uint32_t minor)
+{
+    const struct tmpfs_config tmpfs = {
+        .memfile = config->memfile,
+        .mode = mode,
+        .uid = config->uid,
+        .gid = config->gid,
+        .size_limit = round_down(size ? size : config->memory / 2, PAGE_SIZE),
+        .inode_limit = inodes_max(config),
+        .dev_minor = minor,
+    };
+    struct super_block *sb;
+    int err = tmpfs_create(&tmpfs, &sb);
+
+    return err < 0 ? err : mount_on(tree, where, sb);
+}
+
 static int mount_writable_trees(struct tree *tree, const struct tree_config *config)
 {
-    uint64_t inodes = inodes_max(config);
-    int err = memfd_setup(config->memfile, config->memory, inodes);
+    int err = memfd_setup(config->memfile, config->memory, inodes_max(config));
+    uint32_t minor = TMPFS_FIRST_MINOR;
 
-    for (uint32_t i = 0; i < ARRAY_COUNT(writable) && !err; i++) {
-        const struct tmpfs_config tmpfs = {
-            .memfile = config->memfile,
-            .mode = writable[i].mode,
-            .uid = config->uid,
-            .gid = config->gid,
-            .size_limit = round_down(config->memory / 2, PAGE_SIZE),
-            .inode_limit = inodes,
-            .dev_minor = TMPFS_FIRST_MINOR + i,
-        };
-        struct super_block *sb;
-
-        err = tmpfs_create(&tmpfs, &sb);
-        if (!err)
-            err = mount_on(tree, writable[i].where, sb);
+    for (size_t i = 0; i < ARRAY_COUNT(writable) && !err; i++)
+        err = mount_tmpfs(tree, config, writable[i].where, writable[i].mode, 0, minor++);
+    for (size_t i = 0; i < config->tmpfs_count && !err; i++) {
+        err =
+            mount_tmpfs(tree, config, config->tmpfs[i].path, 0755, config->tmpfs[i].size, minor++);
     }
     return err;
 }
@@ -208,7 +234,8 @@ static int return_to_cwd(struct tree *tree)
 }
 
 /* Replaces *root by a tree over it that can be written. */
-static int overlay_on(const struct tree_config *config, struct super_block **root)
+static int overlay_on(const struct tree_config *config, struct super_block **root,
+                      struct super_block **ret_overlay)
 {
     const struct tmpfs_config tmpfs = {
         .memfile = config->memfile,
@@ -218,7 +245,11 @@ static int overlay_on(const struct tree_config *config, struct super_block **roo
         .dev_minor = UPPER_MINOR,
     };
     struct overlay_config overlay = {
-        .lower = *root, .entry_limit = inodes_max(config), .dev_minor = OVERLAY_MINOR};
+        .lower = *root,
+        .entry_limit = inodes_max(config),
+        .dev_minor = OVERLAY_MINOR,
+        .read_only = config->read_only,
+    };
     struct super_block *sb;
     int err = tmpfs_create(&tmpfs, &overlay.upper);
 
@@ -230,6 +261,7 @@ static int overlay_on(const struct tree_config *config, struct super_block **roo
         return err;
     super_unref(*root);
     *root = sb;
+    *ret_overlay = sb;
     return 0;
 }
 
@@ -245,7 +277,7 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
         err = goferfs_create(ret_tree->gofer, config->memfile, &root);
     if (err)
         return err;
-    err = config->overlay ? overlay_on(config, &root) : 0;
+    err = config->overlay ? overlay_on(config, &root, &ret_tree->overlay) : 0;
     if (!err)
         err = mount_ns_create(root, &ret_tree->ns);
     if (!err)

@@ -12,16 +12,19 @@ struct fdtable;
 struct fs_context;
 struct gofer_client;
 struct mount_ns;
+struct option_tmpfs;
+struct super_block;
 struct terminal;
 
 struct tree {
-    struct gofer_client *gofer; /* owned */
-    struct mount_ns *ns;        /* owned */
-    struct fs_context *fs;      /* owned reference */
-    struct mount_ns *host_ns;   /* owned: the host's tree with nothing mounted upon it ... */
-    struct fs_context *host_fs; /* ... as the command line's words mean it */
-    struct fdtable *files;      /* owned reference */
-    struct terminal *tty;       /* the caller's controlling terminal if stdio has it; borrowed */
+    struct gofer_client *gofer;  /* owned */
+    struct mount_ns *ns;         /* owned */
+    struct super_block *overlay; /* borrowed from ns; NULL: none */
+    struct fs_context *fs;       /* owned reference */
+    struct mount_ns *host_ns;    /* owned: the host's tree with nothing mounted upon it ... */
+    struct fs_context *host_fs;  /* ... as the command line's words mean it */
+    struct fdtable *files;       /* owned reference */
+    struct terminal *tty;        /* the caller's controlling terminal if stdio has it; borrowed */
 };
 
 struct tree_config {
@@ -31,11 +34,14 @@ struct tree_config {
     struct memfile *memfile;    /* borrowed */
     const char *cwd;
     uint32_t umask;
-    unsigned cpu_count; /* as /sys tells it */
-    pid_t host_group;   /* the host's number of our process group */
-    uint32_t uid, gid;  /* own /tmp and the like */
-    uint64_t memory;    /* bytes of guest memory there can be */
-    bool overlay;       /* the host's tree can be written, in memory */
+    unsigned cpu_count;               /* as /sys tells it */
+    pid_t host_group;                 /* the host's number of our process group */
+    uint32_t uid, gid;                /* own /tmp and the like */
+    uint64_t memory;                  /* bytes of guest memory there can be */
+    bool overlay;                     /* the host's tree can be written, in memory */
+    bool read_only;                   /* it cannot */
+    const struct option_tmpfs *tmpfs; /* trees of the command line; tmpfs_count of them */
+    size_t tmpfs_count;
 };
 
 /*

@@ -87,6 +87,56 @@ def compare(tally, label, native, outcome, unchanged):
     tally.add("failed", label, "\n    ".join([why, *lines[:20]]))
 
 
+CHANGES = """
+cd "$0"
+echo more >> a/f1; chmod 600 a/f2; rm c/one; mv d moved; rm moved/in/low; mkdir new; touch new/x "new/line
+end"; rm e -r; echo > e; echo x > b/h3
+"""
+CHANGED = r"""C /
+C /a/f1
+C /a/f2
+C /b/h3
+C /c
+D /c/one
+D /d
+C /e
+A /moved
+C /moved/in
+D /moved/in/low
+A /new
+A /new/line\012end
+A /new/x
+"""
+
+
+def test_diff(command, platform, tree, tally):
+    listing = tree + ".diff"
+    status, text = run([command.program, f"--platform={platform}", f"--diff={listing}", "--", "/bin/sh", "-c",
+                        CHANGES, tree], tree)
+    with open(listing, encoding="utf-8") as file:
+        lines = sorted(line.replace(tree, "").replace("C \n", "C /\n") for line in file if tree in line)
+    good = status == 0 and lines == sorted(CHANGED.splitlines(keepends=True))
+    tally.add("passed" if good else "failed", f"diff on {platform}", f"{status}: {text}{''.join(lines)}")
+
+
+def test_trees_of_options(command, platform, tree, tally):
+    """--read-only, --overlay=none, --tmpfs, --rootfs."""
+    base = [command.program, f"--platform={platform}"]
+    write_it = ["--", "/bin/sh", "-c", 'echo x > "$0/a/new"; echo x > /tmp/y && cat /tmp/y', tree]
+    cases = [
+        ("read-only", [*base, "--read-only", *write_it], 0, "x\n", "Read-only file system"),
+        ("no overlay", [*base, "--overlay=none", *write_it], 0, "x\n", "Read-only file system"),
+        ("tmpfs", [*base, "--tmpfs=/mnt/a/b:size=64k", "--", "/bin/sh", "-c",
+                   "echo in > /mnt/a/b/f; cat /mnt/a/b/f; head -c 100000 /dev/zero > /mnt/a/b/g"],
+         1, "in\n", "No space left"),
+        ("rootfs", [*base, f"--rootfs={tree}", "--", "/hello"], 0, "Hello, world!\n", ""),
+    ]
+    for name, words, want, out, err in cases:
+        status, text = run(words, tree)
+        good = status == want and out in text and err in text
+        tally.add("passed" if good else "failed", f"{name} on {platform}", f"{status}: {text}")
+
+
 def test_overlay(command, platforms, tally):
     if os.getuid() != 0:
         tally.add("skipped", "overlay", "changes owners: needs root")
@@ -105,6 +155,8 @@ def test_overlay(command, platforms, tally):
             return
         for platform in platforms:
             before = snapshot(trees[platform])
+            test_diff(command, platform, trees[platform], tally)
+            test_trees_of_options(command, platform, trees[platform], tally)
             outcome = run([command.program, f"--platform={platform}", "--", "./writing"],
                           trees[platform])
             compare(tally, f"overlay on {platform}", native, outcome,

@@ -14,9 +14,19 @@ struct overlay_config {
     struct super_block *upper; /* referenced; makes unnamed objects of every type (O_TMPFILE) */
     uint64_t entry_limit;      /* names that may differ from what is below */
     uint32_t dev_minor;
+    bool read_only; /* nothing can be changed: upper is never asked for anything */
 };
 
 /* -ENOMEM. */
 int overlay_create(const struct overlay_config *config, struct super_block **ret);
+
+enum overlay_change { OVERLAY_ADDED = 'A', OVERLAY_CHANGED = 'C', OVERLAY_REMOVED = 'D' };
+typedef void (*overlay_change_fn)(void *arg, enum overlay_change change, const char *path);
+/*
+ * Calls `fn` for each name of the overlay `sb` that does not mean what it means below, directories
+ * before what is in them; what was renamed is removed there and added here, and of a directory that
+ * was renamed only what differs in it. The tree is locked meanwhile. -ENOMEM.
+ */
+int overlay_changes(struct super_block *sb, overlay_change_fn fn, void *arg);
 
 #endif
