@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/futex.h"
+
 /* Threads that ended and wait for more to do; the last one first, since its stack is still warm. */
 #define PARKED_MAX 16
 
@@ -23,8 +25,7 @@ struct start {
 
 struct parked {
     struct start next;
-    bool called;
-    pthread_cond_t cond;
+    uint32_t called; /* futex word */
     struct parked *below;
 };
 
@@ -37,7 +38,7 @@ static _Thread_local bool soiled;
 /* False: there are enough parked threads, the caller ends. */
 static bool park(struct start *ret_next)
 {
-    struct parked self = {.cond = PTHREAD_COND_INITIALIZER};
+    struct parked self = {.called = 0};
 
     pthread_mutex_lock(&park_mutex);
     if (park_count == PARKED_MAX) {
@@ -47,13 +48,14 @@ static bool park(struct start *ret_next)
     self.below = park_top;
     park_top = &self;
     park_count++;
-    while (!self.called)
-        pthread_cond_wait(&self.cond, &park_mutex);
-    *ret_next = self.next;
     pthread_mutex_unlock(&park_mutex);
+    while (!__atomic_load_n(&self.called, __ATOMIC_ACQUIRE))
+        host_futex_wait(&self.called, 0, HOST_NEVER);
+    *ret_next = self.next;
     return true;
 }
 
+/* The wake comes last, without the mutex: by then its stack may be gone, and nobody wakes. */
 static bool unpark(const struct start *next)
 {
     struct parked *p;
@@ -63,12 +65,14 @@ static bool unpark(const struct start *next)
     if (p) {
         park_top = p->below;
         park_count--;
-        p->next = *next;
-        p->called = true;
-        pthread_cond_signal(&p->cond);
     }
     pthread_mutex_unlock(&park_mutex);
-    return p != NULL;
+    if (!p)
+        return false;
+    p->next = *next;
+    __atomic_store_n(&p->called, 1, __ATOMIC_RELEASE);
+    host_futex_wake(&p->called, 1);
+    return true;
 }
 
 static void *thread_main(void *arg)

@@ -8,6 +8,7 @@
  * (`first_fit`, one hint per power of two): low memory fills up first, the file stays short.
  *
  *   allocated (refs >= 1)  --unref to 0-->  limbo: neither counted nor free  --punched-->  free
+ *                          <--  dirty  <--
  *
  * A page passes limbo without any lock held, since punching a hole is slow and calls back into
  * the KVM MMU notifiers. Invariant: bit set in the free map => refs == 0 and the page is a hole.
@@ -31,6 +32,7 @@
 #define BLOCK_PAGES (BLOCK_SIZE / PAGE_SIZE)
 #define MAP_WORDS   (BLOCK_PAGES / 64)
 #define ORDERS      10 /* runs of 2^0 .. 2^9 pages */
+#define DIRTY_MAX   64 /* pages for memfile_alloc_dirty() */
 
 /* The file grows by its own size, within these: few slots in the end, little to set up at first. */
 #define GROW_MIN (64UL << 20)
@@ -55,6 +57,8 @@ struct memfile {
     struct block *blocks;
     uint64_t extent;
     uint64_t allocated;
+    uint64_t dirty[DIRTY_MAX]; /* offsets of pages that are neither counted nor punched */
+    uint32_t dirty_count;
     uint64_t first_fit[ORDERS]; /* no block below holds an aligned free run of 2^order pages */
 };
 
@@ -335,6 +339,65 @@ out:
 
 /* ---- the public calls --------------------------------------------------------------------- */
 
+/* Nobody knows these pages any more: empties them, then lets the allocator have them. */
+static void punch(struct memfile *mf, struct memfile_range r)
+{
+    int err = host_punch_hole(mf->fd, r.start, r.size);
+
+    /* Handing out a page with old contents would leak them from one program to another. */
+    if (err)
+        BUG("punching the memfile at %#lx: error %d", r.start, -err);
+    lock_acquire(&mf->lock);
+    give_back(mf, r);
+    lock_release(&mf->lock);
+}
+
+/* The lowest dirty page, or -1. */
+static int64_t take_dirty(struct memfile *mf)
+{
+    uint32_t lowest = 0;
+    int64_t page = -1;
+
+    lock_acquire(&mf->lock);
+    for (uint32_t i = 1; i < mf->dirty_count; i++) {
+        if (mf->dirty[i] < mf->dirty[lowest])
+            lowest = i;
+    }
+    if (mf->dirty_count > 0) {
+        page = (int64_t)mf->dirty[lowest];
+        mf->dirty[lowest] = mf->dirty[--mf->dirty_count];
+    }
+    lock_release(&mf->lock);
+    return page;
+}
+
+/* False: there were none. */
+static bool clean_dirty(struct memfile *mf)
+{
+    bool any = false;
+    int64_t page;
+
+    while ((page = take_dirty(mf)) >= 0) {
+        punch(mf, (struct memfile_range){(uint64_t)page, PAGE_SIZE});
+        any = true;
+    }
+    return any;
+}
+
+int memfile_alloc_dirty(struct memfile *mf, struct memfile_range *ret)
+{
+    int64_t page = take_dirty(mf);
+
+    if (page < 0)
+        return memfile_alloc(mf, PAGE_SIZE, PAGE_SIZE, ret);
+    lock_acquire(&mf->lock);
+    mf->allocated += PAGE_SIZE;
+    lock_release(&mf->lock);
+    __atomic_store_n(&mf->refs[(uint64_t)page / PAGE_SIZE], 1, __ATOMIC_RELAXED);
+    *ret = (struct memfile_range){(uint64_t)page, PAGE_SIZE};
+    return 0;
+}
+
 int memfile_alloc(struct memfile *mf, uint64_t size, uint64_t align, struct memfile_range *ret)
 {
     uint64_t pages = size / PAGE_SIZE, seen_extent;
@@ -358,7 +421,7 @@ int memfile_alloc(struct memfile *mf, uint64_t size, uint64_t align, struct memf
         if (first >= 0)
             break;
         err = grow(mf, seen_extent, size);
-        if (err)
+        if (err && !clean_dirty(mf))
             return err;
     }
     for (uint64_t i = 0; i < pages; i++)
@@ -386,18 +449,18 @@ void memfile_ref(struct memfile *mf, struct memfile_range range)
     }
 }
 
-/* Nobody knows these pages any more: empties them, then lets the allocator have them. */
 static void release(struct memfile *mf, struct memfile_range r)
 {
-    int err = host_punch_hole(mf->fd, r.start, r.size);
+    bool keep;
 
-    /* Handing out a page with old contents would leak them from one program to another. */
-    if (err)
-        BUG("punching the memfile at %#lx: error %d", r.start, -err);
     lock_acquire(&mf->lock);
     mf->allocated -= r.size;
-    give_back(mf, r);
+    keep = r.size == PAGE_SIZE && mf->dirty_count < DIRTY_MAX;
+    if (keep)
+        mf->dirty[mf->dirty_count++] = r.start;
     lock_release(&mf->lock);
+    if (!keep)
+        punch(mf, r);
 }
 
 void memfile_unref(struct memfile *mf, struct memfile_range range)

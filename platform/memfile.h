@@ -9,7 +9,8 @@
  *
  * Pages are allocated in aligned runs and counted one by one, so that fork shares them and a run
  * is returned page by page. A freed page is punched out of the memfd (host memory follows guest
- * memory down) before it can be handed out again, so a new page always reads as zeroes.
+ * memory down) before it can be handed out again, so a new page always reads as zeroes. A few
+ * single pages are kept as they are for those who overwrite them anyway.
  *
  * Any thread may call; the allocator has its own lock, the innermost of all.
  */
@@ -53,6 +54,12 @@ void memfile_get_stats(struct memfile *mf, struct memfile_stats *ret_stats);
  * page starts with one reference and reads as zeroes. -ENOMEM when the limit is reached.
  */
 int memfile_alloc(struct memfile *mf, uint64_t size, uint64_t align, struct memfile_range *ret);
+/*
+ * One page with one reference and whatever was in it, for a caller that overwrites all of it.
+ * Single pages that were freed shortly before are taken, the lowest first: who frees and takes in
+ * rounds, as fork does, gets the same ones each time, and mappings that remember them are right.
+ */
+int memfile_alloc_dirty(struct memfile *mf, struct memfile_range *ret);
 /* One more, or one less, reference on each page of the range. */
 void memfile_ref(struct memfile *mf, struct memfile_range range);
 void memfile_unref(struct memfile *mf, struct memfile_range range);

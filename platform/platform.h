@@ -138,7 +138,8 @@ struct platform_ops {
     void (*jail)(struct platform *p, struct jail_request *req);
     void (*limits)(struct platform *p, struct platform_limits *ret_limits);
 
-    int (*as_create)(struct platform *p, struct address_space **ret);
+    /* `like`: the one of which this will be a twin (fork), or NULL. It is a hint and no more. */
+    int (*as_create)(struct platform *p, struct address_space *like, struct address_space **ret);
     void (*as_destroy)(struct address_space *as);
     /*
      * Maps [addr, addr+range.size) to the range with PROT_READ|WRITE|EXEC bits (PROT_WRITE and

@@ -23,6 +23,9 @@
 
 #define RIGHTS                  (PTE_WRITE | PTE_USER)
 
+/* A leaf of 4 KiB that was retired: not present, all else as it was. */
+#define IS_RETIRED(entry) ((entry) && !((entry)&PTE_PRESENT))
+
 static unsigned int level_shift(unsigned int level)
 {
     return PAGE_SHIFT + 9 * level;
@@ -94,6 +97,12 @@ static void set_leaf(struct pagetable *pt, uint64_t *entry, uint64_t value, unsi
 {
     uint64_t old = entry_exchange(entry, value);
 
+    if (level == 0 && IS_RETIRED(old)) {
+        pt->retired_count--;
+        old |= PTE_PRESENT;
+    }
+    if (!(old & PTE_PRESENT) || (old & PTE_ADDRESS) != (value & PTE_ADDRESS))
+        drops->fresh = true;
     if (loses_rights(old, value))
         drop(drops, old & PTE_ADDRESS, level_size(level));
 }
@@ -275,6 +284,55 @@ int pagetable_unmap(struct pagetable *pt, uint64_t va, uint64_t size, struct pag
     return unmap_level(pt, table_at(pt, pt->root), ROOT_LEVEL, va, va + size, drops);
 }
 
+typedef void (*leaf_fn)(struct pagetable *pt, uint64_t *entry, unsigned int level,
+                        struct pagetable_drops *drops);
+
+/* Calls fn for each leaf below a table, and for what is no leaf any more. */
+static void each_leaf(struct pagetable *pt, uint64_t *table, unsigned int level, unsigned int count,
+                      leaf_fn fn, struct pagetable_drops *drops)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        uint64_t old = entry_load(&table[i]);
+
+        if (level > 0 && (old & PTE_PRESENT) && !(old & PTE_LARGE))
+            each_leaf(pt, table_at(pt, old), level - 1, ENTRY_COUNT, fn, drops);
+        else if (old)
+            fn(pt, &table[i], level, drops);
+    }
+}
+
+static void retire_leaf(struct pagetable *pt, uint64_t *entry, unsigned int level,
+                        struct pagetable_drops *drops)
+{
+    if (!(entry_load(entry) & PTE_PRESENT))
+        return;
+    if (level > 0) {
+        set_leaf(pt, entry, ABSENT_MARK(pt->memory->generation(pt->memory->arg)), level, drops);
+        return;
+    }
+    __atomic_fetch_and(entry, ~PTE_PRESENT, __ATOMIC_ACQ_REL);
+    pt->retired_count++;
+}
+
+static void sweep_leaf(struct pagetable *pt, uint64_t *entry, unsigned int level,
+                       struct pagetable_drops *drops)
+{
+    if (level == 0 && IS_RETIRED(entry_load(entry)))
+        set_leaf(pt, entry, 0, 0, drops);
+}
+
+void pagetable_retire(struct pagetable *pt, struct pagetable_drops *drops)
+{
+    each_leaf(pt, table_at(pt, pt->root), ROOT_LEVEL, USER_TOP, retire_leaf, drops);
+}
+
+void pagetable_sweep(struct pagetable *pt, struct pagetable_drops *drops)
+{
+    if (pt->retired_count)
+        each_leaf(pt, table_at(pt, pt->root), ROOT_LEVEL, USER_TOP, sweep_leaf, drops);
+    BUG_ON(pt->retired_count != 0);
+}
+
 uint64_t pagetable_lookup(const struct pagetable *pt, uint64_t va, uint64_t *ret_gpa)
 {
     uint64_t *table = table_at(pt, pt->root);
@@ -294,10 +352,12 @@ uint64_t pagetable_lookup(const struct pagetable *pt, uint64_t va, uint64_t *ret
     }
 }
 
-static bool table_is_empty(const uint64_t *table)
+static bool table_is_empty(const uint64_t *table, unsigned int level)
 {
     for (unsigned int i = 0; i < ENTRY_COUNT; i++) {
-        if (entry_load(&table[i]) & PTE_PRESENT)
+        uint64_t entry = entry_load(&table[i]);
+
+        if ((entry & PTE_PRESENT) || (level == 0 && IS_RETIRED(entry)))
             return false;
     }
     return true;
@@ -315,7 +375,7 @@ static void unhook_empty(struct pagetable *pt, uint64_t *table, unsigned int lev
         below = table_at(pt, entry);
         if (level > 1)
             unhook_empty(pt, below, level - 1, ENTRY_COUNT, chain);
-        if (!table_is_empty(below))
+        if (!table_is_empty(below, level - 1))
             continue;
         entry_exchange(&table[i], 0);
         entry_exchange(&below[0], *chain); /* page aligned: absent to a vCPU that still walks it */
@@ -358,4 +418,5 @@ void pagetable_free(struct pagetable *pt)
 {
     free_level(pt, pt->root, ROOT_LEVEL, USER_TOP);
     pt->table_count = 0;
+    pt->retired_count = 0;
 }

@@ -44,6 +44,7 @@ struct pagetable {
     const struct pagetable_memory *memory; /* borrowed from the platform, which outlives us */
     uint64_t root;                         /* what CR3 gets */
     uint64_t table_count;                  /* table pages, the root among them */
+    uint64_t retired_count;                /* leaves that pagetable_retire() has left */
 };
 
 #define PAGETABLE_DROPS 64
@@ -52,6 +53,7 @@ struct pagetable {
 struct pagetable_drops {
     unsigned int count;
     bool all;
+    bool fresh; /* a page appeared where it was not before, be it retired */
     struct {
         uint64_t gpa, size;
     } runs[PAGETABLE_DROPS];
@@ -76,6 +78,14 @@ int pagetable_unmap(struct pagetable *pt, uint64_t va, uint64_t size,
 uint64_t pagetable_lookup(const struct pagetable *pt, uint64_t va, uint64_t *ret_gpa);
 /* Takes empty table pages out of the tree; calls settle(). Returns how many. */
 uint64_t pagetable_prune(struct pagetable *pt);
+
+/*
+ * For a tree that will be used again, by somebody whose pages are likely to be the same: the 4 KiB
+ * leaves are gone for pagetable_lookup(), but what is mapped once more exactly as it was costs no
+ * drop. No vCPU may run on this tree before pagetable_sweep() has dropped what was not.
+ */
+void pagetable_retire(struct pagetable *pt, struct pagetable_drops *drops);
+void pagetable_sweep(struct pagetable *pt, struct pagetable_drops *drops);
 
 /*
  * Sets the entry of the top table, for the half that is the same everywhere; at the very start

@@ -4,7 +4,7 @@
 #include "platform/fake/fake.h"
 
 /* space.c */
-int fake_space_create(struct platform *p, struct address_space **ret);
+int fake_space_create(struct platform *p, struct address_space *like, struct address_space **ret);
 void fake_space_destroy(struct address_space *as);
 int fake_space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
 int fake_space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);

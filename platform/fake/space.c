@@ -26,7 +26,7 @@ static uaddr_t mapping_end(const struct fake_mapping *m)
     return m->addr + m->range.size;
 }
 
-int fake_space_create(struct platform *p, struct address_space **ret)
+int fake_space_create(struct platform *p, struct address_space *like, struct address_space **ret)
 {
     struct fake_space *s = calloc(1, sizeof(*s));
 

@@ -11,7 +11,8 @@
  *   trap.c, switch.c leaving and entering the guest; window.c
  *   vm.c             the whole; probe.c, stats.c
  *
- * Locks, outermost first: the caller's (one per address space), pool_lock, settle_lock, table_lock.
+ * Locks, outermost first: the caller's (one per address space), the address space's own, pool_lock,
+ * settle_lock, table_lock.
  * A vCPU's fields belong to the thread that holds the vCPU (see pool.c).
  */
 #ifndef PLATFORM_KVM_INTERNAL_H
@@ -95,7 +96,10 @@ struct kvm_context {
 struct kvm_address_space {
     struct address_space base;
     struct kvm_platform *platform;
+    const struct address_space *like; /* of which it was a twin; never followed */
+    struct lock lock;                 /* guards what follows: the first switch changes it, too */
     struct pagetable pt;
+    bool retired;     /* atomic; pagetable_sweep() is due */
     struct list node; /* in platform.shells once destroyed */
 };
 
@@ -204,7 +208,9 @@ void shootdown(struct kvm_platform *p, const struct pagetable_drops *drops);
 void settle(struct kvm_platform *p);
 
 /* address_space.c */
-int kvm_as_create(struct platform *p, struct address_space **ret);
+int kvm_as_create(struct platform *p, struct address_space *like, struct address_space **ret);
+/* Before a vCPU runs on it: what the previous owner of the tree had is gone. */
+void kvm_as_sweep(struct kvm_address_space *as);
 void kvm_as_destroy(struct address_space *as);
 int kvm_as_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
 int kvm_as_unmap(struct address_space *as, uaddr_t addr, uint64_t size);

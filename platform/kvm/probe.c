@@ -75,7 +75,7 @@ static int bed_open(struct bed *b, char *why, size_t why_size)
     err = platform_open(b->mf, &b->p, why, why_size);
     if (err)
         goto fail;
-    err = kvm_as_create(&b->p->base, &b->as);
+    err = kvm_as_create(&b->p->base, NULL, &b->as);
     if (!err)
         err = kvm_ctx_create(&b->p->base, &b->ctx);
     if (!err)

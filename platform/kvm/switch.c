@@ -165,6 +165,8 @@ enum trap kvm_ctx_switch(struct context *base, struct address_space *as, struct 
         return TRAP_KILLED;
     v->tid = ctx->tid;
     copy_fastpath(ctx, v);
+    if (unlikely(__atomic_load_n(&to_address_space(as)->retired, __ATOMIC_ACQUIRE)))
+        kvm_as_sweep(to_address_space(as));
     if (enter(ctx, to_address_space(as), v) == 0) {
         trap = run(ctx, to_address_space(as), v, ret_info);
     } else {

@@ -221,7 +221,7 @@ static inline struct ptrace_context *ptrace_context(struct context *ctx)
 
 /* --- space.c --- */
 
-int space_create(struct platform *p, struct address_space **ret);
+int space_create(struct platform *p, struct address_space *like, struct address_space **ret);
 void space_destroy(struct address_space *as);
 int space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
 int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);

@@ -52,7 +52,7 @@ static int set_up(struct probe *b, struct platform_report *report)
     if (err < 0)
         goto out;
     step = "a stub process";
-    err = space_create(b->p, &b->as);
+    err = space_create(b->p, NULL, &b->as);
     if (err == 0)
         err = context_create(b->p, &b->ctx);
     if (err == 0)

@@ -68,7 +68,7 @@ static int on_keeper(struct ptrace_space *s, int (*run)(void *), struct space_jo
     return keeper_call(&s->p->keeper, run, job);
 }
 
-int space_create(struct platform *p, struct address_space **ret)
+int space_create(struct platform *p, struct address_space *like, struct address_space **ret)
 {
     struct ptrace_space *s = calloc(1, sizeof(*s));
     struct space_job job = {0};

@@ -72,6 +72,7 @@ void task_exit(struct task *task)
     task_release_resources(task);
     seccomp_leave(task);
 
+    waiter_hold_wakes();
     lock_acquire(&kernel->lock);
     ptrace_tracer_ended_locked(task);
     kernel->ended_cpu_ns += task_cpu_ns(task);
@@ -104,6 +105,7 @@ void task_exit(struct task *task)
         tree_thread_ended_locked(task);
     wait_queue_wake(&process->exit_events, POLLIN | POLLRDNORM | POLLHUP);
     lock_release(&kernel->lock);
+    waiter_let_wakes();
     if (stop_complete)
         tree_tell_stop(process, CLD_STOPPED);
     ctx->ops->ctx_destroy(ctx);

@@ -44,7 +44,7 @@ static int copy_for_child(struct mm *child, uaddr_t addr, uint64_t entry)
 {
     struct memfile *mf = child->env->memfile;
     struct memfile_range range;
-    int err = memfile_alloc(mf, PAGE_SIZE, PAGE_SIZE, &range);
+    int err = memfile_alloc_dirty(mf, &range);
 
     if (err)
         return err;
@@ -141,7 +141,7 @@ int mm_fork(struct mm *mm, struct mm **ret) __no_lock_analysis
 {
     struct twin twin = {.err = 0};
     struct mm *child;
-    int err = mm_create(mm->env, &child);
+    int err = mm_create_like(mm->env, mm->as, &child);
 
     if (err)
         return err;

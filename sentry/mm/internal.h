@@ -141,6 +141,11 @@ static inline uint64_t vma_offset_of(const struct vma *vma, uaddr_t addr)
     return vma->offset + (addr - vma->start);
 }
 
+/* ---- mm.c ---- */
+
+/* `like`: as for platform_ops.as_create(). */
+int mm_create_like(struct mm_env *env, struct address_space *like, struct mm **ret);
+
 /* ---- vma.c; all with mm->lock held ---- */
 
 /* The first VMA that ends above addr, or NULL. */

@@ -13,12 +13,17 @@ static const struct mm_limits no_limits = {UINT64_MAX, UINT64_MAX, UINT64_MAX, U
 
 int mm_create(struct mm_env *env, struct mm **ret)
 {
+    return mm_create_like(env, NULL, ret);
+}
+
+int mm_create_like(struct mm_env *env, struct address_space *like, struct mm **ret)
+{
     struct mm *mm = calloc(1, sizeof(*mm));
     int err;
 
     if (!mm)
         return -ENOMEM;
-    err = env->platform->ops->as_create(env->platform, &mm->as);
+    err = env->platform->ops->as_create(env->platform, like, &mm->as);
     if (err) {
         free(mm);
         return err;

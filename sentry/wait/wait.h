@@ -44,6 +44,12 @@ void waiter_init(struct waiter *w);
 int waiter_park(struct waiter *w, uint64_t deadline_ns);
 void waiter_wake(struct waiter *w);
 void waiter_interrupt(struct waiter *w);
+/*
+ * Between these two calls of a thread nobody whom it wakes runs yet: for one who holds a lock that
+ * the woken wants first. They nest. A waiter may be gone by the time; then nobody wakes.
+ */
+void waiter_hold_wakes(void);
+void waiter_let_wakes(void);
 bool waiter_interrupted(const struct waiter *w);
 /* Its owner sleeps at this moment, or is about to. */
 bool waiter_is_parked(const struct waiter *w);

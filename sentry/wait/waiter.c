@@ -18,6 +18,14 @@
 #define WAITER_INTERRUPTED 2u
 #define WAITER_PARKED      4u
 
+#define HELD_MAX           16
+
+/* waiter_hold_wakes(): futex words, of which the latches are set already. */
+static _Thread_local struct {
+    unsigned int depth, count;
+    uint32_t *words[HELD_MAX];
+} held;
+
 void waiter_init(struct waiter *w)
 {
     __atomic_store_n(&w->state, 0, __ATOMIC_RELAXED);
@@ -54,8 +62,26 @@ static void waiter_latch(struct waiter *w, uint32_t bit)
 {
     uint32_t old = __atomic_fetch_or(&w->state, bit, __ATOMIC_ACQ_REL);
 
-    if (!(old & bit) && (old & WAITER_PARKED))
+    if ((old & bit) || !(old & WAITER_PARKED))
+        return;
+    if (held.depth && held.count < HELD_MAX)
+        held.words[held.count++] = &w->state;
+    else
         host_futex_wake(&w->state, 1);
+}
+
+void waiter_hold_wakes(void)
+{
+    held.depth++;
+}
+
+void waiter_let_wakes(void)
+{
+    if (--held.depth)
+        return;
+    for (unsigned int i = 0; i < held.count; i++)
+        host_futex_wake(held.words[i], 1);
+    held.count = 0;
 }
 
 void waiter_wake(struct waiter *w)

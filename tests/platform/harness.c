@@ -71,7 +71,7 @@ uint64_t *page_words(struct world *w, struct memfile_range page)
 void space_make(struct world *w, struct space *ret)
 {
     ret->w = w;
-    must("as_create", w->ops->as_create(w->p, &ret->as));
+    must("as_create", w->ops->as_create(w->p, NULL, &ret->as));
     ret->code = page_alloc(w);
     ret->stack = page_alloc(w);
     ret->data = page_alloc(w);

@@ -15,7 +15,7 @@ static struct address_space *as;
 static void set_up(void)
 {
     cr_assert_eq(fake_platform_ops.create(NULL, &p), 0);
-    cr_assert_eq(p->ops->as_create(p, &as), 0);
+    cr_assert_eq(p->ops->as_create(p, NULL, &as), 0);
 }
 
 static void tear_down(void)

@@ -44,15 +44,40 @@ static bool is_zero(const uint8_t *p, uint64_t size)
 Test(memfile, a_page_is_zero_also_when_it_was_used_before)
 {
     struct memfile *mf = make(64 * MIB);
-    struct memfile_range first = alloc(mf, PAGE_SIZE, PAGE_SIZE), second;
+    struct memfile_range first = alloc(mf, 2 * PAGE_SIZE, PAGE_SIZE), second;
     uint8_t *p = memfile_ptr(mf, first.start);
 
-    cr_assert(is_zero(p, PAGE_SIZE));
-    memset(p, 0xaa, PAGE_SIZE);
+    cr_assert(is_zero(p, 2 * PAGE_SIZE));
+    memset(p, 0xaa, 2 * PAGE_SIZE);
     memfile_unref(mf, first);
-    second = alloc(mf, PAGE_SIZE, PAGE_SIZE);
-    cr_assert_eq(second.start, first.start, "first fit takes the freed page again");
-    cr_assert(is_zero(memfile_ptr(mf, second.start), PAGE_SIZE));
+    second = alloc(mf, 2 * PAGE_SIZE, PAGE_SIZE);
+    cr_assert_eq(second.start, first.start, "first fit takes the freed pages again");
+    cr_assert(is_zero(memfile_ptr(mf, second.start), 2 * PAGE_SIZE));
+    memfile_destroy(mf);
+}
+
+Test(memfile, a_dirty_page_comes_back_to_those_who_ask_for_one)
+{
+    struct memfile *mf = make(2 * MIB);
+    struct memfile_range one, other, dirty, all;
+    uint8_t *p;
+
+    one = alloc(mf, PAGE_SIZE, PAGE_SIZE);
+    other = alloc(mf, PAGE_SIZE, PAGE_SIZE);
+    p = memfile_ptr(mf, one.start);
+    memset(p, 0xaa, PAGE_SIZE);
+    memfile_unref(mf, other);
+    memfile_unref(mf, one);
+    cr_assert_eq(stats(mf).allocated, 0);
+    cr_assert_eq(memfile_alloc_dirty(mf, &dirty), 0);
+    cr_assert_eq(dirty.start, MIN(one.start, other.start), "the lowest first");
+    cr_assert_eq(memfile_page_refs(mf, dirty.start), 1);
+    cr_assert_eq(stats(mf).allocated, PAGE_SIZE);
+    memfile_unref(mf, dirty);
+    /* Nothing is lost by it, and nobody else sees it. */
+    all = alloc(mf, 2 * MIB, PAGE_SIZE);
+    cr_assert(is_zero(memfile_ptr(mf, all.start), 2 * MIB));
+    memfile_unref(mf, all);
     memfile_destroy(mf);
 }
 
@@ -110,11 +135,11 @@ Test(memfile, runs_do_not_overlap)
 Test(memfile, references_free_page_by_page)
 {
     struct memfile *mf = make(64 * MIB);
-    struct memfile_range r = alloc(mf, 4 * PAGE_SIZE, 4 * PAGE_SIZE);
-    struct memfile_range middle = {r.start + PAGE_SIZE, 2 * PAGE_SIZE};
+    struct memfile_range r = alloc(mf, 8 * PAGE_SIZE, 8 * PAGE_SIZE);
+    struct memfile_range middle = {r.start + 2 * PAGE_SIZE, 2 * PAGE_SIZE};
     uint8_t *p = memfile_ptr(mf, r.start);
 
-    memset(p, 0x55, 4 * PAGE_SIZE);
+    memset(p, 0x55, 8 * PAGE_SIZE);
     memfile_ref(mf, middle);
     cr_assert_eq(memfile_page_refs(mf, r.start), 1);
     cr_assert_eq(memfile_page_refs(mf, middle.start), 2);
@@ -122,8 +147,8 @@ Test(memfile, references_free_page_by_page)
     cr_assert_eq(memfile_page_refs(mf, r.start), 0);
     cr_assert_eq(memfile_page_refs(mf, middle.start), 1);
     cr_assert_eq(stats(mf).allocated, middle.size);
-    cr_assert_eq(p[PAGE_SIZE], 0x55, "a referenced page keeps its bytes");
-    cr_assert(is_zero(p, PAGE_SIZE), "a freed page is punched out at once");
+    cr_assert_eq(p[2 * PAGE_SIZE], 0x55, "a referenced page keeps its bytes");
+    cr_assert(is_zero(p, 2 * PAGE_SIZE), "freed pages are punched out at once");
     memfile_unref(mf, middle);
     cr_assert_eq(stats(mf).allocated, 0);
     memfile_destroy(mf);

@@ -240,3 +240,73 @@ Test(pagetable, running_out_of_tables_is_enomem)
     map(b, MIB(1), KIB(4), GIB(4), PTE_USER);
     cr_assert_eq(at(b, MIB(1)), GIB(4));
 }
+
+static void retire(struct bed *b)
+{
+    b->drops = (struct pagetable_drops){0};
+    pagetable_retire(&b->pt, &b->drops);
+}
+
+static void sweep(struct bed *b)
+{
+    b->drops = (struct pagetable_drops){0};
+    pagetable_sweep(&b->pt, &b->drops);
+}
+
+Test(pagetable, what_is_retired_and_mapped_again_alike_costs_nothing)
+{
+    struct bed *b = bed_make();
+
+    map(b, 0x400000, KIB(8), GIB(4), PTE_USER | PTE_WRITE);
+    map(b, 0x500000, KIB(4), GIB(5), PTE_USER | PTE_WRITE);
+    map(b, 0x600000, KIB(4), GIB(6), PTE_USER);
+    map(b, 0x700000, KIB(4), GIB(7), PTE_USER);
+    cr_assert(b->drops.fresh);
+    retire(b);
+    cr_assert_eq(b->drops.count, 0);
+    cr_assert_eq(at(b, 0x400000), 0, "nobody finds it any more");
+    map(b, 0x400000, KIB(8), GIB(4), PTE_USER | PTE_WRITE);
+    cr_assert_eq(b->drops.count, 0);
+    cr_assert(!b->drops.fresh);
+    map(b, 0x500000, KIB(4), GIB(5), PTE_USER);
+    cr_assert_eq(b->drops.count, 1, "fewer rights");
+    cr_assert_eq(b->drops.runs[0].gpa, GIB(5));
+    map(b, 0x600000, KIB(4), GIB(8), PTE_USER);
+    cr_assert_eq(b->drops.count, 1, "another page");
+    cr_assert_eq(b->drops.runs[0].gpa, GIB(6));
+    cr_assert(b->drops.fresh);
+    sweep(b);
+    cr_assert_eq(b->drops.count, 1, "what nobody mapped again");
+    cr_assert_eq(b->drops.runs[0].gpa, GIB(7));
+    cr_assert_eq(at(b, 0x401000), GIB(4) + PAGE_SIZE);
+    cr_assert_eq(at(b, 0x700000), 0);
+    sweep(b);
+    cr_assert_eq(b->drops.count, 0);
+}
+
+Test(pagetable, unmapping_leaves_to_the_sweep_what_is_retired)
+{
+    struct bed *b = bed_make();
+
+    map(b, 0x400000, KIB(4), GIB(4), PTE_USER);
+    retire(b);
+    unmap(b, 0x400000, KIB(4));
+    cr_assert_eq(b->drops.count, 0);
+    cr_assert_eq(pagetable_prune(&b->pt), 0, "it holds its table");
+    sweep(b);
+    cr_assert_eq(b->drops.count, 1);
+}
+
+Test(pagetable, large_pages_go_at_once_and_are_not_swept)
+{
+    struct bed *b = bed_make();
+
+    map(b, MIB(2), MIB(2), GIB(4), PTE_USER);
+    retire(b);
+    cr_assert_eq(b->drops.count, 1);
+    cr_assert_eq(b->drops.runs[0].size, MIB(2));
+    map(b, MIB(2), MIB(2), GIB(5), PTE_USER);
+    sweep(b);
+    cr_assert_eq(b->drops.count, 0);
+    cr_assert_eq(at(b, MIB(2)), GIB(5));
+}
