@@ -53,6 +53,7 @@ static inline void list_del_init(struct list *node)
 
 #define list_entry(ptr, type, member)  container_of(ptr, type, member)
 #define list_first(head, type, member) list_entry((head)->next, type, member)
+#define list_last(head, type, member)  list_entry((head)->prev, type, member)
 
 /* `pos` points to the embedding struct; the safe form allows list_del_init(pos) in the body. */
 #define list_for_each(pos, head, member)                                                           \

@@ -92,6 +92,14 @@ int host_wait_stub(pid_t tid, int *ret_status)
     }
 }
 
+bool host_stub_has_ended(pid_t tid)
+{
+    int status = 0;
+    long n = syscall(SYS_wait4, (long)tid, &status, (long)(__WALL | WNOHANG), NULL);
+
+    return n < 0 || (n > 0 && (WIFEXITED(status) || WIFSIGNALED(status)));
+}
+
 int host_kick_stub(pid_t tgid, pid_t tid, int signo)
 {
     return syscall(SYS_tgkill, (long)tgid, (long)tid, (long)signo) < 0 ? -errno : 0;

@@ -26,6 +26,7 @@ struct start {
 struct parked {
     struct start next;
     uint32_t called; /* futex word */
+    pid_t tid;
     struct parked *below;
 };
 
@@ -34,11 +35,13 @@ static struct parked *park_top;
 static unsigned int park_count;
 /* The host does not let a thread become less nice again. */
 static _Thread_local bool soiled;
+static _Thread_local bool reusable;
+static _Thread_local void (*at_end)(void);
 
 /* False: there are enough parked threads, the caller ends. */
 static bool park(struct start *ret_next)
 {
-    struct parked self = {.called = 0};
+    struct parked self = {.tid = (pid_t)syscall(SYS_gettid)};
 
     pthread_mutex_lock(&park_mutex);
     if (park_count == PARKED_MAX) {
@@ -56,14 +59,18 @@ static bool park(struct start *ret_next)
 }
 
 /* The wake comes last, without the mutex: by then its stack may be gone, and nobody wakes. */
-static bool unpark(const struct start *next)
+static bool unpark(const struct start *next, pid_t preferred)
 {
-    struct parked *p;
+    struct parked **at = &park_top, *p;
 
     pthread_mutex_lock(&park_mutex);
-    p = park_top;
+    while (*at && (*at)->tid != preferred)
+        at = &(*at)->below;
+    if (!*at)
+        at = &park_top;
+    p = *at;
     if (p) {
-        park_top = p->below;
+        *at = p->below;
         park_count--;
     }
     pthread_mutex_unlock(&park_mutex);
@@ -82,8 +89,11 @@ static void *thread_main(void *arg)
     free(arg);
     do {
         prctl(PR_SET_NAME, start.name);
+        reusable = start.reuse;
         start.fn(start.arg);
-    } while (start.reuse && !soiled && park(&start));
+    } while (host_thread_is_reusable() && park(&start));
+    if (at_end)
+        at_end();
     return NULL;
 }
 
@@ -117,12 +127,22 @@ int host_thread_start(const char *name, void (*fn)(void *arg), void *arg)
     return start_thread(&start);
 }
 
-int host_thread_reuse(const char *name, void (*fn)(void *arg), void *arg)
+bool host_thread_is_reusable(void)
+{
+    return reusable && !soiled;
+}
+
+void host_thread_at_end(void (*fn)(void))
+{
+    at_end = fn;
+}
+
+int host_thread_reuse(const char *name, void (*fn)(void *arg), void *arg, int preferred_tid)
 {
     struct start start = {.fn = fn, .arg = arg, .reuse = true};
 
     strncpy(start.name, name, sizeof(start.name) - 1);
-    return unpark(&start) ? 0 : start_thread(&start);
+    return unpark(&start, preferred_tid) ? 0 : start_thread(&start);
 }
 
 static uint64_t clock_ns(clockid_t clock)

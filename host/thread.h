@@ -17,9 +17,14 @@
 int host_thread_start(const char *name, void (*fn)(void *arg), void *arg);
 /*
  * The same by a thread that ran another such function before, where there is one; its processor
- * time goes on counting. All callers of this have the same signals blocked.
+ * time goes on counting. All callers of this have the same signals blocked. `preferred_tid`: the
+ * one to take if it is free, 0: any.
  */
-int host_thread_reuse(const char *name, void (*fn)(void *arg), void *arg);
+int host_thread_reuse(const char *name, void (*fn)(void *arg), void *arg, int preferred_tid);
+/* May the calling thread be used again that way? */
+bool host_thread_is_reusable(void);
+/* `fn` is called by this thread when it will not be used again. */
+void host_thread_at_end(void (*fn)(void));
 
 /* Nanoseconds that the calling thread, or the whole Sentry, has run (user and system). */
 uint64_t host_thread_cpu_ns(void);

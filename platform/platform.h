@@ -116,11 +116,14 @@ struct platform_limits {
     bool maps_cheaply; /* as_map() costs far less than the fault that it spares */
 };
 
+/* True: the caller wants this mapping as it is. */
+typedef bool (*platform_recall_fn)(uaddr_t addr, int prot, struct memfile_range range, void *arg);
+
 struct platform_ops {
     const char *name; /* "kvm", "ptrace", "fake" */
     /*
      * A host thread may drive one context after another, and had better: KVM waits for an RCU grace
-     * period when another thread takes a vCPU (before Linux 6.13).
+     * period when another thread takes a vCPU (before Linux 6.13), and stubs stay with it.
      */
     bool threads_reusable;
 
@@ -141,6 +144,15 @@ struct platform_ops {
     /* `like`: the one of which this will be a twin (fork), or NULL. It is a hint and no more. */
     int (*as_create)(struct platform *p, struct address_space *like, struct address_space **ret);
     void (*as_destroy)(struct address_space *as);
+    /*
+     * Before anything runs in it. What the platform has mapped for an earlier address space that it
+     * has used this for costs less when it is kept than when it is mapped: each such mapping is
+     * offered, and one for which `keep` says true is as if as_map() had made it. NULL: there never
+     * is any.
+     */
+    void (*as_recall)(struct address_space *as, platform_recall_fn keep, void *arg);
+    /* The host thread that had better run the next context there, or 0. NULL: any. */
+    int (*as_thread)(struct address_space *as);
     /*
      * Maps [addr, addr+range.size) to the range with PROT_READ|WRITE|EXEC bits (PROT_WRITE and
      * PROT_EXEC imply readable), replacing what was there. The replaced rights are gone on return

@@ -29,7 +29,7 @@ struct stub *context_own_member(struct ptrace_space *s)
 {
     struct ptrace_context *ctx = current;
 
-    return ctx && ctx->space == s && ctx->stub.tid ? &ctx->stub : NULL;
+    return ctx && ctx->space == s && ctx->stub.tid ? &ctx->stub : idle_own_member(s);
 }
 
 int context_create(struct platform *p, struct context **ret)
@@ -107,6 +107,7 @@ static void wait_if_stopping(struct ptrace_context *ctx)
 static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
 {
     struct stub stub;
+    bool used;
     int err;
 
     if (ctx->tracer == 0) {
@@ -120,9 +121,11 @@ static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
             fp_detach(ctx);
         leave(ctx);
     }
-    err = space_join(s, &stub);
+    err = space_join(s, &stub, &used);
     if (err < 0)
         return err;
+    if (used && ctx->fp_state == FP_IN_STUB)
+        ctx->fp_state = FP_INITIAL;
     ctx->space = s;
     lock_acquire(&ctx->stub_lock);
     ctx->stub = stub;
@@ -172,6 +175,8 @@ static enum trap killed(struct ptrace_context *ctx, bool reaped)
 {
     struct stub stub = detach_stub(ctx);
     pid_t tid = stub.tid;
+
+    __atomic_store_n(&ctx->space->dead, true, __ATOMIC_RELAXED);
 
     if (!reaped)
         stub_exit(&stub, false);
@@ -227,6 +232,8 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
     if (unlikely(ctx->stub.tid == 0 || fp_load(ctx) < 0))
         return TRAP_KILLED;
     current = ctx;
+    if (unlikely(__atomic_load_n(&s->retired, __ATOMIC_ACQUIRE)) && space_sweep(s) < 0)
+        return killed(ctx, false);
     __atomic_store_n(&ctx->running, true, __ATOMIC_SEQ_CST);
     start = host_monotonic_ns();
     __atomic_store_n(&ctx->run_start_ns, start, __ATOMIC_RELAXED);

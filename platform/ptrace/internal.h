@@ -41,6 +41,7 @@
 #include "base/refcount.h"
 #include "host/ptrace.h"
 #include "platform/platform.h"
+#include "platform/ptrace/record.h"
 #include "platform/ptrace/stub_layout.h"
 
 /* Ignored by default, so harmless should one ever hit a thread that is no stub any more. */
@@ -144,7 +145,9 @@ struct ptrace_platform {
     struct lock stubs_lock; /* guards what follows */
     struct list members;    /* contexts that have a stub */
     struct list bound;      /* those of them that are bound to a CPU */
-    bool stopping;          /* the sandbox ends */
+    struct list shells;     /* spaces without a user, the last one first: shell.c */
+    unsigned int shell_count;
+    bool stopping; /* the sandbox ends */
 };
 
 struct ptrace_space {
@@ -154,8 +157,17 @@ struct ptrace_space {
     struct list node;          /* in platform.spaces; the keeper's */
     struct stub leader;        /* the keeper's */
     struct stub spare;         /* a member that was made with the leader; see space_join() */
-    struct keeper_request end; /* posted with the last reference */
+    struct keeper_request end; /* posted when it goes for good */
     uint64_t cpu_seen_ns;      /* cputime.c: divided among the members; under stubs_lock */
+
+    const struct address_space *like; /* of which it is a twin; never followed */
+    struct list idle;                 /* its members without a context; under stubs_lock */
+    struct list shell_node;           /* in platform.shells; under stubs_lock */
+    bool dead;                        /* atomic; its process was killed from outside */
+
+    struct lock map_lock; /* around changes of what is mapped; guards what follows */
+    struct record record;
+    bool retired; /* atomic; space_sweep() is due */
 };
 
 enum fp_state {
@@ -222,13 +234,38 @@ static inline struct ptrace_context *ptrace_context(struct context *ctx)
 /* --- space.c --- */
 
 int space_create(struct platform *p, struct address_space *like, struct address_space **ret);
+void space_recall(struct address_space *as, platform_recall_fn keep, void *arg);
+/* Before a member runs: the caller's. 0, -ESRCH. */
+int space_sweep(struct ptrace_space *s);
+/* On the keeper: the end of a space without references. */
+int space_end(void *space);
 void space_destroy(struct address_space *as);
 int space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
 int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);
-/* A stopped member traced by the calling thread, holding a reference on the space. */
-int space_join(struct ptrace_space *s, struct stub *ret_member);
-/* Ends a stopped member (or none, tid 0) and gives its reference back. */
+/* A stopped member traced by the calling thread, holding a reference on the space. *ret_used: some
+ * context ran in it before. */
+int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used);
+/* Gives a stopped member (or none, tid 0) up, and its reference back. */
 void space_leave(struct ptrace_space *s, struct stub *member);
+
+/* --- shell.c: what is kept warm --- */
+
+/* The calling thread's stopped member stays with it. False: it does not, and is to be ended. */
+bool idle_keep(struct ptrace_space *s, const struct stub *member);
+/* The calling thread's idle member of a space; from then on it is a context's. */
+bool idle_take(struct ptrace_space *s, struct stub *ret_member);
+/* The same, which stays idle: to be used for a call. NULL: it has none. */
+struct stub *idle_own_member(struct ptrace_space *s);
+/* With stubs_lock held, of a space of which the process ends: reaps them. */
+void idle_reap_locked(struct ptrace_space *s);
+pid_t space_thread(struct address_space *as);
+/* A space that may be used again, or NULL. *ret_dead: one that is found dead and must end. */
+struct ptrace_space *shell_take(struct ptrace_platform *p, const struct address_space *like,
+                                struct ptrace_space **ret_dead);
+/* Keeps a space without references; returns one that must end for it (itself, perhaps), or NULL. */
+struct ptrace_space *shell_put(struct ptrace_space *s);
+/* Takes one out, whichever, for its end; NULL: there are none. */
+struct ptrace_space *shell_any(struct ptrace_platform *p);
 
 /* --- context.c --- */
 

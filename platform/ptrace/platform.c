@@ -89,6 +89,7 @@ int platform_create_stubs(struct memfile *mf, struct platform **ret, const char 
     list_init(&p->spaces);
     list_init(&p->members);
     list_init(&p->bound);
+    list_init(&p->shells);
     if (host_get_affinity(&p->cpus, sizeof(p->cpus)) > 0)
         p->bind = CPU_COUNT(&p->cpus) > 1;
     err = create_stubs(p, ret_step);
@@ -154,6 +155,8 @@ static int stop_all(void *arg)
         if (ctx->stub.tid)
             stub_reap(ctx->stub.tid);
     }
+    list_for_each (s, &p->spaces, node)
+        idle_reap_locked(s);
     lock_release(&p->stubs_lock);
     list_for_each (s, &p->spaces, node) {
         if (s->leader.tid)
@@ -170,10 +173,21 @@ static void platform_stop(struct platform *base)
     keeper_call(&p->keeper, stop_all, p);
 }
 
+static int end_shells(void *arg)
+{
+    struct ptrace_platform *p = arg;
+    struct ptrace_space *s;
+
+    while ((s = shell_any(p)))
+        space_end(s);
+    return 0;
+}
+
 static void platform_destroy(struct platform *base)
 {
     struct ptrace_platform *p = ptrace_platform(base);
 
+    keeper_call(&p->keeper, end_shells, p);
     keeper_call(&p->keeper, stop_master, p);
     keeper_stop(&p->keeper);
     lock_destroy(&p->stubs_lock);
@@ -206,6 +220,7 @@ static struct fastpath_page *no_fastpath(struct context *ctx)
 
 const struct platform_ops ptrace_platform_ops = {
     .name = "ptrace",
+    .threads_reusable = true,
     .probe = ptrace_probe,
     .create = platform_create,
     .destroy = platform_destroy,
@@ -214,6 +229,8 @@ const struct platform_ops ptrace_platform_ops = {
     .limits = platform_limits,
     .as_create = space_create,
     .as_destroy = space_destroy,
+    .as_recall = space_recall,
+    .as_thread = space_thread,
     .as_map = space_map,
     .as_unmap = space_unmap,
     .ctx_create = context_create,

@@ -3,7 +3,8 @@
  * the mappings, and why nobody ever waits for a task thread.
  *
  * A space ends with its last reference, not with as_destroy(): after execve the task's context
- * still has its member in the old space until it next runs.
+ * still has its member in the old space until it next runs. And what ends stays for the next one
+ * (shell.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -37,12 +38,21 @@ static int job_create(void *arg)
 }
 
 /* A spare that nobody took is untraced: it goes with the process, and is not to be reaped. */
-static int job_destroy(void *arg)
+int space_end(void *space)
 {
-    struct ptrace_space *s = arg;
+    struct ptrace_space *s = space;
+    struct stub leader = s->leader;
 
     list_del_init(&s->node);
-    stub_exit(&s->leader, true);
+    if (leader.tid)
+        stub_end(&leader, true); /* what was killed is ended, but to be reaped */
+    lock_acquire(&s->p->stubs_lock);
+    idle_reap_locked(s);
+    lock_release(&s->p->stubs_lock);
+    if (leader.tid)
+        stub_reap(leader.tid);
+    record_free(&s->record);
+    lock_destroy(&s->map_lock);
     free(s);
     return 0;
 }
@@ -59,6 +69,9 @@ static int job_call(void *arg)
     struct space_job *job = arg;
     long result = stub_call(&job->space->leader, job->number, job->args);
 
+    if (result == -ESRCH)
+        __atomic_store_n(&job->space->dead, true, __ATOMIC_RELAXED);
+
     return result < 0 ? (int)result : 0;
 }
 
@@ -66,40 +79,6 @@ static int on_keeper(struct ptrace_space *s, int (*run)(void *), struct space_jo
 {
     job->space = s;
     return keeper_call(&s->p->keeper, run, job);
-}
-
-int space_create(struct platform *p, struct address_space *like, struct address_space **ret)
-{
-    struct ptrace_space *s = calloc(1, sizeof(*s));
-    struct space_job job = {0};
-    int err;
-
-    if (!s)
-        return -ENOMEM;
-    s->base.ops = p->ops;
-    s->p = ptrace_platform(p);
-    refcount_set(&s->refs, 1);
-    err = on_keeper(s, job_create, &job);
-    if (err < 0) {
-        log_error("ptrace: no new stub process: error %d", -err);
-        free(s);
-        return err == -ESRCH ? -EAGAIN : err;
-    }
-    *ret = &s->base;
-    return 0;
-}
-
-static void space_unref(struct ptrace_space *s)
-{
-    if (!refcount_put(&s->refs))
-        return;
-    s->end = (struct keeper_request){.run = job_destroy, .arg = s};
-    keeper_post(&s->p->keeper, &s->end);
-}
-
-void space_destroy(struct address_space *as)
-{
-    space_unref(ptrace_space(as));
 }
 
 /* One host call in the space, from whichever stub is at hand: 0 or -errno. */
@@ -119,8 +98,81 @@ static int unmap_all(struct ptrace_space *s)
 {
     unsigned long args[6] = {0, s->p->user_max};
 
-    log_debug("ptrace: the host's limit of mappings is reached, all are dropped");
+    record_clear(&s->record);
     return space_call(s, SYS_munmap, args);
+}
+
+/* Nobody uses it any more. */
+static void end_space(struct ptrace_space *s)
+{
+    if (!s)
+        return;
+    s->end = (struct keeper_request){.run = space_end, .arg = s};
+    keeper_post(&s->p->keeper, &s->end);
+}
+
+static int create_fresh(struct ptrace_platform *p, struct ptrace_space **ret)
+{
+    struct ptrace_space *s = calloc(1, sizeof(*s));
+    struct space_job job = {0};
+    int err;
+
+    if (!s)
+        return -ENOMEM;
+    s->base.ops = p->base.ops;
+    s->p = p;
+    list_init(&s->idle);
+    list_init(&s->shell_node);
+    err = on_keeper(s, job_create, &job);
+    if (err < 0) {
+        log_error("ptrace: no new stub process: error %d", -err);
+        free(s);
+        return err == -ESRCH ? -EAGAIN : err;
+    }
+    lock_init(&s->map_lock);
+    record_init(&s->record);
+    *ret = s;
+    return 0;
+}
+
+int space_create(struct platform *platform, struct address_space *like, struct address_space **ret)
+{
+    struct ptrace_platform *p = ptrace_platform(platform);
+    struct ptrace_space *dead, *s = shell_take(p, like, &dead);
+    int err;
+
+    end_space(dead);
+    if (!s) {
+        err = create_fresh(p, &s);
+        if (err < 0)
+            return err;
+    }
+    if (unlikely(!s->record.complete))
+        unmap_all(s);
+    refcount_set(&s->refs, 1);
+    s->like = like;
+    *ret = &s->base;
+    return 0;
+}
+
+static void space_unref(struct ptrace_space *s)
+{
+    if (!refcount_put(&s->refs))
+        return;
+    record_retire(&s->record);
+    __atomic_store_n(&s->retired, true, __ATOMIC_RELAXED);
+    end_space(shell_put(s));
+}
+
+void space_destroy(struct address_space *as)
+{
+    space_unref(ptrace_space(as));
+}
+
+static int unmap_full(struct ptrace_space *s)
+{
+    log_debug("ptrace: the host's limit of mappings is reached, all are dropped");
+    return unmap_all(s);
 }
 
 static bool range_is_valid(const struct ptrace_space *s, uaddr_t addr, uint64_t size)
@@ -129,22 +181,58 @@ static bool range_is_valid(const struct ptrace_space *s, uaddr_t addr, uint64_t 
            size <= s->p->user_max && addr <= s->p->user_max - size;
 }
 
+/* What nobody confirmed: in one call where the new user has nothing yet, else run by run. */
+static int sweep_locked(struct ptrace_space *s) __must_hold(s->map_lock)
+{
+    struct record *r = &s->record;
+    uaddr_t start, end;
+    int err = 0;
+
+    if (r->retired_count == r->count)
+        return r->count ? unmap_all(s) : 0;
+    while (err == 0 && record_stale(r, &start, &end)) {
+        err = space_call(s, SYS_munmap, (unsigned long[6]){start, end - start});
+        if (err == 0)
+            record_unmap(r, start, end - start);
+        else if (err == -ENOMEM)
+            err = unmap_full(s);
+    }
+    return err;
+}
+
+static int map_locked(struct ptrace_space *s, uaddr_t addr, int prot, struct memfile_range range)
+    __must_hold(s->map_lock)
+{
+    unsigned long args[6] = {addr,           range.size,        (unsigned long)prot,
+                             STUB_MAP_FLAGS, HOST_STUB_KEPT_FD, range.start};
+    int err;
+
+    if (record_confirm(&s->record, addr, prot, range))
+        return 0;
+    if (unlikely(record_is_full(&s->record)))
+        sweep_locked(s);
+    err = space_call(s, SYS_mmap, args);
+    if (err == -ENOMEM) {
+        err = unmap_full(s);
+        if (err == 0)
+            err = space_call(s, SYS_mmap, args);
+    }
+    if (err == 0)
+        record_map(&s->record, addr, prot, range);
+    return err;
+}
+
 int space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range)
 {
     struct ptrace_space *s = ptrace_space(as);
-    unsigned long args[6] = {addr,           range.size,        (unsigned long)prot | PROT_READ,
-                             STUB_MAP_FLAGS, HOST_STUB_KEPT_FD, range.start};
     int err;
 
     BUG_ON(!range_is_valid(s, addr, range.size));
     if (prot == PROT_NONE)
         return space_unmap(as, addr, range.size);
-    err = space_call(s, SYS_mmap, args);
-    if (err == -ENOMEM) {
-        err = unmap_all(s);
-        if (err == 0)
-            err = space_call(s, SYS_mmap, args);
-    }
+    lock_acquire(&s->map_lock);
+    err = map_locked(s, addr, prot | PROT_READ, range);
+    lock_release(&s->map_lock);
     /* A space whose stubs were killed has no mappings; its contexts will find out. */
     return err == -ESRCH ? 0 : err;
 }
@@ -156,39 +244,80 @@ int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size)
     int err;
 
     BUG_ON(!range_is_valid(s, addr, size));
+    lock_acquire(&s->map_lock);
     err = space_call(s, SYS_munmap, args);
-    if (err == -ENOMEM) /* it would have split a mapping in two */
-        err = unmap_all(s);
+    if (err == 0)
+        record_unmap(&s->record, addr, size);
+    else if (err == -ENOMEM) /* it would have split a mapping in two */
+        err = unmap_full(s);
+    lock_release(&s->map_lock);
     return err == -ESRCH ? 0 : err;
+}
+
+void space_recall(struct address_space *as, platform_recall_fn keep, void *arg)
+{
+    struct ptrace_space *s = ptrace_space(as);
+    struct record_run *run;
+    unsigned int at = 0;
+
+    lock_acquire(&s->map_lock);
+    while ((run = record_next_retired(&s->record, &at))) {
+        if (keep(run->addr, run->prot, run->range, arg))
+            record_keep(&s->record, run);
+    }
+    lock_release(&s->map_lock);
+}
+
+int space_sweep(struct ptrace_space *s)
+{
+    int err;
+
+    lock_acquire(&s->map_lock);
+    err = sweep_locked(s);
+    __atomic_store_n(&s->retired, false, __ATOMIC_RELEASE);
+    lock_release(&s->map_lock);
+    return err;
 }
 
 /*
  * Most spaces have one member, and the keeper had the leader make it in the same round trip as the
  * leader itself; whoever comes first takes it.
  */
-int space_join(struct ptrace_space *s, struct stub *ret_member)
+static int join_new(struct ptrace_space *s, struct stub *member)
 {
-    struct stub member = {.tgid = s->spare.tgid};
-    struct space_job job = {.member = &member};
+    struct space_job job = {.member = member};
     int err = 0;
 
-    member.tid = __atomic_exchange_n(&s->spare.tid, 0, __ATOMIC_ACQ_REL);
-    if (!member.tid)
+    member->tgid = s->spare.tgid;
+    member->tid = __atomic_exchange_n(&s->spare.tid, 0, __ATOMIC_ACQ_REL);
+    if (!member->tid)
         err = on_keeper(s, job_spawn, &job);
-    if (err == 0)
-        err = stub_seize(&member);
-    if (err < 0) {
-        if (!__atomic_load_n(&s->p->stopping, __ATOMIC_ACQUIRE))
-            log_error("ptrace: no new stub thread: error %d", -err);
-        return err;
+    return err < 0 ? err : stub_seize(member);
+}
+
+int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used)
+{
+    struct stub member;
+    bool used = idle_take(s, &member);
+
+    if (!used) {
+        int err = join_new(s, &member);
+
+        if (err < 0) {
+            if (!__atomic_load_n(&s->p->stopping, __ATOMIC_ACQUIRE))
+                log_error("ptrace: no new stub thread: error %d", -err);
+            return err;
+        }
     }
     refcount_get(&s->refs);
     *ret_member = member;
+    *ret_used = used;
     return 0;
 }
 
 void space_leave(struct ptrace_space *s, struct stub *member)
 {
-    stub_exit(member, false);
+    if (!idle_keep(s, member))
+        stub_exit(member, false);
     space_unref(s);
 }

@@ -269,8 +269,9 @@ static void task_unpublish(struct task *task)
 
 int task_start(struct task *task, int (*published)(struct task *task, void *arg), void *arg)
 {
-    char name[24];
+    const struct platform_ops *ops = task->kernel->platform->ops;
     int error = task_publish(task);
+    char name[24];
 
     if (error < 0)
         return error;
@@ -278,9 +279,12 @@ int task_start(struct task *task, int (*published)(struct task *task, void *arg)
         error = published(task, arg);
     if (error == 0) {
         snprintf(name, sizeof(name), "task %d", task->tid);
-        error = task->kernel->platform->ops->threads_reusable
-                    ? host_thread_reuse(name, thread_main, task)
-                    : host_thread_start(name, thread_main, task);
+        if (ops->threads_reusable)
+            error = host_thread_reuse(
+                name, thread_main, task,
+                ops->as_thread && task->mm ? ops->as_thread(mm_address_space(task->mm)) : 0);
+        else
+            error = host_thread_start(name, thread_main, task);
     }
     if (error < 0)
         task_unpublish(task);

@@ -127,6 +127,29 @@ static int fork_vma(struct mm *mm, struct vma *vma, struct twin *twin)
     return err;
 }
 
+/* As mm_map_present() would have mapped it, or with fewer rights. */
+static bool keep_mapping(uaddr_t addr, int prot, struct memfile_range range, void *arg)
+{
+    struct mm *child = arg;
+    struct vma *vma = NULL;
+
+    for (uint64_t at = 0; at < range.size; at += PAGE_SIZE) {
+        uint64_t entry = pmap_get(&child->pmap, addr + at);
+
+        if (!vma || vma->end <= addr + at)
+            vma = vma_at(child, addr + at);
+        if (!vma || !(entry & PMAP_PRESENT) || (entry & ~PMAP_FLAGS) != range.start + at ||
+            ((uint64_t)prot & ~mm_entry_rights(vma, entry)))
+            return false;
+    }
+    for (uint64_t at = 0; at < range.size; at += PAGE_SIZE) {
+        uint64_t entry = pmap_get(&child->pmap, addr + at) & ~PMAP_RIGHTS;
+
+        (void)pmap_set_run(&child->pmap, addr + at, PAGE_SIZE, entry | (uint64_t)prot);
+    }
+    return true;
+}
+
 /* Other threads that write while we copy would see to it that a page never was as we got it. */
 static const struct hot_pages *share_hot_pages(struct mm *mm, struct mm *child)
 {
@@ -156,6 +179,8 @@ int mm_fork(struct mm *mm, struct mm **ret) __no_lock_analysis
     child->limits = mm->limits;
     for (struct vma *vma = vma_first(mm); vma && !err; vma = vma_next(vma))
         err = fork_vma(mm, vma, &twin);
+    if (!err && child->as->ops->as_recall)
+        child->as->ops->as_recall(child->as, keep_mapping, child);
     lock_release(&child->lock);
     lock_release(&mm->lock);
     if (err) {
