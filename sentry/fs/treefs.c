@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #include "sentry/mm/uio.h"
 #include "sentry/vfs/dirent.h"
+#include "sentry/vfs/identity.h"
 
 #define WRITE_MAX 4095
 
@@ -165,11 +167,26 @@ static int tree_statfs(struct dentry *dentry, struct linux_statfs *ret)
     return 0;
 }
 
-static int tree_access(struct dentry *dentry, int mode)
+static int tree_access(struct dentry *dentry, int mask)
 {
-    uint32_t anybody = node_of(dentry)->mode & 07;
+    const struct tree_node *node = node_of(dentry);
+    uint32_t uid = 0, gid = 0, bits = node->mode;
 
-    return (uint32_t)mode & ~anybody ? -EACCES : 0;
+    if (node->owner)
+        node->owner(tree_inode_of(dentry)->key, &uid, &gid);
+    if (vfs_identity()->uid == uid)
+        bits >>= 6;
+    else if (vfs_in_group(gid))
+        bits >>= 3;
+    if (!((uint32_t)mask & ~bits & 7))
+        return 0;
+    if (!(mask & W_OK) && (S_ISDIR(node->mode) || mask == R_OK) &&
+        vfs_has_cap_over(uid, gid, CAP_DAC_READ_SEARCH))
+        return 0;
+    if ((S_ISDIR(node->mode) || !(mask & X_OK) || (node->mode & 0111)) &&
+        vfs_has_cap_over(uid, gid, CAP_DAC_OVERRIDE))
+        return 0;
+    return -EACCES;
 }
 
 static struct tree_file *tree_file_of(struct file *f)
@@ -340,6 +357,14 @@ static const struct file_operations *operations_of(const struct tree_node *node)
     return node->text ? &text_operations : &dir_operations;
 }
 
+/* What an open asks for, as access(2) says it. */
+static int access_of(uint32_t flags)
+{
+    static const int wanted[4] = {R_OK, W_OK, R_OK | W_OK, R_OK | W_OK};
+
+    return wanted[flags & O_ACCMODE] | (flags & O_TRUNC ? W_OK : 0);
+}
+
 static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
 {
     const struct tree_node *node = node_of(dentry);
@@ -348,6 +373,9 @@ static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
 
     if (node->open)
         return node->open(node, flags, ret);
+    err = tree_access(dentry, access_of(flags));
+    if (err < 0)
+        return err;
     if (node->open_object)
         return node->open_object(tree_inode_of(dentry)->key, flags, ret);
     if (!S_ISDIR(node->mode) && !node->text)

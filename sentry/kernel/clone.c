@@ -12,13 +12,14 @@
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/key.h"
-#include "sentry/kernel/ns.h"
+#include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rseq.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/session.h"
 #include "sentry/kernel/tree.h"
+#include "sentry/kernel/userns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
@@ -29,11 +30,13 @@
     ((uint64_t)(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |      \
                 CLONE_NEWPID | CLONE_NEWNET) |                                                     \
      CLONE_NEWTIME)
+#define CLONE_BUILT                                                                                \
+    ((uint64_t)(CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET))
 #define TLS_MAX             0x7ffffffff000UL
 #define CLONE_CLEAR_SIGHAND 0x100000000UL
 
 /* The combinations that Linux's copy_process() refuses, in its order, and what we lack. */
-static int check_flags(const struct cred *cred, uint64_t flags)
+static int check_flags(uint64_t flags)
 {
     if ((flags & (CLONE_NEWNS | CLONE_FS)) == (CLONE_NEWNS | CLONE_FS) ||
         (flags & (CLONE_NEWUSER | CLONE_FS)) == (CLONE_NEWUSER | CLONE_FS))
@@ -46,11 +49,9 @@ static int check_flags(const struct cred *cred, uint64_t flags)
         return -EINVAL;
     if ((flags & LINUX_CLONE_PIDFD) && (flags & CLONE_DETACHED))
         return -EINVAL;
-    if (flags & CLONE_NEWUSER)
-        return -EINVAL; /* as a Linux without user namespaces */
-    if ((flags & CLONE_NAMESPACES) && !cred_has_cap(cred, CAP_SYS_ADMIN))
-        return -EPERM;
-    return flags & CLONE_NAMESPACES & ~(uint64_t)CLONE_NEWUTS ? -EINVAL : 0;
+    if ((flags & CLONE_NEWIPC) && (flags & CLONE_SYSVSEM))
+        return -EINVAL;
+    return flags & CLONE_NAMESPACES & ~CLONE_BUILT ? -EINVAL : 0;
 }
 
 /* General registers, segment bases, extended state: as the parent's, but for what was asked. */
@@ -106,19 +107,39 @@ static int copy_files(struct task *parent, struct task *child, uint64_t flags)
     if (error < 0)
         return error;
     error = rseq_clone(parent, child, flags & CLONE_VM);
-    if (error < 0)
-        return error;
-    if (flags & CLONE_NEWUTS)
-        child->uts = uts_ns_copy(parent->kernel, parent->uts);
-    else
-        child->uts = uts_ns_of(ns_ref(&parent->uts->ns));
-    return child->uts ? 0 : -ENOMEM;
+    return error;
+}
+
+/* Who it is, and in which namespaces: those that it gets anew belong to its user namespace. */
+static int copy_identity(struct task *parent, struct task *child, uint64_t flags)
+{
+    struct user_ns *user_ns;
+    struct cred *cred;
+    int error;
+
+    child->cred = key_cred_for_child(parent->cred, flags & CLONE_THREAD);
+    if (!child->cred)
+        return -ENOMEM;
+    if (flags & CLONE_NEWUSER) {
+        cred = cred_copy(child->cred, child->cred->group_count);
+        if (!cred)
+            return -ENOMEM;
+        cred_unref(child->cred);
+        child->cred = cred;
+        error = user_ns_create_for(parent, &user_ns);
+        if (error < 0)
+            return error;
+        cred_enter_user_ns(cred, user_ns);
+    }
+    if (flags & CLONE_NAMESPACES & ~(uint64_t)CLONE_NEWUSER)
+        return ns_proxy_unshare(parent, flags, child->cred, &child->namespaces);
+    child->namespaces = ns_proxy_ref(parent->namespaces);
+    return 0;
 }
 
 static void copy_attributes(struct task *parent, struct task *child, uint64_t flags)
 {
     memcpy(child->comm, parent->comm, sizeof(child->comm));
-    child->cred = key_cred_for_child(parent->cred, flags & CLONE_THREAD);
     child->blocked = parent->blocked;
     child->syscall_nr = parent->syscall_nr;
     child->timer_slack_ns = child->default_slack_ns = parent->timer_slack_ns;
@@ -296,7 +317,7 @@ long task_clone(struct task *parent, const struct clone_request *request)
         .event = ptrace_clone_event(parent, request),
         .handle = -1,
     };
-    int error = check_flags(parent->cred, request->flags);
+    int error = check_flags(request->flags);
     struct task *child;
     int32_t tid;
 
@@ -312,7 +333,9 @@ long task_clone(struct task *parent, const struct clone_request *request)
         return -ENOMEM;
     copy_attributes(parent, child, request->flags);
     child->wanted_tid = request->wanted_tid;
-    error = child->cred ? copy_context(parent, child, request) : -ENOMEM;
+    error = copy_identity(parent, child, request->flags);
+    if (error == 0)
+        error = copy_context(parent, child, request);
     if (error == 0)
         error = copy_files(parent, child, request->flags);
     if (error == 0 && (request->flags & CLONE_SYSVSEM))

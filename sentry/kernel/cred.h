@@ -9,11 +9,13 @@
 
 struct key;
 struct task;
+struct user_ns;
 
 #define CRED_CAPS_ALL ((1UL << 41) - 1) /* CAP_CHOWN to CAP_CHECKPOINT_RESTORE */
 
 struct cred {
     refcount_t refs;
+    struct user_ns *user_ns; /* owned reference: where the capabilities count (userns.h) */
     uint32_t uid, euid, suid, fsuid;
     uint32_t gid, egid, sgid, fsgid;
     uint64_t cap_effective, cap_permitted, cap_inheritable, cap_bounding, cap_ambient;
@@ -34,7 +36,15 @@ struct cred *cred_create(uint32_t uid, uint32_t gid, const uint32_t *groups, uin
 void cred_sort_groups(struct cred *cred);
 const struct cred *cred_ref(const struct cred *cred);
 const struct cred *cred_unref(const struct cred *cred); /* takes NULL, returns NULL */
+/* Over the whole machine: Linux's capable(). */
 bool cred_has_cap(const struct cred *cred, int cap);
+/* Over what belongs to that user namespace: ns_capable(). */
+bool cred_has_ns_cap(const struct cred *cred, const struct user_ns *ns, int cap);
+/* Over what belongs to its own. */
+static inline bool cred_has_own_cap(const struct cred *cred, int cap)
+{
+    return cred->cap_effective >> cap & 1;
+}
 bool cred_in_group(const struct cred *cred, uint32_t gid);
 
 /* Tells the file systems below who this thread asks for (sentry/vfs/identity.h). */
@@ -44,5 +54,16 @@ void cred_use_real_ids(const struct cred *cred);
 /* Makes `cred` the identity of the calling task; takes over the reference. */
 void task_set_cred(struct task *task, const struct cred *cred);
 bool task_has_cap(const struct task *task, int cap);
+bool task_has_ns_cap(const struct task *task, const struct user_ns *ns, int cap);
+bool task_has_own_cap(const struct task *task, int cap);
+
+/* A user id as the programs of the namespace know it: ID_OVERFLOW when they do not. */
+uint32_t cred_shown_uid(const struct cred *viewer, uint32_t uid);
+uint32_t cred_shown_gid(const struct cred *viewer, uint32_t gid);
+/* The kernel id that is meant; ID_NONE when it means nobody. */
+uint32_t cred_kernel_uid(const struct cred *cred, uint32_t uid);
+uint32_t cred_kernel_gid(const struct cred *cred, uint32_t gid);
+/* With all capabilities in `ns`, which is taken over, and none elsewhere; of a private copy. */
+void cred_enter_user_ns(struct cred *cred, struct user_ns *ns);
 
 #endif

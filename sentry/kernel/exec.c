@@ -35,10 +35,10 @@ int exec_load(struct task *task, const struct exec_request *request, struct mm *
         .path = request->path,
         .argv = request->argv,
         .envp = request->envp,
-        .uid = task->cred->uid,
-        .euid = task->cred->euid,
-        .gid = task->cred->gid,
-        .egid = task->cred->egid,
+        .uid = cred_shown_uid(task->cred, task->cred->uid),
+        .euid = cred_shown_uid(task->cred, task->cred->euid),
+        .gid = cred_shown_gid(task->cred, task->cred->gid),
+        .egid = cred_shown_gid(task->cred, task->cred->egid),
         .secure = task->cred->uid != task->cred->euid || task->cred->gid != task->cred->egid,
         .randomize = !(task->personality & ADDR_NO_RANDOMIZE),
         .stack_limit = task_rlimit(task, RLIMIT_STACK),
@@ -133,14 +133,15 @@ static int change_cred(struct task *task)
 {
     const struct cred *old = task->cred;
     struct cred *cred = cred_copy(old, old->group_count);
+    uint32_t root = cred_kernel_uid(old, 0);
 
     if (!cred)
         return -ENOMEM;
     cred->suid = cred->fsuid = cred->euid;
     cred->sgid = cred->fsgid = cred->egid;
-    if (!(cred->securebits & SECBIT_NOROOT) && (cred->euid == 0 || cred->uid == 0)) {
+    if (!(cred->securebits & SECBIT_NOROOT) && (cred->euid == root || cred->uid == root)) {
         cred->cap_permitted = old->cap_inheritable | old->cap_bounding;
-        cred->cap_effective = cred->euid == 0 ? cred->cap_permitted : 0;
+        cred->cap_effective = cred->euid == root ? cred->cap_permitted : 0;
         cred->cap_ambient = 0;
     } else {
         cred->cap_permitted = cred->cap_effective = old->cap_ambient;

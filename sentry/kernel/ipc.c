@@ -7,13 +7,27 @@
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/msg.h"
+#include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/shm.h"
 #include "sentry/kernel/time.h"
+#include "sentry/kernel/userns.h"
 
 #define SLOT_MASK    ((1 << IPC_SLOT_BITS) - 1)
 #define SEQUENCE_MAX (INT32_MAX >> IPC_SLOT_BITS)
 #define MIN_CYCLE    64 /* so many slots are gone through before one is used again */
+
+/* Nobody uses it any more; segments may still be mapped. */
+static void ipc_ns_release(struct ns *base)
+{
+    struct ipc_ns *ns = container_of(base, struct ipc_ns, ns);
+
+    shm_destroy_all(ns);
+    sem_destroy_all(ns);
+    msg_destroy_all(ns);
+    mq_destroy_all(ns);
+    ipc_ns_drop(ns);
+}
 
 struct ipc_ns *ipc_ns_create(struct mm_env *mm_env)
 {
@@ -21,7 +35,7 @@ struct ipc_ns *ipc_ns_create(struct mm_env *mm_env)
 
     if (!ns)
         return NULL;
-    refcount_set(&ns->users, 1);
+    ns->ns.release = ipc_ns_release;
     refcount_set(&ns->holds, 1);
     ns->mm_env = mm_env;
     mq_table_init(&ns->mqueues);
@@ -34,7 +48,7 @@ struct ipc_ns *ipc_ns_create(struct mm_env *mm_env)
 
 struct ipc_ns *ipc_ns_ref(struct ipc_ns *ns)
 {
-    refcount_get(&ns->users);
+    ns_ref(&ns->ns);
     return ns;
 }
 
@@ -52,19 +66,14 @@ void ipc_ns_drop(struct ipc_ns *ns)
 
 struct ipc_ns *ipc_ns_unref(struct ipc_ns *ns)
 {
-    if (!ns || !refcount_put(&ns->users))
-        return NULL;
-    shm_destroy_all(ns);
-    sem_destroy_all(ns);
-    msg_destroy_all(ns);
-    mq_destroy_all(ns);
-    ipc_ns_drop(ns);
+    if (ns)
+        ns_unref(&ns->ns);
     return NULL;
 }
 
 struct ipc_ns *task_ipc_ns(const struct task *task)
 {
-    return task->kernel->ipc_ns;
+    return container_of(task->namespaces->ns[NS_IPC], struct ipc_ns, ns);
 }
 
 int64_t ipc_seconds(void)
@@ -229,24 +238,28 @@ bool ipc_permits(const struct task *task, const struct ipc_object *object, unsig
         granted >>= 6;
     else if (cred_in_group(cred, object->cgid) || cred_in_group(cred, object->gid))
         granted >>= 3;
-    return !(wanted & ~granted & 7) || task_has_cap(task, CAP_IPC_OWNER);
+    return !(wanted & ~granted & 7) ||
+           task_has_ns_cap(task, task_ipc_ns(task)->ns.owner, CAP_IPC_OWNER);
 }
 
 bool ipc_owns(const struct task *task, const struct ipc_object *object)
 {
     uint32_t euid = task->cred->euid;
 
-    return euid == object->cuid || euid == object->uid || task_has_cap(task, CAP_SYS_ADMIN);
+    return euid == object->cuid || euid == object->uid ||
+           task_has_ns_cap(task, task_ipc_ns(task)->ns.owner, CAP_SYS_ADMIN);
 }
 
 void ipc_get_perm(const struct ipc_object *object, struct ipc_perm *ret)
 {
+    const struct cred *viewer = task_current()->cred;
+
     *ret = (struct ipc_perm){
         .__key = object->key,
-        .uid = object->uid,
-        .gid = object->gid,
-        .cuid = object->cuid,
-        .cgid = object->cgid,
+        .uid = cred_shown_uid(viewer, object->uid),
+        .gid = cred_shown_gid(viewer, object->gid),
+        .cuid = cred_shown_uid(viewer, object->cuid),
+        .cgid = cred_shown_gid(viewer, object->cgid),
         .mode = (__typeof__(ret->mode))object->mode,
         .__seq = (unsigned short)(object->id >> IPC_SLOT_BITS),
     };
@@ -254,10 +267,13 @@ void ipc_get_perm(const struct ipc_object *object, struct ipc_perm *ret)
 
 int ipc_set_perm(struct ipc_object *object, const struct ipc_perm *perm)
 {
-    if (perm->uid == UINT32_MAX || perm->gid == UINT32_MAX)
+    const struct cred *cred = task_current()->cred;
+    uint32_t uid = cred_kernel_uid(cred, perm->uid), gid = cred_kernel_gid(cred, perm->gid);
+
+    if (uid == ID_NONE || gid == ID_NONE)
         return -EINVAL;
-    object->uid = perm->uid;
-    object->gid = perm->gid;
+    object->uid = uid;
+    object->gid = gid;
     object->mode = (object->mode & ~0777u) | (perm->mode & 0777);
     return 0;
 }

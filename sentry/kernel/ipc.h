@@ -19,6 +19,7 @@
 #include "base/lock.h"
 #include "base/refcount.h"
 #include "sentry/kernel/mqueue.h"
+#include "sentry/kernel/ns.h"
 
 struct mm_env;
 struct task;
@@ -43,7 +44,7 @@ struct ipc_table {
 };
 
 struct ipc_ns {
-    refcount_t users; /* tasks and the like: the last one destroys the objects */
+    struct ns ns;     /* its references are users: the last one destroys the objects */
     refcount_t holds; /* on the memory: one for all users, one for each segment */
     struct mm_env *mm_env;
     struct ipc_table tables[IPC_KIND_COUNT];

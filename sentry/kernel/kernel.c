@@ -18,7 +18,7 @@
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/load.h"
-#include "sentry/kernel/ns.h"
+#include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/rseq.h"
@@ -34,7 +34,6 @@
 static void kernel_free(struct kernel *kernel)
 {
     futex_table_destroy(kernel->futexes);
-    ipc_ns_unref(kernel->ipc_ns);
     ns_destroy_initial(kernel);
     free(kernel->pids);
     free(kernel->groups);
@@ -65,16 +64,15 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->groups = calloc(KERNEL_PID_MAX, sizeof(struct process_group *));
     kernel->sessions = calloc(KERNEL_PID_MAX, sizeof(struct session *));
     kernel->futexes = futex_table_create();
-    kernel->ipc_ns = ipc_ns_create(config->mm_env);
+    kernel->mm_env = config->mm_env;
     if (!kernel->pids || !kernel->groups || !kernel->sessions || !kernel->futexes ||
-        !kernel->ipc_ns || ns_create_initial(kernel, config->hostname) < 0) {
+        ns_create_initial(kernel, config->hostname) < 0) {
         kernel_free(kernel);
         return -ENOMEM;
     }
     lock_init(&kernel->lock);
     user_table_init(&kernel->users);
     kernel->platform = platform;
-    kernel->mm_env = config->mm_env;
     kernel->table = config->table;
     if (config->strace)
         kernel->strace = *config->strace;
@@ -131,11 +129,11 @@ static struct task *create_first_task(struct kernel *kernel, const struct kernel
         task->fs = fs_context_ref(init->fs);
         task->cred = cred_ref(init->cred);
         task->rseq_slots = rseq_slots_create();
-        task->uts = uts_ns_of(ns_ref(kernel->initial_ns[NS_UTS]));
+        task->namespaces = ns_proxy_create_initial(kernel);
         memcpy(task->sched.affinity, kernel->cpus, sizeof(kernel->cpus));
     }
     process_unref(process);
-    return task && !task->rseq_slots ? task_unref(task) : task;
+    return task && !(task->rseq_slots && task->namespaces) ? task_unref(task) : task;
 }
 
 static int load_first(struct task *task, const struct kernel_init *init, char *ret_why,

@@ -93,7 +93,6 @@ struct kernel {
     uint32_t cpu_mask_size; /* bytes of such a mask, as sched_getaffinity(2) tells */
 
     struct futex_table *futexes;
-    struct ipc_ns *ipc_ns; /* owned reference */
 
     struct lock lock;
     struct task **pids __guarded_by(lock);            /* KERNEL_PID_MAX slots; a reference each */

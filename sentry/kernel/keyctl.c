@@ -314,6 +314,10 @@ long key_chown(struct task *task, int32_t id, uint32_t uid, uint32_t gid)
 
     if (uid == UINT32_MAX && gid == UINT32_MAX)
         return 0;
+    ids[0] = cred_kernel_uid(task->cred, uid);
+    ids[1] = cred_kernel_gid(task->cred, gid);
+    if ((uid != UINT32_MAX && ids[0] == UINT32_MAX) || (gid != UINT32_MAX && ids[1] == UINT32_MAX))
+        return -EINVAL;
     return with_key(task, id, KEY_LOOKUP_CREATE | KEY_LOOKUP_PARTIAL, KEY_SETATTR, do_chown, ids);
 }
 
@@ -382,9 +386,9 @@ long key_restrict(struct task *task, int32_t id, const char *type)
 static long do_describe(struct task *task, struct key_ref ref, void *arg)
 {
     const struct key *key = ref.key;
-    /* Ids without a name here are shown as 65534. */
-    int n = asprintf((char **)arg, "%s;%d;%d;%08x;%s", key->type->name, (int)key->uid,
-                     key->gid == UINT32_MAX ? 65534 : (int)key->gid, key->perm, key->description);
+    int n = asprintf((char **)arg, "%s;%d;%d;%08x;%s", key->type->name,
+                     (int)cred_shown_uid(task->cred, key->uid),
+                     (int)cred_shown_gid(task->cred, key->gid), key->perm, key->description);
 
     return n < 0 ? -ENOMEM : n + 1;
 }

@@ -28,7 +28,7 @@ static const char *time_left(const struct key *key, char *buf, size_t size)
     return buf;
 }
 
-static void show(const struct key *key, char *buf, size_t size)
+static void show(const struct cred *viewer, const struct key *key, char *buf, size_t size)
 {
     char left[24], rest[24] = "";
 
@@ -39,8 +39,8 @@ static void show(const struct key *key, char *buf, size_t size)
     snprintf(buf, size, "%08x I%c-%c-%c%c %5u %4s %08x %5u %5u %-9.9s %s%s\n",
              (unsigned)key->serial, key->revoked ? 'R' : '-', key->in_quota ? 'Q' : '-',
              key->error ? 'N' : '-', key->invalidated ? 'i' : '-', key->refs,
-             time_left(key, left, sizeof(left)), key->perm, key->uid,
-             key->gid == UINT32_MAX ? 65534 : key->gid, key->type->name, key->description, rest);
+             time_left(key, left, sizeof(left)), key->perm, cred_shown_uid(viewer, key->uid),
+             cred_shown_gid(viewer, key->gid), key->type->name, key->description, rest);
 }
 
 int64_t key_list(struct task *task, int64_t from, char *buf, size_t size)
@@ -58,7 +58,7 @@ int64_t key_list(struct task *task, int64_t from, char *buf, size_t size)
             ref.possessed = key_possessed_locked(task->cred, key);
         if (key_permission(task->cred, ref, KEY_VIEW) < 0)
             continue;
-        show(key, buf, size);
+        show(task->cred, key, buf, size);
         serial = key->serial;
         break;
     }

@@ -17,6 +17,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time.h"
 #include "sentry/mm/uio.h"
+#include "sentry/vfs/identity.h"
 
 #define MQUEUE_MAGIC     0x19800202
 #define MQUEUE_DEV_MINOR 20 /* st_dev of queues */
@@ -283,7 +284,8 @@ static bool may_open(const struct task *task, const struct mqueue *q, int flags)
         granted >>= 6;
     else if (cred_in_group(cred, q->gid))
         granted >>= 3;
-    return !(wanted[flags & O_ACCMODE] & ~granted) || task_has_cap(task, CAP_DAC_OVERRIDE);
+    return !(wanted[flags & O_ACCMODE] & ~granted) ||
+           vfs_has_cap_over(q->uid, q->gid, CAP_DAC_OVERRIDE);
 }
 
 /* An existing queue or a new one, with a reference for the file. */
@@ -361,7 +363,7 @@ int mq_unlink_name(struct task *task, const char *name)
     if (!q)
         err = -ENOENT;
     else if (task->cred->fsuid != q->uid && task->cred->fsuid != 0 &&
-             !task_has_cap(task, CAP_FOWNER))
+             !vfs_has_cap_over(q->uid, q->gid, CAP_FOWNER))
         err = -EPERM; /* the directory of queues is sticky, and root's */
     else
         forget_name_locked(table, q);

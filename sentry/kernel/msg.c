@@ -387,7 +387,8 @@ static int set_locked(struct task *task, struct msg_queue *q, const struct msqid
         return -EINVAL;
     if (!ipc_owns(task, &q->ipc))
         return -EPERM;
-    if (ds->msg_qbytes > MSG_MAX_QUEUE && !task_has_cap(task, CAP_SYS_RESOURCE))
+    if (ds->msg_qbytes > MSG_MAX_QUEUE &&
+        !task_has_ns_cap(task, task_ipc_ns(task)->ns.owner, CAP_SYS_RESOURCE))
         return -EPERM;
     err = ipc_set_perm(&q->ipc, &ds->msg_perm);
     if (err < 0)

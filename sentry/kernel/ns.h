@@ -1,7 +1,8 @@
 /*
- * Namespaces: namespaces(7). Each is an object with a number of its own; /proc/PID/ns/NAME leads to
- * it, and a file that was opened there keeps it. The uts kind (host and domain name) can be made
- * anew; of the others there is one.
+ * Namespaces: namespaces(7). Each is an object with a number of its own, belongs to a user
+ * namespace and is counted for the user who made it; /proc/PID/ns/NAME leads to it, and a file that
+ * was opened there keeps it (nsfile.h). What a kind means is told where it is used: userns.h,
+ * ipc.h...
  */
 #ifndef SENTRY_KERNEL_NS_H
 #define SENTRY_KERNEL_NS_H
@@ -9,16 +10,31 @@
 #include "base/lock.h"
 #include "base/refcount.h"
 
-struct file;
 struct kernel;
 struct task;
+struct ucount;
+struct user_ns;
 
 enum ns_type { NS_CGROUP, NS_IPC, NS_MNT, NS_NET, NS_PID, NS_TIME, NS_USER, NS_UTS, NS_TYPES };
+
+/* Linux gives the first of each kind a number that everybody knows. */
+#define NS_INUM_CGROUP 0xeffffffbUL
+#define NS_INUM_IPC    0xefffffffUL
+#define NS_INUM_MNT    0xeffffff8UL
+#define NS_INUM_NET    0xeffffff9UL
+#define NS_INUM_PID    0xeffffffcUL
+#define NS_INUM_TIME   0xeffffffaUL
+#define NS_INUM_USER   0xeffffffdUL
+#define NS_INUM_UTS    0xeffffffeUL
 
 struct ns {
     refcount_t refs;
     enum ns_type type;
-    uint64_t inum; /* st_ino, and the number in the link */
+    uint64_t inum;                  /* st_ino, and the number in the link */
+    uint64_t id;                    /* never used again */
+    struct user_ns *owner;          /* owned reference; NULL: it is the first user namespace */
+    struct ucount *count;           /* where it is counted; NULL: nowhere, it is a first one */
+    void (*release)(struct ns *ns); /* frees it; NULL: by free() */
 };
 
 #define UTS_NAME_SIZE 65 /* with its NUL */
@@ -35,25 +51,28 @@ uint64_t ns_flag(enum ns_type type);
 struct ns *ns_ref(struct ns *ns);
 struct ns *ns_unref(struct ns *ns); /* takes NULL, returns NULL */
 
+/*
+ * The common part of a namespace made now, with one reference. `owner` gets a reference; the charge
+ * is taken over. The count NULL makes it a first one, with the number of its kind.
+ */
+void ns_init(struct ns *ns, enum ns_type type, struct kernel *kernel, struct user_ns *owner,
+             struct ucount *count);
+
 /* The namespaces that the first program begins in. -ENOMEM. */
 int ns_create_initial(struct kernel *kernel, const char *hostname);
 void ns_destroy_initial(struct kernel *kernel);
 
-/* A copy with a number of its own; NULL without memory. */
-struct uts_ns *uts_ns_copy(struct kernel *kernel, struct uts_ns *old);
+/*
+ * A namespace of this kind for `task`, made from the one that it leaves, `old`; it belongs to
+ * `owner`. -ENOSPC: too many, -ENOMEM.
+ */
+int ns_create(struct task *task, enum ns_type type, struct ns *old, struct user_ns *owner,
+              struct ns **ret);
 static inline struct uts_ns *uts_ns_of(struct ns *ns)
 {
     return container_of(ns, struct uts_ns, ns);
 }
-
-/* That namespace of any task, referenced; NULL when it has ended. */
-struct ns *task_get_ns(struct task *task, enum ns_type type);
-/* Takes over the reference; own thread only. */
-void task_set_uts(struct task *task, struct uts_ns *uts);
-
-/* An open file on a namespace, of which it takes a reference. -ENOMEM. */
-int ns_file_create(struct ns *ns, struct file **ret);
-/* Borrowed from the file; NULL: it is no such file. */
-struct ns *ns_of_file(struct file *file);
+/* The one that the calls of the task mean; own thread only. */
+struct uts_ns *task_uts(const struct task *task);
 
 #endif

@@ -158,7 +158,7 @@ static int pidfd_statfs(struct file *f, struct linux_statfs *ret)
 static void fill_info(struct task *task, struct guest_pidfd_info *ret)
 {
     struct process *process = task->process;
-    const struct cred *cred = task_get_cred(task);
+    const struct cred *cred = task_get_cred(task), *viewer = task_current()->cred;
 
     *ret = (struct guest_pidfd_info){
         .mask = PIDFD_INFO_HAVE_PID | PIDFD_INFO_HAVE_CRED | PIDFD_INFO_HAVE_CGRP,
@@ -166,14 +166,14 @@ static void fill_info(struct task *task, struct guest_pidfd_info *ret)
         .pid = (uint32_t)task->tid,
         .tgid = (uint32_t)process->pid,
         .ppid = (uint32_t)process->parent_pid,
-        .ruid = cred->uid,
-        .rgid = cred->gid,
-        .euid = cred->euid,
-        .egid = cred->egid,
-        .suid = cred->suid,
-        .sgid = cred->sgid,
-        .fsuid = cred->fsuid,
-        .fsgid = cred->fsgid,
+        .ruid = cred_shown_uid(viewer, cred->uid),
+        .rgid = cred_shown_gid(viewer, cred->gid),
+        .euid = cred_shown_uid(viewer, cred->euid),
+        .egid = cred_shown_gid(viewer, cred->egid),
+        .suid = cred_shown_uid(viewer, cred->suid),
+        .sgid = cred_shown_gid(viewer, cred->sgid),
+        .fsuid = cred_shown_uid(viewer, cred->fsuid),
+        .fsgid = cred_shown_gid(viewer, cred->fsgid),
     };
     cred_unref(cred);
 }

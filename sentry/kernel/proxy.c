@@ -5,6 +5,7 @@
 
 #include "host/clock.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/process.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/fs_context.h"
@@ -24,6 +25,7 @@ struct task *proxy_create(struct task *of)
     proxy->files = fdtable_ref(of->files);
     proxy->fs = fs_context_ref(of->fs);
     proxy->cred = cred_ref(of->cred);
+    proxy->namespaces = ns_proxy_ref(of->namespaces);
     waiter_init(&proxy->waiter);
     proxy->serial = kernel_serial(of->kernel);
     list_init(&proxy->process_node);

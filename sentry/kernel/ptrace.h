@@ -88,6 +88,7 @@ enum ptrace_mode {
     PTRACE_ATTACH_REALCREDS, /* ptrace(2), process_vm_readv(2): real ids, permitted capabilities */
     PTRACE_ATTACH_FSCREDS,   /* /proc: file system ids, effective capabilities */
     PTRACE_READ_FSCREDS,
+    PTRACE_READ_REALCREDS, /* setns(2) */
 };
 
 /* May `caller` look into (or change) `target`? 0 or -EPERM (Linux __ptrace_may_access()). */

@@ -16,15 +16,17 @@ static bool same_identity(const struct cred *caller, const struct cred *target, 
 
 int ptrace_may_access(struct task *caller, struct task *target, enum ptrace_mode mode)
 {
-    bool fs = mode != PTRACE_ATTACH_REALCREDS, granted = false;
+    bool fs = mode == PTRACE_ATTACH_FSCREDS || mode == PTRACE_READ_FSCREDS, granted = false;
     const struct cred *cred = caller->cred, *other;
     uint64_t caps = fs ? cred->cap_effective : cred->cap_permitted;
 
-    if (caller->process == target->process || cred_has_cap(cred, CAP_SYS_PTRACE))
+    if (caller->process == target->process)
         return 0;
     other = task_get_cred(target);
-    if (same_identity(cred, other, fs) &&
-        __atomic_load_n(&target->process->dumpable, __ATOMIC_RELAXED) == 1)
+    if (cred_has_ns_cap(cred, other->user_ns, CAP_SYS_PTRACE))
+        granted = true;
+    else if (same_identity(cred, other, fs) && cred->user_ns == other->user_ns &&
+             __atomic_load_n(&target->process->dumpable, __ATOMIC_RELAXED) == 1)
         granted = (other->cap_permitted & ~caps) == 0;
     cred_unref(other);
     return granted ? 0 : -EPERM;

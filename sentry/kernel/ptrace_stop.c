@@ -137,7 +137,7 @@ static int notify_locked(struct task *task, int code, int cld, uint64_t message,
 
     info.si_signo = code & 0x7f;
     info.si_pid = task->tid;
-    info.si_uid = task->cred->uid;
+    info.si_uid = cred_shown_uid(task->cred, task->cred->uid);
     return stop_locked(task, code, cld, &info, message, leaving);
 }
 

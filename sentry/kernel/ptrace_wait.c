@@ -102,7 +102,7 @@ static int scan_tracees(struct task *tracer, const struct wait_request *request,
         if (!ended && !report_stop(task, request, ret))
             continue;
         ret->pid = task->tid;
-        ret->uid = task->cred->uid;
+        ret->uid = cred_shown_uid(tracer->cred, task->cred->uid);
         process_usage(task->process, &ret->usage);
         usage_add(&ret->usage, &task->process->children_usage);
         if (ended && !(request->options & WNOWAIT))

@@ -421,7 +421,7 @@ int shm_remove(struct task *task, int id)
 /* Nothing is ever swapped; what is left are the rights and the limit. */
 static int lock_segment(struct task *task, struct shm_segment *s, bool lock, uint64_t limit)
 {
-    if (!task_has_cap(task, CAP_IPC_LOCK)) {
+    if (!task_has_ns_cap(task, task_ipc_ns(task)->ns.owner, CAP_IPC_LOCK)) {
         if (task->cred->euid != s->ipc.uid && task->cred->euid != s->ipc.cuid)
             return -EPERM;
         if (lock && limit == 0)

@@ -16,6 +16,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/posixtimer.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/siginfo.h"
 #include "sentry/kernel/signalfd.h"
 
 #define SIGNAL_RT_FIRST 32 /* the kernel's SIGRTMIN; libc keeps the first for itself */
@@ -171,6 +172,20 @@ static struct task *choose_busy_thread(struct process *process, int signo)
     return choose_thread(process, signo);
 }
 
+/* What a receiver sees are ids of its own namespaces; what is sent has the kernel's. */
+static void show_ids(const struct task *receiver, siginfo_t *info)
+{
+    switch (siginfo_layout(info)) {
+    case SIGINFO_KILL:
+    case SIGINFO_QUEUE:
+    case SIGINFO_CHILD:
+        info->si_uid = cred_shown_uid(receiver->cred, info->si_uid);
+        break;
+    default:
+        break;
+    }
+}
+
 /* `receiver`: whose user it is counted for. */
 static int enqueue(struct task *receiver, struct sigpending *pending, int signo,
                    const siginfo_t *info)
@@ -187,6 +202,8 @@ static int enqueue(struct task *receiver, struct sigpending *pending, int signo,
         else
             entry->info = (siginfo_t){.si_code = SI_KERNEL};
         entry->info.si_signo = signo;
+        if (info)
+            show_ids(receiver, &entry->info);
         list_add_tail(&pending->queue, &entry->node);
     } else if (realtime && info && info->si_code != SI_USER) {
         return -EAGAIN;

@@ -15,12 +15,13 @@
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/key.h"
-#include "sentry/kernel/ns.h"
+#include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rseq.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/session.h"
 #include "sentry/kernel/time.h"
+#include "sentry/kernel/userns.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/fs_context.h"
@@ -92,7 +93,7 @@ void task_release_resources(struct task *task)
     fs_context_unref(fs);
     mm_unref(mm);
     file_unref(exe);
-    task_set_uts(task, NULL);
+    task_set_namespaces(task, NULL);
 }
 
 struct mm *task_get_mm(struct task *task)
@@ -407,18 +408,21 @@ void task_update_fastpath(struct task *task)
 {
     struct fastpath_page *page = task->ctx->ops->ctx_fastpath(task->ctx);
     const struct cred *cred = task->cred;
+    bool mapped;
 
     if (!page)
         return;
     page->pid = (uint32_t)task->process->pid;
     page->tid = (uint32_t)task->tid;
     page->ppid = (uint32_t)task->process->parent_pid;
-    page->uid = cred->uid;
-    page->euid = cred->euid;
-    page->gid = cred->gid;
-    page->egid = cred->egid;
-    WRITE_ONCE(page->enabled,
-               !task->kernel->no_fastpath && !task->kernel->strace.on && !task->syscall_work);
+    page->uid = cred_shown_uid(cred, cred->uid);
+    page->euid = cred_shown_uid(cred, cred->euid);
+    page->gid = cred_shown_gid(cred, cred->gid);
+    page->egid = cred_shown_gid(cred, cred->egid);
+    /* Whoever writes a namespace's maps later changes what its members are told. */
+    mapped = user_ns_map(cred->user_ns, ID_USER) && user_ns_map(cred->user_ns, ID_GROUP);
+    WRITE_ONCE(page->enabled, mapped && !task->kernel->no_fastpath && !task->kernel->strace.on &&
+                                  !task->syscall_work);
     /* Whoever attaches becomes tracer first and turns it off then: one of us sees the other. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (READ_ONCE(task->trace.tracer) || READ_ONCE(task->syscall_work))

@@ -31,7 +31,7 @@ struct fdtable;
 struct fs_context;
 struct futex_sleeper;
 struct rseq_slots;
-struct uts_ns;
+struct ns_proxy;
 struct sem_undo_list;
 
 enum task_work {
@@ -77,13 +77,13 @@ struct task {
      * Only the task's own thread changes these, under process->lock, and only it may use them
      * without a reference; others take one by task_get_mm() and its kin.
      */
-    struct context *ctx;     /* owned; others kick through it under process->lock */
-    struct mm *mm;           /* owned reference */
-    struct fdtable *files;   /* owned reference */
-    struct fs_context *fs;   /* owned reference: cwd, root, umask */
-    struct uts_ns *uts;      /* owned reference: host and domain name */
-    const struct cred *cred; /* owned reference; replaced under process->lock */
-    struct waiter waiter;    /* what this task blocks on */
+    struct context *ctx;         /* owned; others kick through it under process->lock */
+    struct mm *mm;               /* owned reference */
+    struct fdtable *files;       /* owned reference */
+    struct fs_context *fs;       /* owned reference: cwd, root, umask */
+    struct ns_proxy *namespaces; /* owned reference; NULL once it ends (nsproxy.h) */
+    const struct cred *cred;     /* owned reference; replaced under process->lock */
+    struct waiter waiter;        /* what this task blocks on */
 
     struct sem_undo_list *sem_undo; /* owned reference; NULL: nothing to undo (sem.h) */
 

@@ -77,6 +77,15 @@ static bool report_stop(struct process *child, const struct wait_request *reques
     return reported;
 }
 
+static uint32_t shown_uid(struct task *task, struct task *child)
+{
+    const struct cred *cred = task_get_cred(child);
+    uint32_t uid = cred_shown_uid(task->cred, cred->uid);
+
+    cred_unref(cred);
+    return uid;
+}
+
 /* 1: reported; 0: nothing yet; -ECHILD: none to wait for. */
 static int scan_locked(struct task *task, const struct wait_request *request,
                        struct wait_result *ret)
@@ -98,7 +107,7 @@ static int scan_locked(struct task *task, const struct wait_request *request,
         if (!ended && ((traced && !kept) || !report_stop(child, request, ret)))
             continue;
         ret->pid = child->pid;
-        ret->uid = child->leader->cred->uid;
+        ret->uid = shown_uid(task, child->leader);
         process_usage(child, &ret->usage);
         usage_add(&ret->usage, &child->children_usage);
         if (ended && !(request->options & WNOWAIT)) {

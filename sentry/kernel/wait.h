@@ -16,8 +16,8 @@ struct wait_request {
 };
 
 struct wait_result {
-    int32_t pid; /* 0: WNOHANG, and nothing to tell yet */
-    uint32_t uid;
+    int32_t pid;        /* 0: WNOHANG, and nothing to tell yet */
+    uint32_t uid;       /* as the waiter's user namespace has it */
     int code;           /* CLD_* */
     int status;         /* as wait(2) encodes it */
     struct usage usage; /* of the child and those that it waited for */

@@ -7,6 +7,8 @@
 #include <utime.h>
 
 #include "sentry/kernel/signal.h"
+#include "sentry/kernel/task.h"
+#include "sentry/vfs/idmap.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
@@ -180,7 +182,12 @@ static int change_mode(struct dentry *dentry, const struct change *change)
 
 static int change_owner(struct dentry *dentry, const struct change *change)
 {
-    return vfs_chown(dentry, change->uid, change->gid);
+    const struct cred *cred = task_current()->cred;
+    uint32_t uid = cred_kernel_uid(cred, change->uid), gid = cred_kernel_gid(cred, change->gid);
+
+    if ((uid == ID_NONE && change->uid != ID_NONE) || (gid == ID_NONE && change->gid != ID_NONE))
+        return -EINVAL;
+    return vfs_chown(dentry, uid, gid);
 }
 
 static int change_times(struct dentry *dentry, const struct change *change)

@@ -59,7 +59,7 @@ SYSCALL_DEFINE2(capget, uaddr_t, header_ptr, uaddr_t, data_ptr)
 static bool may_set(const struct cred *old, uint64_t effective, uint64_t permitted,
                     uint64_t inheritable)
 {
-    if (!cred_has_cap(old, CAP_SETPCAP) &&
+    if (!cred_has_own_cap(old, CAP_SETPCAP) &&
         (inheritable & ~(old->cap_inheritable | old->cap_permitted)))
         return false;
     if (inheritable & ~(old->cap_inheritable | old->cap_bounding))

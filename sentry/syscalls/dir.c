@@ -162,7 +162,7 @@ SYSCALL_DEFINE1(chroot, uaddr_t, path)
     if (err < 0)
         return err;
     err = dentry_permission(found.path.dentry, X_OK);
-    if (!err && !task_has_cap(task, CAP_SYS_CHROOT))
+    if (!err && !task_has_own_cap(task, CAP_SYS_CHROOT))
         err = -EPERM;
     if (!err)
         fs_context_set_root(task->fs, found.path);

@@ -23,30 +23,33 @@ SYSCALL_DEFINE0(getppid)
 
 SYSCALL_DEFINE0(getuid)
 {
-    return task->cred->uid;
+    return cred_shown_uid(task->cred, task->cred->uid);
 }
 
 SYSCALL_DEFINE0(geteuid)
 {
-    return task->cred->euid;
+    return cred_shown_uid(task->cred, task->cred->euid);
 }
 
 SYSCALL_DEFINE0(getgid)
 {
-    return task->cred->gid;
+    return cred_shown_gid(task->cred, task->cred->gid);
 }
 
 SYSCALL_DEFINE0(getegid)
 {
-    return task->cred->egid;
+    return cred_shown_gid(task->cred, task->cred->egid);
 }
 
-static long put_three(struct task *task, const uaddr_t to[3], uint32_t a, uint32_t b, uint32_t c)
+/* Three kernel ids, as the caller's namespace shows them. */
+static long put_three(struct task *task, const uaddr_t to[3],
+                      uint32_t (*show)(const struct cred *viewer, uint32_t id),
+                      const uint32_t ids[3])
 {
-    const uint32_t ids[3] = {a, b, c};
-
     for (int i = 0; i < 3; i++) {
-        if (copy_to_user(task->mm, to[i], &ids[i], sizeof(ids[i])) < 0)
+        uint32_t shown = show(task->cred, ids[i]);
+
+        if (copy_to_user(task->mm, to[i], &shown, sizeof(shown)) < 0)
             return -EFAULT;
     }
     return 0;
@@ -56,14 +59,16 @@ SYSCALL_DEFINE3(getresuid, uaddr_t, ruid, uaddr_t, euid, uaddr_t, suid)
 {
     const struct cred *cred = task->cred;
 
-    return put_three(task, (uaddr_t[]){ruid, euid, suid}, cred->uid, cred->euid, cred->suid);
+    return put_three(task, (uaddr_t[]){ruid, euid, suid}, cred_shown_uid,
+                     (uint32_t[]){cred->uid, cred->euid, cred->suid});
 }
 
 SYSCALL_DEFINE3(getresgid, uaddr_t, rgid, uaddr_t, egid, uaddr_t, sgid)
 {
     const struct cred *cred = task->cred;
 
-    return put_three(task, (uaddr_t[]){rgid, egid, sgid}, cred->gid, cred->egid, cred->sgid);
+    return put_three(task, (uaddr_t[]){rgid, egid, sgid}, cred_shown_gid,
+                     (uint32_t[]){cred->gid, cred->egid, cred->sgid});
 }
 
 SYSCALL_DEFINE2(getgroups, int, size, uaddr_t, list)
@@ -76,8 +81,12 @@ SYSCALL_DEFINE2(getgroups, int, size, uaddr_t, list)
         return cred->group_count;
     if ((uint32_t)size < cred->group_count)
         return -EINVAL;
-    if (copy_to_user(task->mm, list, cred->groups, cred->group_count * sizeof(uint32_t)) < 0)
-        return -EFAULT;
+    for (uint32_t i = 0; i < cred->group_count; i++) {
+        uint32_t shown = cred_shown_gid(cred, cred->groups[i]);
+
+        if (copy_to_user(task->mm, list + i * sizeof(shown), &shown, sizeof(shown)) < 0)
+            return -EFAULT;
+    }
     return cred->group_count;
 }
 

@@ -36,7 +36,8 @@ static bool is_meant(struct task *task, const struct task *target, int which, in
     case IOPRIO_WHO_PGRP:
         return target->process->pgid == (who ? who : task->process->pgid);
     default:
-        return target->cred->uid == (who ? (uint32_t)who : task->cred->uid);
+        return target->cred->uid ==
+               (who ? cred_kernel_uid(task->cred, (uint32_t)who) : task->cred->uid);
     }
 }
 
@@ -51,7 +52,7 @@ static long serve_one(struct task *task, struct task *target, int which, int set
         return result < 0 ? value : MIN(result, (long)value);
     }
     if (target->cred->uid != cred->euid && target->cred->uid != cred->uid &&
-        !cred_has_cap(cred, CAP_SYS_NICE))
+        !cred_has_ns_cap(cred, target->cred->user_ns, CAP_SYS_NICE))
         return -EPERM;
     target->sched.ioprio = (uint16_t)set;
     return result == -ESRCH ? 0 : result;

@@ -20,19 +20,26 @@ siginfo_t kill_info(const struct task *task, int signo, int code)
     return info;
 }
 
+void kill_take_ids(const struct task *task, siginfo_t *info)
+{
+    enum siginfo_layout layout = siginfo_layout(info);
+
+    if (layout == SIGINFO_KILL || layout == SIGINFO_QUEUE || layout == SIGINFO_CHILD)
+        info->si_uid = cred_kernel_uid(task->cred, info->si_uid);
+}
+
 int kill_check_permission(struct task *task, struct task *target, int signo)
 {
     const struct cred *cred = task->cred, *other;
-    bool same;
+    bool may;
 
     if (signo < 0 || signo > SIGNAL_COUNT)
         return -EINVAL;
-    lock_acquire(&target->process->lock);
-    other = target->cred;
-    same = cred->euid == other->suid || cred->euid == other->uid || cred->uid == other->suid ||
-           cred->uid == other->uid;
-    lock_release(&target->process->lock);
-    if (task->process == target->process || same || cred_has_cap(cred, CAP_KILL) ||
+    other = task_get_cred(target);
+    may = cred->euid == other->suid || cred->euid == other->uid || cred->uid == other->suid ||
+          cred->uid == other->uid || cred_has_ns_cap(cred, other->user_ns, CAP_KILL);
+    cred_unref(other);
+    if (task->process == target->process || may ||
         (signo == SIGCONT && task->process->sid == target->process->sid))
         return 0;
     return -EPERM;
@@ -161,7 +168,10 @@ static int get_info(struct task *task, uaddr_t ptr, int signo, siginfo_t *ret_in
     if (copy_struct_from_user(task->mm, ret_info, ptr) < 0)
         return -EFAULT;
     ret_info->si_signo = signo;
-    return siginfo_accept(ret_info) ? 0 : -E2BIG;
+    if (!siginfo_accept(ret_info))
+        return -E2BIG;
+    kill_take_ids(task, ret_info);
+    return 0;
 }
 
 static bool may_pretend(const struct task *task, const siginfo_t *info, int pid)

@@ -5,6 +5,8 @@
 #include "sentry/kernel/task.h"
 
 /* What the receiver is told of the caller, with `code` SI_USER or SI_TKILL. */
+/* What a program made up itself, with the kernel's ids in place of those of its namespaces. */
+void kill_take_ids(const struct task *task, siginfo_t *info);
 siginfo_t kill_info(const struct task *task, int signo, int code);
 /* kill(2): EINVAL for what is no signal, EPERM; takes the target's process->lock. */
 int kill_check_permission(struct task *task, struct task *target, int signo);

@@ -33,6 +33,22 @@ static int exchange(struct task *task, struct process *process, unsigned resourc
     return 0;
 }
 
+/* Linux check_prlimit_permission(): all ids are the caller's real ones, or a capability. */
+static bool may_change(struct task *task, struct task *target)
+{
+    const struct cred *own = task->cred, *other;
+    bool may;
+
+    if (target->process == task->process)
+        return true;
+    other = task_get_cred(target);
+    may = (own->uid == other->euid && own->uid == other->suid && own->uid == other->uid &&
+           own->gid == other->egid && own->gid == other->sgid && own->gid == other->gid) ||
+          cred_has_ns_cap(own, other->user_ns, CAP_SYS_RESOURCE);
+    cred_unref(other);
+    return may;
+}
+
 static long change_limit(struct task *task, int pid, unsigned resource,
                          const struct rlimit64 *new_limit, struct rlimit64 *ret_old)
 {
@@ -45,9 +61,7 @@ static long change_limit(struct task *task, int pid, unsigned resource,
     if (!target)
         return -ESRCH;
     error = -EPERM;
-    if (target->process == task->process || task_has_cap(task, CAP_SYS_RESOURCE) ||
-        (target->cred->uid == task->cred->uid && target->cred->euid == task->cred->uid &&
-         target->cred->suid == task->cred->uid)) {
+    if (may_change(task, target)) {
         lock_acquire(&target->process->lock);
         error = exchange(task, target->process, resource, new_limit, ret_old);
         lock_release(&target->process->lock);

@@ -96,6 +96,7 @@ static int get_info(struct task *task, const struct aim *aim, int signo, uaddr_t
     if ((aim->target != task || aim->scope == SIGNAL_GROUP) &&
         (ret_info->si_code >= 0 || ret_info->si_code == SI_TKILL))
         return -EPERM;
+    kill_take_ids(task, ret_info);
     return 0;
 }
 

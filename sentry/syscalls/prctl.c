@@ -75,7 +75,7 @@ static long set_securebits(struct task *task, uint64_t bits)
     /* A lock keeps both itself and the bit below it. */
     if (((locked >> 1) & (old->securebits ^ bits)) || (locked & ~bits) ||
         (bits & ~(uint64_t)(SECURE_ALL_LOCKS | SECURE_ALL_BITS)) ||
-        !task_has_cap(task, CAP_SETPCAP))
+        !task_has_own_cap(task, CAP_SETPCAP))
         return -EPERM;
     cred = cred_copy(old, old->group_count);
     if (!cred)
@@ -107,7 +107,7 @@ static long drop_bounding(struct task *task, uint64_t cap)
 {
     struct cred *cred;
 
-    if (!task_has_cap(task, CAP_SETPCAP))
+    if (!task_has_own_cap(task, CAP_SETPCAP))
         return -EPERM;
     if (cap > CAP_LAST_CAP)
         return -EINVAL;

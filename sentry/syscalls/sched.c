@@ -79,7 +79,7 @@ SYSCALL_DEFINE3(sched_setaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)
         any |= mask[i];
     }
     lock_acquire(&target->process->lock);
-    if (!same_owner(task, target) && !task_has_cap(task, CAP_SYS_NICE))
+    if (!same_owner(task, target) && !task_has_ns_cap(task, target->cred->user_ns, CAP_SYS_NICE))
         error = -EPERM;
     else if (!any)
         error = -EINVAL;
@@ -284,7 +284,8 @@ static bool is_meant(struct task *task, const struct task *target, int which, in
     case PRIO_PGRP:
         return target->process->pgid == (who ? who : task->process->pgid);
     default:
-        return target->cred->uid == (who ? (uint32_t)who : task->cred->uid);
+        return target->cred->uid ==
+               (who ? cred_kernel_uid(task->cred, (uint32_t)who) : task->cred->uid);
     }
 }
 
@@ -319,7 +320,7 @@ static long read_nice(struct task *task, struct task *target, int value, long re
 static long write_nice(struct task *task, struct task *target, int nice, long result)
 {
     if (target->cred->uid != task->cred->euid && target->cred->euid != task->cred->euid &&
-        !task_has_cap(task, CAP_SYS_NICE))
+        !task_has_ns_cap(task, target->cred->user_ns, CAP_SYS_NICE))
         return -EPERM;
     if (!may_set_nice(task, target, nice))
         return -EACCES;

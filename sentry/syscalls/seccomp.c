@@ -34,7 +34,7 @@ static long get_filter(struct task *task, uaddr_t ptr, struct seccomp_filter **r
         return -EFAULT;
     if (program.count == 0 || program.count > BPF_PROGRAM_MAX)
         return -EINVAL;
-    if (!task_no_new_privs(task) && !task_has_cap(task, CAP_SYS_ADMIN))
+    if (!task_no_new_privs(task) && !task_has_own_cap(task, CAP_SYS_ADMIN))
         return -EACCES;
     filter = seccomp_filter_create(program.count);
     if (!filter)

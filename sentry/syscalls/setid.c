@@ -9,6 +9,7 @@
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/userns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 
@@ -25,24 +26,43 @@ static struct cred *begin(struct task *task)
     return cred_copy(task->cred, task->cred->group_count);
 }
 
-static bool any_root(const struct cred *cred)
+/* A program's id becomes the kernel's; KEEP stays. False: it means nobody. */
+static bool to_kernel_uid(const struct cred *cred, uint32_t *uid)
 {
-    return cred->uid == 0 || cred->euid == 0 || cred->suid == 0;
+    if (*uid == KEEP)
+        return true;
+    *uid = cred_kernel_uid(cred, *uid);
+    return *uid != KEEP;
+}
+
+static bool to_kernel_gid(const struct cred *cred, uint32_t *gid)
+{
+    if (*gid == KEEP)
+        return true;
+    *gid = cred_kernel_gid(cred, *gid);
+    return *gid != KEEP;
+}
+
+static bool any_root(const struct cred *cred, uint32_t root)
+{
+    return cred->uid == root || cred->euid == root || cred->suid == root;
 }
 
 /* Leaving or becoming root moves capabilities, unless securebits say no. */
 static void fix_caps(struct cred *cred, const struct cred *old)
 {
+    uint32_t root = cred_kernel_uid(old, 0);
+
     if (cred->securebits & SECBIT_NO_SETUID_FIXUP)
         return;
-    if (any_root(old) && !any_root(cred)) {
+    if (any_root(old, root) && !any_root(cred, root)) {
         if (!(cred->securebits & SECBIT_KEEP_CAPS))
             cred->cap_permitted = cred->cap_effective = 0;
         cred->cap_ambient = 0;
     }
-    if (old->euid == 0 && cred->euid != 0)
+    if (old->euid == root && cred->euid != root)
         cred->cap_effective = 0;
-    if (old->euid != 0 && cred->euid == 0)
+    if (old->euid != root && cred->euid == root)
         cred->cap_effective = cred->cap_permitted;
 }
 
@@ -70,12 +90,13 @@ SYSCALL_DEFINE1(setuid, uint32_t, uid)
     const struct cred *old = task->cred;
     struct cred *cred;
 
+    uid = cred_kernel_uid(old, uid);
     if (uid == KEEP)
         return -EINVAL;
     cred = begin(task);
     if (!cred)
         return -ENOMEM;
-    if (cred_has_cap(old, CAP_SETUID))
+    if (cred_has_own_cap(old, CAP_SETUID))
         cred->uid = cred->suid = uid;
     else if (uid != old->uid && uid != old->suid)
         return refuse(cred);
@@ -87,9 +108,12 @@ SYSCALL_DEFINE1(setuid, uint32_t, uid)
 SYSCALL_DEFINE2(setreuid, uint32_t, ruid, uint32_t, euid)
 {
     const struct cred *old = task->cred;
-    struct cred *cred = begin(task);
-    bool may = cred_has_cap(old, CAP_SETUID);
+    bool may = cred_has_own_cap(old, CAP_SETUID);
+    struct cred *cred;
 
+    if (!to_kernel_uid(old, &ruid) || !to_kernel_uid(old, &euid))
+        return -EINVAL;
+    cred = begin(task);
     if (!cred)
         return -ENOMEM;
     if (ruid != KEEP) {
@@ -119,7 +143,9 @@ SYSCALL_DEFINE3(setresuid, uint32_t, ruid, uint32_t, euid, uint32_t, suid)
     const struct cred *old = task->cred;
     struct cred *cred;
 
-    if (!cred_has_cap(old, CAP_SETUID) &&
+    if (!to_kernel_uid(old, &ruid) || !to_kernel_uid(old, &euid) || !to_kernel_uid(old, &suid))
+        return -EINVAL;
+    if (!cred_has_own_cap(old, CAP_SETUID) &&
         !(is_own_uid(old, ruid) && is_own_uid(old, euid) && is_own_uid(old, suid)))
         return -EPERM;
     cred = begin(task);
@@ -140,24 +166,26 @@ SYSCALL_DEFINE3(setresuid, uint32_t, ruid, uint32_t, euid, uint32_t, suid)
 SYSCALL_DEFINE1(setfsuid, uint32_t, uid)
 {
     const struct cred *old = task->cred;
-    uint32_t was = old->fsuid;
+    uint32_t was = old->fsuid, root = cred_kernel_uid(old, 0);
+    long shown = cred_shown_uid(old, was);
     struct cred *cred;
 
+    uid = cred_kernel_uid(old, uid);
     if (uid == KEEP || uid == was ||
-        (!is_own_uid(old, uid) && uid != old->fsuid && !cred_has_cap(old, CAP_SETUID)))
-        return was;
+        (!is_own_uid(old, uid) && uid != old->fsuid && !cred_has_own_cap(old, CAP_SETUID)))
+        return shown;
     cred = begin(task);
     if (!cred)
-        return was;
+        return shown;
     cred->fsuid = uid;
     if (!(cred->securebits & SECBIT_NO_SETUID_FIXUP)) {
-        if (was == 0)
+        if (was == root)
             cred->cap_effective &= ~CAPS_FS;
-        else if (uid == 0)
+        else if (uid == root)
             cred->cap_effective |= cred->cap_permitted & CAPS_FS;
     }
     commit(task, cred);
-    return was;
+    return shown;
 }
 
 SYSCALL_DEFINE1(setgid, uint32_t, gid)
@@ -165,12 +193,13 @@ SYSCALL_DEFINE1(setgid, uint32_t, gid)
     const struct cred *old = task->cred;
     struct cred *cred;
 
+    gid = cred_kernel_gid(old, gid);
     if (gid == KEEP)
         return -EINVAL;
     cred = begin(task);
     if (!cred)
         return -ENOMEM;
-    if (cred_has_cap(old, CAP_SETGID))
+    if (cred_has_own_cap(old, CAP_SETGID))
         cred->gid = cred->sgid = gid;
     else if (gid != old->gid && gid != old->sgid)
         return refuse(cred);
@@ -181,9 +210,12 @@ SYSCALL_DEFINE1(setgid, uint32_t, gid)
 SYSCALL_DEFINE2(setregid, uint32_t, rgid, uint32_t, egid)
 {
     const struct cred *old = task->cred;
-    struct cred *cred = begin(task);
-    bool may = cred_has_cap(old, CAP_SETGID);
+    bool may = cred_has_own_cap(old, CAP_SETGID);
+    struct cred *cred;
 
+    if (!to_kernel_gid(old, &rgid) || !to_kernel_gid(old, &egid))
+        return -EINVAL;
+    cred = begin(task);
     if (!cred)
         return -ENOMEM;
     if (rgid != KEEP) {
@@ -212,7 +244,9 @@ SYSCALL_DEFINE3(setresgid, uint32_t, rgid, uint32_t, egid, uint32_t, sgid)
     const struct cred *old = task->cred;
     struct cred *cred;
 
-    if (!cred_has_cap(old, CAP_SETGID) &&
+    if (!to_kernel_gid(old, &rgid) || !to_kernel_gid(old, &egid) || !to_kernel_gid(old, &sgid))
+        return -EINVAL;
+    if (!cred_has_own_cap(old, CAP_SETGID) &&
         !(is_own_gid(old, rgid) && is_own_gid(old, egid) && is_own_gid(old, sgid)))
         return -EPERM;
     cred = begin(task);
@@ -232,24 +266,26 @@ SYSCALL_DEFINE1(setfsgid, uint32_t, gid)
 {
     const struct cred *old = task->cred;
     uint32_t was = old->fsgid;
+    long shown = cred_shown_gid(old, was);
     struct cred *cred;
 
+    gid = cred_kernel_gid(old, gid);
     if (gid == KEEP || gid == was ||
-        (!is_own_gid(old, gid) && gid != old->fsgid && !cred_has_cap(old, CAP_SETGID)))
-        return was;
+        (!is_own_gid(old, gid) && gid != old->fsgid && !cred_has_own_cap(old, CAP_SETGID)))
+        return shown;
     cred = begin(task);
     if (!cred)
-        return was;
+        return shown;
     cred->fsgid = gid;
     commit(task, cred);
-    return was;
+    return shown;
 }
 
 SYSCALL_DEFINE2(setgroups, int, count, uaddr_t, list)
 {
     struct cred *cred;
 
-    if (!task_has_cap(task, CAP_SETGID))
+    if (!task_has_own_cap(task, CAP_SETGID) || !user_ns_may_setgroups(task->cred->user_ns))
         return -EPERM;
     if ((uint32_t)count > GROUPS_MAX)
         return -EINVAL;
@@ -259,6 +295,12 @@ SYSCALL_DEFINE2(setgroups, int, count, uaddr_t, list)
     if (copy_from_user(task->mm, cred->groups, list, (size_t)count * sizeof(uint32_t)) < 0) {
         cred_unref(cred);
         return -EFAULT;
+    }
+    for (int i = 0; i < count; i++) {
+        if (to_kernel_gid(cred, &cred->groups[i]) && cred->groups[i] != KEEP)
+            continue;
+        cred_unref(cred);
+        return -EINVAL;
     }
     cred_sort_groups(cred);
     task_set_cred(task, cred);

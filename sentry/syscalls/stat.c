@@ -71,9 +71,13 @@ static int stat_at(struct task *task, int dirfd, uaddr_t path, int flags, struct
     return stat_path(task, dirfd, path, walk_flags, ret);
 }
 
-static long give_stat(struct task *task, uaddr_t buf, int err, const struct linux_stat *st)
+static long give_stat(struct task *task, uaddr_t buf, int err, struct linux_stat *st)
 {
-    return err < 0 ? err : copy_struct_to_user(task->mm, buf, st);
+    if (err < 0)
+        return err;
+    st->st_uid = cred_shown_uid(task->cred, st->st_uid);
+    st->st_gid = cred_shown_gid(task->cred, st->st_gid);
+    return copy_struct_to_user(task->mm, buf, st);
 }
 
 SYSCALL_DEFINE2(stat, uaddr_t, path, uaddr_t, buf)
@@ -130,8 +134,8 @@ SYSCALL_DEFINE5(statx, int, dirfd, uaddr_t, path, int, flags, unsigned, mask, ua
         .stx_mask = STATX_BASIC_STATS,
         .stx_blksize = (uint32_t)st.st_blksize,
         .stx_nlink = (uint32_t)st.st_nlink,
-        .stx_uid = st.st_uid,
-        .stx_gid = st.st_gid,
+        .stx_uid = cred_shown_uid(task->cred, st.st_uid),
+        .stx_gid = cred_shown_gid(task->cred, st.st_gid),
         .stx_mode = (uint16_t)st.st_mode,
         .stx_ino = st.st_ino,
         .stx_size = (uint64_t)st.st_size,

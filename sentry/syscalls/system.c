@@ -29,12 +29,13 @@ static void put_name(char *field, size_t size, const char *value)
 SYSCALL_DEFINE1(uname, uaddr_t, buf)
 {
     const struct kernel *kernel = task->kernel;
+    struct uts_ns *uts = task_uts(task);
     struct utsname name = {.sysname = "Linux", .machine = "x86_64"};
 
-    lock_acquire(&task->uts->lock);
-    put_name(name.nodename, sizeof(name.nodename), task->uts->hostname);
-    put_name(name.domainname, sizeof(name.domainname), task->uts->domainname);
-    lock_release(&task->uts->lock);
+    lock_acquire(&uts->lock);
+    put_name(name.nodename, sizeof(name.nodename), uts->hostname);
+    put_name(name.domainname, sizeof(name.domainname), uts->domainname);
+    lock_release(&uts->lock);
     put_name(name.release, sizeof(name.release), kernel->release);
     put_name(name.version, sizeof(name.version), kernel->version);
     if (task->personality & 0x0020000) /* UNAME26 */

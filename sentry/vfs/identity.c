@@ -20,7 +20,23 @@ void vfs_identity_set(const struct vfs_identity *identity)
 
 bool vfs_has_cap(int cap)
 {
-    return vfs_identity()->caps >> cap & 1;
+    const struct vfs_identity *id = vfs_identity();
+
+    return !id->uids && (id->caps >> cap & 1);
+}
+
+static bool is_mapped(const struct id_map *const *map, uint32_t id)
+{
+    return id_map_from_kernel(__atomic_load_n(map, __ATOMIC_ACQUIRE), id) != ID_NONE;
+}
+
+bool vfs_has_cap_over(uint32_t uid, uint32_t gid, int cap)
+{
+    const struct vfs_identity *id = vfs_identity();
+
+    if (!(id->caps >> cap & 1))
+        return false;
+    return !id->uids || (is_mapped(id->uids, uid) && is_mapped(id->gids, gid));
 }
 
 static int compare_ids(const void *a, const void *b)

@@ -11,6 +11,12 @@ static uint32_t load(const uint32_t *field)
     return __atomic_load_n(field, __ATOMIC_RELAXED);
 }
 
+/* Capabilities over a file count where its ids are mapped. */
+static bool has_cap(const struct inode *inode, int cap)
+{
+    return vfs_has_cap_over(load(&inode->uid), load(&inode->gid), cap);
+}
+
 int inode_permission(const struct inode *inode, int mask)
 {
     uint32_t mode = inode_mode(inode), bits = mode;
@@ -22,13 +28,14 @@ int inode_permission(const struct inode *inode, int mask)
     if (!((uint32_t)mask & ~bits & 7))
         return 0;
     if (S_ISDIR(mode)) {
-        if (vfs_has_cap(CAP_DAC_OVERRIDE) || (!(mask & W_OK) && vfs_has_cap(CAP_DAC_READ_SEARCH)))
+        if (has_cap(inode, CAP_DAC_OVERRIDE) ||
+            (!(mask & W_OK) && has_cap(inode, CAP_DAC_READ_SEARCH)))
             return 0;
         return -EACCES;
     }
-    if (mask == R_OK && vfs_has_cap(CAP_DAC_READ_SEARCH))
+    if (mask == R_OK && has_cap(inode, CAP_DAC_READ_SEARCH))
         return 0;
-    if ((!(mask & X_OK) || (mode & 0111)) && vfs_has_cap(CAP_DAC_OVERRIDE))
+    if ((!(mask & X_OK) || (mode & 0111)) && has_cap(inode, CAP_DAC_OVERRIDE))
         return 0;
     return -EACCES;
 }
@@ -44,7 +51,7 @@ int dentry_permission(struct dentry *dentry, int mask)
 
 bool inode_owned(const struct inode *inode)
 {
-    return vfs_identity()->uid == load(&inode->uid) || vfs_has_cap(CAP_FOWNER);
+    return vfs_identity()->uid == load(&inode->uid) || has_cap(inode, CAP_FOWNER);
 }
 
 int may_make(struct dentry *dir)
@@ -60,7 +67,7 @@ int may_remove(struct dentry *dir, const struct inode *victim)
     if (err < 0)
         return err;
     if ((inode_mode(dir->inode) & S_ISVTX) && load(&victim->uid) != uid &&
-        load(&dir->inode->uid) != uid && !vfs_has_cap(CAP_FOWNER))
+        load(&dir->inode->uid) != uid && !has_cap(victim, CAP_FOWNER))
         return -EPERM;
     return 0;
 }
@@ -77,7 +84,7 @@ void make_owner(const struct inode *dir, struct inode_make *make)
     make->gid = dir_gid;
     if (S_ISDIR(make->mode))
         make->mode |= S_ISGID;
-    else if ((make->mode & both) == both && !vfs_in_group(dir_gid) && !vfs_has_cap(CAP_FSETID))
+    else if ((make->mode & both) == both && !vfs_in_group(dir_gid) && !has_cap(dir, CAP_FSETID))
         make->mode &= ~(uint32_t)S_ISGID;
 }
 
@@ -85,7 +92,7 @@ uint32_t mode_without_privileges(const struct inode *inode)
 {
     uint32_t mode = inode_mode(inode);
 
-    if (!S_ISREG(mode) || vfs_has_cap(CAP_FSETID))
+    if (!S_ISREG(mode) || has_cap(inode, CAP_FSETID))
         return mode;
     mode &= ~(uint32_t)S_ISUID;
     if ((mode & S_IXGRP) || !vfs_in_group(load(&inode->gid)))

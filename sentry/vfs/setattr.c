@@ -15,6 +15,13 @@ struct timespec vfs_now(void)
     return (struct timespec){(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
 }
 
+/* Over the file itself, as the asker's user namespace maps its ids. */
+static bool has_cap(const struct inode *inode, int cap)
+{
+    return vfs_has_cap_over(__atomic_load_n(&inode->uid, __ATOMIC_RELAXED),
+                            __atomic_load_n(&inode->gid, __ATOMIC_RELAXED), cap);
+}
+
 static int change(struct dentry *dentry, const struct inode_attr *attr)
 {
     const struct inode_operations *ops = dentry->inode->ops;
@@ -33,7 +40,8 @@ int vfs_chmod(struct dentry *dentry, uint32_t mode)
         return -EOPNOTSUPP;
     if (!inode_owned(inode))
         return -EPERM;
-    if (!vfs_in_group(__atomic_load_n(&inode->gid, __ATOMIC_RELAXED)) && !vfs_has_cap(CAP_FSETID))
+    if (!vfs_in_group(__atomic_load_n(&inode->gid, __ATOMIC_RELAXED)) &&
+        !has_cap(inode, CAP_FSETID))
         attr.mode &= ~(uint32_t)S_ISGID;
     return change(dentry, &attr);
 }
@@ -46,7 +54,7 @@ static uint32_t mode_after_chown(const struct inode *inode)
     if (S_ISDIR(mode))
         return mode & 07777;
     mode &= ~(uint32_t)S_ISUID;
-    if ((mode & S_IXGRP) || (!vfs_in_group(inode->gid) && !vfs_has_cap(CAP_FSETID)))
+    if ((mode & S_IXGRP) || (!vfs_in_group(inode->gid) && !has_cap(inode, CAP_FSETID)))
         mode &= ~(uint32_t)S_ISGID;
     return mode & 07777;
 }
@@ -56,7 +64,7 @@ int vfs_chown(struct dentry *dentry, uint32_t uid, uint32_t gid)
     struct inode *inode = dentry->inode;
     uint32_t old_uid = __atomic_load_n(&inode->uid, __ATOMIC_RELAXED);
     uint32_t old_gid = __atomic_load_n(&inode->gid, __ATOMIC_RELAXED);
-    bool owner = vfs_identity()->uid == old_uid, may = vfs_has_cap(CAP_CHOWN);
+    bool owner = vfs_identity()->uid == old_uid, may = has_cap(inode, CAP_CHOWN);
     struct inode_attr attr = {.mask = ATTR_MODE, .uid = uid, .gid = gid};
 
     if (dentry->sb->read_only)

@@ -52,6 +52,12 @@ ssize_t proc_limits_text(uint64_t tid, char *buf, size_t size);
 /* mem.c: /proc/PID/mem */
 int proc_mem_open(uint64_t tid, uint32_t flags, struct file **ret);
 
+/* usermap.c: /proc/PID/uid_map and its kin */
+int proc_uid_map_open(uint64_t key, uint32_t flags, struct file **ret);
+int proc_gid_map_open(uint64_t key, uint32_t flags, struct file **ret);
+int proc_projid_map_open(uint64_t key, uint32_t flags, struct file **ret);
+int proc_setgroups_open(uint64_t key, uint32_t flags, struct file **ret);
+
 /* ns.c: /proc/PID/ns */
 extern const struct tree_node proc_ns_nodes[10];
 
@@ -66,7 +72,9 @@ ssize_t proc_loadavg_text(uint64_t key, char *buf, size_t size);
 ssize_t proc_stat_text_all(uint64_t key, char *buf, size_t size);
 
 /* sysctl.c: /proc/sys */
-extern const struct tree_node proc_sys_nodes[3];
+extern const struct tree_node proc_sys_nodes[4];
+/* sysuser.c: /proc/sys/user */
+extern const struct tree_node proc_sys_user_nodes[8];
 
 /* keys.c */
 ssize_t proc_keys_text(uint64_t key, char *buf, size_t size);

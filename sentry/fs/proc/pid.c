@@ -286,6 +286,11 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
         .owner = proc_task_owner                                                                   \
     }
 
+#define ID_FILE(name_, open_)                                                                      \
+    {                                                                                              \
+        .name = name_, .mode = S_IFREG | 0644, .open_object = open_, .owner = proc_task_owner      \
+    }
+
 /* What a thread has as well as a process. */
 #define THREAD_NODES                                                                               \
     MAGIC_LINK(cwd), MAGIC_LINK(exe), MAGIC_LINK(root), TASK_TEXT("auxv", 0400, auxv_text),        \
@@ -299,6 +304,8 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
          .mode = S_IFREG | 0600,                                                                   \
          .open_object = proc_mem_open,                                                             \
          .owner = proc_task_owner},                                                                \
+        ID_FILE("uid_map", proc_uid_map_open), ID_FILE("gid_map", proc_gid_map_open),              \
+        ID_FILE("projid_map", proc_projid_map_open), ID_FILE("setgroups", proc_setgroups_open),    \
         {.name = "ns",                                                                             \
          .mode = S_IFDIR | 0511,                                                                   \
          .children = proc_ns_nodes,                                                                \

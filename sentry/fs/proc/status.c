@@ -82,18 +82,22 @@ static char shown_state(struct task *task)
 
 static void status_ids(struct proc_text *text, struct task *task)
 {
-    const struct cred *cred = task_get_cred(task);
+    const struct cred *cred = task_get_cred(task), *viewer = task_current()->cred;
     struct fdtable *files = task_get_files(task);
     struct process *process = task->process;
 
     proc_printf(text, "Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n", process->pid, task->tid,
                 process->parent_pid);
     proc_printf(text, "TracerPid:\t%d\n", ptrace_tracer_tid(task));
-    proc_printf(text, "Uid:\t%u\t%u\t%u\t%u\n", cred->uid, cred->euid, cred->suid, cred->fsuid);
-    proc_printf(text, "Gid:\t%u\t%u\t%u\t%u\n", cred->gid, cred->egid, cred->sgid, cred->fsgid);
+    proc_printf(text, "Uid:\t%u\t%u\t%u\t%u\n", cred_shown_uid(viewer, cred->uid),
+                cred_shown_uid(viewer, cred->euid), cred_shown_uid(viewer, cred->suid),
+                cred_shown_uid(viewer, cred->fsuid));
+    proc_printf(text, "Gid:\t%u\t%u\t%u\t%u\n", cred_shown_gid(viewer, cred->gid),
+                cred_shown_gid(viewer, cred->egid), cred_shown_gid(viewer, cred->sgid),
+                cred_shown_gid(viewer, cred->fsgid));
     proc_printf(text, "FDSize:\t%d\nGroups:\t", files ? fdtable_capacity(files) : 0);
     for (uint32_t i = 0; i < cred->group_count; i++)
-        proc_printf(text, "%u ", cred->groups[i]);
+        proc_printf(text, "%u ", cred_shown_gid(viewer, cred->groups[i]));
     proc_printf(text, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n",
                 process->pid, task->tid, process->pgid, process->sid);
     fdtable_unref(files);

@@ -31,7 +31,7 @@ CONSTANT_TEXT(version, "%s", task_current()->kernel->version)
 /* Those of the caller's namespace. */
 static ssize_t uts_text(const char *name, char *buf, size_t size)
 {
-    struct uts_ns *uts = task_current()->uts;
+    struct uts_ns *uts = task_uts(task_current());
     ssize_t n;
 
     lock_acquire(&uts->lock);
@@ -42,12 +42,12 @@ static ssize_t uts_text(const char *name, char *buf, size_t size)
 
 static ssize_t hostname_text(uint64_t key, char *buf, size_t size)
 {
-    return uts_text(task_current()->uts->hostname, buf, size);
+    return uts_text(task_uts(task_current())->hostname, buf, size);
 }
 
 static ssize_t domainname_text(uint64_t key, char *buf, size_t size)
 {
-    return uts_text(task_current()->uts->domainname, buf, size);
+    return uts_text(task_uts(task_current())->domainname, buf, size);
 }
 
 CONSTANT_TEXT(pid_max, "%d", KERNEL_PID_MAX)
@@ -201,8 +201,9 @@ static const struct tree_node fs_nodes[] = {
     TREE_TEXT("pipe-user-pages-soft", pipe_user_pages_soft_text),
 };
 
-const struct tree_node proc_sys_nodes[3] = {
+const struct tree_node proc_sys_nodes[4] = {
     TREE_DIR("fs", fs_nodes),
     TREE_DIR("kernel", kernel_nodes),
+    TREE_DIR("user", proc_sys_user_nodes),
     TREE_DIR("vm", vm_nodes),
 };

@@ -1,0 +1,135 @@
+#include "sentry/kernel/nsproxy.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/sched.h>
+#include <stdlib.h>
+
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/userns.h"
+
+struct ns_proxy *ns_proxy_create_initial(struct kernel *kernel)
+{
+    struct ns_proxy *proxy = calloc(1, sizeof(*proxy));
+
+    if (!proxy)
+        return NULL;
+    refcount_set(&proxy->refs, 1);
+    for (int type = 0; type < NS_TYPES; type++) {
+        if (type != NS_USER)
+            proxy->ns[type] = ns_ref(kernel->initial_ns[type]);
+    }
+    proxy->time_for_children = ns_ref(kernel->initial_ns[NS_TIME]);
+    return proxy;
+}
+
+struct ns_proxy *ns_proxy_ref(struct ns_proxy *proxy)
+{
+    refcount_get(&proxy->refs);
+    return proxy;
+}
+
+struct ns_proxy *ns_proxy_unref(struct ns_proxy *proxy)
+{
+    if (!proxy || !refcount_put(&proxy->refs))
+        return NULL;
+    for (int type = 0; type < NS_TYPES; type++)
+        ns_unref(proxy->ns[type]);
+    ns_unref(proxy->time_for_children);
+    free(proxy);
+    return NULL;
+}
+
+struct ns_proxy *ns_proxy_copy(const struct ns_proxy *old)
+{
+    struct ns_proxy *proxy = malloc(sizeof(*proxy));
+
+    if (!proxy)
+        return NULL;
+    *proxy = *old;
+    refcount_set(&proxy->refs, 1);
+    for (int type = 0; type < NS_TYPES; type++) {
+        if (proxy->ns[type])
+            ns_ref(proxy->ns[type]);
+    }
+    ns_ref(proxy->time_for_children);
+    return proxy;
+}
+
+void ns_proxy_set(struct ns_proxy *proxy, enum ns_type type, struct ns *ns)
+{
+    struct ns *old = proxy->ns[type];
+
+    proxy->ns[type] = ns;
+    ns_unref(old);
+}
+
+static int replace(struct task *task, struct ns_proxy *proxy, enum ns_type type,
+                   struct user_ns *owner)
+{
+    struct ns *ns;
+    int error = ns_create(task, type, proxy->ns[type], owner, &ns);
+
+    if (error == 0)
+        ns_proxy_set(proxy, type, ns);
+    return error;
+}
+
+int ns_proxy_unshare(struct task *task, uint64_t flags, const struct cred *cred,
+                     struct ns_proxy **ret)
+{
+    struct ns_proxy *proxy;
+    int error = 0;
+
+    if (!cred_has_ns_cap(task->cred, cred->user_ns, CAP_SYS_ADMIN))
+        return -EPERM;
+    proxy = ns_proxy_copy(task->namespaces);
+    if (!proxy)
+        return -ENOMEM;
+    for (int type = 0; type < NS_TYPES && error == 0; type++) {
+        if (type != NS_USER && (flags & ns_flag((enum ns_type)type)))
+            error = replace(task, proxy, (enum ns_type)type, cred->user_ns);
+    }
+    if (error < 0)
+        ns_proxy_unref(proxy);
+    else
+        *ret = proxy;
+    return error;
+}
+
+struct ns *task_get_child_ns(struct task *task, enum ns_type type)
+{
+    struct ns *ns = NULL;
+
+    lock_acquire(&task->process->lock);
+    if (task->namespaces)
+        ns = ns_ref(type == NS_TIME ? task->namespaces->time_for_children
+                                    : task->namespaces->ns[type]);
+    lock_release(&task->process->lock);
+    return ns;
+}
+
+struct ns *task_get_ns(struct task *task, enum ns_type type)
+{
+    struct ns *ns = NULL;
+
+    lock_acquire(&task->process->lock);
+    if (type == NS_USER)
+        ns = ns_ref(&task->cred->user_ns->ns);
+    else if (task->namespaces)
+        ns = ns_ref(task->namespaces->ns[type]);
+    lock_release(&task->process->lock);
+    return ns;
+}
+
+void task_set_namespaces(struct task *task, struct ns_proxy *proxy)
+{
+    struct ns_proxy *old;
+
+    lock_acquire(&task->process->lock);
+    old = task->namespaces;
+    task->namespaces = proxy;
+    lock_release(&task->process->lock);
+    ns_proxy_unref(old);
+}
