@@ -73,10 +73,10 @@ static int start_walk(struct gofer *g, char *path, uint32_t skip, char **ret_res
     return fd == -ELOOP ? -ENOTDIR : fd;
 }
 
-/* Looks up one name below `dir`; replaces `dir` by what was found. */
-static int step(int *dir, const char *name, struct gofer_entry *entry)
+/* Looks up one name below `dir`: its O_PATH descriptor, or -errno. */
+static int step(int dir, const char *name, struct gofer_entry *entry)
 {
-    int fd = locate(*dir, name);
+    int fd = locate(dir, name);
     int err;
 
     if (fd < 0)
@@ -86,50 +86,59 @@ static int step(int *dir, const char *name, struct gofer_entry *entry)
         host_close(fd);
         return err;
     }
-    host_close(*dir);
-    *dir = fd;
-    return 0;
+    return fd;
 }
 
+static void read_target(int link, struct gofer_reply *reply)
+{
+    ssize_t n = host_readlink_fd(link, reply->target, GOFER_TARGET_MAX);
+
+    reply->head.error = n < 0 ? (int)n : 0;
+    reply->head.target_size = n < 0 ? 0 : (uint32_t)n;
+}
+
+/* The descriptors of all that was found are left in `found`, reply->head.count of them. */
 static void walk(struct gofer *g, struct gofer_request *req, uint32_t names,
-                 struct gofer_reply *reply)
+                 struct gofer_reply *reply, int *found)
 {
     struct gofer_reply_head *head = &reply->head;
     uint32_t left = names - req->head.skip;
     char *rest;
-    int dir = start_walk(g, req->path, req->head.skip, &rest);
+    int start = start_walk(g, req->path, req->head.skip, &rest), dir = start;
 
-    if (dir < 0) {
-        head->error = dir;
+    if (start < 0) {
+        head->error = start;
         return;
     }
     if (names == 0) {
         /* The root itself. */
-        head->error = report(dir, &reply->entries[0]);
+        head->error = report(start, &reply->entries[0]);
         head->count = head->error ? 0 : 1;
+        found[0] = start;
     }
     while (left > 0 && head->count < GOFER_WALK_MAX) {
         struct gofer_entry *entry = &reply->entries[head->count];
         char *end = strchrnul(rest, '/');
         bool more = *end;
+        int fd;
 
         *end = '\0';
-        head->error = step(&dir, rest, entry);
-        if (head->error < 0)
+        fd = step(dir, rest, entry);
+        if (fd < 0) {
+            head->error = fd;
             break;
-        head->count++;
-        if (S_ISLNK(entry->stat.st_mode)) {
-            ssize_t n = host_readlink_fd(dir, reply->target, GOFER_TARGET_MAX);
-
-            head->error = n < 0 ? (int)n : 0;
-            head->target_size = n < 0 ? 0 : (uint32_t)n;
         }
+        found[head->count++] = fd;
+        dir = fd;
+        if (S_ISLNK(entry->stat.st_mode))
+            read_target(fd, reply);
         if (!S_ISDIR(entry->stat.st_mode))
             break;
         rest = more ? end + 1 : end;
         left--;
     }
-    host_close(dir);
+    if (head->count == 0 || found[0] != start)
+        host_close(start);
 }
 
 static bool may_open(int fd, mode_t mode, int *ret_err)
@@ -197,8 +206,10 @@ static int statfs_object(struct gofer *g, struct gofer_request *req, struct linu
     return err;
 }
 
-static int send_reply(struct gofer *g, enum gofer_op op, struct gofer_reply *reply, int passed)
+static int send_reply(struct gofer *g, const struct gofer_request *req, struct gofer_reply *reply,
+                      const int *passed)
 {
+    enum gofer_op op = (enum gofer_op)req->head.op;
     struct iovec iov[3] = {
         {&reply->head, sizeof(reply->head)},
         {reply->entries, reply->head.count * sizeof(struct gofer_entry)},
@@ -207,25 +218,28 @@ static int send_reply(struct gofer *g, enum gofer_op op, struct gofer_reply *rep
 
     if (op == GOFER_STATFS && reply->head.error == 0)
         iov[1] = (struct iovec){&reply->statfs, sizeof(reply->statfs)};
-    return host_send_message(g->socket, iov, ARRAY_COUNT(iov), passed);
+    return host_send_passing(g->socket, iov, ARRAY_COUNT(iov), passed,
+                             (int)gofer_reply_passed(reply, op, req->head.mode));
 }
 
 int gofer_serve(struct gofer *g, struct gofer_request *req, size_t size)
 {
     static struct gofer_reply reply;
-    uint32_t names;
-    int passed = -1, err;
+    int found[GOFER_WALK_MAX];
+    uint32_t names, count;
+    int err;
 
+    static_assert(GOFER_WALK_MAX <= HOST_PASSED_MAX, "all that is found can be passed");
     if (!gofer_request_valid(req, size, &names))
         return -EPROTO;
     memset(&reply.head, 0, sizeof(reply.head));
     switch ((enum gofer_op)req->head.op) {
     case GOFER_WALK:
-        walk(g, req, names, &reply);
+        walk(g, req, names, &reply, found);
         break;
     case GOFER_OPEN:
-        passed = open_object(g, req, &reply);
-        reply.head.error = MIN(passed, 0);
+        found[0] = open_object(g, req, &reply);
+        reply.head.error = MIN(found[0], 0);
         break;
     case GOFER_ACCESS:
         reply.head.error = access_object(g, req);
@@ -234,8 +248,9 @@ int gofer_serve(struct gofer *g, struct gofer_request *req, size_t size)
         reply.head.error = statfs_object(g, req, &reply.statfs);
         break;
     }
-    err = send_reply(g, (enum gofer_op)req->head.op, &reply, MAX(passed, -1));
-    if (passed >= 0)
-        host_close(passed);
+    count = req->head.op == GOFER_WALK || reply.head.error == 0 ? reply.head.count : 0;
+    err = send_reply(g, req, &reply, found);
+    for (uint32_t i = 0; i < count; i++)
+        host_close(found[i]);
     return err;
 }

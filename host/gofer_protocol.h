@@ -5,18 +5,24 @@
  *
  *   request   struct gofer_request_head, then path_size bytes of path
  *   reply     struct gofer_reply_head, then `count` struct gofer_entry, then target_size bytes;
- *             with GOFER_OPEN one descriptor comes along
+ *             with GOFER_OPEN one descriptor comes along, with GOFER_WALK_DONATE `count`
  *
  * A path is relative to the gofer's root: names joined by single slashes, no "." and "..", no slash
  * at either end, no NUL; the empty path is the root. The gofer is stateless: each request says the
  * whole path, so there is no handle to forge or leak.
  *
- *   GOFER_WALK     the first `skip` names must be directories (they are not reported); looks up the
- *                  others one below the other and reports each, until all are found, or one is not
- * a directory, or GOFER_WALK_MAX are. `error` says why the next one was not found. When the last
- * found is a symbolic link, its target follows. GOFER_OPEN     opens a regular file or a directory
- * for reading and donates it; reports it GOFER_ACCESS   faccessat(2) with `mode`, as the user who
- * runs the sandbox GOFER_STATFS   the file system of the object, after the head in place of entries
+ *   GOFER_WALK     the first `skip` names must be directories (they are not reported); looks up
+ *                  the others one below the other and reports each, until all are found, or one is
+ *                  not a directory, or GOFER_WALK_MAX are. `error` says why the next one was not
+ *                  found. When the last found is a symbolic link, its target follows. With
+ *                  GOFER_WALK_DONATE each reported object's O_PATH descriptor comes along, good for
+ *                  nothing but its status.
+ *   GOFER_OPEN     opens a regular file or a directory for reading and donates it; reports it
+ *   GOFER_ACCESS   faccessat(2) with `mode`, as the user who runs the sandbox
+ *   GOFER_STATFS   the file system of the object, after the head in place of entries
+ *
+ * A directory's entry in a reply says its times from before the next name was looked up in it: if
+ * they still stand, so does what was found.
  */
 #ifndef HOST_GOFER_PROTOCOL_H
 #define HOST_GOFER_PROTOCOL_H
@@ -26,17 +32,19 @@
 #include "abi/stat.h"
 #include "base/compiler.h"
 
-#define GOFER_PATH_MAX   4095 /* bytes of a path */
-#define GOFER_NAME_MAX   255
-#define GOFER_WALK_MAX   16
-#define GOFER_TARGET_MAX 4095
+#define GOFER_PATH_MAX    4095 /* bytes of a path */
+#define GOFER_NAME_MAX    255
+#define GOFER_WALK_MAX    16
+#define GOFER_TARGET_MAX  4095
+
+#define GOFER_WALK_DONATE 1 /* `mode` of GOFER_WALK */
 
 enum gofer_op { GOFER_WALK = 1, GOFER_OPEN, GOFER_ACCESS, GOFER_STATFS };
 
 struct gofer_request_head {
     uint32_t op;
     uint32_t skip; /* GOFER_WALK */
-    uint32_t mode; /* GOFER_ACCESS: R_OK|W_OK|X_OK */
+    uint32_t mode; /* GOFER_ACCESS: R_OK|W_OK|X_OK; GOFER_WALK: GOFER_WALK_DONATE */
     uint32_t path_size;
 };
 static_assert(sizeof(struct gofer_request_head) == 16, "gofer request");
@@ -111,6 +119,15 @@ static inline bool gofer_request_valid(struct gofer_request *req, size_t size, u
     req->path[req->head.path_size] = '\0';
     *ret_names = names;
     return true;
+}
+
+/* How many descriptors come along with a valid reply. */
+static inline uint32_t gofer_reply_passed(const struct gofer_reply *reply, enum gofer_op op,
+                                          uint32_t mode)
+{
+    if (op == GOFER_WALK)
+        return mode & GOFER_WALK_DONATE ? reply->head.count : 0;
+    return op == GOFER_OPEN && reply->head.error == 0 ? 1 : 0;
 }
 
 /*

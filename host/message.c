@@ -5,27 +5,31 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PASSED_ROOM 4 /* more than are allowed, so that a surplus can be closed */
+#define PASSED_ROOM (HOST_PASSED_MAX + 3) /* more than allowed, so that a surplus can be closed */
 
-int host_send_message(int socket, const struct iovec *iov, int count, int passed)
+int host_send_passing(int socket, const struct iovec *iov, int count, const int *passed,
+                      int passed_count)
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(HOST_PASSED_MAX * sizeof(int))];
     } control = {0};
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
     ssize_t n;
 
-    if (passed >= 0) {
+    if (passed_count > HOST_PASSED_MAX)
+        return -EINVAL;
+    if (passed_count > 0) {
+        size_t size = (size_t)passed_count * sizeof(int);
         struct cmsghdr *cmsg;
 
         msg.msg_control = control.bytes;
-        msg.msg_controllen = sizeof(control.bytes);
+        msg.msg_controllen = CMSG_SPACE(size);
         cmsg = CMSG_FIRSTHDR(&msg);
         cmsg->cmsg_level = SOL_SOCKET;
         cmsg->cmsg_type = SCM_RIGHTS;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(cmsg), &passed, sizeof(int));
+        cmsg->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(cmsg), passed, size);
     }
     do {
         n = sendmsg(socket, &msg, MSG_NOSIGNAL);
@@ -33,8 +37,13 @@ int host_send_message(int socket, const struct iovec *iov, int count, int passed
     return n < 0 ? -errno : 0;
 }
 
-/* Takes the descriptors out of the control data: the first into *ret, the others are closed. */
-static int collect_passed(struct msghdr *msg, int *ret)
+int host_send_message(int socket, const struct iovec *iov, int count, int passed)
+{
+    return host_send_passing(socket, iov, count, &passed, passed >= 0 ? 1 : 0);
+}
+
+/* Takes the descriptors out of the control data: the first `room` into ret, others are closed. */
+static int collect_passed(struct msghdr *msg, int room, int *ret)
 {
     int total = 0;
 
@@ -48,8 +57,8 @@ static int collect_passed(struct msghdr *msg, int *ret)
             int fd;
 
             memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-            if (total++ == 0)
-                *ret = fd;
+            if (total++ < room)
+                ret[total - 1] = fd;
             else
                 close(fd);
         }
@@ -57,7 +66,8 @@ static int collect_passed(struct msghdr *msg, int *ret)
     return total;
 }
 
-ssize_t host_receive_message(int socket, void *buf, size_t size, int *ret_passed)
+ssize_t host_receive_passing(int socket, void *buf, size_t size, int room, int *ret_passed,
+                             int *ret_count)
 {
     union {
         struct cmsghdr align;
@@ -70,22 +80,34 @@ ssize_t host_receive_message(int socket, void *buf, size_t size, int *ret_passed
         .msg_control = control.bytes,
         .msg_controllen = sizeof(control.bytes),
     };
-    int passed = -1, total;
+    int passed[HOST_PASSED_MAX], total;
     ssize_t n;
 
+    room = MIN(room, HOST_PASSED_MAX);
     do {
         n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
     } while (n < 0 && errno == EINTR);
     if (n < 0)
         return -errno;
-    total = collect_passed(&msg, &passed);
-    if (total > 1 || (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
-        if (passed >= 0)
-            close(passed);
+    total = collect_passed(&msg, room, passed);
+    if (total > room || (msg.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
+        for (int i = 0; i < MIN(total, room); i++)
+            close(passed[i]);
         if (msg.msg_flags & MSG_TRUNC)
             return -EMSGSIZE;
-        return total == 0 ? -EMFILE : -EPROTO;
+        return total <= room ? -EMFILE : -EPROTO;
     }
-    *ret_passed = passed;
+    memcpy(ret_passed, passed, (size_t)total * sizeof(int));
+    *ret_count = total;
+    return n;
+}
+
+ssize_t host_receive_message(int socket, void *buf, size_t size, int *ret_passed)
+{
+    int passed = -1, count;
+    ssize_t n = host_receive_passing(socket, buf, size, 1, &passed, &count);
+
+    if (n >= 0)
+        *ret_passed = passed;
     return n;
 }

@@ -26,6 +26,7 @@ enum {
     KEY_READ_ONLY,
     KEY_TMPFS,
     KEY_DIFF,
+    KEY_FILE_ACCESS,
 };
 
 static const struct argp_option option_table[] = {
@@ -52,6 +53,11 @@ static const struct argp_option option_table[] = {
     {"diff", KEY_DIFF, "FILE", 0,
      "When the program ends, list in FILE (- for standard error) what it changed in the host's "
      "tree, as it sees it: A added, C changed, D removed",
+     3},
+    {"file-access", KEY_FILE_ACCESS, "shared|exclusive", 0,
+     "Whether others change the host's tree meanwhile. shared (the default): what is remembered of "
+     "names and attributes is checked at each use, so that changes are seen at once, and file "
+     "systems mounted meanwhile after 10 seconds; exclusive: changes may never be seen",
      3},
     {"strace", KEY_STRACE, "NAMES", OPTION_ARG_OPTIONAL,
      "Print each system call and its result to the log; with NAMES (comma-separated) only those",
@@ -161,6 +167,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_CLEAR_ENV:
         o->clear_env = true;
+        return 0;
+    case KEY_FILE_ACCESS:
+        if (strcmp(arg, "shared") != 0 && strcmp(arg, "exclusive") != 0)
+            argp_error(state, "--file-access=%s: not one of shared, exclusive", arg);
+        o->exclusive = strcmp(arg, "exclusive") == 0;
         return 0;
     case KEY_CWD:
         o->cwd = arg;

@@ -32,6 +32,7 @@ struct options {
     const char *diff;   /* where the list of what was changed goes when the program ends; NULL */
     struct option_tmpfs *tmpfs; /* owned; tmpfs_count of them */
     size_t tmpfs_count;
+    bool exclusive;    /* --file-access: nobody else changes the host's tree */
     const char *cwd;   /* NULL: the caller's */
     bool clear_env;    /* start from an empty environment */
     bool stats;        /* print counters at the end (bench) */

@@ -38,7 +38,9 @@
 #include "sentry/vfs/file.h"
 #include "sentry/wait/wait.h"
 
-#define LOG_FD_MIN 64
+#define LOG_FD_MIN  64
+#define HANDLES_MIN 16U
+#define HANDLES_MAX 2048U
 
 struct sandbox {
     const struct options *options;
@@ -183,6 +185,16 @@ static int start_platform(struct sandbox *s)
     return 0;
 }
 
+/* A quarter of what the process may have is kept for files that nobody has open. */
+static uint32_t handle_limit(void)
+{
+    struct rlimit64 limit;
+
+    if (host_get_rlimit(RLIMIT_NOFILE, &limit) < 0)
+        return HANDLES_MIN;
+    return (uint32_t)MAX(HANDLES_MIN, MIN(limit.rlim_cur / 4, HANDLES_MAX));
+}
+
 static int start_tree(struct sandbox *s)
 {
     struct tree_config config = {
@@ -199,6 +211,8 @@ static int start_tree(struct sandbox *s)
         .read_only = s->options->read_only,
         .tmpfs = s->options->tmpfs,
         .tmpfs_count = s->options->tmpfs_count,
+        .exclusive = s->options->exclusive,
+        .handles = handle_limit(),
     };
     int err;
 

@@ -265,6 +265,20 @@ static int overlay_on(const struct tree_config *config, struct super_block **roo
     return 0;
 }
 
+static int open_host_tree(struct tree *tree, const struct tree_config *config,
+                          struct super_block **ret)
+{
+    const struct goferfs_config gofer = {
+        .client = tree->gofer,
+        .memfile = config->memfile,
+        .exclusive = config->exclusive,
+        .cache_bytes = GOFER_CACHE_BYTES,
+        .handle_limit = config->handles,
+    };
+
+    return goferfs_create(&gofer, ret);
+}
+
 int tree_create(const struct tree_config *config, struct tree *ret_tree)
 {
     struct super_block *root;
@@ -274,7 +288,7 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
     vfs_set_fifo_operations(&fifo_operations);
     err = gofer_client_create(config->gofer_socket, &ret_tree->gofer);
     if (!err)
-        err = goferfs_create(ret_tree->gofer, config->memfile, &root);
+        err = open_host_tree(ret_tree, config, &root);
     if (err)
         return err;
     err = config->overlay ? overlay_on(config, &root, &ret_tree->overlay) : 0;

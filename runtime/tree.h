@@ -42,6 +42,8 @@ struct tree_config {
     bool read_only;                   /* it cannot */
     const struct option_tmpfs *tmpfs; /* trees of the command line; tmpfs_count of them */
     size_t tmpfs_count;
+    bool exclusive;   /* --file-access */
+    uint32_t handles; /* host descriptors that may be kept for the next open */
 };
 
 /*

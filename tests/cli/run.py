@@ -27,6 +27,7 @@ import images
 import terminal
 from debuggers import test_debuggers
 from guest_outcome import Tally
+from hostfiles import test_host_files
 from overlay import test_overlay
 from run_guest import PLATFORMS, usable_platforms
 
@@ -296,7 +297,8 @@ def main():
     parser.add_argument("--kills", type=int, default=100, help="starts on each platform")
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*",
-                        help="input, options, hosts, jail, debuggers, terminal, trees, overlay, kill; all")
+                        help="input, options, hosts, jail, debuggers, hostfiles, terminal, trees, overlay, "
+                             "kill; all")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
     args.kvmsentry = os.path.join(args.build, "kvmsentry")
@@ -306,8 +308,8 @@ def main():
         print(f"{command.program} does not exist: build it first")
         return 2
     tests = {"input": test_input, "options": test_options, "hosts": test_hosts, "jail": test_jail,
-             "debuggers": test_debuggers, "terminal": test_terminal, "trees": test_trees,
-             "overlay": test_overlay,
+             "debuggers": test_debuggers, "hostfiles": test_host_files, "terminal": test_terminal,
+             "trees": test_trees, "overlay": test_overlay,
              "kill": lambda *words: test_kill(*words, args.kills)}
     usable = usable_platforms(command.program)
     platforms = [name for name in PLATFORMS if usable[name] is None]

@@ -14,9 +14,10 @@ int gofer_client_create(int socket, struct gofer_client **ret);
 void gofer_client_destroy(struct gofer_client *client);
 /*
  * One round trip. 0 when a valid reply came (reply->head.error may still be set; its target is
- * terminated); ret_fd is the donated descriptor or -1, and may be NULL for requests without one.
+ * terminated). ret_fds, room for GOFER_WALK_MAX, gets the descriptors that come along, as many as
+ * gofer_reply_passed() says; NULL: they are closed. -ENFILE: the Sentry can have no more.
  */
 int gofer_ask(struct gofer_client *client, const struct gofer_request *req,
-              struct gofer_reply *ret_reply, int *ret_fd);
+              struct gofer_reply *ret_reply, int *ret_fds);
 
 #endif

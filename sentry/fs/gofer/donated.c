@@ -144,23 +144,17 @@ static const struct file_operations dir_operations = {
     .release = donated_release,
 };
 
-int gofer_file_create(struct dentry *dentry, int fd, uint32_t flags, struct file **ret)
+int gofer_file_create(struct dentry *dentry, struct host_file *host, uint32_t flags,
+                      struct file **ret)
 {
     bool dir = inode_type(dentry->inode) == S_IFDIR;
     struct donated *d = calloc(1, sizeof(*d));
-    char name[GOFER_PATH_MAX + 2] = "/";
 
     if (!d) {
-        host_close(fd);
+        host_file_unref(host);
         return -ENOMEM;
     }
-    if (dentry_path(dentry, name + 1, sizeof(name) - 1) < 0)
-        name[1] = '\0';
-    d->host = host_file_create(fd, name);
-    if (!d->host) {
-        free(d);
-        return -ENOMEM;
-    }
+    d->host = host;
     file_init(&d->file, dir ? &dir_operations : &regular_operations, flags);
     d->memfile = goferfs_of(dentry)->memfile;
     *ret = &d->file;

@@ -4,19 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/io.h"
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/internal.h"
 #include "sentry/vfs/file.h"
 
 static const struct inode_operations gofer_operations;
 
-static struct gofer_inode *gofer_inode_of(struct inode *inode)
-{
-    return container_of(inode, struct gofer_inode, inode);
-}
-
-/* `target` is the symbolic link's, or NULL. */
-static struct inode *inode_new(const struct gofer_entry *entry, const char *target)
+struct gofer_inode *gofer_inode_new(struct goferfs *fs, const struct linux_stat *st,
+                                    const char *target)
 {
     struct gofer_inode *g = calloc(1, sizeof(*g));
 
@@ -27,17 +23,54 @@ static struct inode *inode_new(const struct gofer_entry *entry, const char *targ
         free(g);
         return NULL;
     }
-    inode_init(&g->inode, &gofer_operations, entry->stat.st_mode, entry->stat.st_dev,
-               entry->stat.st_ino);
+    inode_init(&g->inode, &gofer_operations, st->st_mode, st->st_dev, st->st_ino);
     lock_init(&g->lock);
-    g->stat = entry->stat;
-    return &g->inode;
+    list_init(&g->handle_node);
+    g->fs = fs;
+    gofer_inode_update(g, st);
+    return g;
+}
+
+void gofer_inode_update(struct gofer_inode *g, const struct linux_stat *st)
+{
+    lock_acquire(&g->lock);
+    g->stat = *st;
+    lock_release(&g->lock);
+    __atomic_store_n(&g->inode.mode, inode_type(&g->inode) | (st->st_mode & ~(uint32_t)S_IFMT),
+                     __ATOMIC_RELAXED);
+    __atomic_store_n(&g->inode.uid, st->st_uid, __ATOMIC_RELAXED);
+    __atomic_store_n(&g->inode.gid, st->st_gid, __ATOMIC_RELAXED);
+}
+
+static void last_seen(struct gofer_inode *g, struct linux_stat *ret)
+{
+    lock_acquire(&g->lock);
+    *ret = g->stat;
+    lock_release(&g->lock);
+}
+
+bool gofer_inode_look(struct gofer_inode *g, struct linux_stat *ret)
+{
+    struct host_file *handle;
+    bool seen;
+
+    if (g->fs->exclusive) {
+        last_seen(g, ret);
+        return true;
+    }
+    handle = handle_get(g);
+    seen = handle && hostio_stat(handle->fd, ret) == 0;
+    host_file_unref(handle);
+    if (seen)
+        gofer_inode_update(g, ret);
+    return seen;
 }
 
 static void gofer_inode_release(struct inode *inode)
 {
     struct gofer_inode *g = gofer_inode_of(inode);
 
+    handle_drop(g);
     free(g->target);
     lock_destroy(&g->lock);
     free(g);
@@ -46,18 +79,16 @@ static void gofer_inode_release(struct inode *inode)
 static void gofer_refresh(struct inode *inode, struct inode *fresh)
 {
     struct gofer_inode *g = gofer_inode_of(inode), *from = gofer_inode_of(fresh);
-    char *target;
+    struct linux_stat st;
 
-    /* Nobody else has `fresh`. */
-    lock_acquire(&g->lock);
-    g->stat = from->stat;
-    target = g->target;
-    g->target = from->target;
-    lock_release(&g->lock);
-    from->target = target;
+    if (g == from)
+        return;
+    last_seen(from, &st);
+    gofer_inode_update(g, &st);
+    handle_move(from, g);
 }
 
-static uint32_t depth_of(struct dentry *dentry)
+uint32_t gofer_depth(struct dentry *dentry)
 {
     uint32_t depth = 0;
 
@@ -66,8 +97,7 @@ static uint32_t depth_of(struct dentry *dentry)
     return depth;
 }
 
-/* The path of `dentry` into the request. */
-static int start_request(struct dentry *dentry, enum gofer_op op, struct gofer_request *req)
+int gofer_start_request(struct dentry *dentry, enum gofer_op op, struct gofer_request *req)
 {
     ssize_t length = dentry_path(dentry, req->path, sizeof(req->path));
 
@@ -77,132 +107,162 @@ static int start_request(struct dentry *dentry, enum gofer_op op, struct gofer_r
     return 0;
 }
 
-/* Appends a name to the request's path; false: no room. */
-static bool append_name(struct gofer_request *req, struct name name)
-{
-    size_t size = req->head.path_size, slash = size ? 1 : 0;
-
-    if (size + slash + name.size > GOFER_PATH_MAX)
-        return false;
-    if (slash)
-        req->path[size] = '/';
-    memcpy(req->path + size + slash, name.text, name.size);
-    req->head.path_size += (uint32_t)(slash + name.size);
-    return true;
-}
-
-static int gofer_lookup(struct dentry *dir, const struct name *names, int count,
-                        struct inode **ret_inodes, int *ret_error)
-{
-    struct gofer_request req;
-    struct gofer_reply reply;
-    uint32_t found;
-    int err, asked = 0;
-
-    err = start_request(dir, GOFER_WALK, &req);
-    if (err < 0)
-        return err;
-    req.head.skip = depth_of(dir);
-    while (asked < MIN(count, GOFER_WALK_MAX) && append_name(&req, names[asked]))
-        asked++;
-    if (asked == 0)
-        return -ENAMETOOLONG;
-    err = gofer_ask(goferfs_of(dir)->client, &req, &reply, NULL);
-    if (err < 0)
-        return err;
-    found = MIN(reply.head.count, (uint32_t)asked);
-    for (uint32_t i = 0; i < found; i++) {
-        bool link = i + 1 == found && S_ISLNK(reply.entries[i].stat.st_mode);
-
-        ret_inodes[i] = inode_new(&reply.entries[i], link ? reply.target : NULL);
-        if (!ret_inodes[i]) {
-            while (i-- > 0)
-                inode_unref(ret_inodes[i]);
-            return -ENOMEM;
-        }
-    }
-    *ret_error = reply.head.error;
-    if (found == 0 && *ret_error == 0)
-        return -EIO;
-    return (int)found;
-}
-
 int gofer_ask_about(struct dentry *dentry, enum gofer_op op, uint32_t mode,
-                    struct gofer_reply *ret_reply, int *ret_fd)
+                    struct gofer_reply *ret_reply, int *ret_fds)
 {
     struct gofer_request req;
-    int err = start_request(dentry, op, &req);
+    int err = gofer_start_request(dentry, op, &req);
 
     if (err < 0)
         return err;
     req.head.mode = mode;
     if (op == GOFER_WALK && dentry->parent)
-        req.head.skip = depth_of(dentry) - 1;
-    err = gofer_ask(goferfs_of(dentry)->client, &req, ret_reply, ret_fd);
+        req.head.skip = gofer_depth(dentry) - 1;
+    err = gofer_ask(goferfs_of(dentry)->client, &req, ret_reply, ret_fds);
     return err < 0 ? err : ret_reply->head.error;
+}
+
+/* Asks the gofer what the name leads to now; false where that is another object, or unknown. */
+static bool ask_status(struct dentry *dentry, struct linux_stat *ret)
+{
+    struct gofer_reply reply;
+
+    if (gofer_ask_about(dentry, GOFER_WALK, 0, &reply, NULL) < 0 || reply.head.count != 1 ||
+        reply.entries[0].stat.st_ino != dentry->inode->ino ||
+        reply.entries[0].stat.st_dev != dentry->inode->dev)
+        return false;
+    *ret = reply.entries[0].stat;
+    gofer_inode_update(gofer_inode_of(dentry->inode), ret);
+    return true;
 }
 
 static ssize_t gofer_readlink(struct dentry *link, char *buf, size_t size)
 {
     struct gofer_inode *g = gofer_inode_of(link->inode);
-    ssize_t length = -EINVAL;
+    size_t length;
 
-    lock_acquire(&g->lock);
-    if (g->target) {
-        length = (ssize_t)strlen(g->target);
-        if ((size_t)length >= size)
-            length = -ENAMETOOLONG;
-        else
-            memcpy(buf, g->target, (size_t)length + 1);
+    if (!g->target)
+        return -EINVAL;
+    length = strlen(g->target);
+    if (length >= size)
+        return -ENAMETOOLONG;
+    memcpy(buf, g->target, length + 1);
+    return (ssize_t)length;
+}
+
+/* Opened by the gofer, and kept for the next one if it is still what the name meant. */
+static int open_anew(struct dentry *dentry, struct host_file **ret)
+{
+    struct gofer_inode *g = gofer_inode_of(dentry->inode);
+    int fds[GOFER_WALK_MAX], err;
+    char name[GOFER_PATH_MAX + 2] = "/";
+    struct gofer_reply reply;
+    struct stamp stamp;
+
+    err = gofer_ask_about(dentry, GOFER_OPEN, 0, &reply, fds);
+    if (err == -ENFILE) {
+        handles_shrink(&g->fs->handles);
+        err = gofer_ask_about(dentry, GOFER_OPEN, 0, &reply, fds);
     }
-    lock_release(&g->lock);
-    return length;
+    if (err < 0)
+        return err;
+    if (dentry_path(dentry, name + 1, sizeof(name) - 1) < 0)
+        name[1] = '\0';
+    *ret = host_file_create(fds[0], name);
+    if (!*ret)
+        return -ENOMEM;
+    stamp = stamp_of(&reply.entries[0].stat);
+    if (reply.entries[0].stat.st_ino == dentry->inode->ino &&
+        reply.entries[0].stat.st_dev == dentry->inode->dev)
+        handle_keep(g, *ret, &stamp);
+    return 0;
 }
 
 static int gofer_open(struct dentry *dentry, uint32_t flags, struct file **ret)
 {
-    struct gofer_reply reply;
-    int fd = -1, err;
+    struct gofer_inode *g = gofer_inode_of(dentry->inode);
+    /* The host has a place in a directory: two readers would disturb each other. */
+    bool alone = inode_type(dentry->inode) == S_IFDIR;
+    struct host_file *host = NULL;
+    struct linux_stat st;
+    int err;
 
-    err = gofer_ask_about(dentry, GOFER_OPEN, 0, &reply, &fd);
-    if (err < 0)
-        return err;
-    return gofer_file_create(dentry, fd, flags, ret);
+    if (gofer_inode_look(g, &st)) {
+        struct stamp now = stamp_of(&st);
+
+        host = handle_get_readable(g, g->fs->exclusive ? NULL : &now, alone);
+    }
+    if (!host) {
+        err = open_anew(dentry, &host);
+        if (err < 0)
+            return err;
+    }
+    return gofer_file_create(dentry, host, flags, ret);
 }
 
 static int gofer_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
 {
     struct gofer_inode *g = gofer_inode_of(dentry->inode);
-    struct gofer_reply reply;
 
     /* Where the name leads elsewhere now, what was last known of the object stands. */
-    if (!fresh && gofer_ask_about(dentry, GOFER_WALK, 0, &reply, NULL) == 0 &&
-        reply.head.count == 1 && reply.entries[0].stat.st_ino == dentry->inode->ino &&
-        reply.entries[0].stat.st_dev == dentry->inode->dev) {
-        *ret = reply.entries[0].stat;
-        return 0;
-    }
-    lock_acquire(&g->lock);
-    *ret = g->stat;
-    lock_release(&g->lock);
+    if (fresh || !(gofer_inode_look(g, ret) || ask_status(dentry, ret)))
+        last_seen(g, ret);
     return 0;
 }
 
 static int gofer_statfs(struct dentry *dentry, struct linux_statfs *ret)
 {
+    struct host_file *handle = handle_get(gofer_inode_of(dentry->inode));
     struct gofer_reply reply;
-    int err = gofer_ask_about(dentry, GOFER_STATFS, 0, &reply, NULL);
+    int err;
 
+    if (handle) {
+        err = hostio_statfs(handle->fd, ret);
+        host_file_unref(handle);
+        return err;
+    }
+    err = gofer_ask_about(dentry, GOFER_STATFS, 0, &reply, NULL);
     if (!err)
         *ret = reply.statfs;
     return err;
 }
 
+/* What the host permitted before, it permits until the object is changed. */
+static bool was_granted(struct gofer_inode *g, uint32_t mode, const struct stamp *now)
+{
+    bool granted;
+
+    lock_acquire(&g->lock);
+    if (!g->fs->exclusive && !stamp_same(&g->granted_at, now)) {
+        g->granted = 0;
+        g->granted_at = *now;
+    }
+    granted = !(mode & ~g->granted);
+    lock_release(&g->lock);
+    return granted;
+}
+
 static int gofer_access(struct dentry *dentry, int mode)
 {
+    struct gofer_inode *g = gofer_inode_of(dentry->inode);
     struct gofer_reply reply;
+    struct linux_stat st;
+    struct stamp now;
+    bool seen = gofer_inode_look(g, &st);
+    int err;
 
-    return gofer_ask_about(dentry, GOFER_ACCESS, (uint32_t)mode, &reply, NULL);
+    if (seen)
+        now = stamp_of(&st);
+    if (seen && mode && was_granted(g, (uint32_t)mode, &now))
+        return 0;
+    err = gofer_ask_about(dentry, GOFER_ACCESS, (uint32_t)mode, &reply, NULL);
+    if (err || !seen)
+        return err;
+    lock_acquire(&g->lock);
+    if (g->fs->exclusive || stamp_same(&g->granted_at, &now))
+        g->granted |= (uint32_t)mode;
+    lock_release(&g->lock);
+    return 0;
 }
 
 static const struct inode_operations gofer_operations = {
@@ -218,34 +278,80 @@ static const struct inode_operations gofer_operations = {
 
 static void gofer_super_release(struct super_block *sb)
 {
-    free(container_of(sb, struct goferfs, sb));
+    struct goferfs *fs = container_of(sb, struct goferfs, sb);
+
+    namecache_clear(&fs->names);
+    lock_destroy(&fs->handles.lock);
+    free(fs);
 }
 
-int goferfs_create(struct gofer_client *client, struct memfile *memfile, struct super_block **ret)
+/* The root's handle is held for good: every walk that is checked begins there. */
+static int ask_root(const struct goferfs_config *config, struct linux_stat *ret_stat, int *ret_fd)
 {
-    struct gofer_request req = {.head.op = GOFER_WALK};
+    struct gofer_request req = {.head = {.op = GOFER_WALK, .mode = GOFER_WALK_DONATE}};
     struct gofer_reply reply;
-    struct inode *root;
-    struct goferfs *fs;
-    int err;
+    int fds[GOFER_WALK_MAX], err;
 
-    err = gofer_ask(client, &req, &reply, NULL);
-    if (!err &&
-        (reply.head.error || reply.head.count != 1 || !S_ISDIR(reply.entries[0].stat.st_mode)))
-        err = reply.head.error ? reply.head.error : -EIO;
+    err = gofer_ask(config->client, &req, &reply, fds);
     if (err < 0)
         return err;
-    fs = calloc(1, sizeof(*fs));
-    root = fs ? inode_new(&reply.entries[0], NULL) : NULL;
-    if (!root || super_init(&fs->sb, root, gofer_super_release) < 0) {
-        inode_unref(root);
+    if (reply.head.error || reply.head.count != 1)
+        return reply.head.error ? reply.head.error : -EIO;
+    if (!S_ISDIR(reply.entries[0].stat.st_mode)) {
+        host_close(fds[0]);
+        return -EIO;
+    }
+    *ret_stat = reply.entries[0].stat;
+    *ret_fd = fds[0];
+    return 0;
+}
+
+static struct goferfs *goferfs_new(const struct goferfs_config *config,
+                                   const struct linux_stat *root_stat)
+{
+    struct goferfs *fs = calloc(1, sizeof(*fs));
+    struct gofer_inode *root;
+
+    if (!fs)
+        return NULL;
+    fs->client = config->client;
+    fs->memfile = config->memfile;
+    fs->exclusive = config->exclusive;
+    handles_init(&fs->handles, config->handle_limit);
+    if (namecache_init(&fs->names, config->cache_bytes) < 0) {
         free(fs);
-        return -ENOMEM;
+        return NULL;
+    }
+    root = gofer_inode_new(fs, root_stat, NULL);
+    if (root)
+        root->pinned = true;
+    if (!root || super_init(&fs->sb, &root->inode, gofer_super_release) < 0) {
+        inode_unref(root ? &root->inode : NULL);
+        namecache_clear(&fs->names);
+        free(fs);
+        return NULL;
     }
     fs->sb.type = "gofer";
     fs->sb.read_only = true;
-    fs->client = client;
-    fs->memfile = memfile;
+    fs->sb.checks_modes = config->checks_modes;
+    return fs;
+}
+
+int goferfs_create(const struct goferfs_config *config, struct super_block **ret)
+{
+    struct linux_stat root_stat;
+    struct goferfs *fs;
+    int fd, err;
+
+    err = ask_root(config, &root_stat, &fd);
+    if (err < 0)
+        return err;
+    fs = goferfs_new(config, &root_stat);
+    if (!fs) {
+        host_close(fd);
+        return -ENOMEM;
+    }
+    handle_give(gofer_inode_of(fs->sb.root->inode), fd);
     *ret = &fs->sb;
     return 0;
 }

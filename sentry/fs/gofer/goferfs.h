@@ -1,6 +1,13 @@
 /*
- * The host's tree, seen through the gofer: read-only. Every walk asks the gofer anew, so what
- * others change on the host is seen at once (files that are mapped keep the pages they have).
+ * The host's tree, seen through the gofer: read-only. What was looked up is remembered, and so are
+ * descriptors of what was opened, within limits. What the host changes meanwhile:
+ *
+ *   shared      is seen at once: what is remembered is checked against the times of the folder and
+ *               the status of the object, by descriptors that are held. What leaves no trace there
+ *               (a file system mounted upon a folder) is seen within GOFER_RECHECK_SECONDS.
+ *   exclusive   may never be seen: the tree is believed to be nobody else's.
+ *
+ * Files that are mapped keep the pages they have in both.
  */
 #ifndef SENTRY_FS_GOFER_GOFERFS_H
 #define SENTRY_FS_GOFER_GOFERFS_H
@@ -11,7 +18,19 @@ struct gofer_client;
 struct memfile;
 struct super_block;
 
-/* Borrows both for as long as the file system lives. -EIO when the gofer does not answer. */
-int goferfs_create(struct gofer_client *client, struct memfile *memfile, struct super_block **ret);
+#define GOFER_RECHECK_SECONDS 10
+#define GOFER_CACHE_BYTES     (16UL << 20) /* names and attributes; pages: hostmap.c */
+
+struct goferfs_config {
+    struct gofer_client *client; /* borrowed, as long as the file system lives */
+    struct memfile *memfile;     /* likewise */
+    bool exclusive;
+    bool checks_modes;     /* the gofer may look at everything: the Sentry is to judge */
+    size_t cache_bytes;    /* of remembered names and attributes */
+    uint32_t handle_limit; /* host descriptors that are remembered, beside those in use */
+};
+
+/* -EIO when the gofer does not answer. */
+int goferfs_create(const struct goferfs_config *config, struct super_block **ret);
 
 #endif

@@ -1,21 +1,69 @@
-/* Inside sentry/fs/gofer: inodes of the host's tree, and the files that it donated. */
+/*
+ * Inside sentry/fs/gofer:
+ *
+ *   goferfs.c     the file system, its inodes and what they answer
+ *   lookup.c      names: from what is remembered, the rest in one question
+ *   namecache.c   remembered names
+ *   handle.c      host descriptors that inodes hold, to look at the object again or to open it
+ * again donated.c     open files client.c      the conversation
+ *
+ * Locks: each of namecache.lock, handles.lock and an inode's lock is innermost; references are
+ * dropped outside of them.
+ */
 #ifndef SENTRY_FS_GOFER_INTERNAL_H
 #define SENTRY_FS_GOFER_INTERNAL_H
 
 #include "host/gofer_protocol.h"
+#include "sentry/fs/hostio.h"
 #include "sentry/vfs/inode.h"
+
+/* When an object was changed, as far as its status tells. */
+struct stamp {
+    uint64_t ctime_sec, ctime_nsec, mtime_sec, mtime_nsec;
+};
+
+/* A directory's name and what it means, remembered (namecache.c). */
+struct cached_name;
+struct namecache {
+    struct lock lock;
+    struct cached_name **buckets __guarded_by(lock); /* owned */
+    struct list lru __guarded_by(lock);              /* the last used first */
+    size_t bytes __guarded_by(lock);
+    size_t limit;
+};
+
+struct handles {
+    struct lock lock;
+    struct list lru __guarded_by(lock); /* of inodes with a handle; the last used first */
+    uint32_t count __guarded_by(lock);
+    uint32_t limit;
+};
 
 struct goferfs {
     struct super_block sb;
     struct gofer_client *client; /* borrowed */
     struct memfile *memfile;     /* borrowed */
+    bool exclusive;
+    struct namecache names;
+    struct handles handles;
 };
 
 struct gofer_inode {
     struct inode inode;
+    struct goferfs *fs; /* borrowed: outlives its inodes */
+    char *target;       /* S_IFLNK; owned */
+
     struct lock lock;
-    struct linux_stat stat __guarded_by(lock); /* as last reported */
-    char *target __guarded_by(lock);           /* S_IFLNK; owned */
+    struct linux_stat stat __guarded_by(lock); /* as last seen */
+    uint32_t granted __guarded_by(lock);       /* R_OK, W_OK, X_OK: what the host permitted ... */
+    struct stamp granted_at __guarded_by(lock);
+
+    /* Under fs->handles.lock. */
+    struct host_file *handle; /* owned reference; O_PATH unless `readable`; NULL */
+    bool readable;
+    bool pinned;            /* the root's: never let go, not counted */
+    struct stamp opened_at; /* `readable`: the object's, then */
+    struct list handle_node;
 };
 
 static inline struct goferfs *goferfs_of(struct dentry *dentry)
@@ -23,10 +71,86 @@ static inline struct goferfs *goferfs_of(struct dentry *dentry)
     return container_of(dentry->sb, struct goferfs, sb);
 }
 
+static inline struct gofer_inode *gofer_inode_of(struct inode *inode)
+{
+    return container_of(inode, struct gofer_inode, inode);
+}
+
+static inline struct stamp stamp_of(const struct linux_stat *st)
+{
+    return (struct stamp){st->st_ctime_sec, st->st_ctime_nsec, st->st_mtime_sec, st->st_mtime_nsec};
+}
+
+static inline bool stamp_same(const struct stamp *a, const struct stamp *b)
+{
+    return a->ctime_sec == b->ctime_sec && a->ctime_nsec == b->ctime_nsec &&
+           a->mtime_sec == b->mtime_sec && a->mtime_nsec == b->mtime_nsec;
+}
+
+/* goferfs.c */
+/* `target` is the symbolic link's, or NULL. NULL: out of memory. */
+struct gofer_inode *gofer_inode_new(struct goferfs *fs, const struct linux_stat *st,
+                                    const char *target);
+/* The host just said this of the object. */
+void gofer_inode_update(struct gofer_inode *g, const struct linux_stat *st);
+/*
+ * The object's attributes now: from the host by the handle that is held; where the tree is ours
+ * alone, as they are remembered. False: the gofer has to be asked.
+ */
+bool gofer_inode_look(struct gofer_inode *g, struct linux_stat *ret);
+/* The path of `dentry` into the request. */
+int gofer_start_request(struct dentry *dentry, enum gofer_op op, struct gofer_request *req);
+uint32_t gofer_depth(struct dentry *dentry);
 /* Asks about `dentry` itself: a request with its whole path, all names but the last skipped. */
 int gofer_ask_about(struct dentry *dentry, enum gofer_op op, uint32_t mode,
-                    struct gofer_reply *ret_reply, int *ret_fd);
-/* The file for a donated descriptor, which it takes over (on failure too). */
-int gofer_file_create(struct dentry *dentry, int fd, uint32_t flags, struct file **ret);
+                    struct gofer_reply *ret_reply, int *ret_fds);
+
+/* lookup.c */
+int gofer_lookup(struct dentry *dir, const struct name *names, int count, struct inode **ret_inodes,
+                 int *ret_error);
+
+/* namecache.c */
+enum cache_answer {
+    NAME_UNKNOWN, /* or too long ago */
+    NAME_STALE,   /* the directory was changed since: ret_inode is what it was */
+    NAME_ABSENT,  /* there is no such name */
+    NAME_FOUND,
+};
+int namecache_init(struct namecache *cache, size_t limit);
+void namecache_clear(struct namecache *cache);
+/*
+ * What `name` in `dir` is. `stamp` is the directory's now; NULL where that does not matter.
+ * ret_inode gets a reference, with NAME_FOUND and possibly with NAME_STALE; else it is NULL.
+ */
+enum cache_answer namecache_find(struct namecache *cache, struct gofer_inode *dir, struct name name,
+                                 const struct stamp *stamp, struct gofer_inode **ret_inode);
+/* `inode` NULL: there is no such name. `stamp` is from before the host looked. */
+void namecache_put(struct namecache *cache, struct gofer_inode *dir, struct name name,
+                   struct gofer_inode *inode, const struct stamp *stamp);
+/* Whoever changes a name tells it here. */
+void namecache_forget(struct namecache *cache, struct gofer_inode *dir, struct name name);
+
+/* handle.c */
+void handles_init(struct handles *h, uint32_t limit);
+/* Takes over `fd`, O_PATH, for `g` if it has none. */
+void handle_give(struct gofer_inode *g, int fd);
+/* `host`, open for reading since `opened_at`, is remembered in place of what `g` has. */
+void handle_keep(struct gofer_inode *g, struct host_file *host, const struct stamp *opened_at);
+/* A reference on what `g` has; NULL. */
+struct host_file *handle_get(struct gofer_inode *g);
+/* One to read from, if what was permitted then still is; `now` NULL: it is. `alone`: by nobody
+ * else. */
+struct host_file *handle_get_readable(struct gofer_inode *g, const struct stamp *now, bool alone);
+bool handle_held(struct gofer_inode *g);
+/* `to` gets what `from` has, if it has none. */
+void handle_move(struct gofer_inode *from, struct gofer_inode *to);
+void handle_drop(struct gofer_inode *g);
+/* All that are not in use: descriptors have run out. */
+void handles_shrink(struct handles *h);
+
+/* donated.c */
+/* The file for a donated descriptor; takes over the reference (on failure too). */
+int gofer_file_create(struct dentry *dentry, struct host_file *host, uint32_t flags,
+                      struct file **ret);
 
 #endif

@@ -1,0 +1,278 @@
+/*
+ * Looking names up: those that are remembered first, one below the other, then the gofer is asked
+ * for the rest in one round trip.
+ *
+ * In a shared tree a remembered name is believed as long as its directory's times are those from
+ * before the host looked. Times have a grain, though: within one grain a second change leaves the
+ * same time. So what was found in a directory that was changed just before is not remembered.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "host/clock.h"
+#include "host/io.h"
+#include "sentry/fs/gofer/client.h"
+#include "sentry/fs/gofer/internal.h"
+
+#define NS_PER_S 1000000000UL
+/* Longer than any tick of Linux, and what a file system may add to it. */
+#define GRAIN_NS (50UL * 1000 * 1000)
+
+/* A directory on the way: where the next name is looked up. */
+struct place {
+    struct goferfs *fs;
+    struct gofer_inode *dir; /* borrowed from whom the walk holds */
+    struct stamp stamp;      /* its times, from before the name is looked up */
+    bool stamped;            /* they are known; always so in a tree that is ours alone */
+};
+
+static void enter(struct place *at, struct gofer_inode *dir, const struct linux_stat *st)
+{
+    at->dir = dir;
+    at->stamp = stamp_of(st);
+    at->stamped = true;
+}
+
+/* Its attributes are looked at as well: they belong to the answer. */
+static enum cache_answer ask_cache(struct place *at, struct name name, struct linux_stat *ret_stat,
+                                   struct gofer_inode **ret)
+{
+    const struct stamp *stamp = at->fs->exclusive ? NULL : &at->stamp;
+    enum cache_answer answer = namecache_find(&at->fs->names, at->dir, name, stamp, ret);
+
+    if (answer == NAME_FOUND && !gofer_inode_look(*ret, ret_stat))
+        answer = NAME_STALE;
+    if (answer != NAME_FOUND && *ret) {
+        inode_unref(&(*ret)->inode);
+        *ret = NULL;
+    }
+    return answer;
+}
+
+/*
+ * As many names as are remembered; *at moves along. True when that was all there is to say, with
+ * ret_error set; else the gofer has to be asked for names[*ret_found].
+ */
+static bool walk_cached(struct place *at, const struct name *names, int count,
+                        struct inode **ret_inodes, int *ret_found, int *ret_error)
+{
+    int found = 0;
+    bool done = false;
+
+    while (found < count && at->stamped && !done) {
+        struct gofer_inode *inode;
+        struct linux_stat st;
+        enum cache_answer answer = ask_cache(at, names[found], &st, &inode);
+
+        if (answer == NAME_ABSENT) {
+            *ret_error = -ENOENT;
+            done = true;
+        } else if (answer == NAME_FOUND) {
+            ret_inodes[found++] = &inode->inode;
+            done = found == count || inode_type(&inode->inode) != S_IFDIR;
+            enter(at, inode, &st);
+        } else {
+            break;
+        }
+    }
+    *ret_found = found;
+    return done;
+}
+
+/* Appends a name to the request's path; false: no room. */
+static bool append_name(struct gofer_request *req, struct name name)
+{
+    size_t size = req->head.path_size, slash = size ? 1 : 0;
+
+    if (size + slash + name.size > GOFER_PATH_MAX)
+        return false;
+    if (slash)
+        req->path[size] = '/';
+    memcpy(req->path + size + slash, name.text, name.size);
+    req->head.path_size += (uint32_t)(slash + name.size);
+    return true;
+}
+
+/* Was the directory at rest before `now`, so that its times tell of every change since? */
+static bool at_rest(const struct place *at, uint64_t now)
+{
+    uint64_t changed = MAX(at->stamp.ctime_sec, at->stamp.mtime_sec);
+
+    if (at->fs->exclusive)
+        return true;
+    /* A whole second more than needed where the fraction would have to be looked at. */
+    if (!at->stamped || changed > now / NS_PER_S)
+        return false;
+    if (changed + 1 < now / NS_PER_S)
+        return true;
+    return MAX(at->stamp.ctime_sec * NS_PER_S + at->stamp.ctime_nsec,
+               at->stamp.mtime_sec * NS_PER_S + at->stamp.mtime_nsec) +
+               GRAIN_NS <
+           now;
+}
+
+static void remember(struct place *at, struct name name, struct gofer_inode *inode, uint64_t now)
+{
+    if (at_rest(at, now))
+        namecache_put(&at->fs->names, at->dir, name, inode, &at->stamp);
+    else
+        namecache_forget(&at->fs->names, at->dir, name);
+}
+
+static bool is_object(struct gofer_inode *g, const struct linux_stat *st, const char *target)
+{
+    return g->inode.ino == st->st_ino && g->inode.dev == st->st_dev &&
+           inode_type(&g->inode) == (st->st_mode & S_IFMT) &&
+           (!g->target || (target && strcmp(g->target, target) == 0));
+}
+
+/* The inode of what was just found: what it was before if it is that still, so that it is one. */
+static struct gofer_inode *inode_for(struct place *at, struct name name,
+                                     const struct linux_stat *st, const char *target)
+{
+    struct gofer_inode *known;
+
+    namecache_find(&at->fs->names, at->dir, name, NULL, &known);
+    if (known && is_object(known, st, target)) {
+        gofer_inode_update(known, st);
+        return known;
+    }
+    if (known)
+        inode_unref(&known->inode);
+    return gofer_inode_new(at->fs, st, target);
+}
+
+/* One question, with descriptors if there is room for them. */
+static int ask(struct goferfs *fs, struct gofer_request *req, struct gofer_reply *ret_reply,
+               int *ret_fds)
+{
+    int err;
+
+    req->head.mode = fs->exclusive ? 0 : GOFER_WALK_DONATE;
+    err = gofer_ask(fs->client, req, ret_reply, ret_fds);
+    if (err == -ENFILE) {
+        handles_shrink(&fs->handles);
+        req->head.mode = 0;
+        err = gofer_ask(fs->client, req, ret_reply, ret_fds);
+    }
+    return err;
+}
+
+/*
+ * Takes entry `i` of the reply, the object that `name` means, into *ret, remembers it and goes
+ * there. A descriptor that came along is its handle.
+ */
+static int take_entry(struct place *at, struct name name, const struct gofer_reply *reply,
+                      uint32_t i, int fd, uint64_t now, struct inode **ret)
+{
+    const struct linux_stat *st = &reply->entries[i].stat;
+    bool link = i + 1 == reply->head.count && S_ISLNK(st->st_mode);
+    struct gofer_inode *g = inode_for(at, name, st, link ? reply->target : NULL);
+
+    if (!g) {
+        if (fd >= 0)
+            host_close(fd);
+        return -ENOMEM;
+    }
+    if (fd >= 0)
+        handle_give(g, fd);
+    if (at->fs->exclusive || handle_held(g))
+        remember(at, name, g, now);
+    *ret = &g->inode;
+    enter(at, g, st);
+    return 0;
+}
+
+static void close_rest(const int *fds, uint32_t from, uint32_t count)
+{
+    for (; from < count; from++)
+        host_close(fds[from]);
+}
+
+/* The reply's first entry is the directory itself, whose handle had been let go. */
+static void take_own(struct place *at, const struct gofer_reply *reply, const int *fds,
+                     bool donated)
+{
+    const struct linux_stat *st = &reply->entries[0].stat;
+
+    if (is_object(at->dir, st, at->dir->target)) {
+        gofer_inode_update(at->dir, st);
+        enter(at, at->dir, st);
+        if (donated)
+            handle_give(at->dir, fds[0]);
+    } else if (donated) {
+        host_close(fds[0]);
+    }
+}
+
+/* Asks for `count` names below *at, to which names before them led from `dir`; as lookup(). */
+static int walk_gofer(struct place *at, struct gofer_request *req, const struct name *names,
+                      int count, bool own, struct inode **ret_inodes, int *ret_error)
+{
+    uint64_t now = host_clock_ns(CLOCK_REALTIME_COARSE);
+    int fds[GOFER_WALK_MAX], asked = 0, err;
+    struct gofer_reply reply;
+    uint32_t passed, i = own ? 1 : 0;
+    int found = 0;
+
+    while (asked < MIN(count, GOFER_WALK_MAX - (int)i) && append_name(req, names[asked]))
+        asked++;
+    if (asked == 0)
+        return -ENAMETOOLONG;
+    err = ask(at->fs, req, &reply, fds);
+    if (err < 0)
+        return err;
+    passed = gofer_reply_passed(&reply, GOFER_WALK, req->head.mode);
+    if (own && reply.head.count > 0)
+        take_own(at, &reply, fds, passed > 0);
+    for (; i < reply.head.count && found < asked && !err; i++) {
+        err =
+            take_entry(at, names[found], &reply, i, passed ? fds[i] : -1, now, &ret_inodes[found]);
+        found += err ? 0 : 1;
+    }
+    close_rest(fds, i, passed);
+    if (err < 0) {
+        while (found > 0)
+            inode_unref(ret_inodes[--found]);
+        return err;
+    }
+    *ret_error = reply.head.error;
+    if (found < asked && *ret_error == -ENOENT && (!own || reply.head.count > 0))
+        remember(at, names[found], NULL, now);
+    return found == 0 && *ret_error == 0 ? -EIO : found;
+}
+
+int gofer_lookup(struct dentry *dir, const struct name *names, int count, struct inode **ret_inodes,
+                 int *ret_error)
+{
+    struct gofer_request req;
+    struct place at = {.fs = goferfs_of(dir), .dir = gofer_inode_of(dir->inode)};
+    struct linux_stat st;
+    int known, more, err;
+    bool own;
+
+    if (gofer_inode_look(at.dir, &st))
+        enter(&at, at.dir, &st);
+    *ret_error = 0;
+    if (walk_cached(&at, names, count, ret_inodes, &known, ret_error))
+        return known;
+    err = gofer_start_request(dir, GOFER_WALK, &req);
+    for (int i = 0; i < known && !err; i++) {
+        if (!append_name(&req, names[i]))
+            err = -ENAMETOOLONG;
+    }
+    if (err < 0 && known > 0) {
+        *ret_error = err;
+        return known;
+    }
+    if (err < 0)
+        return err;
+    own = !at.stamped && dir->parent;
+    req.head.skip = gofer_depth(dir) + (uint32_t)known - (own ? 1 : 0);
+    more = walk_gofer(&at, &req, names + known, count - known, own, ret_inodes + known, ret_error);
+    if (more < 0 && known > 0) {
+        *ret_error = more;
+        more = 0;
+    }
+    return more < 0 ? more : known + more;
+}

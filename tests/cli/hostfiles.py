@@ -1,0 +1,142 @@
+"""Host files while a sandbox runs: what others change, whose files may be read, a gofer that dies."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+
+NOBODY = 65534
+# Answers one line for each line of commands. Only what is built in: it stays one process.
+LOOKER = r"""
+while read -r what name; do
+    case $what in
+    kind) if [ -L "$name" ]; then echo link; elif [ -d "$name" ]; then echo folder
+          elif [ -e "$name" ]; then echo file; else echo absent; fi ;;
+    text) if read -r line < "$name"; then echo "$line"; else echo unreadable; fi ;;
+    may) if [ -w "$name" ]; then echo write; elif [ -r "$name" ]; then echo read; else echo no; fi ;;
+    esac
+done 2>/dev/null
+"""
+
+
+class Looker:
+    """A shell that looks at files, natively or in a sandbox."""
+
+    def __init__(self, prefix):
+        self.process = subprocess.Popen([*prefix, "/bin/sh", "-c", LOOKER], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+
+    def ask(self, what, name):
+        self.process.stdin.write(f"{what} {name}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(20)
+
+
+def write(name, text):
+    with open(name, "w", encoding="ascii") as file:
+        file.write(text + "\n")
+
+
+def changes(folder):
+    """Steps of a host at work: a change, then what there is to see."""
+    file, other, deep = (os.path.join(folder, name) for name in ("file", "other", "a/b/c"))
+    inner = os.path.join(deep, "inner")
+    yield lambda: None, "kind", file, "absent"
+    yield lambda: None, "kind", file, "absent"
+    yield lambda: write(file, "one"), "text", file, "one"
+    yield lambda: write(file, "two"), "text", file, "two"
+    yield lambda: (write(other, "new"), os.rename(other, file)), "text", file, "new"
+    yield lambda: None, "kind", other, "absent"
+    yield lambda: os.remove(file), "kind", file, "absent"
+    yield lambda: os.makedirs(deep), "kind", deep, "folder"
+    yield lambda: write(inner, "inner"), "text", inner, "inner"
+    yield lambda: os.rename(os.path.join(folder, "a"), os.path.join(folder, "z")), "kind", inner, "absent"
+    yield lambda: os.symlink("z", os.path.join(folder, "a")), "text", inner, "inner"
+    yield lambda: (os.remove(os.path.join(folder, "a")), os.mkdir(os.path.join(folder, "a"))), "kind", inner, \
+        "absent"
+    yield lambda: shutil.rmtree(os.path.join(folder, "z")), "kind", os.path.join(folder, "z/b"), "absent"
+
+
+def follow(looker, folder, rounds):
+    """The first thing that was not seen as it is, or None."""
+    for number, (change, what, name, want) in enumerate(changes(folder)):
+        change()
+        got = looker.ask(what, name)
+        if got != want:
+            return f"step {number}: {what} {os.path.basename(name)}: {got}, not {want}"
+    chance = random.Random(7)
+    names = [os.path.join(folder, name) for name in "uvwxyz"]
+    for number in range(rounds):
+        name = chance.choice(names)
+        kind = chance.choice(("absent", "file", "folder"))
+        shutil.rmtree(name, ignore_errors=True)
+        if os.path.exists(name):
+            os.remove(name)
+        if kind == "file":
+            write(name, "x")
+        elif kind == "folder":
+            os.mkdir(name)
+        got = looker.ask("kind", name)
+        if got != kind:
+            return f"change {number}: {got}, not {kind}"
+    return None
+
+
+def workplace(command):
+    """A folder that the sandbox shows as the host has it: not below /tmp."""
+    return tempfile.TemporaryDirectory(dir=os.path.dirname(command.program))
+
+
+def test_changes(command, platform, tally):
+    with workplace(command) as folder, Looker([command.program, f"--platform={platform}"]) as looker:
+        complaint = follow(looker, folder, 300)
+        tally.add("failed" if complaint else "passed", f"hostfiles: changes are seen on {platform}",
+                  complaint or "")
+    prefix = [command.program, f"--platform={platform}", "--file-access=exclusive"]
+    with workplace(command) as folder, Looker(prefix) as looker:
+        name = os.path.join(folder, "kept")
+        write(name, "kept")
+        answers = [looker.ask("text", name), looker.ask("kind", name + "-absent")]
+        os.remove(name)
+        write(name + "-absent", "new")
+        answers += [looker.ask("text", name), looker.ask("kind", name + "-absent")]
+        good = answers == ["kept", "absent"] * 2
+        tally.add("passed" if good else "failed", f"hostfiles: exclusive remembers on {platform}",
+                  str(answers))
+
+
+def gofer_of(process):
+    """The gofer is the sandbox's first child."""
+    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as children:
+        return int(children.read().split()[0])
+
+
+def test_death(command, platform, tally):
+    """Without its gofer a sandbox has no host files, and goes on."""
+    with workplace(command) as folder, \
+            Looker([command.program, f"--platform={platform}", "--log=/dev/null"]) as looker:
+        name = os.path.join(folder, "file")
+        write(name, "text")
+        before = looker.ask("kind", name)
+        os.kill(gofer_of(looker.process), signal.SIGKILL)
+        after = looker.ask("text", name + "-never-asked-before"), looker.ask("kind", "/dev/null")
+        good = before == "file" and after == ("unreadable", "file")
+        tally.add("passed" if good else "failed", f"hostfiles: a dead gofer on {platform}",
+                  f"{before} {after}")
+
+
+def test_host_files(command, platforms, tally):
+    """What others change, and a gofer that dies."""
+    for platform in platforms:
+        test_changes(command, platform, tally)
+        test_death(command, platform, tally)
