@@ -18,6 +18,7 @@
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/load.h"
+#include "sentry/kernel/netcaller.h"
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
@@ -65,6 +66,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->sessions = calloc(KERNEL_PID_MAX, sizeof(struct session *));
     kernel->futexes = futex_table_create();
     kernel->mm_env = config->mm_env;
+    net_start();
     if (!kernel->pids || !kernel->groups || !kernel->sessions || !kernel->futexes ||
         ns_create_initial(kernel, config->hostname) < 0) {
         kernel_free(kernel);

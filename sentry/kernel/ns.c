@@ -7,6 +7,7 @@
 
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/netcaller.h"
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/userns.h"
 
@@ -119,6 +120,8 @@ static struct ns *create_object(struct kernel *kernel, enum ns_type type, struct
     case NS_IPC:
         ipc = ipc_ns_create(kernel->mm_env);
         return ipc ? &ipc->ns : NULL;
+    case NS_NET:
+        return net_namespace_create();
     default:
         return calloc(1, sizeof(struct ns));
     }

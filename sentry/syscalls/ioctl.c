@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/sockios.h>
 
+#include "sentry/kernel/async.h"
 #include "sentry/mm/usercopy.h"
+#include "sentry/net/socket.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/tty.h"
@@ -20,6 +23,42 @@ static long set_nonblock(struct task *task, struct file *file, uaddr_t arg)
     else
         __atomic_fetch_and(&file->flags, ~(uint32_t)O_NONBLOCK, __ATOMIC_RELAXED);
     return file->ops->set_flags ? file->ops->set_flags(file, file->flags) : 0;
+}
+
+static long set_async(struct task *task, int fd, struct file *file, uaddr_t arg)
+{
+    bool was = __atomic_load_n(&file->flags, __ATOMIC_RELAXED) & O_ASYNC;
+    int on;
+
+    if (copy_struct_from_user(task->mm, &on, arg) < 0)
+        return -EFAULT;
+    if (!file->ops->poll)
+        return -ENOTTY;
+    if (was == (on != 0))
+        return 0;
+    if (on)
+        __atomic_fetch_or(&file->flags, O_ASYNC, __ATOMIC_RELAXED);
+    else
+        __atomic_fetch_and(&file->flags, ~(uint32_t)O_ASYNC, __ATOMIC_RELAXED);
+    return async_switch(task, file, fd, on);
+}
+
+/* Sockets know F_SETOWN and F_GETOWN by other names as well. */
+static long owner(struct task *task, struct file *file, uint32_t cmd, uaddr_t arg)
+{
+    int32_t pid;
+    int type;
+
+    if (cmd == FIOSETOWN || cmd == SIOCSPGRP) {
+        if (copy_struct_from_user(task->mm, &pid, arg) < 0)
+            return -EFAULT;
+        if (pid == INT32_MIN)
+            return -EINVAL;
+        return async_set_owner(task, file, pid < 0 ? ASYNC_GROUP : ASYNC_PID, pid < 0 ? -pid : pid);
+    }
+    async_get_owner(task, file, &type, &pid);
+    pid = type == ASYNC_GROUP ? -pid : pid;
+    return copy_struct_to_user(task->mm, arg, &pid);
 }
 
 /* FIONREAD on a regular file: from the position to the end. */
@@ -54,6 +93,15 @@ SYSCALL_DEFINE3(ioctl, int, fd, uint32_t, cmd, uint64_t, arg)
         break;
     case FIONBIO:
         result = set_nonblock(task, file, arg);
+        break;
+    case FIOASYNC:
+        result = set_async(task, fd, file, arg);
+        break;
+    case FIOSETOWN:
+    case SIOCSPGRP:
+    case FIOGETOWN:
+    case SIOCGPGRP:
+        result = socket_is(file) ? owner(task, file, cmd, arg) : -ENOTTY;
         break;
     default:
         if (file->terminal)

@@ -14,6 +14,7 @@
 #include "sentry/mm/uio.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/syscalls/sockets.h"
 #include "sentry/syscalls/tty.h"
 
 /* The sleep of a transfer. */
@@ -85,6 +86,8 @@ static ssize_t transfer_loop(struct task_transfer *t, struct transfer_wait *w)
         if (done < 0)
             return done;
     }
+    if (socket_is(t->file) && !t->positioned)
+        return socket_transfer(t, nonblock);
     if (unlikely(t->file->terminal) && !t->positioned) {
         int err;
 

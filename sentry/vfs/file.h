@@ -68,6 +68,7 @@ struct file_operations {
     void (*release)(struct file *f); /* frees f */
     /* The position is kept elsewhere: that of a host descriptor, shared with other processes. */
     bool own_position;
+    bool not_passed;   /* refused by SCM_RIGHTS: unix(7) */
     bool seek_ignored; /* without llseek: lseek(2) says 0 and does nothing, as on an eventfd */
 };
 

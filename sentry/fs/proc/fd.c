@@ -8,6 +8,7 @@
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/net/socket.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/fs_context.h"
 #include "sentry/vfs/namei.h"
@@ -97,6 +98,8 @@ static ssize_t name_file(struct file *file, char *buf, size_t size)
         return snprintf(buf, size, "%s", file->path);
     if (file_stat(file, &st) == 0 && (st.st_mode & S_IFMT) == S_IFIFO)
         return snprintf(buf, size, "pipe:[%lu]", st.st_ino);
+    if (socket_is(file))
+        return snprintf(buf, size, "socket:[%lu]", socket_of(file)->ino);
     return -ENOENT;
 }
 

@@ -1,0 +1,97 @@
+#include "sentry/kernel/netcaller.h"
+
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/process.h"
+#include "sentry/net/caller.h"
+#include "sentry/net/netns.h"
+#include "sentry/net/unix/unix.h"
+
+static void describe_caller(struct net_caller *ret)
+{
+    struct task *task = task_current();
+
+    if (!task)
+        return;
+    ret->pid = task->process->pid;
+    ret->serial = task->process->serial;
+    ret->uid = task->cred->uid;
+    ret->gid = task->cred->gid;
+    ret->euid = task->cred->euid;
+    ret->egid = task->cred->egid;
+    ret->fs = task->fs;
+    ret->nofile = task_rlimit(task, RLIMIT_NOFILE);
+    ret->may_exceed = task_has_cap(task, CAP_SYS_RESOURCE) || task_has_cap(task, CAP_SYS_ADMIN);
+}
+
+static struct net_peer *describe_peer(void)
+{
+    struct task *task = task_current();
+    struct net_peer *peer;
+    uint32_t count;
+
+    if (!task)
+        return NULL;
+    count = task->cred->group_count;
+    peer = malloc(sizeof(*peer) + count * sizeof(peer->groups[0]));
+    if (!peer)
+        return NULL;
+    refcount_set(&peer->refs, 1);
+    peer->pid = task->process->pid;
+    peer->serial = task->process->serial;
+    peer->uid = task->cred->euid;
+    peer->gid = task->cred->egid;
+    peer->group_count = count;
+    memcpy(peer->groups, task->cred->groups, count * sizeof(peer->groups[0]));
+    return peer;
+}
+
+static const struct net_kernel net_kernel = {
+    .caller = describe_caller,
+    .peer = describe_peer,
+};
+
+void net_start(void)
+{
+    net_set_kernel(&net_kernel);
+    socket_register_family(&unix_family);
+}
+
+/* ---- as a namespace ---------------------------------------------------------------------------
+ */
+
+struct net_namespace {
+    struct ns ns;
+    struct net_ns *net; /* owned reference */
+};
+
+static void net_namespace_release(struct ns *ns)
+{
+    struct net_namespace *n = container_of(ns, struct net_namespace, ns);
+
+    net_ns_unref(n->net);
+    free(n);
+}
+
+struct ns *net_namespace_create(void)
+{
+    struct net_namespace *n = calloc(1, sizeof(*n));
+
+    if (!n)
+        return NULL;
+    n->ns.release = net_namespace_release;
+    if (net_ns_create(&n->net) < 0) {
+        free(n);
+        return NULL;
+    }
+    return &n->ns;
+}
+
+struct net_ns *task_net(const struct task *task)
+{
+    return container_of(task->namespaces->ns[NS_NET], struct net_namespace, ns)->net;
+}

@@ -1,0 +1,47 @@
+/*
+ * Who asks. Sockets know no task, but peers are told who they talk to, and names of AF_UNIX are
+ * looked up in a process's tree; so the kernel, which is above, says here what is to be known.
+ */
+#ifndef SENTRY_NET_CALLER_H
+#define SENTRY_NET_CALLER_H
+
+#include "base/refcount.h"
+
+struct fs_context;
+struct net_ns;
+
+struct net_caller {
+    int32_t pid;           /* of the process */
+    uint64_t serial;       /* of the process */
+    uint32_t uid, gid;     /* real */
+    uint32_t euid, egid;   /* effective */
+    struct fs_context *fs; /* borrowed; NULL: none */
+    uint64_t nofile;       /* RLIMIT_NOFILE */
+    bool may_exceed;       /* CAP_SYS_RESOURCE or CAP_SYS_ADMIN: over the in-flight limit */
+};
+
+/* Identity at the time of connect(2), listen(2), socketpair(2): SO_PEERCRED and its kin. */
+struct net_peer {
+    refcount_t refs;
+    int32_t pid;
+    uint64_t serial;
+    uint32_t uid, gid;
+    uint32_t group_count;
+    uint32_t groups[];
+};
+
+struct net_kernel {
+    void (*caller)(struct net_caller *ret);
+    /* The caller as a peer; NULL without memory. */
+    struct net_peer *(*peer)(void);
+};
+
+/* Before the first socket is made; `kernel` is static. */
+void net_set_kernel(const struct net_kernel *kernel);
+/* The task of this thread; all zero where there is none. */
+void net_caller(struct net_caller *ret);
+struct net_peer *net_peer_current(void);
+struct net_peer *net_peer_ref(struct net_peer *peer);   /* takes NULL */
+struct net_peer *net_peer_unref(struct net_peer *peer); /* takes NULL, returns NULL */
+
+#endif

@@ -1,0 +1,450 @@
+/*
+ * SOL_SOCKET: socket(7), net/core/sock.c. What is kept and has no effect here is what has none on a
+ * machine without network cards.
+ */
+#include <errno.h>
+#include <linux/capability.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "sentry/net/socket.h"
+#include "sentry/vfs/identity.h"
+
+/* Newer than some headers. */
+#define OPT_PREFER_BUSY_POLL 69
+#define OPT_BUF_LOCK         72
+#define OPT_TXREHASH         74
+#define OPT_PASSPIDFD        76
+#define OPT_PASSRIGHTS       83
+#define OPT_INQ              84
+
+/* Whoever may force a size gets this much at most: it is the Sentry's memory. */
+#define FORCED_BUF_MAX (8 << 20)
+
+#define NSEC_PER_SEC   1000000000UL
+#define USEC_PER_SEC   1000000
+
+void socket_options_init(struct socket_options *opt)
+{
+    *opt = (struct socket_options){
+        .sndbuf = SOCKET_BUF_DEFAULT,
+        .rcvbuf = SOCKET_BUF_DEFAULT,
+        .rcvlowat = 1,
+        .peek_off = -1,
+        .incoming_cpu = -1,
+        .pacing_rate = UINT64_MAX,
+        .rcvtimeo_ns = SOCKET_TIMEO_MAX,
+        .sndtimeo_ns = SOCKET_TIMEO_MAX,
+    };
+}
+
+int socket_option_int(const void *value, size_t size, int *ret)
+{
+    if (size < sizeof(int))
+        return -EINVAL;
+    memcpy(ret, value, sizeof(int));
+    return 0;
+}
+
+int socket_option_put(void *value, size_t *size, const void *source, size_t source_size)
+{
+    *size = MIN(*size, source_size);
+    memcpy(value, source, *size);
+    return 0;
+}
+
+int socket_option_put_int(void *value, size_t *size, int number)
+{
+    return socket_option_put(value, size, &number, sizeof(number));
+}
+
+static bool *switch_of(struct socket_options *opt, int name)
+{
+    switch (name) {
+    case SO_DEBUG:
+        return &opt->debug;
+    case SO_REUSEADDR:
+        return &opt->reuse_addr;
+    case SO_REUSEPORT:
+        return &opt->reuse_port;
+    case SO_DONTROUTE:
+        return &opt->dont_route;
+    case SO_BROADCAST:
+        return &opt->broadcast;
+    case SO_KEEPALIVE:
+        return &opt->keep_alive;
+    case SO_OOBINLINE:
+        return &opt->oob_inline;
+    case SO_NO_CHECK:
+        return &opt->no_check;
+    case SO_PASSCRED:
+        return &opt->pass_cred;
+    case OPT_PASSPIDFD:
+        return &opt->pass_pidfd;
+    case SO_RXQ_OVFL:
+        return &opt->rxq_ovfl;
+    case SO_NOFCS:
+        return &opt->nofcs;
+    case SO_SELECT_ERR_QUEUE:
+        return &opt->select_err_queue;
+    case OPT_PREFER_BUSY_POLL:
+        return &opt->prefer_busy_poll;
+    case OPT_INQ:
+        return &opt->inq;
+    default:
+        return NULL;
+    }
+}
+
+/* The options that only some families have. */
+static int check_switch(const struct socket *s, int name, int on)
+{
+    switch (name) {
+    case SO_DEBUG:
+        return on && !vfs_has_cap(CAP_NET_ADMIN) ? -EACCES : 0;
+    case SO_REUSEPORT:
+        return on && s->domain != AF_INET && s->domain != AF_INET6 ? -EOPNOTSUPP : 0;
+    case SO_PASSCRED:
+        return s->domain == AF_UNIX || s->domain == AF_NETLINK ? 0 : -EOPNOTSUPP;
+    case OPT_PASSPIDFD:
+        return s->domain == AF_UNIX ? 0 : -EOPNOTSUPP;
+    case OPT_INQ:
+        if (s->domain != AF_UNIX || s->type != SOCK_STREAM)
+            return -EOPNOTSUPP;
+        return on == 0 || on == 1 ? 0 : -EINVAL;
+    case OPT_PREFER_BUSY_POLL:
+        return on && !vfs_has_cap(CAP_NET_ADMIN) ? -EPERM : 0;
+    default:
+        return 0;
+    }
+}
+
+static void set_sndbuf(struct socket_options *opt, int value, bool force)
+{
+    uint32_t bytes = value < 0 ? 0 : (uint32_t)value;
+
+    bytes = MIN(bytes, (uint32_t)(force ? FORCED_BUF_MAX : SOCKET_BUF_MAX));
+    opt->sndbuf = MAX(bytes * 2, (uint32_t)SOCKET_SNDBUF_MIN);
+    opt->sndbuf_locked = true;
+}
+
+static void set_rcvbuf(struct socket_options *opt, int value, bool force)
+{
+    uint32_t bytes = value < 0 ? 0 : (uint32_t)value;
+
+    bytes = MIN(bytes, (uint32_t)(force ? FORCED_BUF_MAX : SOCKET_BUF_MAX));
+    opt->rcvbuf = MAX(bytes * 2, (uint32_t)SOCKET_RCVBUF_MIN);
+    opt->rcvbuf_locked = true;
+}
+
+static int set_timeout(uint64_t *ret_ns, const void *value, size_t size)
+{
+    struct timeval tv;
+
+    if (size < sizeof(tv))
+        return -EINVAL;
+    memcpy(&tv, value, sizeof(tv));
+    if (tv.tv_usec < 0 || tv.tv_usec >= USEC_PER_SEC)
+        return -EDOM;
+    if (tv.tv_sec < 0)
+        *ret_ns = 0;
+    else if ((tv.tv_sec == 0 && tv.tv_usec == 0) || (uint64_t)tv.tv_sec > INT64_MAX / NSEC_PER_SEC)
+        *ret_ns = SOCKET_TIMEO_MAX;
+    else
+        *ret_ns = (uint64_t)tv.tv_sec * NSEC_PER_SEC + (uint64_t)tv.tv_usec * 1000;
+    return 0;
+}
+
+static int get_timeout(uint64_t ns, void *value, size_t *size)
+{
+    struct timeval tv = {0};
+
+    if (ns != SOCKET_TIMEO_MAX) {
+        tv.tv_sec = (time_t)(ns / NSEC_PER_SEC);
+        tv.tv_usec = (suseconds_t)(ns % NSEC_PER_SEC / 1000);
+    }
+    return socket_option_put(value, size, &tv, sizeof(tv));
+}
+
+static int set_linger(struct socket_options *opt, const void *value, size_t size)
+{
+    struct linger linger;
+
+    if (size < sizeof(linger))
+        return -EINVAL;
+    memcpy(&linger, value, sizeof(linger));
+    opt->linger = linger.l_onoff != 0;
+    if (opt->linger)
+        opt->linger_seconds = linger.l_linger < 0 ? INT32_MAX : (uint32_t)linger.l_linger;
+    return 0;
+}
+
+static int set_timestamp(struct socket_options *opt, int name, int on)
+{
+    if (on)
+        opt->timestamp = (uint8_t)name;
+    else if (opt->timestamp == name)
+        opt->timestamp = 0;
+    return 0;
+}
+
+static int set_priority(struct socket_options *opt, int value)
+{
+    if ((value < 0 || value > 6) && !vfs_has_cap(CAP_NET_RAW) && !vfs_has_cap(CAP_NET_ADMIN))
+        return -EPERM;
+    opt->priority = value;
+    return 0;
+}
+
+static int set_number(struct socket *s, int name, int value)
+{
+    struct socket_options *opt = &s->opt;
+
+    switch (name) {
+    case SO_SNDBUF:
+        set_sndbuf(opt, value, false);
+        return 0;
+    case SO_RCVBUF:
+        set_rcvbuf(opt, value, false);
+        return 0;
+    case SO_SNDBUFFORCE:
+    case SO_RCVBUFFORCE:
+        if (!vfs_has_cap(CAP_NET_ADMIN))
+            return -EPERM;
+        if (name == SO_SNDBUFFORCE)
+            set_sndbuf(opt, value, true);
+        else
+            set_rcvbuf(opt, value, true);
+        return 0;
+    case SO_RCVLOWAT:
+        opt->rcvlowat = value < 0 ? INT32_MAX : value ? value : 1;
+        return 0;
+    case SO_PRIORITY:
+        return set_priority(opt, value);
+    case SO_MARK:
+        if (!vfs_has_cap(CAP_NET_RAW) && !vfs_has_cap(CAP_NET_ADMIN))
+            return -EPERM;
+        opt->mark = value;
+        return 0;
+    case SO_PEEK_OFF:
+        if (s->domain != AF_UNIX && s->domain != AF_INET && s->domain != AF_INET6)
+            return -EOPNOTSUPP;
+        opt->peek_off = value;
+        return 0;
+    case SO_BUSY_POLL:
+        if (value > opt->busy_poll && !vfs_has_cap(CAP_NET_ADMIN))
+            return -EPERM;
+        if (value < 0)
+            return -EINVAL;
+        opt->busy_poll = value;
+        return 0;
+    case SO_INCOMING_CPU:
+        opt->incoming_cpu = value;
+        return 0;
+    case SO_ZEROCOPY:
+        if (s->domain != AF_INET && s->domain != AF_INET6)
+            return -EOPNOTSUPP;
+        if (value < 0 || value > 1)
+            return -EINVAL;
+        opt->zero_copy = value;
+        return 0;
+    case OPT_PASSRIGHTS:
+        if (s->domain != AF_UNIX)
+            return -EOPNOTSUPP;
+        opt->no_rights = !value;
+        return 0;
+    case OPT_BUF_LOCK:
+        if (value & ~3)
+            return -EINVAL;
+        opt->buf_lock = (uint8_t)value;
+        return 0;
+    case OPT_TXREHASH:
+        if (value < -1 || value > 1)
+            return -EINVAL;
+        opt->txrehash = (uint8_t)(value == -1 ? 1 : value);
+        return 0;
+    case SO_DETACH_FILTER:
+        return -ENOENT; /* there never is one */
+    case SO_TIMESTAMP_OLD:
+    case SO_TIMESTAMPNS_OLD:
+    case SO_TIMESTAMP_NEW:
+    case SO_TIMESTAMPNS_NEW:
+        return set_timestamp(opt, name, value);
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+static int set_any(struct socket *s, int name, const void *value, size_t size)
+{
+    bool *sw = switch_of(&s->opt, name);
+    int number, err;
+
+    if (name == SO_BINDTODEVICE) /* the only device is lo, and all goes over it */
+        return size >= 2 && memcmp(value, "lo", MIN(size, 3UL)) != 0 && *(const char *)value
+                   ? -ENODEV
+                   : 0;
+    err = socket_option_int(value, size, &number);
+    if (err < 0)
+        return err;
+    if (sw) {
+        err = check_switch(s, name, number);
+        if (!err)
+            *sw = number != 0;
+        return err;
+    }
+    switch (name) {
+    case SO_LINGER:
+        return set_linger(&s->opt, value, size);
+    case SO_RCVTIMEO_OLD:
+    case SO_RCVTIMEO_NEW:
+        return set_timeout(&s->opt.rcvtimeo_ns, value, size);
+    case SO_SNDTIMEO_OLD:
+    case SO_SNDTIMEO_NEW:
+        return set_timeout(&s->opt.sndtimeo_ns, value, size);
+    case SO_MAX_PACING_RATE:
+        s->opt.pacing_rate = (uint32_t)number == UINT32_MAX ? UINT64_MAX : (uint32_t)number;
+        if (size >= sizeof(uint64_t))
+            memcpy(&s->opt.pacing_rate, value, sizeof(uint64_t));
+        return 0;
+    case SO_BSDCOMPAT:
+        return 0;
+    default:
+        return set_number(s, name, number);
+    }
+}
+
+int socket_set_option(struct socket *s, int name, const void *value, size_t size)
+{
+    int err;
+
+    lock_acquire(&s->lock);
+    err = set_any(s, name, value, size);
+    lock_release(&s->lock);
+    if (!err && s->ops->option_changed)
+        s->ops->option_changed(s, name);
+    return err;
+}
+
+static int get_linger(const struct socket_options *opt, void *value, size_t *size)
+{
+    const struct linger linger = {opt->linger, (int)opt->linger_seconds};
+
+    return socket_option_put(value, size, &linger, sizeof(linger));
+}
+
+/* -ENOPROTOOPT: not a plain number. */
+static int get_number(struct socket *s, int name, int *ret)
+{
+    const struct socket_options *opt = &s->opt;
+    const bool *sw = switch_of(&s->opt, name);
+
+    if (sw) {
+        if (name == SO_PASSCRED || name == OPT_PASSPIDFD)
+            return check_switch(s, name, 0) < 0 ? -EOPNOTSUPP : (*ret = *sw, 0);
+        *ret = *sw;
+        return 0;
+    }
+    switch (name) {
+    case SO_TYPE:
+        *ret = s->type;
+        return 0;
+    case SO_DOMAIN:
+        *ret = s->domain;
+        return 0;
+    case SO_PROTOCOL:
+        *ret = s->protocol;
+        return 0;
+    case SO_ERROR:
+        *ret = -socket_take_error(s);
+        return 0;
+    case SO_ACCEPTCONN:
+        *ret = __atomic_load_n(&s->accepting, __ATOMIC_RELAXED) != 0;
+        return 0;
+    case SO_SNDBUF:
+        *ret = (int)opt->sndbuf;
+        return 0;
+    case SO_RCVBUF:
+        *ret = (int)opt->rcvbuf;
+        return 0;
+    case SO_RCVLOWAT:
+        *ret = opt->rcvlowat;
+        return 0;
+    case SO_SNDLOWAT:
+        *ret = 1;
+        return 0;
+    case SO_PRIORITY:
+        *ret = opt->priority;
+        return 0;
+    case SO_MARK:
+        *ret = opt->mark;
+        return 0;
+    case SO_PEEK_OFF:
+        *ret = opt->peek_off;
+        return 0;
+    case SO_BUSY_POLL:
+        *ret = opt->busy_poll;
+        return 0;
+    case SO_INCOMING_CPU:
+        *ret = opt->incoming_cpu;
+        return 0;
+    case SO_ZEROCOPY:
+        *ret = opt->zero_copy;
+        return 0;
+    case OPT_PASSRIGHTS:
+        *ret = !opt->no_rights;
+        return s->domain == AF_UNIX ? 0 : -EOPNOTSUPP;
+    case OPT_BUF_LOCK:
+        *ret = opt->buf_lock;
+        return 0;
+    case OPT_TXREHASH:
+        *ret = opt->txrehash;
+        return 0;
+    case SO_BSDCOMPAT:
+        *ret = 0;
+        return 0;
+    case SO_TIMESTAMP_OLD:
+    case SO_TIMESTAMPNS_OLD:
+    case SO_TIMESTAMP_NEW:
+    case SO_TIMESTAMPNS_NEW:
+        *ret = opt->timestamp == name;
+        return 0;
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+int socket_get_option(struct socket *s, int name, void *value, size_t *size)
+{
+    int number, err = get_number(s, name, &number);
+    uint64_t rate;
+
+    if (!err)
+        return socket_option_put_int(value, size, number);
+    if (err != -ENOPROTOOPT)
+        return err;
+    switch (name) {
+    case SO_LINGER:
+        return get_linger(&s->opt, value, size);
+    case SO_RCVTIMEO_OLD:
+    case SO_RCVTIMEO_NEW:
+        return get_timeout(s->opt.rcvtimeo_ns, value, size);
+    case SO_SNDTIMEO_OLD:
+    case SO_SNDTIMEO_NEW:
+        return get_timeout(s->opt.sndtimeo_ns, value, size);
+    case SO_MAX_PACING_RATE:
+        rate = s->opt.pacing_rate;
+        if (*size < sizeof(rate))
+            return socket_option_put_int(value, size, (int)MIN(rate, (uint64_t)UINT32_MAX));
+        return socket_option_put(value, size, &rate, sizeof(rate));
+    case SO_COOKIE:
+        if (*size < sizeof(s->ino))
+            return -EINVAL;
+        return socket_option_put(value, size, &s->ino, sizeof(s->ino));
+    case SO_BINDTODEVICE:
+        *size = 0;
+        return 0;
+    default:
+        return -ENOPROTOOPT;
+    }
+}

@@ -1,0 +1,226 @@
+/*
+ * A socket: a file with the operations of its family beside those of files. What socket(2) makes
+ * is chosen from a table of families; AF_UNIX, the internet families and netlink are rooms below
+ * this one, and the runtime registers them.
+ *
+ *   file_operations      socket.c: read, write, poll, stat for all of them
+ *   socket_operations    the family's
+ *   socket_options       SOL_SOCKET, options.c: kept here, heeded by the families
+ *
+ * As files do, sockets never sleep: they answer -EAGAIN (or -EINPROGRESS), and the system calls
+ * wait on `queue`, or on the queue that the operation names, with the time limits of SO_RCVTIMEO
+ * and SO_SNDTIMEO.
+ *
+ * A socket outlives its file: a peer, a queued message or a waiter may hold it. Locks: `lock` is
+ * innermost among a family's; it is never held while user memory is copied.
+ */
+#ifndef SENTRY_NET_SOCKET_H
+#define SENTRY_NET_SOCKET_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/lock.h"
+#include "base/refcount.h"
+#include "sentry/net/caller.h"
+#include "sentry/vfs/file.h"
+#include "sentry/wait/wait.h"
+
+struct mm;
+struct net_ns;
+struct net_rights;
+struct uio;
+
+#define SOCKET_FAMILIES    46 /* AF_MAX of Linux 6.18 */
+#define SOCKET_ADDRESS_MAX sizeof(struct sockaddr_storage)
+#define SOCKET_TIMEO_MAX   UINT64_MAX /* no limit */
+
+/* Defaults and ceilings of /proc/sys/net/core; the kernel doubles what programs ask for. */
+#define SOCKET_BUF_DEFAULT  212992
+#define SOCKET_BUF_MAX      212992
+#define SOCKET_SNDBUF_MIN   4608
+#define SOCKET_RCVBUF_MIN   2304
+#define SOCKET_SOMAXCONN    4096
+#define SOCKET_OPTMEM_MAX   131072
+#define SOCKET_MESSAGE_COST 576 /* what a message is counted for beside its bytes */
+
+struct socket_address {
+    uint32_t size; /* bytes that count; 0: none */
+    union {
+        sa_family_t family;
+        struct sockaddr_un un;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_storage storage;
+        uint8_t bytes[SOCKET_ADDRESS_MAX];
+    };
+};
+
+/* Who sent a message: SCM_CREDENTIALS, SCM_PIDFD. */
+struct net_creds {
+    bool known;
+    int32_t pid;
+    uint64_t serial; /* of the process: pids are used again */
+    uint32_t uid, gid;
+};
+
+/* Control messages on their way to the program, as it will see them: socket_control_put(). */
+#define SOCKET_CONTROL_MAX 1024
+struct socket_control {
+    uint32_t size;
+    uint8_t bytes[SOCKET_CONTROL_MAX] __aligned_to(8);
+};
+
+/* One message of sendmsg(2) or recvmsg(2). */
+struct socket_message {
+    struct uio *uio;
+    int flags;                      /* MSG_* of the caller */
+    bool to_address;                /* send: `address` is given */
+    struct socket_address *address; /* receive: filled in; NULL: not wanted */
+    int out_flags;                  /* receive: MSG_TRUNC, MSG_OOB, MSG_EOR... */
+    bool boundary;                  /* receive: a stream has to stop here */
+    bool started;                   /* receive: not the first attempt of this call */
+    struct net_creds creds;         /* send: if known, claimed; receive: if wanted */
+    struct net_rights *rights;      /* owned; send: gone once taken */
+    const uint8_t *control;         /* send: what is for the family, cmsg(3) by cmsg(3) */
+    size_t control_size;
+    struct socket_control *control_out; /* receive: NULL: not wanted */
+    struct socket *wait;                /* owned; -EAGAIN: the room that is wanted is its */
+};
+
+struct socket_options {
+    uint32_t sndbuf, rcvbuf; /* bytes, doubled */
+    uint32_t sndbuf_locked, rcvbuf_locked;
+    int32_t rcvlowat;
+    int32_t priority, mark, peek_off;
+    int32_t busy_poll, incoming_cpu;
+    uint32_t linger_seconds;
+    uint64_t pacing_rate;
+    uint64_t rcvtimeo_ns, sndtimeo_ns; /* SOCKET_TIMEO_MAX: none */
+    bool debug, reuse_addr, reuse_port, dont_route, broadcast, keep_alive, oob_inline, no_check;
+    bool linger, pass_cred, pass_sec, pass_pidfd, no_rights, rxq_ovfl, nofcs, select_err_queue;
+    bool zero_copy, prefer_busy_poll, inq;
+    uint8_t timestamp; /* 0, or SO_TIMESTAMP_OLD and its kin */
+    uint8_t buf_lock, txrehash;
+};
+
+struct socket;
+
+/* Members may be NULL: the call is then -EOPNOTSUPP, or as said. */
+struct socket_operations {
+    int (*bind)(struct socket *s, const struct socket_address *addr);
+    int (*listen)(struct socket *s, int backlog);
+    /*
+     * Called again until it says something else than -EAGAIN (wait on *ret_wait's room, an owned
+     * reference, or for own events if it is NULL) or -EINPROGRESS (wait for own POLLOUT). `first`:
+     * the first time in this call.
+     */
+    int (*connect)(struct socket *s, const struct socket_address *addr, bool first,
+                   struct socket **ret_wait);
+    /* A new socket, its file's reference the caller's; -EAGAIN: none is waiting. */
+    int (*accept)(struct socket *s, struct socket **ret);
+    int (*pair)(struct socket *a, struct socket *b);
+    int (*getname)(struct socket *s, bool peer, struct socket_address *ret);
+    /* Bytes taken, -EAGAIN; -EPIPE. */
+    ssize_t (*sendmsg)(struct socket *s, struct socket_message *msg);
+    /* Bytes given, 0 at the end, -EAGAIN. With MSG_TRUNC in flags a datagram's real length. */
+    ssize_t (*recvmsg)(struct socket *s, struct socket_message *msg);
+    int (*shutdown)(struct socket *s, int how); /* SHUT_* */
+    /* Levels and options that the base does not know; -ENOPROTOOPT. */
+    int (*setsockopt)(struct socket *s, int level, int name, const void *value, size_t size);
+    /* *size: room in `value`, and what is used of it. */
+    int (*getsockopt)(struct socket *s, int level, int name, void *value, size_t *size);
+    /* An option of SOL_SOCKET was changed; told after it. */
+    void (*option_changed)(struct socket *s, int name);
+    /* -ENOTTY: the base's turn. */
+    long (*ioctl)(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
+    uint32_t (*poll)(struct socket *s);
+    /* What /proc/net and SO_PEER* ask; NULL: none. A reference. */
+    struct net_peer *(*peer)(struct socket *s);
+    /* SCM_CREDENTIALS of a write(2), too: a family that carries them. */
+    bool carries_rights;
+    bool stream;                     /* of this type: bytes, not messages */
+    bool listening;                  /* unused where accept is NULL */
+    void (*flush)(struct socket *s); /* a descriptor of it is being closed */
+    /* The file is closed: everybody else has to be told. Then drop_ref() by the base. */
+    void (*close)(struct socket *s);
+    void (*free)(struct socket *s); /* after the last reference */
+};
+
+struct socket {
+    struct file file;
+    refcount_t refs; /* the file's is one of them */
+    const struct socket_operations *ops;
+    int domain, type, protocol;
+    struct net_ns *net; /* owned reference */
+    uint64_t ino;
+    uint32_t uid, gid;       /* whoever made it */
+    struct wait_queue queue; /* its own events */
+    struct wait_queue room;  /* others that want to send to it, or connect */
+    struct lock lock;
+    struct socket_options opt; /* single words; written under lock, read freely */
+    int error;                 /* atomic: SO_ERROR, positive; 0: none */
+    int32_t accepting;         /* atomic: SO_ACCEPTCONN */
+};
+
+struct socket_family {
+    int family;
+    /* socket(2): type without flags. -ESOCKTNOSUPPORT, -EPROTONOSUPPORT, -EPERM... */
+    int (*create)(struct net_ns *net, int type, int protocol, struct socket **ret);
+    /* What a network namespace has of this family; may be NULL. */
+    int (*ns_init)(struct net_ns *net, void **ret);
+    void (*ns_fini)(void *data);
+};
+
+/* Before the first namespace is made; `family` is static. */
+void socket_register_family(const struct socket_family *family);
+const struct socket_family *socket_family_find(int family); /* NULL: there is none */
+
+/* socket(2) without its flags: -EAFNOSUPPORT, -EINVAL, what the family says. */
+int socket_create(struct net_ns *net, int domain, int type, int protocol, struct socket **ret);
+/* For families: fills a zeroed socket, with one reference, which is the file's. */
+void socket_init(struct socket *s, struct net_ns *net, const struct socket_operations *ops,
+                 int domain, int type, int protocol);
+
+bool socket_is(const struct file *f);
+static inline struct socket *socket_of(struct file *f)
+{
+    return container_of(f, struct socket, file);
+}
+/* The object, not its file. */
+struct socket *socket_ref(struct socket *s);
+struct socket *socket_unref(struct socket *s); /* takes NULL, returns NULL */
+/* Whether the file is still there: a reference on it, or NULL. */
+struct file *socket_get_file(struct socket *s);
+
+/* Something has changed: POLL* bits. */
+static inline void socket_wake(struct socket *s, uint32_t events)
+{
+    wait_queue_wake(&s->queue, events);
+}
+/* Keeps an error (positive) for SO_ERROR and the next call, and wakes. */
+void socket_set_error(struct socket *s, int error);
+/* The pending error as -errno, taken; 0. */
+int socket_take_error(struct socket *s);
+static inline int socket_error(const struct socket *s)
+{
+    return __atomic_load_n(&s->error, __ATOMIC_ACQUIRE);
+}
+uint32_t socket_sockets_alive(void);
+
+/* Adds a control message if there is room for it, else MSG_CTRUNC. */
+void socket_control_put(struct socket_message *msg, int level, int type, const void *data,
+                        size_t size);
+
+/* options.c: SOL_SOCKET; host buffers. -ENOPROTOOPT, -EINVAL, -EDOM, -EPERM. */
+int socket_set_option(struct socket *s, int name, const void *value, size_t size);
+int socket_get_option(struct socket *s, int name, void *value, size_t *size);
+void socket_options_init(struct socket_options *opt);
+/* setsockopt(2)'s usual argument. -EINVAL when it is shorter than an int. */
+int socket_option_int(const void *value, size_t size, int *ret);
+/* Copies `source` as far as there is room. */
+int socket_option_put(void *value, size_t *size, const void *source, size_t source_size);
+int socket_option_put_int(void *value, size_t *size, int number);
+
+#endif

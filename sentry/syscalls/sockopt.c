@@ -1,0 +1,164 @@
+/* setsockopt(2), getsockopt(2); what of SOL_SOCKET asks about tasks is answered here. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/process.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/define.h"
+#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/sockets.h"
+
+#define OPTION_MAX    4096 /* no option that is known needs more */
+#define OPT_PEERPIDFD 77   /* newer than some headers */
+#define NO_ID         UINT32_MAX
+
+static int set_option(struct task *task, struct socket *s, int level, int name, uaddr_t addr,
+                      int size)
+{
+    uint8_t value[OPTION_MAX];
+    size_t used = MIN((size_t)size, sizeof(value));
+
+    if (copy_from_user(task->mm, value, addr, used) < 0)
+        return -EFAULT;
+    if (level == SOL_SOCKET)
+        return socket_set_option(s, name, value, used);
+    return s->ops->setsockopt ? s->ops->setsockopt(s, level, name, value, used) : -EOPNOTSUPP;
+}
+
+SYSCALL_DEFINE5(setsockopt, int, fd, int, level, int, name, uaddr_t, addr, int, size)
+{
+    struct socket *s;
+    int err = task_socket(task, fd, &s);
+
+    if (err < 0)
+        return err;
+    err = size < 0 ? -EINVAL : set_option(task, s, level, name, addr, size);
+    task_socket_put(s);
+    return err;
+}
+
+static struct net_peer *peer_of(struct socket *s)
+{
+    return s->ops->peer ? s->ops->peer(s) : NULL;
+}
+
+static int peer_cred(struct socket *s, void *value, size_t *size)
+{
+    struct net_peer *peer = peer_of(s);
+    struct ucred cred = {.uid = NO_ID, .gid = NO_ID};
+
+    if (peer)
+        cred = (struct ucred){.pid = peer->pid, .uid = peer->uid, .gid = peer->gid};
+    net_peer_unref(peer);
+    return socket_option_put(value, size, &cred, sizeof(cred));
+}
+
+/* -ERANGE, with the size that is needed, when there is too little room. */
+static int peer_groups(struct socket *s, void *value, size_t *size)
+{
+    struct net_peer *peer = peer_of(s);
+    size_t needed;
+    int err = 0;
+
+    if (!peer)
+        return -ENODATA;
+    needed = peer->group_count * sizeof(peer->groups[0]);
+    if (*size < needed || needed > OPTION_MAX)
+        err = -ERANGE;
+    else
+        memcpy(value, peer->groups, needed);
+    *size = needed;
+    net_peer_unref(peer);
+    return err;
+}
+
+static int peer_pidfd(struct task *task, struct socket *s, void *value, size_t *size)
+{
+    struct net_peer *peer = peer_of(s);
+    struct task *leader;
+    struct file *file;
+    int fd, err;
+
+    if (!peer)
+        return -ENODATA;
+    leader = task_find(task->kernel, peer->pid);
+    if (leader && leader->process->serial != peer->serial)
+        leader = task_unref(leader);
+    net_peer_unref(peer);
+    if (!leader)
+        return -ESRCH;
+    err = pidfd_create(leader, 0, &file);
+    task_unref(leader);
+    if (err < 0)
+        return err;
+    fd = task_install(task, file, 0, true);
+    return fd < 0 ? fd : socket_option_put_int(value, size, fd);
+}
+
+static int peer_name(struct socket *s, void *value, size_t *size)
+{
+    struct socket_address address;
+    int err = s->ops->getname ? s->ops->getname(s, true, &address) : -ENOTCONN;
+
+    if (err < 0)
+        return -ENOTCONN;
+    if (address.size < *size)
+        return -EINVAL;
+    return socket_option_put(value, size, address.bytes, *size);
+}
+
+static int get_value(struct task *task, struct socket *s, int level, int name, void *value,
+                     size_t *size)
+{
+    if (level != SOL_SOCKET)
+        return s->ops->getsockopt ? s->ops->getsockopt(s, level, name, value, size) : -EOPNOTSUPP;
+    switch (name) {
+    case SO_PEERCRED:
+        return peer_cred(s, value, size);
+    case SO_PEERGROUPS:
+        return peer_groups(s, value, size);
+    case OPT_PEERPIDFD:
+        return peer_pidfd(task, s, value, size);
+    case SO_PEERNAME:
+        return peer_name(s, value, size);
+    default:
+        return socket_get_option(s, name, value, size);
+    }
+}
+
+static int get_option(struct task *task, struct socket *s, int level, int name, uaddr_t addr,
+                      uaddr_t size_addr)
+{
+    uint8_t value[OPTION_MAX] = {0};
+    size_t used;
+    int size, err;
+
+    if (copy_struct_from_user(task->mm, &size, size_addr) < 0)
+        return -EFAULT;
+    if (size < 0)
+        return -EINVAL;
+    used = MIN((size_t)size, sizeof(value));
+    err = get_value(task, s, level, name, value, &used);
+    if (err < 0 && err != -ERANGE)
+        return err;
+    size = (int)used;
+    if (!err && copy_to_user(task->mm, addr, value, used) < 0)
+        return -EFAULT;
+    if (copy_struct_to_user(task->mm, size_addr, &size) < 0)
+        return -EFAULT;
+    return err;
+}
+
+SYSCALL_DEFINE5(getsockopt, int, fd, int, level, int, name, uaddr_t, addr, uaddr_t, size_addr)
+{
+    struct socket *s;
+    int err = task_socket(task, fd, &s);
+
+    if (err < 0)
+        return err;
+    err = get_option(task, s, level, name, addr, size_addr);
+    task_socket_put(s);
+    return err;
+}
