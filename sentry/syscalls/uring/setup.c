@@ -101,6 +101,7 @@ static const struct file_operations uring_operations = {
     .stat = anon_stat,
     .mmap = ring_mmap,
     .release = ring_release,
+    .not_passed = true,
     .seek_ignored = true,
 };
 
