@@ -51,6 +51,10 @@ static void find_cpus(struct kernel *kernel)
         size = sizeof(uint64_t);
     }
     kernel->cpu_mask_size = (uint32_t)size;
+    for (size_t i = 0; i < ARRAY_COUNT(kernel->cpus); i++) {
+        if (kernel->cpus[i])
+            kernel->cpu_mask_min = (uint32_t)((i + 1) * sizeof(uint64_t));
+    }
 }
 
 int kernel_create(const struct kernel_config *config, struct kernel **ret)

@@ -91,6 +91,7 @@ struct kernel {
     uint64_t cpus[16];      /* processors that the host lets us use */
     bool sched_told;        /* atomic: some thread of ours is not scheduled as all others are */
     uint32_t cpu_mask_size; /* bytes of such a mask, as sched_getaffinity(2) tells */
+    uint32_t cpu_mask_min;  /* the fewest that it takes: room for every processor there is */
 
     struct futex_table *futexes;
 

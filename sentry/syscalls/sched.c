@@ -49,8 +49,9 @@ SYSCALL_DEFINE3(sched_getaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)
     uint64_t mask[ARRAY_COUNT(task->sched.affinity)];
     struct task *target;
 
-    if (size % sizeof(uint64_t) != 0 || size < kernel->cpu_mask_size)
+    if (size % sizeof(uint64_t) != 0 || size < kernel->cpu_mask_min)
         return -EINVAL;
+    size = MIN(size, kernel->cpu_mask_size);
     target = find_task(task, pid);
     if (!target)
         return -ESRCH;
@@ -58,9 +59,9 @@ SYSCALL_DEFINE3(sched_getaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)
     memcpy(mask, target->sched.affinity, sizeof(mask));
     lock_release(&target->process->lock);
     task_unref(target);
-    if (copy_to_user(task->mm, mask_ptr, mask, kernel->cpu_mask_size) < 0)
+    if (copy_to_user(task->mm, mask_ptr, mask, size) < 0)
         return -EFAULT;
-    return kernel->cpu_mask_size;
+    return size;
 }
 
 SYSCALL_DEFINE3(sched_setaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)

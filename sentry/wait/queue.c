@@ -17,6 +17,7 @@ void wait_entry_init(struct wait_entry *e, struct waiter *w, uint32_t events)
     list_init(&e->node);
     e->events = events;
     e->wake = wake_waiter;
+    e->wake_exclusive = NULL;
     e->waiter = w;
 }
 
@@ -34,17 +35,43 @@ void wait_queue_remove(struct wait_queue *q, struct wait_entry *e)
     lock_release(&q->lock);
 }
 
+static bool interested(const struct wait_entry *e, uint32_t events)
+{
+    return !e->events || ((e->events | POLLERR | POLLHUP) & events);
+}
+
+/* Not told yet since it last came to wait. */
+static bool sleeps(const struct wait_entry *e)
+{
+    return !e->waiter || !waiter_is_woken(e->waiter);
+}
+
 int wait_queue_wake(struct wait_queue *q, uint32_t events)
 {
     struct wait_entry *e;
+    bool exclusive = false;
     int woken = 0;
 
     lock_acquire(&q->lock);
     list_for_each (e, &q->entries, node) {
-        if (e->events && !((e->events | POLLERR | POLLHUP) & events))
+        if (!interested(e, events))
             continue;
+        if (e->wake_exclusive) {
+            exclusive = true;
+            continue;
+        }
+        woken += sleeps(e);
         e->wake(e, events);
-        woken++;
+    }
+    if (exclusive) {
+        list_for_each (e, &q->entries, node) {
+            if (!e->wake_exclusive || !interested(e, events))
+                continue;
+            if (e->wake_exclusive(e, events)) {
+                woken++;
+                break;
+            }
+        }
     }
     lock_release(&q->lock);
     return woken;

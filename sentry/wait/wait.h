@@ -33,6 +33,9 @@ struct wait_entry {
     uint32_t events;  /* POLL* bits of interest, POLLERR and POLLHUP always among them; 0: any */
     /* Called under the queue's lock: short, and never adds to or removes from a queue. */
     void (*wake)(struct wait_entry *entry, uint32_t events);
+    /* Instead of wake, for Linux's exclusive waiters: their turn comes after the others', in order,
+     * until one says that it has woken somebody. */
+    bool (*wake_exclusive)(struct wait_entry *entry, uint32_t events);
     struct waiter *waiter; /* borrowed; what the usual wake function wakes */
 };
 
@@ -51,6 +54,8 @@ void waiter_interrupt(struct waiter *w);
 void waiter_hold_wakes(void);
 void waiter_let_wakes(void);
 bool waiter_interrupted(const struct waiter *w);
+/* A wake-up is latched, which nobody has taken yet. */
+bool waiter_is_woken(const struct waiter *w);
 /* Its owner sleeps at this moment, or is about to. */
 bool waiter_is_parked(const struct waiter *w);
 void waiter_uninterrupt(struct waiter *w);
@@ -62,7 +67,8 @@ void wait_queue_init(struct wait_queue *q);
 void wait_entry_init(struct wait_entry *e, struct waiter *w, uint32_t events);
 void wait_queue_add(struct wait_queue *q, struct wait_entry *e);
 void wait_queue_remove(struct wait_queue *q, struct wait_entry *e);
-/* Wakes all entries interested in any of `events`; returns how many. */
+/* Wakes all entries interested in any of `events`, of exclusive ones the first. How many had not
+ * been woken already. */
 int wait_queue_wake(struct wait_queue *q, uint32_t events);
 
 /*

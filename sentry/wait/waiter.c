@@ -94,6 +94,11 @@ void waiter_interrupt(struct waiter *w)
     waiter_latch(w, WAITER_INTERRUPTED);
 }
 
+bool waiter_is_woken(const struct waiter *w)
+{
+    return __atomic_load_n(&w->state, __ATOMIC_RELAXED) & WAITER_WOKEN;
+}
+
 bool waiter_is_parked(const struct waiter *w)
 {
     return __atomic_load_n(&w->state, __ATOMIC_RELAXED) & WAITER_PARKED;

@@ -15,6 +15,7 @@
 #include <sys/select.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "check.h"
@@ -127,10 +128,79 @@ static void test_triggers(void)
     CHECK_EQ(epoll_wait(ep, &event, 1, 0), 0);
     CHECK_EQ(read(p[0], page, 2048), 2048);
     CHECK_EQ(epoll_wait(ep, &event, 1, 0), 1);
+    /* And that edge is nothing to a reader, however much is left to read. */
+    CHECK_EQ(fcntl(p[1], F_SETPIPE_SZ, 8192), 8192);
+    CHECK_EQ(write(p[1], page, 4096), 4096);
+    CHECK_EQ(write(p[1], page, 4096), 4096);
+    CHECK_EQ(watch(other, p[0], EPOLLIN | EPOLLET), 0);
+    CHECK_EQ(epoll_wait(other, &event, 1, 0), 1);
+    CHECK_EQ(read(p[0], page, 4096), 4096);
+    CHECK_EQ(epoll_wait(other, &event, 1, 0), 0);
     close(p[0]);
     close(p[1]);
     close(ep);
     close(other);
+}
+
+#define SLEEPERS 3
+
+/* Reports the byte of its name when an event has come. */
+static void exclusive_child(int watched, int report, char name)
+{
+    struct epoll_event event;
+    int ep = epoll_create1(0);
+
+    if (watch(ep, watched, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) == 0 &&
+        epoll_wait(ep, &event, 1, 10000) == 1)
+        (void)!write(report, &name, 1);
+    _exit(0);
+}
+
+static void await_sleep(pid_t pid)
+{
+    char path[64], text[256], state = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    while (state != 'S') {
+        int fd = open(path, O_RDONLY);
+        ssize_t n = read(fd, text, sizeof(text) - 1);
+
+        text[n > 0 ? n : 0] = 0;
+        sscanf(text, "%*d %*[^)]) %c", &state);
+        close(fd);
+        usleep(1000);
+    }
+}
+
+/* Of those who watch exclusively each event wakes one: who came first. */
+static void test_exclusive(void)
+{
+    struct pollfd more;
+    int p[2], report[2];
+    char name = 0;
+
+    CHECK_EQ(pipe(p), 0);
+    CHECK_EQ(pipe(report), 0);
+    for (int i = 0; i < SLEEPERS; i++) {
+        pid_t pid = fork();
+
+        if (pid == 0)
+            exclusive_child(p[0], report[1], (char)('a' + i));
+        await_sleep(pid);
+    }
+    for (int i = 0; i < SLEEPERS; i++) {
+        CHECK_EQ(write(p[1], "x", 1), 1);
+        CHECK_EQ(read(report[0], &name, 1), 1);
+        CHECK_EQ(name, 'a' + i);
+        more = (struct pollfd){.fd = report[0], .events = POLLIN};
+        CHECK_EQ(poll(&more, 1, 20), 0);
+    }
+    while (wait(NULL) > 0)
+        ;
+    close(p[0]);
+    close(p[1]);
+    close(report[0]);
+    close(report[1]);
 }
 
 /* What fdinfo says of a descriptor from this word on. */
@@ -264,6 +334,7 @@ int main(void)
 {
     test_nesting();
     test_triggers();
+    test_exclusive();
     test_info();
     test_eventfd();
     test_sticky();

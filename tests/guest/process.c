@@ -125,6 +125,9 @@ static void test_sched(void)
     CHECK_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
     CHECK(CPU_COUNT(&set) >= 1);
     CHECK_EQ(RAW(SYS_sched_getaffinity, 0, 7, &set), -EINVAL);
+    /* Room for each processor is enough. */
+    long room = (sysconf(_SC_NPROCESSORS_CONF) + 63) / 64 * 8;
+    CHECK_EQ(RAW(SYS_sched_getaffinity, 0, room, &set), room);
     CHECK_EQ(RAW(SYS_sched_getaffinity, 0, 1024, 8), -EFAULT);
     CHECK(RAW(SYS_sched_getaffinity, 0, sizeof(set), &set) >= 8);
     for (cpu = 0; !CPU_ISSET(cpu, &set); cpu++)

@@ -88,7 +88,8 @@ static struct list *bucket_of(struct epoll *e, struct file *file, int fd)
     return &e->buckets[hash % ITEM_BUCKETS];
 }
 
-static void make_ready(struct epoll_item *item)
+/* Whether somebody waited for the epoll file. */
+static bool make_ready(struct epoll_item *item)
 {
     struct epoll *e = item->epoll;
 
@@ -96,17 +97,39 @@ static void make_ready(struct epoll_item *item)
     if (list_empty(&item->ready))
         list_add_tail(&e->ready, &item->ready);
     lock_release(&e->ready_lock);
-    wait_queue_wake(&e->queue, POLLIN | POLLRDNORM);
+    return wait_queue_wake(&e->queue, POLLIN | POLLRDNORM) > 0;
+}
+
+/* Events of a wake-up that the item wants; a queue that says none has changed in any way. */
+static bool item_wants(struct epoll_item *item, uint32_t events)
+{
+    uint32_t wanted = __atomic_load_n(&item->event.events, __ATOMIC_RELAXED);
+
+    return (wanted & ~PRIVATE_BITS) && (!events || (events & wanted));
 }
 
 /* Called under the lock of the watched file's queue. */
 static void item_wake(struct wait_entry *entry, uint32_t events)
 {
     struct epoll_item *item = container_of(entry, struct epoll_item, entry);
-    uint32_t wanted = __atomic_load_n(&item->event.events, __ATOMIC_RELAXED);
 
-    if (wanted & ~PRIVATE_BITS)
+    if (item_wants(item, events))
         make_ready(item);
+}
+
+/*
+ * EPOLLEXCLUSIVE, as Linux's ep_poll_callback(): the wake-up goes on to the next where nobody
+ * waited here, and where it brings what this item does not want to read or write.
+ */
+static bool item_wake_exclusive(struct wait_entry *entry, uint32_t events)
+{
+    struct epoll_item *item = container_of(entry, struct epoll_item, entry);
+    uint32_t wanted = __atomic_load_n(&item->event.events, __ATOMIC_RELAXED);
+    uint32_t transfer = events & (EPOLLIN | EPOLLOUT);
+
+    if (!item_wants(item, events) || !make_ready(item))
+        return false;
+    return !transfer || (transfer != (EPOLLIN | EPOLLOUT) && (transfer & wanted));
 }
 
 /* What holds for the item now, of what it wants. */
@@ -252,6 +275,8 @@ static int add_locked(struct epoll *e, int fd, struct file *target,
     watch_count++;
     wait_entry_init(&item->entry, NULL, 0);
     item->entry.wake = item_wake;
+    if (event->events & EPOLLEXCLUSIVE)
+        item->entry.wake_exclusive = item_wake_exclusive;
     item->watch.gone = epoll_file_gone;
     item->epoll = e;
     item->file = target;
