@@ -27,11 +27,18 @@ struct tree_inode {
     uint64_t key;
 };
 
+/* A text as it was at one moment. */
+struct snapshot {
+    refcount_t refs;
+    int64_t size;
+    char text[];
+};
+
 /* A directory or a text that is being read. */
 struct tree_file {
     struct file file;
-    char *text; /* owned; NULL: not open for reading */
-    int64_t size;
+    struct lock lock;
+    struct snapshot *snapshot __guarded_by(lock); /* a reference; NULL: not read yet */
     const struct tree_node *node;
     uint64_t key;
 };
@@ -194,14 +201,88 @@ static struct tree_file *tree_file_of(struct file *f)
     return container_of(f, struct tree_file, file);
 }
 
+static struct snapshot *snapshot_ref(struct snapshot *s)
+{
+    refcount_get(&s->refs);
+    return s;
+}
+
+static struct snapshot *snapshot_unref(struct snapshot *s)
+{
+    if (s && refcount_put(&s->refs))
+        free(s);
+    return NULL;
+}
+
+/* Makes the text at its full length, however long it turns out to be. */
+static int snapshot_make(const struct tree_node *node, uint64_t key, struct snapshot **ret)
+{
+    struct snapshot *s = NULL;
+    size_t room = 4096;
+
+    for (;;) {
+        struct snapshot *larger = realloc(s, sizeof(*s) + room);
+        ssize_t n;
+
+        if (!larger) {
+            free(s);
+            return -ENOMEM;
+        }
+        s = larger;
+        n = node->text(key, s->text, room);
+        if (n < 0) {
+            free(s);
+            return (int)n;
+        }
+        if ((size_t)n <= room) {
+            refcount_set(&s->refs, 1);
+            s->size = n;
+            *ret = s;
+            return 0;
+        }
+        room = (size_t)n + 4096;
+    }
+}
+
+/*
+ * Whoever reads from the beginning sees what holds now, as with Linux's seq_file: that is how
+ * programs watch a file that they keep open.
+ */
+static int snapshot_at(struct tree_file *t, int64_t pos, struct snapshot **ret)
+{
+    struct snapshot *renewed = NULL, *old = NULL;
+    int err;
+
+    lock_acquire(&t->lock);
+    if (pos != 0 && t->snapshot)
+        *ret = snapshot_ref(t->snapshot);
+    else
+        *ret = NULL;
+    lock_release(&t->lock);
+    if (*ret)
+        return 0;
+    err = snapshot_make(t->node, t->key, &renewed);
+    if (err < 0)
+        return err;
+    *ret = snapshot_ref(renewed);
+    lock_acquire(&t->lock);
+    old = t->snapshot;
+    t->snapshot = renewed;
+    lock_release(&t->lock);
+    snapshot_unref(old);
+    return 0;
+}
+
 static ssize_t text_read(struct file *f, struct uio *uio, int64_t *pos)
 {
-    struct tree_file *t = tree_file_of(f);
-    ssize_t n;
+    struct snapshot *s;
+    ssize_t n = snapshot_at(tree_file_of(f), *pos, &s);
 
-    if (*pos >= t->size)
-        return 0;
-    n = uio_copy_out(uio, t->text + *pos, (size_t)(t->size - *pos));
+    if (n < 0)
+        return n;
+    if (*pos < s->size)
+        n = uio_copy_out(uio, s->text + *pos, (size_t)(s->size - *pos));
+    snapshot_unref(s);
     if (n > 0)
         *pos += n;
     return n;
@@ -225,9 +306,10 @@ static ssize_t text_write(struct file *f, struct uio *uio, int64_t *pos)
     return n;
 }
 
+/* seq_lseek(): a text has no end to count from. */
 static int64_t text_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
 {
-    return file_seek_in(offset, whence, pos, tree_file_of(f)->size);
+    return whence == SEEK_END ? -EINVAL : file_seek_in(offset, whence, pos, 0);
 }
 
 static void tree_file_release(struct file *f)
@@ -235,7 +317,8 @@ static void tree_file_release(struct file *f)
     struct tree_file *t = tree_file_of(f);
 
     file_fini(f);
-    free(t->text);
+    lock_destroy(&t->lock);
+    snapshot_unref(t->snapshot);
     free(t);
 }
 
@@ -327,29 +410,6 @@ const struct tree_node *treefs_dir_node(const struct file *file, uint64_t *ret_k
     return node_of(file->at.dentry);
 }
 
-/* Makes the text at its full length, however long it turns out to be. */
-static int make_text(struct tree_file *t, const struct tree_node *node, uint64_t key)
-{
-    size_t room = 4096;
-
-    for (;;) {
-        char *text = realloc(t->text, room);
-        ssize_t n;
-
-        if (!text)
-            return -ENOMEM;
-        t->text = text;
-        n = node->text(key, text, room);
-        if (n < 0)
-            return (int)n;
-        if ((size_t)n <= room) {
-            t->size = n;
-            return 0;
-        }
-        room = (size_t)n + 4096;
-    }
-}
-
 static const struct file_operations *operations_of(const struct tree_node *node)
 {
     if (node->write)
@@ -369,6 +429,7 @@ static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
 {
     const struct tree_node *node = node_of(dentry);
     struct tree_file *t;
+    char none;
     int err = 0;
 
     if (node->open)
@@ -387,9 +448,10 @@ static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
         return -ENOMEM;
     t->node = node;
     t->key = tree_inode_of(dentry)->key;
+    lock_init(&t->lock);
     file_init(&t->file, operations_of(node), flags);
     if (node->text && (flags & O_ACCMODE) != O_WRONLY)
-        err = make_text(t, node, tree_inode_of(dentry)->key);
+        err = (int)MIN(node->text(t->key, &none, 0), 0); /* may it be read at all? */
     if (err < 0) {
         file_unref(&t->file);
         return err;

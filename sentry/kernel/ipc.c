@@ -38,6 +38,23 @@ struct ipc_ns *ipc_ns_create(struct mm_env *mm_env)
     ns->ns.release = ipc_ns_release;
     refcount_set(&ns->holds, 1);
     ns->mm_env = mm_env;
+    ns->limits = (struct ipc_limits){
+        .shm_size = SHM_MAX_SIZE,
+        .shm_pages = SHM_MAX_PAGES,
+        .shm_count = SHM_MAX_COUNT,
+        .msg_size = MSG_MAX_SIZE,
+        .msg_queue_bytes = MSG_MAX_QUEUE,
+        .msg_count = MSG_MAX_COUNT,
+        .sem_per_set = SEM_MAX_PER_SET,
+        .sem_total = SEM_MAX_TOTAL,
+        .sem_ops = SEM_MAX_OPS,
+        .sem_sets = SEM_MAX_SETS,
+        .mq_queues = MQ_QUEUES_MAX,
+        .mq_messages = MQ_MSG_MAX,
+        .mq_size = MQ_MSGSIZE_MAX,
+        .mq_messages_default = MQ_MSG_DEFAULT,
+        .mq_size_default = MQ_MSGSIZE_DEFAULT,
+    };
     mq_table_init(&ns->mqueues);
     for (int kind = 0; kind < IPC_KIND_COUNT; kind++) {
         lock_init(&ns->tables[kind].lock);

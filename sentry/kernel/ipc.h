@@ -26,7 +26,8 @@ struct task;
 
 enum ipc_kind { IPC_KIND_SHM, IPC_KIND_SEM, IPC_KIND_MSG, IPC_KIND_COUNT };
 
-#define IPC_SLOT_BITS 15 /* Linux IPCMNI_SHIFT */
+#define IPC_SLOT_BITS 15                   /* Linux IPCMNI_SHIFT */
+#define IPC_COUNT_MAX (1 << IPC_SLOT_BITS) /* objects of a kind, whatever the limits are */
 
 struct ipc_object {
     int32_t id;
@@ -43,10 +44,25 @@ struct ipc_table {
     int32_t last_slot, sequence __guarded_by(lock); /* of the object made last */
 };
 
+/* What /proc/sys says of a namespace; each field is written and read whole, without a lock. */
+struct ipc_limits {
+    uint64_t shm_size, shm_pages, shm_count;            /* kernel.shmmax, shmall, shmmni */
+    uint64_t msg_size, msg_queue_bytes, msg_count;      /* kernel.msgmax, msgmnb, msgmni */
+    uint64_t sem_per_set, sem_total, sem_ops, sem_sets; /* kernel.sem */
+    uint64_t mq_queues, mq_messages, mq_size;      /* fs.mqueue.queues_max, msg_max, msgsize_max */
+    uint64_t mq_messages_default, mq_size_default; /* fs.mqueue.*_default */
+};
+
+static inline uint64_t ipc_limit(const uint64_t *limit)
+{
+    return __atomic_load_n(limit, __ATOMIC_RELAXED);
+}
+
 struct ipc_ns {
     struct ns ns;     /* its references are users: the last one destroys the objects */
     refcount_t holds; /* on the memory: one for all users, one for each segment */
     struct mm_env *mm_env;
+    struct ipc_limits limits;
     struct ipc_table tables[IPC_KIND_COUNT];
     struct mq_table mqueues;       /* POSIX message queues, with locks of their own */
     uint64_t shm_pages;            /* under the table's lock: size of all segments */

@@ -202,13 +202,15 @@ static int check_name(const char *name)
 /* mq_attr_ok(), and how much the queue counts. */
 static int check_attr(const struct task *task, const struct mq_attr *attr, uint64_t *ret_bytes)
 {
+    const struct ipc_limits *limits = &task_ipc_ns(task)->limits;
+    uint64_t max_count = ipc_limit(&limits->mq_messages), max_size = ipc_limit(&limits->mq_size);
     bool trusted = task_has_cap(task, CAP_SYS_RESOURCE);
     uint64_t count = (uint64_t)attr->mq_maxmsg, nodes = MIN(count, (uint64_t)MQ_PRIORITIES);
 
     if (attr->mq_maxmsg <= 0 || attr->mq_msgsize <= 0)
         return -EINVAL;
-    if (attr->mq_maxmsg > (trusted ? MQ_MSG_HARD_MAX : MQ_MSG_MAX) ||
-        attr->mq_msgsize > (trusted ? MQ_MSGSIZE_HARD_MAX : MQ_MSGSIZE_MAX))
+    if (count > (trusted ? MQ_MSG_HARD_MAX : max_count) ||
+        (uint64_t)attr->mq_msgsize > (trusted ? (uint64_t)MQ_MSGSIZE_HARD_MAX : max_size))
         return -EINVAL;
     *ret_bytes = count * MESSAGE_HEAD + nodes * TREE_NODE + count * (uint64_t)attr->mq_msgsize;
     return 0;
@@ -241,7 +243,7 @@ static int create_locked(struct task *task, struct ipc_ns *ns, const char *name,
     uint64_t bytes;
     int err;
 
-    if (table->named >= MQ_QUEUES_MAX && !task_has_cap(task, CAP_SYS_RESOURCE))
+    if (table->named >= ipc_limit(&ns->limits.mq_queues) && !task_has_cap(task, CAP_SYS_RESOURCE))
         return -ENOSPC;
     err = check_attr(task, attr, &bytes);
     if (err < 0)
@@ -312,12 +314,24 @@ static int look_up(struct task *task, struct ipc_ns *ns, const char *name, int f
     return 0;
 }
 
+/* mqueue_get_inode(): what a queue is like whose maker does not say; never above the limits. */
+static struct mq_attr default_attr(const struct ipc_ns *ns)
+{
+    const struct ipc_limits *limits = &ns->limits;
+
+    return (struct mq_attr){
+        .mq_maxmsg =
+            (long)MIN(ipc_limit(&limits->mq_messages), ipc_limit(&limits->mq_messages_default)),
+        .mq_msgsize = (long)MIN(ipc_limit(&limits->mq_size), ipc_limit(&limits->mq_size_default)),
+    };
+}
+
 int mq_open_file(struct task *task, const char *name, int flags, uint32_t mode,
                  const struct mq_attr *attr, struct file **ret)
 {
-    const struct mq_attr defaults = {.mq_maxmsg = MQ_MSG_DEFAULT, .mq_msgsize = MQ_MSGSIZE_DEFAULT};
     uint64_t limit = task_rlimit(task, RLIMIT_MSGQUEUE);
     struct ipc_ns *ns = task_ipc_ns(task);
+    const struct mq_attr defaults = default_attr(ns);
     struct mq_file *f;
     int err = check_name(name);
 

@@ -120,7 +120,7 @@ static int create(struct task *task, const struct ipc_request *request, struct i
     list_init(&q->messages);
     list_init(&q->receivers);
     list_init(&q->senders);
-    q->max_bytes = MSG_MAX_QUEUE;
+    q->max_bytes = ipc_limit(&task_ipc_ns(task)->limits.msg_queue_bytes);
     q->change_time = ipc_seconds();
     *ret = &q->ipc;
     return 0;
@@ -136,7 +136,7 @@ int msg_get(struct task *task, int32_t key, int flags)
     const struct ipc_request request = {
         .key = key,
         .flags = flags,
-        .max_count = MSG_MAX_COUNT,
+        .max_count = (int32_t)ipc_limit(&task_ipc_ns(task)->limits.msg_count),
         .create = create,
         .discard = discard,
     };
@@ -387,7 +387,7 @@ static int set_locked(struct task *task, struct msg_queue *q, const struct msqid
         return -EINVAL;
     if (!ipc_owns(task, &q->ipc))
         return -EPERM;
-    if (ds->msg_qbytes > MSG_MAX_QUEUE &&
+    if (ds->msg_qbytes > ipc_limit(&task_ipc_ns(task)->limits.msg_queue_bytes) &&
         !task_has_ns_cap(task, task_ipc_ns(task)->ns.owner, CAP_SYS_RESOURCE))
         return -EPERM;
     err = ipc_set_perm(&q->ipc, &ds->msg_perm);
@@ -445,17 +445,18 @@ int msg_get_info(struct task *task, bool usage, struct msginfo *ret)
 {
     struct ipc_ns *ns = task_ipc_ns(task);
     struct ipc_table *table = table_of(ns);
-    int max;
+    int queues = (int)ipc_limit(&ns->limits.msg_count), max;
+    int queue_bytes = (int)ipc_limit(&ns->limits.msg_queue_bytes);
 
     lock_acquire(&table->lock);
     *ret = (struct msginfo){
-        .msgpool = usage ? table->in_use : MSG_MAX_COUNT * (MSG_MAX_QUEUE / 1024),
-        .msgmap = usage ? (int)ns->msg_count : MSG_MAX_QUEUE,
-        .msgmax = MSG_MAX_SIZE,
-        .msgmnb = MSG_MAX_QUEUE,
-        .msgmni = MSG_MAX_COUNT,
+        .msgpool = usage ? table->in_use : (int)((int64_t)queues * (queue_bytes / 1024)),
+        .msgmap = usage ? (int)ns->msg_count : queue_bytes,
+        .msgmax = (int)ipc_limit(&ns->limits.msg_size),
+        .msgmnb = queue_bytes,
+        .msgmni = queues,
         .msgssz = 16,
-        .msgtql = usage ? (int)ns->msg_bytes : MSG_MAX_QUEUE,
+        .msgtql = usage ? (int)ns->msg_bytes : queue_bytes,
         .msgseg = 0xffff,
     };
     max = ipc_max_slot(table);

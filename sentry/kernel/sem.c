@@ -62,7 +62,7 @@ static int create(struct task *task, const struct ipc_request *request, struct i
 
     if (request->size == 0)
         return -EINVAL;
-    if (ns->sem_count + request->size > SEM_KEPT_TOTAL)
+    if (ns->sem_count + request->size > MIN(SEM_KEPT_TOTAL, ipc_limit(&ns->limits.sem_total)))
         return -ENOSPC;
     set = calloc(1, sizeof(*set) + request->size * sizeof(set->sems[0]));
     if (!set)
@@ -90,17 +90,18 @@ static int fits(const struct ipc_object *object, const struct ipc_request *reque
 
 int sem_get(struct task *task, int32_t key, int count, int flags)
 {
+    const struct ipc_limits *limits = &task_ipc_ns(task)->limits;
     const struct ipc_request request = {
         .key = key,
         .flags = flags,
         .size = (uint64_t)count,
-        .max_count = SEM_MAX_SETS,
+        .max_count = (int32_t)ipc_limit(&limits->sem_sets),
         .create = create,
         .discard = discard,
         .fits = fits,
     };
 
-    if (count < 0 || count > SEM_MAX_PER_SET)
+    if (count < 0 || (uint64_t)count > ipc_limit(&limits->sem_per_set))
         return -EINVAL;
     return ipc_get(task, IPC_KIND_SEM, &request);
 }

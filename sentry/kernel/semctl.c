@@ -229,18 +229,19 @@ int sem_remove(struct task *task, int id)
 int sem_get_info(struct task *task, bool usage, struct seminfo *ret)
 {
     struct ipc_ns *ns = task_ipc_ns(task);
+    const struct ipc_limits *limits = &ns->limits;
     struct ipc_table *table = table_of(ns);
     int max;
 
     lock_acquire(&table->lock);
     *ret = (struct seminfo){
-        .semmap = SEM_MAX_TOTAL,
-        .semmni = SEM_MAX_SETS,
-        .semmns = SEM_MAX_TOTAL,
-        .semmnu = SEM_MAX_TOTAL,
-        .semmsl = SEM_MAX_PER_SET,
-        .semopm = SEM_MAX_OPS,
-        .semume = SEM_MAX_OPS,
+        .semmap = (int)ipc_limit(&limits->sem_total),
+        .semmni = (int)ipc_limit(&limits->sem_sets),
+        .semmns = (int)ipc_limit(&limits->sem_total),
+        .semmnu = (int)ipc_limit(&limits->sem_total),
+        .semmsl = (int)ipc_limit(&limits->sem_per_set),
+        .semopm = (int)ipc_limit(&limits->sem_ops),
+        .semume = (int)ipc_limit(&limits->sem_ops),
         .semusz = usage ? table->in_use : 20,
         .semvmx = SEM_MAX_VALUE,
         .semaem = usage ? (int)ns->sem_count : SEM_MAX_ADJUST,

@@ -185,9 +185,10 @@ static int create(struct task *task, const struct ipc_request *request, struct i
     struct shm_segment *s;
     int err;
 
-    if (request->size < 1 || request->size > SHM_MAX_SIZE)
+    if (request->size < 1 || request->size > ipc_limit(&ns->limits.shm_size))
         return -EINVAL;
-    if (pages > UINT64_MAX / PAGE_SIZE || pages > SHM_MAX_PAGES - ns->shm_pages)
+    if (pages > UINT64_MAX / PAGE_SIZE || ns->shm_pages + pages < pages ||
+        ns->shm_pages + pages > ipc_limit(&ns->limits.shm_pages))
         return -ENOSPC;
     err = check_huge(request->flags);
     if (err < 0)
@@ -234,7 +235,7 @@ int shm_get(struct task *task, int32_t key, uint64_t size, int flags)
         .key = key,
         .flags = flags,
         .size = size,
-        .max_count = SHM_MAX_COUNT,
+        .max_count = (int32_t)ipc_limit(&task_ipc_ns(task)->limits.shm_count),
         .create = create,
         .discard = discard,
         .fits = fits,
@@ -450,15 +451,16 @@ int shm_lock(struct task *task, int id, bool lock)
 
 int shm_get_limits(struct task *task, struct shminfo *ret)
 {
-    struct ipc_table *table = table_of(task_ipc_ns(task));
+    struct ipc_ns *ns = task_ipc_ns(task);
+    struct ipc_table *table = table_of(ns);
     int max;
 
     *ret = (struct shminfo){
-        .shmmax = SHM_MAX_SIZE,
+        .shmmax = ipc_limit(&ns->limits.shm_size),
         .shmmin = 1,
-        .shmmni = SHM_MAX_COUNT,
-        .shmseg = SHM_MAX_COUNT,
-        .shmall = SHM_MAX_PAGES,
+        .shmmni = ipc_limit(&ns->limits.shm_count),
+        .shmseg = ipc_limit(&ns->limits.shm_count),
+        .shmall = ipc_limit(&ns->limits.shm_pages),
     };
     lock_acquire(&table->lock);
     max = ipc_max_slot(table);

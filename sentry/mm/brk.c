@@ -39,8 +39,8 @@ static int grow(struct mm *mm, uaddr_t from, uaddr_t to)
         return -ENOMEM;
     if (!mm_may_lock(mm, like.flags, to - from))
         return -EAGAIN;
-    if (!mm_may_expand(mm, like.prot, like.flags, to - from) || mm->vma_count > VMA_MAX_COUNT ||
-        !mm_may_commit(mm, like.prot, like.flags, to - from))
+    if (!mm_may_expand(mm, like.prot, like.flags, to - from) ||
+        mm->vma_count > mm_max_map_count() || !mm_may_commit(mm, like.prot, like.flags, to - from))
         return -ENOMEM;
     vma = vma_new(mm, &like);
     if (!vma)

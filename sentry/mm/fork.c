@@ -108,6 +108,8 @@ static int fork_vma(struct mm *mm, struct vma *vma, struct twin *twin)
 
     if (vma->flags & VMA_DONTFORK)
         return 0;
+    if (!mm_may_commit(mm, vma->prot, vma->flags, vma->end - vma->start))
+        return -ENOMEM;
     copy = vma_new(child, vma);
     if (!copy)
         return -ENOMEM;

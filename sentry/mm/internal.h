@@ -30,7 +30,6 @@ void vma_augment(struct vma *vma);
 #define RB_AUGMENT(vma) vma_augment(vma)
 #include <bsd/sys/tree.h>
 
-#define VMA_MAX_COUNT   65530         /* vm.max_map_count */
 #define STACK_GUARD_GAP (256UL << 12) /* bytes, kernel parameter stack_guard_gap */
 #define MMAP_MIN_ADDR   65536UL       /* vm.mmap_min_addr */
 
@@ -186,14 +185,24 @@ int vma_gap_above(struct mm *mm, uint64_t size, uint64_t align, uaddr_t low, uad
 bool mm_may_expand(struct mm *mm, int prot, uint32_t flags, uint64_t size);
 bool vma_is_data(int prot, uint32_t flags);
 
+/* ---- commit.c ---- */
+
+/* May `size` more bytes of such memory be promised? */
+bool mm_may_commit(struct mm *mm, int prot, uint32_t flags, uint64_t size);
+/* They are; `size` may be a negative number in two's complement. */
+void mm_commit(int prot, uint32_t flags, uint64_t size);
+uint64_t mm_max_map_count(void);
+static inline bool mm_overcommits(void)
+{
+    return __atomic_load_n(&mm_tunables.overcommit, __ATOMIC_RELAXED) != MM_OVERCOMMIT_NEVER;
+}
+
 /* ---- mmap.c ---- */
 
 /* munmap without its checks: page aligned. */
 int mm_unmap_locked(struct mm *mm, uaddr_t start, uaddr_t end, struct trash *trash);
 /* get_unmapped_area(): MAP_FIXED only checks. `huge`: prefers 2 MiB alignment. */
 int mm_place(struct mm *mm, uaddr_t addr, uint64_t size, int flags, bool huge, uaddr_t *ret_addr);
-/* Heuristic overcommit: refuses what can never be had. */
-bool mm_may_commit(struct mm *mm, int prot, uint32_t flags, uint64_t size);
 /* RLIMIT_MEMLOCK allows `size` more locked bytes under these flags? */
 bool mm_may_lock(struct mm *mm, uint32_t flags, uint64_t size);
 

@@ -33,6 +33,19 @@ struct mm_env {
     struct platform_limits limits;
 };
 
+/* /proc/sys/vm of the sandbox; each field is read and written whole, without a lock. */
+enum { MM_OVERCOMMIT_GUESS, MM_OVERCOMMIT_ALWAYS, MM_OVERCOMMIT_NEVER };
+struct mm_tunables {
+    uint64_t overcommit; /* overcommit_memory: MM_OVERCOMMIT_* */
+    uint64_t overcommit_ratio,
+        overcommit_kbytes; /* of MM_OVERCOMMIT_NEVER: per cent; kbytes if not 0 */
+    uint64_t max_map_count;
+};
+extern struct mm_tunables mm_tunables;
+/* Committed_AS and CommitLimit of /proc/meminfo, in bytes. */
+uint64_t mm_committed(void);
+uint64_t mm_commit_limit(const struct mm_env *env);
+
 int mm_create(struct mm_env *env, struct mm **ret);
 struct mm *mm_ref(struct mm *mm);
 bool mm_is_shared(const struct mm *mm); /* with another task, or just being looked into */

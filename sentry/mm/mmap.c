@@ -80,17 +80,6 @@ int mm_place(struct mm *mm, uaddr_t addr, uint64_t size, int flags, bool huge, u
     return vma_gap_above(mm, size, PAGE_SIZE, low, high, ret_addr);
 }
 
-bool mm_may_commit(struct mm *mm, int prot, uint32_t flags, uint64_t size)
-{
-    struct memfile_stats stats;
-
-    /* Only private writable memory counts (accountable_mapping()). */
-    if (!(prot & PROT_WRITE) || (flags & (VMA_SHARED | VMA_NORESERVE)))
-        return true;
-    memfile_get_stats(mm->env->memfile, &stats);
-    return size <= stats.limit;
-}
-
 bool mm_may_lock(struct mm *mm, uint32_t flags, uint64_t size)
 {
     if (!(flags & VMA_LOCKED))
@@ -176,7 +165,7 @@ static int map_locked(struct mm *mm, const struct mm_map_args *args, uint64_t si
     struct vma *vma;
     uaddr_t addr;
 
-    if (mm->vma_count > VMA_MAX_COUNT)
+    if (mm->vma_count > mm_max_map_count())
         return -ENOMEM;
     err = mm_place(mm, args->addr, size, fixed ? flags | MAP_FIXED : flags,
                    !args->object && !args->addr && is_aligned(size, HUGE_PAGE_SIZE), &addr);
@@ -220,7 +209,7 @@ static int map_locked(struct mm *mm, const struct mm_map_args *args, uint64_t si
 static uint32_t simple_flags(int flags)
 {
     return (flags & MAP_GROWSDOWN ? VMA_GROWSDOWN : 0) | (flags & MAP_LOCKED ? VMA_LOCKED : 0) |
-           (flags & MAP_NORESERVE ? VMA_NORESERVE : 0);
+           (flags & MAP_NORESERVE && mm_overcommits() ? VMA_NORESERVE : 0);
 }
 
 int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)

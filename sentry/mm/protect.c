@@ -32,13 +32,13 @@ static int protect_vma(struct mm *mm, struct vma **vma, uaddr_t start, uaddr_t e
     if ((prot & PROT_WRITE) && !(v->prot & PROT_WRITE) && !mm_may_commit(mm, prot, v->flags, size))
         return -ENOMEM;
     if (v->start < start) {
-        if (mm->vma_count >= VMA_MAX_COUNT)
+        if (mm->vma_count >= mm_max_map_count())
             return -ENOMEM;
         v = vma_split(mm, v, start);
         if (!v)
             return -ENOMEM;
     }
-    if (v->end > end && (mm->vma_count >= VMA_MAX_COUNT || !vma_split(mm, v, end)))
+    if (v->end > end && (mm->vma_count >= mm_max_map_count() || !vma_split(mm, v, end)))
         return -ENOMEM;
     vma_change(mm, v, prot, v->flags);
     mm_rewrite(mm, v, start, end, entry_for_vma, NULL);

@@ -45,7 +45,7 @@ static int check_arguments(const struct remap *r)
         return -EINVAL;
     if (r->old + r->old_size > r->new && r->new + r->new_size > r->old)
         return -EINVAL;
-    return r->mm->vma_count + 2 >= VMA_MAX_COUNT - 3 ? -ENOMEM : 0;
+    return r->mm->vma_count + 5 >= mm_max_map_count() ? -ENOMEM : 0;
 }
 
 /* check_prep_vma() */
@@ -127,7 +127,7 @@ static int move(struct remap *r)
     struct vma like, *vma;
     int err;
 
-    if (mm->vma_count >= VMA_MAX_COUNT - 3)
+    if (mm->vma_count + 3 >= mm_max_map_count())
         return -ENOMEM;
     if (r->old_size) {
         err = vma_split_range(mm, r->old, r->old + r->old_size);

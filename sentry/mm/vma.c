@@ -122,6 +122,7 @@ static void account(struct mm *mm, int prot, uint32_t flags, uint64_t size)
     struct mm_stats *s = &mm->stats;
 
     s->total += size;
+    mm_commit(prot, flags, size);
     if (flags & VMA_GROWSDOWN)
         s->stack += size;
     else if (vma_is_data(prot, flags))
@@ -269,10 +270,10 @@ int vma_set_flags(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end, ui
     if (flags == vma->flags)
         return 0;
     if (vma->start < start) {
-        if (mm->vma_count >= VMA_MAX_COUNT || !(vma = vma_split(mm, vma, start)))
+        if (mm->vma_count >= mm_max_map_count() || !(vma = vma_split(mm, vma, start)))
             return -ENOMEM;
     }
-    if (vma->end > end && (mm->vma_count >= VMA_MAX_COUNT || !vma_split(mm, vma, end)))
+    if (vma->end > end && (mm->vma_count >= mm_max_map_count() || !vma_split(mm, vma, end)))
         return -ENOMEM;
     vma_change(mm, vma, vma->prot, flags);
     vma_merge(mm, vma);
@@ -285,7 +286,7 @@ int vma_split_range(struct mm *mm, uaddr_t start, uaddr_t end)
 
     if (first && first->start < start) {
         /* Cutting a hole into one VMA leaves one more than before: Linux checks only this. */
-        if (first->end > end && mm->vma_count >= VMA_MAX_COUNT)
+        if (first->end > end && mm->vma_count >= mm_max_map_count())
             return -ENOMEM;
         if (!vma_split(mm, first, start))
             return -ENOMEM;

@@ -9,8 +9,7 @@
 #include "sentry/kernel/rlimit.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
-
-#define NR_OPEN 1048576UL /* /proc/sys/fs/nr_open */
+#include "sentry/vfs/fdtable.h"
 
 /* Checks and exchanges under the process's lock. */
 static int exchange(struct task *task, struct process *process, unsigned resource,
@@ -23,7 +22,8 @@ static int exchange(struct task *task, struct process *process, unsigned resourc
         return 0;
     if (new_limit->rlim_cur > new_limit->rlim_max)
         return -EINVAL;
-    if (resource == RLIMIT_NOFILE && new_limit->rlim_max > NR_OPEN)
+    if (resource == RLIMIT_NOFILE &&
+        new_limit->rlim_max > __atomic_load_n(&fdtable_nr_open, __ATOMIC_RELAXED))
         return -EPERM;
     if (new_limit->rlim_max > slot->rlim_max && !task_has_cap(task, CAP_SYS_RESOURCE))
         return -EPERM;

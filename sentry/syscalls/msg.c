@@ -1,4 +1,5 @@
 /* System V message queues: msgget(2), msgsnd(2), msgrcv(2), msgctl(2). */
+#include "sentry/kernel/ipc.h"
 #include "sentry/kernel/msg.h"
 
 #include <errno.h>
@@ -25,7 +26,7 @@ SYSCALL_DEFINE4(msgsnd, int, id, uaddr_t, buf, uint64_t, size, int, flags)
 
     if (copy_struct_from_user(task->mm, &type, buf) < 0)
         return -EFAULT;
-    if (size > MSG_MAX_SIZE || id < 0 || type < 1)
+    if (size > ipc_limit(&task_ipc_ns(task)->limits.msg_size) || id < 0 || type < 1)
         return -EINVAL;
     msg = msg_alloc(size);
     if (!msg)

@@ -12,6 +12,8 @@
 static_assert(sizeof(struct semid_ds) == 104, "semid64_ds");
 static_assert(sizeof(struct seminfo) == 40 && sizeof(struct sembuf) == 6, "IPC_INFO, semop");
 
+#define OPS_FEW 64 /* so many are copied to the stack */
+
 SYSCALL_DEFINE3(semget, int, key, int, count, int, flags)
 {
     return sem_get(task, key, count, flags);
@@ -20,20 +22,30 @@ SYSCALL_DEFINE3(semget, int, key, int, count, int, flags)
 static long operate(struct task *task, int id, uaddr_t ops_addr, unsigned count,
                     const struct timespec *timeout)
 {
-    struct sembuf ops[SEM_MAX_OPS];
+    struct sembuf few[OPS_FEW], *ops = few;
     uint64_t deadline = TIME_NEVER;
+    long result;
 
-    if (count > SEM_MAX_OPS)
+    if (count > ipc_limit(&task_ipc_ns(task)->limits.sem_ops))
         return -E2BIG;
     if (count < 1)
         return -EINVAL;
-    if (copy_from_user(task->mm, ops, ops_addr, count * sizeof(ops[0])) < 0)
-        return -EFAULT;
-    if (id < 0 || (timeout && !timespec_valid(timeout)))
-        return -EINVAL;
-    if (timeout)
-        deadline = time_add(time_monotonic_ns(), timespec_ns(timeout));
-    return sem_operate(task, id, ops, count, deadline);
+    if (count > OPS_FEW)
+        ops = malloc(count * sizeof(*ops));
+    if (!ops)
+        return -ENOMEM;
+    if (copy_from_user(task->mm, ops, ops_addr, count * sizeof(*ops)) < 0)
+        result = -EFAULT;
+    else if (id < 0 || (timeout && !timespec_valid(timeout)))
+        result = -EINVAL;
+    else {
+        if (timeout)
+            deadline = time_add(time_monotonic_ns(), timespec_ns(timeout));
+        result = sem_operate(task, id, ops, count, deadline);
+    }
+    if (ops != few)
+        free(ops);
+    return result;
 }
 
 SYSCALL_DEFINE3(semop, int, id, uaddr_t, ops, unsigned, count)

@@ -12,7 +12,8 @@
 #include "sentry/vfs/filelock.h"
 
 #define FDTABLE_INITIAL 64
-#define FDTABLE_MAX     (1 << 20) /* /proc/sys/fs/nr_open */
+
+uint64_t fdtable_nr_open = 1 << 20;
 
 struct fd_slot {
     struct file *file; /* owned; NULL: free */
@@ -58,7 +59,7 @@ static int grow_locked(struct fdtable *t, int fd) __must_hold(t->lock)
 
     if (fd < t->capacity)
         return 0;
-    if (fd >= FDTABLE_MAX)
+    if ((uint64_t)fd >= __atomic_load_n(&fdtable_nr_open, __ATOMIC_RELAXED))
         return -EMFILE;
     while (capacity <= fd)
         capacity *= 2;
@@ -74,15 +75,17 @@ static int grow_locked(struct fdtable *t, int fd) __must_hold(t->lock)
 int fdtable_clone(struct fdtable *t, struct fdtable **ret)
 {
     struct fdtable *copy;
-    int err = fdtable_create(&copy);
+    int err = fdtable_create(&copy), end;
 
     if (err < 0)
         return err;
     lock_acquire(&t->lock);
-    if (t->capacity > 0)
-        err = grow_locked(copy, t->capacity - 1);
+    for (end = t->capacity; end > 0 && !t->slots[end - 1].file; end--)
+        ;
+    if (end > 0)
+        err = grow_locked(copy, end - 1);
     if (!err) {
-        for (int fd = 0; fd < t->capacity; fd++) {
+        for (int fd = 0; fd < end; fd++) {
             copy->slots[fd] = t->slots[fd];
             if (copy->slots[fd].file)
                 file_ref(copy->slots[fd].file);
@@ -275,7 +278,7 @@ static void drop_each(struct fdtable *t, unsigned first, unsigned last, bool clo
 
 void fdtable_close_on_exec(struct fdtable *t)
 {
-    drop_each(t, 0, FDTABLE_MAX, true);
+    drop_each(t, 0, UINT32_MAX, true);
 }
 
 int fdtable_close_range(struct fdtable *t, unsigned first, unsigned last, bool cloexec)

@@ -9,6 +9,10 @@
 struct file;
 struct fdtable;
 
+/* /proc/sys/fs/nr_open: what no RLIMIT_NOFILE goes beyond. Atomic. */
+extern uint64_t fdtable_nr_open;
+#define FDTABLE_NR_OPEN_MAX (1U << 21)
+
 int fdtable_create(struct fdtable **ret);
 int fdtable_clone(struct fdtable *t, struct fdtable **ret); /* fork: same files, same flags */
 struct fdtable *fdtable_ref(struct fdtable *t);

@@ -133,7 +133,7 @@ Test(pipe, sizes)
     cr_expect_eq(pipe_set_size(w, 65536, false), 65536);
     cr_expect_eq(put(buf, 1), 1);
     cr_expect_eq(pipe_set_size(w, 4096, false), -EBUSY);
-    cr_expect_eq(pipe_set_size(w, PIPE_SIZE_MAX + 1, false), -EPERM);
+    cr_expect_eq(pipe_set_size(w, pipe_size_max + 1, false), -EPERM);
     cr_expect_eq(pipe_set_size(w, UINT64_MAX, false), -EINVAL);
 }
 
@@ -157,7 +157,7 @@ Test(pipe, all_pipes_together_are_bounded)
         total += (size_t)pipe_get_size(ends[i]);
     }
     cr_expect_leq(total, (64u << 20) + 2000 * 8192);
-    cr_expect_eq(pipe_set_size(ends[0], PIPE_SIZE_MAX, false), -EPERM);
+    cr_expect_eq(pipe_set_size(ends[0], pipe_size_max, false), -EPERM);
     for (size_t i = 0; i < ARRAY_COUNT(ends); i++)
         file_unref(ends[i]);
     cr_assert_eq(pipe_create(0, 0, 0, &ends[0], &ends[1]), 0);

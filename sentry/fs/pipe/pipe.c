@@ -21,6 +21,7 @@
 #define PIPE_DEV_MINOR 14 /* st_dev of the file system that pipes are in */
 #define SLOTS_SMALL    2
 
+uint64_t pipe_size_max = 1048576;
 static uint64_t pipes_pages; /* atomic: slots of all rings; their bytes are the Sentry's memory */
 
 static bool account_slots(uint32_t count)
@@ -309,7 +310,8 @@ static int may_resize(struct pipe *p, uint64_t size, bool privileged)
     lock_acquire(&p->lock);
     now = p->ring.count;
     lock_release(&p->lock);
-    if (size / PAGE_SIZE > now && size > PIPE_SIZE_MAX && !privileged)
+    if (size / PAGE_SIZE > now && size > __atomic_load_n(&pipe_size_max, __ATOMIC_RELAXED) &&
+        !privileged)
         return -EPERM;
     return account_slots((uint32_t)(size / PAGE_SIZE)) ? 0 : -EPERM;
 }

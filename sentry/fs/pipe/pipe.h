@@ -13,7 +13,7 @@ struct pipe;
 struct uio;
 
 #define PIPE_SIZE_DEFAULT 65536
-#define PIPE_SIZE_MAX     1048576 /* /proc/sys/fs/pipe-max-size */
+extern uint64_t pipe_size_max; /* /proc/sys/fs/pipe-max-size, a power of two; atomic */
 /* /proc/sys/fs/pipe-user-pages-soft: beyond it new pipes are small, and none grows. */
 #define PIPE_PAGES_SOFT 16384
 

@@ -52,6 +52,10 @@ static ssize_t meminfo_text(uint64_t key, char *buf, size_t size)
     proc_printf(&text, "Buffers:        %8d kB\nCached:         %8d kB\n", 0, 0);
     proc_printf(&text, "SwapCached:     %8d kB\nSwapTotal:      %8d kB\n", 0, 0);
     proc_printf(&text, "SwapFree:       %8d kB\n", 0);
+    proc_printf(&text, "CommitLimit:    %8lu kB\nCommitted_AS:   %8lu kB\n",
+                mm_commit_limit(task_current()->kernel->mm_env) / 1024, mm_committed() / 1024);
+    proc_printf(&text, "HugePages_Total: %7d\nHugePages_Free:  %7d\n", 0, 0);
+    proc_printf(&text, "HugePages_Rsvd:  %7d\nHugePages_Surp:  %7d\n", 0, 0);
     proc_printf(&text, "Hugepagesize:   %8lu kB\n", HUGE_PAGE_SIZE / 1024);
     return (ssize_t)text.length;
 }

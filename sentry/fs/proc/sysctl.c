@@ -1,5 +1,10 @@
-/* /proc/sys: limits and names that programs look up. All can only be read. */
+/* /proc/sys: limits and names that programs look up, and those that the sandbox's root may change.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/io.h"
@@ -14,9 +19,67 @@
 #include "sentry/kernel/msg.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/shm.h"
+#include "sentry/mm/mm.h"
+#include "sentry/vfs/fdtable.h"
 
-#define NR_OPEN       (1 << 20)
-#define MAX_MAP_COUNT 65530 /* what Linux allows; the Sentry has no limit of its own */
+/*
+ * A number that can be changed: `place` is a uint64_t that is read and written whole. As Linux's
+ * proc_dointvec_minmax(): one number in any base, white space around it; -EINVAL beyond the bounds.
+ */
+static int parse_numbers(const char *text, int count, uint64_t *ret)
+{
+    for (int i = 0; i < count; i++) {
+        char *end;
+
+        while (isspace((unsigned char)*text))
+            text++;
+        if (!isdigit((unsigned char)*text))
+            return -EINVAL;
+        errno = 0;
+        ret[i] = strtoull(text, &end, 0);
+        if (errno || (*end && !isspace((unsigned char)*end)))
+            return -EINVAL;
+        text = end;
+    }
+    return 0;
+}
+
+static int write_number(uint64_t *place, const char *text, uint64_t min, uint64_t max)
+{
+    uint64_t value;
+    int err = parse_numbers(text, 1, &value);
+
+    if (err < 0)
+        return err;
+    if (value < min || value > max)
+        return -EINVAL;
+    __atomic_store_n(place, value, __ATOMIC_RELAXED);
+    return 0;
+}
+
+static ssize_t number_text(const uint64_t *place, char *buf, size_t size)
+{
+    return snprintf(buf, size, "%lu\n", __atomic_load_n(place, __ATOMIC_RELAXED));
+}
+
+#define NUMBER(name, place, min, max)                                                              \
+    static ssize_t name##_text(uint64_t key, char *buf, size_t size)                               \
+    {                                                                                              \
+        return number_text(place, buf, size);                                                      \
+    }                                                                                              \
+    static int name##_write(uint64_t key, const char *text, size_t size)                           \
+    {                                                                                              \
+        return write_number(place, text, min, max);                                                \
+    }
+#define NUMBER_FILE(name_, symbol)                                                                 \
+    {                                                                                              \
+        .name = name_, .mode = S_IFREG | 0644, .text = symbol##_text, .write = symbol##_write      \
+    }
+
+static struct ipc_limits *ipc_limits(void)
+{
+    return &task_ipc_ns(task_current())->limits;
+}
 
 #define CONSTANT_TEXT(name, fmt, value)                                                            \
     static ssize_t name##_text(uint64_t key, char *buf, size_t size)                               \
@@ -50,49 +113,135 @@ static ssize_t domainname_text(uint64_t key, char *buf, size_t size)
     return uts_text(task_uts(task_current())->domainname, buf, size);
 }
 
+/* proc_do_uts_string(): up to the first line's end, cut where it is too long. */
+static int uts_write(char *name, const char *text)
+{
+    struct uts_ns *uts = task_current()->uts;
+    size_t length = MIN(strcspn(text, "\n"), (size_t)UTS_NAME_SIZE - 1);
+
+    if (!task_has_cap(task_current(), CAP_SYS_ADMIN))
+        return -EPERM;
+    lock_acquire(&uts->lock);
+    memset(name, 0, UTS_NAME_SIZE);
+    memcpy(name, text, length);
+    lock_release(&uts->lock);
+    return 0;
+}
+
+static int hostname_write(uint64_t key, const char *text, size_t size)
+{
+    return uts_write(task_current()->uts->hostname, text);
+}
+
+static int domainname_write(uint64_t key, const char *text, size_t size)
+{
+    return uts_write(task_current()->uts->domainname, text);
+}
+
 CONSTANT_TEXT(pid_max, "%d", KERNEL_PID_MAX)
 CONSTANT_TEXT(threads_max, "%d", KERNEL_THREADS_MAX)
 CONSTANT_TEXT(zero, "%d", 0)
 CONSTANT_TEXT(tainted, "%d", 0)
-CONSTANT_TEXT(printk, "%d\t4\t1\t7", kmsg_console_level())
 CONSTANT_TEXT(dmesg_restrict, "%d", 0)
 CONSTANT_TEXT(randomize_va_space, "%d", 2)
 CONSTANT_TEXT(ngroups_max, "%d", 65536)
 CONSTANT_TEXT(perf_event_paranoid, "%d", 3)       /* nobody counts: perf_event_open(2) */
 CONSTANT_TEXT(unprivileged_bpf_disabled, "%d", 2) /* nobody may: bpf(2) */
 CONSTANT_TEXT(cap_last_cap, "%d", 40)
-CONSTANT_TEXT(overcommit_memory, "%d", 0)
-CONSTANT_TEXT(overcommit_ratio, "%d", 50)
-CONSTANT_TEXT(max_map_count, "%d", MAX_MAP_COUNT)
 CONSTANT_TEXT(mmap_min_addr, "%lu", PAGE_SIZE * 16)
-CONSTANT_TEXT(msgmax, "%d", MSG_MAX_SIZE)
-CONSTANT_TEXT(msgmnb, "%d", MSG_MAX_QUEUE)
-CONSTANT_TEXT(msgmni, "%d", MSG_MAX_COUNT)
-CONSTANT_TEXT(shmall, "%lu", SHM_MAX_PAGES)
-CONSTANT_TEXT(shmmax, "%lu", SHM_MAX_SIZE)
-CONSTANT_TEXT(shmmni, "%d", SHM_MAX_COUNT)
 CONSTANT_TEXT(shm_rmid_forced, "%d", 0)
-CONSTANT_TEXT(mq_queues_max, "%d", MQ_QUEUES_MAX)
-CONSTANT_TEXT(mq_msg_max, "%d", MQ_MSG_MAX)
-CONSTANT_TEXT(mq_msgsize_max, "%d", MQ_MSGSIZE_MAX)
-CONSTANT_TEXT(mq_msg_default, "%d", MQ_MSG_DEFAULT)
-CONSTANT_TEXT(mq_msgsize_default, "%d", MQ_MSGSIZE_DEFAULT)
 CONSTANT_TEXT(aio_max_nr, "%d", 65536)
 CONSTANT_TEXT(io_uring_group, "%d", -1)
 CONSTANT_TEXT(max_user_watches, "%d", EPOLL_WATCHES_MAX)
-CONSTANT_TEXT(nr_open, "%d", NR_OPEN)
 CONSTANT_TEXT(core_pattern, "%s", "|/bin/false") /* nothing is dumped: core(5) */
 CONSTANT_TEXT(core_uses_pid, "%d", 0)
 CONSTANT_TEXT(ctrl_alt_del, "%d", 0)
 CONSTANT_TEXT(panic, "%d", 0)
 CONSTANT_TEXT(file_max, "%lu", (unsigned long)INT64_MAX)
-CONSTANT_TEXT(pipe_max_size, "%d", PIPE_SIZE_MAX)
 CONSTANT_TEXT(pipe_user_pages_soft, "%d", PIPE_PAGES_SOFT)
+
+NUMBER(overcommit_memory, &mm_tunables.overcommit, MM_OVERCOMMIT_GUESS, MM_OVERCOMMIT_NEVER)
+NUMBER(overcommit_ratio, &mm_tunables.overcommit_ratio, 0, INT32_MAX)
+NUMBER(overcommit_kbytes, &mm_tunables.overcommit_kbytes, 0, UINT64_MAX / 1024)
+NUMBER(max_map_count, &mm_tunables.max_map_count, 0, INT32_MAX)
+NUMBER(shmall, &ipc_limits()->shm_pages, 0, UINT64_MAX)
+NUMBER(shmmax, &ipc_limits()->shm_size, 0, UINT64_MAX)
+NUMBER(shmmni, &ipc_limits()->shm_count, 0, IPC_COUNT_MAX)
+/* Linux takes any int; one message is kept in one piece here. */
+NUMBER(msgmax, &ipc_limits()->msg_size, 0, 16 << 20)
+NUMBER(msgmnb, &ipc_limits()->msg_queue_bytes, 0, INT32_MAX)
+NUMBER(msgmni, &ipc_limits()->msg_count, 0, IPC_COUNT_MAX)
+NUMBER(mq_queues_max, &ipc_limits()->mq_queues, 0, INT32_MAX)
+NUMBER(mq_msg_max, &ipc_limits()->mq_messages, 1, MQ_MSG_HARD_MAX)
+NUMBER(mq_msgsize_max, &ipc_limits()->mq_size, 128, MQ_MSGSIZE_HARD_MAX)
+NUMBER(mq_msg_default, &ipc_limits()->mq_messages_default, 1, MQ_MSG_HARD_MAX)
+NUMBER(mq_msgsize_default, &ipc_limits()->mq_size_default, 128, MQ_MSGSIZE_HARD_MAX)
+NUMBER(nr_open, &fdtable_nr_open, 64, FDTABLE_NR_OPEN_MAX)
+
+/* pipe-max-size: round_pipe_size(). */
+static ssize_t pipe_max_size_text(uint64_t key, char *buf, size_t size)
+{
+    return number_text(&pipe_size_max, buf, size);
+}
+
+static int pipe_max_size_write(uint64_t key, const char *text, size_t size)
+{
+    uint64_t value, rounded = PAGE_SIZE;
+    int err = parse_numbers(text, 1, &value);
+
+    if (err < 0)
+        return err;
+    if (value > 1UL << 31)
+        return -EINVAL;
+    while (rounded < value)
+        rounded *= 2;
+    __atomic_store_n(&pipe_size_max, rounded, __ATOMIC_RELAXED);
+    return 0;
+}
 
 static ssize_t sem_text(uint64_t key, char *buf, size_t size)
 {
-    return snprintf(buf, size, "%d\t%d\t%d\t%d\n", SEM_MAX_PER_SET, SEM_MAX_TOTAL, SEM_MAX_OPS,
-                    SEM_MAX_SETS);
+    const struct ipc_limits *l = ipc_limits();
+
+    return snprintf(buf, size, "%lu\t%lu\t%lu\t%lu\n", ipc_limit(&l->sem_per_set),
+                    ipc_limit(&l->sem_total), ipc_limit(&l->sem_ops), ipc_limit(&l->sem_sets));
+}
+
+static int sem_write(uint64_t key, const char *text, size_t size)
+{
+    struct ipc_limits *l = ipc_limits();
+    uint64_t v[4];
+    int err = parse_numbers(text, 4, v);
+
+    if (err < 0)
+        return err;
+    if (v[0] > SEM_MAX_PER_SET || v[1] > SEM_MAX_TOTAL || v[2] > SEM_MAX_PER_SET ||
+        v[3] > IPC_COUNT_MAX)
+        return -EINVAL;
+    __atomic_store_n(&l->sem_per_set, v[0], __ATOMIC_RELAXED);
+    __atomic_store_n(&l->sem_total, v[1], __ATOMIC_RELAXED);
+    __atomic_store_n(&l->sem_ops, v[2], __ATOMIC_RELAXED);
+    __atomic_store_n(&l->sem_sets, v[3], __ATOMIC_RELAXED);
+    return 0;
+}
+
+/* Only the console's level means anything here; the others are what Linux starts with. */
+static ssize_t printk_text(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "%d\t4\t1\t7\n", kmsg_console_level());
+}
+
+static int printk_write(uint64_t key, const char *text, size_t size)
+{
+    uint64_t level;
+    int err = parse_numbers(text, 1, &level);
+
+    if (err < 0)
+        return err;
+    if (!task_has_cap(task_current(), CAP_SYS_ADMIN))
+        return -EPERM;
+    kmsg_set_console_level((int)MIN(level, (uint64_t)INT32_MAX));
+    return 0;
 }
 
 #define SECCOMP_ACTIONS "kill_process kill_thread trap errno user_notif trace log"
@@ -142,14 +291,14 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("core_uses_pid", core_uses_pid_text),
     TREE_TEXT("ctrl-alt-del", ctrl_alt_del_text),
     TREE_TEXT("dmesg_restrict", dmesg_restrict_text),
-    TREE_TEXT("domainname", domainname_text),
-    TREE_TEXT("hostname", hostname_text),
+    NUMBER_FILE("domainname", domainname),
+    NUMBER_FILE("hostname", hostname),
     TREE_TEXT("io_uring_disabled", zero_text),
     TREE_TEXT("io_uring_group", io_uring_group_text),
     TREE_DIR("keys", key_nodes),
-    TREE_TEXT("msgmax", msgmax_text),
-    TREE_TEXT("msgmnb", msgmnb_text),
-    TREE_TEXT("msgmni", msgmni_text),
+    NUMBER_FILE("msgmax", msgmax),
+    NUMBER_FILE("msgmnb", msgmnb),
+    NUMBER_FILE("msgmni", msgmni),
     TREE_TEXT("ngroups_max", ngroups_max_text),
     TREE_TEXT("osrelease", osrelease_text),
     TREE_TEXT("ostype", ostype_text),
@@ -157,13 +306,13 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("perf_event_paranoid", perf_event_paranoid_text),
     TREE_TEXT("pid_max", pid_max_text),
     TREE_DIR("random", random_nodes),
-    TREE_TEXT("printk", printk_text),
+    NUMBER_FILE("printk", printk),
     TREE_TEXT("randomize_va_space", randomize_va_space_text),
-    TREE_TEXT("sem", sem_text),
+    NUMBER_FILE("sem", sem),
     TREE_TEXT("shm_rmid_forced", shm_rmid_forced_text),
-    TREE_TEXT("shmall", shmall_text),
-    TREE_TEXT("shmmax", shmmax_text),
-    TREE_TEXT("shmmni", shmmni_text),
+    NUMBER_FILE("shmall", shmall),
+    NUMBER_FILE("shmmax", shmmax),
+    NUMBER_FILE("shmmni", shmmni),
     TREE_DIR("seccomp", seccomp_nodes),
     TREE_TEXT("tainted", tainted_text),
     TREE_TEXT("threads-max", threads_max_text),
@@ -172,18 +321,17 @@ static const struct tree_node kernel_nodes[] = {
 };
 
 static const struct tree_node vm_nodes[] = {
-    TREE_TEXT("max_map_count", max_map_count_text),
+    NUMBER_FILE("max_map_count", max_map_count),
     TREE_TEXT("mmap_min_addr", mmap_min_addr_text),
-    TREE_TEXT("overcommit_memory", overcommit_memory_text),
-    TREE_TEXT("overcommit_ratio", overcommit_ratio_text),
+    NUMBER_FILE("overcommit_memory", overcommit_memory),
+    NUMBER_FILE("overcommit_kbytes", overcommit_kbytes),
+    NUMBER_FILE("overcommit_ratio", overcommit_ratio),
 };
 
 static const struct tree_node mqueue_nodes[] = {
-    TREE_TEXT("msg_default", mq_msg_default_text),
-    TREE_TEXT("msg_max", mq_msg_max_text),
-    TREE_TEXT("msgsize_default", mq_msgsize_default_text),
-    TREE_TEXT("msgsize_max", mq_msgsize_max_text),
-    TREE_TEXT("queues_max", mq_queues_max_text),
+    NUMBER_FILE("msg_default", mq_msg_default),         NUMBER_FILE("msg_max", mq_msg_max),
+    NUMBER_FILE("msgsize_default", mq_msgsize_default), NUMBER_FILE("msgsize_max", mq_msgsize_max),
+    NUMBER_FILE("queues_max", mq_queues_max),
 };
 
 static const struct tree_node epoll_nodes[] = {
@@ -195,8 +343,8 @@ static const struct tree_node fs_nodes[] = {
     TREE_TEXT("aio-max-nr", aio_max_nr_text),
     TREE_DIR("epoll", epoll_nodes),
     TREE_TEXT("file-max", file_max_text),
-    TREE_TEXT("nr_open", nr_open_text),
-    TREE_TEXT("pipe-max-size", pipe_max_size_text),
+    NUMBER_FILE("nr_open", nr_open),
+    NUMBER_FILE("pipe-max-size", pipe_max_size),
     TREE_TEXT("pipe-user-pages-hard", zero_text),
     TREE_TEXT("pipe-user-pages-soft", pipe_user_pages_soft_text),
 };
