@@ -31,8 +31,8 @@ struct tree_node {
     ssize_t (*readlink)(uint64_t key, char *buf, size_t size);
     int (*follow)(uint64_t key, struct link_target *ret);
     /*
-     * S_IFREG: the whole text, made when the file is opened and read from its beginning. Writes at most `size` bytes to buf;
-     * the length it has or would have had, or -errno.
+     * S_IFREG: the whole text, made when the file is opened and read from its beginning. Writes at
+     * most `size` bytes to buf; the length it has or would have had, or -errno.
      */
     ssize_t (*text)(uint64_t key, char *buf, size_t size);
     /* A text that can be written: all of one write(2), terminated, at most a page. 0 or -errno. */
