@@ -59,6 +59,7 @@ struct ipc_ns *ipc_ns_create(struct mm_env *mm_env)
     for (int kind = 0; kind < IPC_KIND_COUNT; kind++) {
         lock_init(&ns->tables[kind].lock);
         ns->tables[kind].last_slot = -1;
+        ns->tables[kind].next_id = IPC_ID_ANY;
     }
     return ns;
 }
@@ -171,21 +172,39 @@ static int32_t next_slot(const struct ipc_table *table, int32_t max_count)
     return -1;
 }
 
+static int32_t free_slot_from(const struct ipc_table *table, int32_t slot)
+{
+    while (slot < IPC_COUNT_MAX && ipc_at(table, slot))
+        slot++;
+    return slot < IPC_COUNT_MAX ? slot : -1;
+}
+
 static int enter(struct task *task, struct ipc_table *table, const struct ipc_request *request,
                  struct ipc_object *object)
 {
-    int32_t slot = table->in_use < request->max_count ? next_slot(table, request->max_count) : -1;
+    uint64_t wanted = IPC_ID_ANY;
+    int32_t slot = -1, sequence;
 
+    if (table->in_use < request->max_count) {
+        wanted = __atomic_exchange_n(&table->next_id, IPC_ID_ANY, __ATOMIC_RELAXED);
+        slot = wanted == IPC_ID_ANY ? next_slot(table, request->max_count)
+                                    : free_slot_from(table, (int32_t)(wanted & SLOT_MASK));
+    }
     if (slot < 0)
         return -ENOSPC;
     if (grow(table, slot) < 0)
         return -ENOMEM;
-    if (slot <= table->last_slot && ++table->sequence > SEQUENCE_MAX)
-        table->sequence = 0;
-    table->last_slot = slot;
+    if (wanted != IPC_ID_ANY) {
+        sequence = (int32_t)(wanted >> IPC_SLOT_BITS);
+    } else {
+        if (slot <= table->last_slot && ++table->sequence > SEQUENCE_MAX)
+            table->sequence = 0;
+        table->last_slot = slot;
+        sequence = table->sequence;
+    }
     table->slots[slot] = object;
     table->in_use++;
-    object->id = table->sequence << IPC_SLOT_BITS | slot;
+    object->id = sequence << IPC_SLOT_BITS | slot;
     object->key = request->key;
     object->mode = (uint32_t)request->flags & 0777;
     object->uid = object->cuid = task->cred->euid;

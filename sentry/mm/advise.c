@@ -64,10 +64,6 @@ static int64_t new_flags(const struct vma *vma, int advice)
         return f | VMA_DONTDUMP;
     case MADV_DODUMP:
         return f & VMA_DROPPABLE ? -EINVAL : (int64_t)(f & ~(uint32_t)VMA_DONTDUMP);
-    case MADV_MERGEABLE:
-        return f | VMA_MERGEABLE;
-    case MADV_UNMERGEABLE:
-        return f & ~(uint32_t)VMA_MERGEABLE;
     case MADV_HUGEPAGE:
         return (f & ~(uint32_t)VMA_NOHUGEPAGE) | VMA_HUGEPAGE;
     case MADV_NOHUGEPAGE:

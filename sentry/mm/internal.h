@@ -47,7 +47,6 @@ enum vma_flags {
     VMA_SEQUENTIAL = 1 << 10,
     VMA_RANDOM = 1 << 11,
     VMA_DROPPABLE = 1 << 12,
-    VMA_MERGEABLE = 1 << 13,
     VMA_SEALED = 1 << 14, /* mseal(2) */
 };
 

@@ -235,7 +235,7 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
         return -EINVAL;
     if (size == 0 || size > mm->env->limits.user_max)
         return -ENOMEM;
-    if (args->object)
+    if (args->object || args->max_prot) /* /dev/zero is anonymous, and was opened in some way */
         like.max_prot = (uint8_t)args->max_prot;
     if (!args->object && (args->flags & MAP_TYPE) == MAP_SHARED) {
         struct memfile_stats stats;

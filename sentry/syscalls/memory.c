@@ -23,17 +23,19 @@ static bool is_shared(const struct mm_map_args *args)
 static int map_file(struct task *task, int fd, struct mm_map_args *args, struct file **ret_file)
 {
     struct file *file = fdtable_get(task->files, fd);
+    int type = args->flags & MAP_TYPE, error = 0;
     uint32_t access;
-    int error = 0;
 
     if (!file)
         return -EBADF;
     access = file->flags & O_ACCMODE;
     if (file->flags & O_PATH)
         error = -EBADF;
+    else if (args->size == 0 || type < MAP_SHARED || type > MAP_SHARED_VALIDATE)
+        error = -EINVAL;
     else if (access == O_WRONLY)
         error = -EACCES;
-    else if ((args->flags & MAP_TYPE) != MAP_PRIVATE && (args->prot & PROT_WRITE) &&
+    else if (type != MAP_PRIVATE && (args->prot & PROT_WRITE) &&
              access != O_RDWR)
         error = -EACCES;
     else if (!file->ops->mmap)
@@ -44,7 +46,7 @@ static int map_file(struct task *task, int fd, struct mm_map_args *args, struct 
         file_unref(file);
         return error;
     }
-    if ((args->flags & MAP_TYPE) != MAP_PRIVATE && access != O_RDWR)
+    if (type != MAP_PRIVATE && access != O_RDWR)
         args->max_prot &= ~PROT_WRITE;
     if (file->ops->map_begin)
         error = file->ops->map_begin(file, args->prot, is_shared(args), &args->max_prot);

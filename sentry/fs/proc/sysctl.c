@@ -178,6 +178,27 @@ NUMBER(mq_msg_default, &ipc_limits()->mq_messages_default, 1, MQ_MSG_HARD_MAX)
 NUMBER(mq_msgsize_default, &ipc_limits()->mq_size_default, 128, MQ_MSGSIZE_HARD_MAX)
 NUMBER(nr_open, &fdtable_nr_open, 64, FDTABLE_NR_OPEN_MAX)
 
+static ssize_t next_id_text(enum ipc_kind kind, char *buf, size_t size)
+{
+    uint64_t id = ipc_limit(&task_ipc_ns(task_current())->tables[kind].next_id);
+
+    return snprintf(buf, size, "%d\n", (int32_t)id);
+}
+
+#define NEXT_ID(name, kind)                                                                        \
+    static ssize_t name##_text(uint64_t key, char *buf, size_t size)                               \
+    {                                                                                              \
+        return next_id_text(kind, buf, size);                                                      \
+    }                                                                                              \
+    static int name##_write(uint64_t key, const char *text, size_t size)                           \
+    {                                                                                              \
+        return write_number(&task_ipc_ns(task_current())->tables[kind].next_id, text, 0,           \
+                            INT32_MAX);                                                            \
+    }
+NEXT_ID(msg_next_id, IPC_KIND_MSG)
+NEXT_ID(sem_next_id, IPC_KIND_SEM)
+NEXT_ID(shm_next_id, IPC_KIND_SHM)
+
 /* pipe-max-size: round_pipe_size(). */
 static ssize_t pipe_max_size_text(uint64_t key, char *buf, size_t size)
 {
@@ -296,6 +317,7 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("io_uring_disabled", zero_text),
     TREE_TEXT("io_uring_group", io_uring_group_text),
     TREE_DIR("keys", key_nodes),
+    NUMBER_FILE("msg_next_id", msg_next_id),
     NUMBER_FILE("msgmax", msgmax),
     NUMBER_FILE("msgmnb", msgmnb),
     NUMBER_FILE("msgmni", msgmni),
@@ -309,6 +331,8 @@ static const struct tree_node kernel_nodes[] = {
     NUMBER_FILE("printk", printk),
     TREE_TEXT("randomize_va_space", randomize_va_space_text),
     NUMBER_FILE("sem", sem),
+    NUMBER_FILE("sem_next_id", sem_next_id),
+    NUMBER_FILE("shm_next_id", shm_next_id),
     TREE_TEXT("shm_rmid_forced", shm_rmid_forced_text),
     NUMBER_FILE("shmall", shmall),
     NUMBER_FILE("shmmax", shmmax),
