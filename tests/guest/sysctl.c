@@ -143,6 +143,31 @@ static void test_limits(void)
     CHECK_EQ(put_number(pipe_max, bytes), 0);
 }
 
+/* Without privileges one reads. */
+static void test_others(void)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        long mode = number("/proc/sys/vm/overcommit_memory");
+
+        if (setresuid(12345, 12345, 12345) != 0)
+            _exit(9);
+        CHECK_EQ(number("/proc/sys/vm/overcommit_memory"), mode);
+        CHECK_EQ(put_number("/proc/sys/vm/overcommit_memory", mode), EACCES);
+        CHECK_EQ(access("/proc/sys/kernel/sem", R_OK), 0);
+        CHECK_ERRNO(access("/proc/sys/kernel/sem", W_OK), EACCES);
+        CHECK_ERRNO(access("/proc/sys/kernel/sem", X_OK), EACCES);
+        CHECK_EQ(open("/dev/null", O_RDWR) >= 0, 1);
+        _exit(atomic_load(&check_failures) != 0);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    CHECK_EQ(access("/proc/sys/kernel/sem", R_OK | W_OK), 0);
+    CHECK_ERRNO(access("/proc/sys/kernel/sem", X_OK), EACCES);
+}
+
 static void test_names(void)
 {
     char name[65];
@@ -162,6 +187,7 @@ int main(void)
     test_refused();
     test_ipc();
     test_limits();
+    test_others();
     test_names();
     return check_done();
 }
