@@ -116,10 +116,10 @@ static ssize_t domainname_text(uint64_t key, char *buf, size_t size)
 /* proc_do_uts_string(): up to the first line's end, cut where it is too long. */
 static int uts_write(char *name, const char *text)
 {
-    struct uts_ns *uts = task_current()->uts;
+    struct uts_ns *uts = task_uts(task_current());
     size_t length = MIN(strcspn(text, "\n"), (size_t)UTS_NAME_SIZE - 1);
 
-    if (!task_has_cap(task_current(), CAP_SYS_ADMIN))
+    if (!task_has_ns_cap(task_current(), uts->ns.owner, CAP_SYS_ADMIN))
         return -EPERM;
     lock_acquire(&uts->lock);
     memset(name, 0, UTS_NAME_SIZE);
@@ -130,12 +130,12 @@ static int uts_write(char *name, const char *text)
 
 static int hostname_write(uint64_t key, const char *text, size_t size)
 {
-    return uts_write(task_current()->uts->hostname, text);
+    return uts_write(task_uts(task_current())->hostname, text);
 }
 
 static int domainname_write(uint64_t key, const char *text, size_t size)
 {
-    return uts_write(task_current()->uts->domainname, text);
+    return uts_write(task_uts(task_current())->domainname, text);
 }
 
 CONSTANT_TEXT(pid_max, "%d", KERNEL_PID_MAX)
