@@ -26,7 +26,7 @@ struct task;
 
 enum ipc_kind { IPC_KIND_SHM, IPC_KIND_SEM, IPC_KIND_MSG, IPC_KIND_COUNT };
 
-#define IPC_SLOT_BITS 15                   /* Linux IPCMNI_SHIFT */
+#define IPC_SLOT_BITS 15 /* Linux IPCMNI_SHIFT */
 #define IPC_ID_ANY    UINT32_MAX
 #define IPC_COUNT_MAX (1 << IPC_SLOT_BITS) /* objects of a kind, whatever the limits are */
 
@@ -43,7 +43,8 @@ struct ipc_table {
     int32_t capacity __guarded_by(lock);
     int32_t in_use __guarded_by(lock);
     int32_t last_slot, sequence __guarded_by(lock); /* of the object made last */
-    uint64_t next_id; /* kernel.*_next_id: what the next object is to be called; IPC_ID_ANY. Atomic */
+    uint64_t
+        next_id; /* kernel.*_next_id: what the next object is to be called; IPC_ID_ANY. Atomic */
 };
 
 /* What /proc/sys says of a namespace; each field is written and read whole, without a lock. */

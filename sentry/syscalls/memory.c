@@ -35,8 +35,7 @@ static int map_file(struct task *task, int fd, struct mm_map_args *args, struct 
         error = -EINVAL;
     else if (access == O_WRONLY)
         error = -EACCES;
-    else if (type != MAP_PRIVATE && (args->prot & PROT_WRITE) &&
-             access != O_RDWR)
+    else if (type != MAP_PRIVATE && (args->prot & PROT_WRITE) && access != O_RDWR)
         error = -EACCES;
     else if (!file->ops->mmap)
         error = -ENODEV;
