@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "runtime/fstypes.h"
 #include "runtime/options.h"
 #include "sentry/fs/dev/dev.h"
 #include "sentry/fs/gofer/client.h"
@@ -27,6 +28,7 @@
 #define UPPER_MINOR       38
 #define OVERLAY_MINOR     39
 #define TMPFS_FIRST_MINOR 40
+#define SAFE_FLAGS        (MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC)
 #define INODES_MAX        (1UL << 20) /* each takes memory of the Sentry itself */
 
 /* 0, 1 and 2 as the caller has them. ret_tty: one that is a terminal, borrowed, or NULL. */
@@ -69,7 +71,7 @@ static void make_place(struct tree *tree, const char *where)
 }
 
 /* Takes over the reference on `sb`. */
-static int mount_on(struct tree *tree, const char *where, struct super_block *sb)
+static int mount_on(struct tree *tree, const char *where, struct super_block *sb, uint32_t flags)
 {
     struct walk_result at;
     int err = path_walk(tree->fs, NULL, where, WALK_FOLLOW | WALK_DIRECTORY, &at);
@@ -79,7 +81,7 @@ static int mount_on(struct tree *tree, const char *where, struct super_block *sb
         err = path_walk(tree->fs, NULL, where, WALK_FOLLOW | WALK_DIRECTORY, &at);
     }
     if (!err) {
-        err = mount_attach(tree->ns, &at.path, sb);
+        err = mount_attach(tree->ns, &at.path, sb, flags | MOUNT_RELATIME);
         walk_result_unref(&at);
     } else {
         /* A tree without such a directory, that cannot be changed, can do without ours. */
@@ -90,26 +92,41 @@ static int mount_on(struct tree *tree, const char *where, struct super_block *sb
     return err;
 }
 
+static uint64_t inodes_max(const struct tree_config *config)
+{
+    return MIN(config->memory / 2 / PAGE_SIZE, INODES_MAX);
+}
+
 /* The host's own /proc and /sys must not show through: they would tell about the gofer. */
-static int mount_kernel_trees(struct tree *tree, struct file *tty, unsigned cpu_count)
+static int mount_kernel_trees(struct tree *tree, const struct tree_config *config, struct file *tty)
 {
     struct super_block *dev, *pts, *proc, *sys;
+    struct fstypes_config types = {
+        .memfile = config->memfile,
+        .size = round_down(config->memory / 2, PAGE_SIZE),
+        .inodes = inodes_max(config),
+    };
     int err;
 
     err = devfs_create(&dev);
     if (!err)
-        err = mount_on(tree, "/dev", dev);
+        err = sysfs_create(config->cpu_count, &sys);
+    if (err)
+        return err;
+    types.dev = dev;
+    types.sys = sys;
+    fstypes_register(&types);
+    if (!err)
+        err = mount_on(tree, "/dev", dev, MOUNT_NOSUID);
     if (!err)
         err = devpts_create(tty, &pts);
     if (!err)
-        err = mount_on(tree, "/dev/pts", pts);
+        err = mount_on(tree, "/dev/pts", pts, MOUNT_NOSUID | MOUNT_NOEXEC);
     if (!err)
         err = procfs_create(&proc);
     if (!err)
-        err = mount_on(tree, "/proc", proc);
-    if (!err)
-        err = sysfs_create(cpu_count, &sys);
-    return err ? err : mount_on(tree, "/sys", sys);
+        err = mount_on(tree, "/proc", proc, SAFE_FLAGS);
+    return err ? err : mount_on(tree, "/sys", sys, SAFE_FLAGS | MOUNT_READ_ONLY);
 }
 
 /* What programs may write. */
@@ -117,11 +134,6 @@ static const struct {
     const char *where;
     uint32_t mode;
 } writable[] = {{"/tmp", 01777}, {"/dev/shm", 01777}, {"/var/tmp", 01777}, {"/run", 0755}};
-
-static uint64_t inodes_max(const struct tree_config *config)
-{
-    return MIN(config->memory / 2 / PAGE_SIZE, INODES_MAX);
-}
 
 /* Half of the memory, as tmpfs(5) has it, unless `size` says how much. */
 static int mount_tmpfs(struct tree *tree, const struct tree_config *config, const char *where,
@@ -139,7 +151,7 @@ static int mount_tmpfs(struct tree *tree, const struct tree_config *config, cons
     struct super_block *sb;
     int err = tmpfs_create(&tmpfs, &sb);
 
-    return err < 0 ? err : mount_on(tree, where, sb);
+    return err < 0 ? err : mount_on(tree, where, sb, MOUNT_NOSUID | MOUNT_NODEV);
 }
 
 static int mount_writable_trees(struct tree *tree, const struct tree_config *config)
@@ -183,7 +195,8 @@ static int bind_from_host(struct tree *tree, const char *dir)
     if (!err)
         err = path_walk(tree->fs, NULL, dir, WALK_DIRECTORY, &at);
     if (!err) {
-        err = mount_bind(tree->ns, &at.path, &host.path);
+        err =
+            mount_bind(tree->ns, &at.path, &host.path, MOUNT_NOSUID | MOUNT_NODEV | MOUNT_RELATIME);
         walk_result_unref(&at);
     }
     walk_result_unref(&host);
@@ -308,7 +321,7 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
     if (!err)
         err = take_stdio(ret_tree, config, &tty);
     if (!err)
-        err = mount_kernel_trees(ret_tree, tty, config->cpu_count);
+        err = mount_kernel_trees(ret_tree, config, tty);
     if (!err)
         err = mount_writable_trees(ret_tree, config);
     return err ? err : return_to_cwd(ret_tree);
@@ -328,8 +341,10 @@ int tree_open_exec(struct tree *tree, const char *path, struct file **ret)
 
 void tree_adopt(struct tree *tree, struct file *file)
 {
+    struct path top = mount_ns_top(tree->ns);
     struct mount *old = file->at.mount;
 
-    file->at.mount = mount_ref(tree->ns->root);
+    file->at.mount = mount_ref(top.mount);
+    path_unref(&top);
     mount_unref(old);
 }

@@ -119,6 +119,15 @@ static void ignore_signals(struct sighand *sighand, uint64_t set)
     }
 }
 
+/* The one that the runtime has made. */
+static void take_mount_ns(struct kernel *kernel, struct fs_context *fs)
+{
+    struct path root = fs_context_root(fs);
+
+    kernel->mount_ns = root.mount->ns;
+    path_unref(&root);
+}
+
 static struct task *create_first_task(struct kernel *kernel, const struct kernel_init *init)
 {
     struct process *process = process_create(kernel);
@@ -133,6 +142,7 @@ static struct task *create_first_task(struct kernel *kernel, const struct kernel
         ignore_signals(process->sighand, init->ignored_signals);
         task->files = fdtable_ref(init->files);
         task->fs = fs_context_ref(init->fs);
+        take_mount_ns(kernel, init->fs);
         task->cred = cred_ref(init->cred);
         task->rseq_slots = rseq_slots_create();
         task->namespaces = ns_proxy_create_initial(kernel);

@@ -26,6 +26,7 @@
 struct timepage;
 struct vdso;
 struct file;
+struct mount_ns;
 struct process_group;
 struct ns;
 struct rlimit64;
@@ -80,7 +81,8 @@ struct kernel {
     struct strace_filter strace;
     const struct vdso *vdso;
     const char *release, *version;
-    struct ns *initial_ns[8]; /* by enum ns_type (ns.h); owned references */
+    struct ns *initial_ns[8];  /* by enum ns_type (ns.h); owned references */
+    struct mount_ns *mount_ns; /* the first one; borrowed from the runtime */
     bool no_fastpath;
     void (*stop_sandbox)(int signo);
     bool caller_controls_jobs;

@@ -231,9 +231,10 @@ struct shmem_budget *shmem_budget_unref(struct shmem_budget *budget)
 int shmem_budget_take(struct shmem_budget *budget, uint64_t size)
 {
     uint64_t used = __atomic_load_n(&budget->used, __ATOMIC_RELAXED);
+    uint64_t limit = __atomic_load_n(&budget->limit, __ATOMIC_RELAXED);
 
     do {
-        if (size > budget->limit || used > budget->limit - size)
+        if (size > limit || used > limit - size)
             return -ENOSPC;
     } while (!__atomic_compare_exchange_n(&budget->used, &used, used + size, true, __ATOMIC_RELAXED,
                                           __ATOMIC_RELAXED));

@@ -19,8 +19,8 @@ struct uio;
 /* What the files of one file system may take together; counted in bytes, whole pages. */
 struct shmem_budget {
     refcount_t refs;
-    uint64_t limit;
-    uint64_t used; /* atomic */
+    uint64_t limit; /* atomic */
+    uint64_t used;  /* atomic */
 };
 struct shmem_budget *shmem_budget_create(uint64_t limit);
 struct shmem_budget *shmem_budget_ref(struct shmem_budget *budget);

@@ -70,13 +70,13 @@ SYSCALL_DEFINE2(truncate, uaddr_t, path, int64_t, size)
         err = -EINVAL;
     } else {
         dentry = found.path.dentry;
-        err = vfs_may_truncate(dentry);
+        err = vfs_may_truncate(&found.path);
         if (!err)
             err = size_of(dentry, &old_size);
         if (!err)
             err = check_size(task, old_size, (uint64_t)size);
         if (!err)
-            err = vfs_truncate(dentry, (uint64_t)size);
+            err = vfs_truncate(&found.path, (uint64_t)size);
     }
     walk_result_unref(&found);
     return err;
@@ -170,29 +170,29 @@ SYSCALL_DEFINE4(fallocate, int, fd, int, mode, int64_t, offset, int64_t, size)
 
 /* What is to be done to an object: one of them. */
 struct change {
-    int (*fn)(struct dentry *dentry, const struct change *change);
+    int (*fn)(const struct path *path, const struct change *change);
     uint32_t mode, uid, gid;
     const struct timespec *times; /* NULL: now */
 };
 
-static int change_mode(struct dentry *dentry, const struct change *change)
+static int change_mode(const struct path *path, const struct change *change)
 {
-    return vfs_chmod(dentry, change->mode);
+    return vfs_chmod(path, change->mode);
 }
 
-static int change_owner(struct dentry *dentry, const struct change *change)
+static int change_owner(const struct path *path, const struct change *change)
 {
     const struct cred *cred = task_current()->cred;
     uint32_t uid = cred_kernel_uid(cred, change->uid), gid = cred_kernel_gid(cred, change->gid);
 
     if ((uid == ID_NONE && change->uid != ID_NONE) || (gid == ID_NONE && change->gid != ID_NONE))
         return -EINVAL;
-    return vfs_chown(dentry, uid, gid);
+    return vfs_chown(path, uid, gid);
 }
 
-static int change_times(struct dentry *dentry, const struct change *change)
+static int change_times(const struct path *path, const struct change *change)
 {
-    return vfs_set_times(dentry, change->times);
+    return vfs_set_times(path, change->times);
 }
 
 static long change_path(struct task *task, int dirfd, uaddr_t path, int at_flags,
@@ -209,7 +209,7 @@ static long change_path(struct task *task, int dirfd, uaddr_t path, int at_flags
         return err;
     err = object_of(&found, &dentry);
     if (!err)
-        err = change->fn(dentry, change);
+        err = change->fn(&found.path, change);
     walk_result_unref(&found);
     return err;
 }
@@ -221,7 +221,7 @@ static long change_fd(struct task *task, int fd, const struct change *change)
 
     if (!file)
         return -EBADF;
-    err = file->at.dentry ? change->fn(file->at.dentry, change) : -EROFS;
+    err = file->at.dentry ? change->fn(&file->at, change) : -EROFS;
     file_unref(file);
     return err;
 }

@@ -11,6 +11,7 @@
 #include "sentry/syscalls/define.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
+#include "sentry/vfs/mount.h"
 
 #define MINCORE_CHUNK 4096UL
 
@@ -37,6 +38,9 @@ static int map_file(struct task *task, int fd, struct mm_map_args *args, struct 
         error = -EACCES;
     else if (type != MAP_PRIVATE && (args->prot & PROT_WRITE) && access != O_RDWR)
         error = -EACCES;
+    else if (file->at.mount && (mount_get_flags(file->at.mount) & MOUNT_NOEXEC) &&
+             (args->prot & PROT_EXEC))
+        error = -EPERM;
     else if (!file->ops->mmap)
         error = -ENODEV;
     else
@@ -47,6 +51,8 @@ static int map_file(struct task *task, int fd, struct mm_map_args *args, struct 
     }
     if (type != MAP_PRIVATE && access != O_RDWR)
         args->max_prot &= ~PROT_WRITE;
+    if (file->at.mount && (mount_get_flags(file->at.mount) & MOUNT_NOEXEC))
+        args->max_prot &= ~PROT_EXEC;
     if (file->ops->map_begin)
         error = file->ops->map_begin(file, args->prot, is_shared(args), &args->max_prot);
     if (error < 0) {

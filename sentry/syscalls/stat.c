@@ -15,17 +15,33 @@
 #define AT_EMPTY_PATH 0x1000
 #endif
 
-static int stat_found(const struct walk_result *found, struct linux_stat *ret)
+/* What stat(2) says, and where the object is seen. */
+struct seen {
+    struct linux_stat st;
+    uint64_t mount_id; /* the unique number; 0: it is in no tree */
+    uint32_t mount_number;
+    bool mount_root;
+};
+
+static void look_at_mount(const struct path *path, struct seen *ret)
+{
+    ret->mount_id = path->mount ? path->mount->unique_id : 0;
+    ret->mount_number = path->mount ? path->mount->id : 0;
+    ret->mount_root = path->mount && path->dentry == path->mount->root;
+}
+
+static int stat_found(const struct walk_result *found, struct seen *ret)
 {
     struct dentry *dentry = found->path.dentry;
 
+    look_at_mount(found->file ? &found->file->at : &found->path, ret);
     if (found->file)
-        return file_stat(found->file, ret);
-    return dentry->inode->ops->stat(dentry, found->fresh, ret);
+        return file_stat(found->file, &ret->st);
+    return dentry->inode->ops->stat(dentry, found->fresh, &ret->st);
 }
 
 static int stat_path(struct task *task, int dirfd, uaddr_t path, unsigned walk_flags,
-                     struct linux_stat *ret)
+                     struct seen *ret)
 {
     struct walk_result found;
     int err = at_path_walk(task, dirfd, path, walk_flags, &found);
@@ -37,14 +53,15 @@ static int stat_path(struct task *task, int dirfd, uaddr_t path, unsigned walk_f
     return err;
 }
 
-static int stat_fd(struct task *task, int fd, struct linux_stat *ret)
+static int stat_fd(struct task *task, int fd, struct seen *ret)
 {
     struct file *file = fdtable_get(task->files, fd);
     int err;
 
     if (!file)
         return -EBADF;
-    err = file_stat(file, ret);
+    look_at_mount(&file->at, ret);
+    err = file_stat(file, &ret->st);
     file_unref(file);
     return err;
 }
@@ -60,7 +77,7 @@ static bool is_empty_path(struct task *task, uaddr_t path)
     return copy_struct_from_user(task->mm, &first, path) == 0 && first == '\0';
 }
 
-static int stat_at(struct task *task, int dirfd, uaddr_t path, int flags, struct linux_stat *ret)
+static int stat_at(struct task *task, int dirfd, uaddr_t path, int flags, struct seen *ret)
 {
     unsigned walk_flags = flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW;
 
@@ -71,39 +88,39 @@ static int stat_at(struct task *task, int dirfd, uaddr_t path, int flags, struct
     return stat_path(task, dirfd, path, walk_flags, ret);
 }
 
-static long give_stat(struct task *task, uaddr_t buf, int err, struct linux_stat *st)
+static long give_stat(struct task *task, uaddr_t buf, int err, struct seen *seen)
 {
     if (err < 0)
         return err;
-    st->st_uid = cred_shown_uid(task->cred, st->st_uid);
-    st->st_gid = cred_shown_gid(task->cred, st->st_gid);
-    return copy_struct_to_user(task->mm, buf, st);
+    seen->st.st_uid = cred_shown_uid(task->cred, seen->st.st_uid);
+    seen->st.st_gid = cred_shown_gid(task->cred, seen->st.st_gid);
+    return copy_struct_to_user(task->mm, buf, &seen->st);
 }
 
 SYSCALL_DEFINE2(stat, uaddr_t, path, uaddr_t, buf)
 {
-    struct linux_stat st;
+    struct seen st;
 
     return give_stat(task, buf, stat_at(task, AT_FDCWD, path, 0, &st), &st);
 }
 
 SYSCALL_DEFINE2(lstat, uaddr_t, path, uaddr_t, buf)
 {
-    struct linux_stat st;
+    struct seen st;
 
     return give_stat(task, buf, stat_at(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &st), &st);
 }
 
 SYSCALL_DEFINE2(fstat, int, fd, uaddr_t, buf)
 {
-    struct linux_stat st;
+    struct seen st;
 
     return give_stat(task, buf, stat_fd(task, fd, &st), &st);
 }
 
 SYSCALL_DEFINE4(newfstatat, int, dirfd, uaddr_t, path, uaddr_t, buf, int, flags)
 {
-    struct linux_stat st;
+    struct seen st;
 
     if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH))
         return -EINVAL;
@@ -115,9 +132,45 @@ static struct statx_timestamp statx_time(uint64_t sec, uint64_t nsec)
     return (struct statx_timestamp){.tv_sec = (int64_t)sec, .tv_nsec = (uint32_t)nsec};
 }
 
+/* The unique number of a mount is newer than Debian 12's headers. */
+#define STATX_MOUNT_ID_UNIQUE 0x4000U
+
+static void fill_statx(const struct seen *seen, unsigned mask, struct statx *ret)
+{
+    const struct linux_stat *st = &seen->st;
+    bool unique = mask & STATX_MOUNT_ID_UNIQUE;
+
+    *ret = (struct statx){
+        .stx_mask = STATX_BASIC_STATS,
+        .stx_blksize = (uint32_t)st->st_blksize,
+        .stx_nlink = (uint32_t)st->st_nlink,
+        .stx_uid = st->st_uid,
+        .stx_gid = st->st_gid,
+        .stx_mode = (uint16_t)st->st_mode,
+        .stx_ino = st->st_ino,
+        .stx_size = (uint64_t)st->st_size,
+        .stx_blocks = (uint64_t)st->st_blocks,
+        .stx_atime = statx_time(st->st_atime_sec, st->st_atime_nsec),
+        .stx_ctime = statx_time(st->st_ctime_sec, st->st_ctime_nsec),
+        .stx_mtime = statx_time(st->st_mtime_sec, st->st_mtime_nsec),
+        .stx_rdev_major = major(st->st_rdev),
+        .stx_rdev_minor = minor(st->st_rdev),
+        .stx_dev_major = major(st->st_dev),
+        .stx_dev_minor = minor(st->st_dev),
+    };
+    static_assert(sizeof(*ret) == 256, "struct statx");
+    ret->stx_attributes_mask = STATX_ATTR_MOUNT_ROOT;
+    if (seen->mount_root)
+        ret->stx_attributes = STATX_ATTR_MOUNT_ROOT;
+    if (seen->mount_id) {
+        ret->stx_mask |= unique ? STATX_MOUNT_ID_UNIQUE : STATX_MNT_ID;
+        ret->stx_mnt_id = unique ? seen->mount_id : seen->mount_number;
+    }
+}
+
 SYSCALL_DEFINE5(statx, int, dirfd, uaddr_t, path, int, flags, unsigned, mask, uaddr_t, buf)
 {
-    struct linux_stat st;
+    struct seen seen;
     struct statx stx;
     int err;
 
@@ -127,28 +180,12 @@ SYSCALL_DEFINE5(statx, int, dirfd, uaddr_t, path, int, flags, unsigned, mask, ua
         return -EINVAL;
     if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE))
         return -EINVAL;
-    err = stat_at(task, dirfd, path, flags, &st);
+    err = stat_at(task, dirfd, path, flags, &seen);
     if (err < 0)
         return err;
-    stx = (struct statx){
-        .stx_mask = STATX_BASIC_STATS,
-        .stx_blksize = (uint32_t)st.st_blksize,
-        .stx_nlink = (uint32_t)st.st_nlink,
-        .stx_uid = cred_shown_uid(task->cred, st.st_uid),
-        .stx_gid = cred_shown_gid(task->cred, st.st_gid),
-        .stx_mode = (uint16_t)st.st_mode,
-        .stx_ino = st.st_ino,
-        .stx_size = (uint64_t)st.st_size,
-        .stx_blocks = (uint64_t)st.st_blocks,
-        .stx_atime = statx_time(st.st_atime_sec, st.st_atime_nsec),
-        .stx_ctime = statx_time(st.st_ctime_sec, st.st_ctime_nsec),
-        .stx_mtime = statx_time(st.st_mtime_sec, st.st_mtime_nsec),
-        .stx_rdev_major = major(st.st_rdev),
-        .stx_rdev_minor = minor(st.st_rdev),
-        .stx_dev_major = major(st.st_dev),
-        .stx_dev_minor = minor(st.st_dev),
-    };
-    static_assert(sizeof(stx) == 256, "struct statx");
+    seen.st.st_uid = cred_shown_uid(task->cred, seen.st.st_uid);
+    seen.st.st_gid = cred_shown_gid(task->cred, seen.st.st_gid);
+    fill_statx(&seen, mask, &stx);
     return copy_struct_to_user(task->mm, buf, &stx);
 }
 
@@ -164,7 +201,9 @@ static int access_found(const struct walk_result *found, int mode)
         return denied ? -EACCES : 0;
     }
     type = inode_type(dentry->inode);
-    if ((mode & W_OK) && dentry->sb->read_only &&
+    if ((mode & X_OK) && type == S_IFREG && (mount_get_flags(found->path.mount) & MOUNT_NOEXEC))
+        return -EACCES;
+    if ((mode & W_OK) && path_read_only(&found->path) &&
         (type == S_IFREG || type == S_IFDIR || type == S_IFLNK)) {
         /* access(2) looks at the permissions first and at the file system afterwards. */
         int err = mode & ~W_OK ? dentry_permission(dentry, mode & ~W_OK) : 0;
@@ -257,10 +296,8 @@ SYSCALL_DEFINE2(statfs, uaddr_t, path, uaddr_t, buf)
         return err;
     if (found.file)
         err = file_statfs(found.file, &fs);
-    else if (found.path.dentry->inode->ops->statfs)
-        err = found.path.dentry->inode->ops->statfs(found.path.dentry, &fs);
     else
-        err = -ENOSYS;
+        err = path_statfs(&found.path, &fs);
     walk_result_unref(&found);
     return err < 0 ? err : copy_struct_to_user(task->mm, buf, &fs);
 }

@@ -102,7 +102,7 @@ static long do_get(struct task *task, struct target target, uaddr_t name_ptr, ua
     else if (found.file)
         n = xattr_check_name(name) ? -EOPNOTSUPP : -ENODATA;
     else
-        n = vfs_getxattr(found.path.dentry, name, buf, size);
+        n = vfs_getxattr(&found.path, name, buf, size);
     if (n > 0 && size > 0 && copy_to_user(task->mm, value, buf, (size_t)n) < 0)
         n = -EFAULT;
     free(buf);
@@ -124,7 +124,7 @@ static long do_list(struct task *task, struct target target, uaddr_t list, size_
     if (!buf)
         n = -ENOMEM;
     else if (!found.file)
-        n = vfs_listxattr(found.path.dentry, buf, size);
+        n = vfs_listxattr(&found.path, buf, size);
     if (n > 0 && size > 0 && copy_to_user(task->mm, list, buf, (size_t)n) < 0)
         n = -EFAULT;
     free(buf);
@@ -155,8 +155,7 @@ static long do_set(struct task *task, struct target target, uaddr_t name_ptr, ua
     if (!err)
         err = find(task, &target, &found);
     if (!err) {
-        err =
-            found.file ? -EOPNOTSUPP : vfs_setxattr(found.path.dentry, name, buf, size, (int)flags);
+        err = found.file ? -EOPNOTSUPP : vfs_setxattr(&found.path, name, buf, size, (int)flags);
         walk_result_unref(&found);
     }
     free(buf);
@@ -173,7 +172,7 @@ static long do_remove(struct task *task, struct target target, uaddr_t name_ptr)
         err = find(task, &target, &found);
     if (err < 0)
         return err;
-    err = found.file ? -EOPNOTSUPP : vfs_removexattr(found.path.dentry, name);
+    err = found.file ? -EOPNOTSUPP : vfs_removexattr(&found.path, name);
     walk_result_unref(&found);
     return err;
 }

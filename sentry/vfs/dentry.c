@@ -309,6 +309,19 @@ bool dentry_gone(struct dentry *dentry)
     return gone;
 }
 
+bool dentry_is_below(struct dentry *dentry, const struct dentry *top)
+{
+    const struct dentry *at = dentry;
+
+    if (dentry->sb != top->sb)
+        return false;
+    lock_acquire(&dentry->sb->lock);
+    while (at && at != top)
+        at = at->parent;
+    lock_release(&dentry->sb->lock);
+    return at != NULL;
+}
+
 struct dentry *dentry_parent(struct dentry *dentry)
 {
     struct dentry *parent;

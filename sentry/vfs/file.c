@@ -9,6 +9,7 @@
 
 #include "sentry/vfs/dirent.h"
 #include "sentry/vfs/filelock.h"
+#include "sentry/vfs/mount_ops.h"
 
 static uint32_t alive; /* atomic */
 
@@ -30,10 +31,16 @@ void file_init(struct file *f, const struct file_operations *ops, uint32_t flags
 
 void file_fini(struct file *f)
 {
-    if (f->counts_as_writer)
+    if (f->counts_as_writer) {
         inode_put_write(f->at.dentry->inode);
+        mount_put_write(f->at.mount);
+    }
     if (f->denies_writers)
         inode_allow_write(f->at.dentry->inode);
+    if (f->dissolves)
+        vfs_mount_dissolve(f->at.mount);
+    if (f->at.mount)
+        mount_used(f->at.mount);
     path_unref(&f->at);
     free(f->path);
     lock_destroy(&f->pos_lock);
@@ -221,9 +228,17 @@ int file_statfs(struct file *f, struct linux_statfs *ret)
 {
     if (f->ops->statfs)
         return f->ops->statfs(f, ret);
-    if (f->at.dentry && f->at.dentry->inode->ops->statfs)
-        return f->at.dentry->inode->ops->statfs(f->at.dentry, ret);
-    return -ENOSYS;
+    return f->at.dentry ? path_statfs(&f->at, ret) : -ENOSYS;
+}
+
+int path_statfs(const struct path *path, struct linux_statfs *ret)
+{
+    const struct inode_operations *ops = path->dentry->inode->ops;
+    int err = ops->statfs ? ops->statfs(path->dentry, ret) : -ENOSYS;
+
+    if (!err && path->mount)
+        ret->f_flags = mount_statfs_flags(path->mount);
+    return err;
 }
 
 int file_getdents(struct file *f, struct dirent_sink *sink)

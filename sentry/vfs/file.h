@@ -92,8 +92,9 @@ struct file {
     int64_t pos __guarded_by(pos_lock);
     struct file_companion *companion; /* owned; set once, atomically (kernel/async.h) */
     bool has_locks;                   /* atomic: it may own some (filelock.h) */
-    bool counts_as_writer;            /* of at's inode; undone by file_fini() */
+    bool counts_as_writer;            /* of at's inode and mount; undone by file_fini() */
     bool denies_writers;              /* likewise: it is being executed */
+    bool dissolves;                   /* a tree of mounts that is alone goes with it */
     struct path at; /* where it was opened; empty for what is not in the tree: pipes, stdio */
     struct terminal *terminal; /* borrowed from the implementation; NULL for all but terminals */
     char *path; /* how /proc/self/fd names what is not in the tree; owned; may be NULL */
@@ -121,6 +122,8 @@ uint32_t file_poll(struct file *f, struct wait_entry *entry);
 void file_unpoll(struct file *f, struct wait_entry *entry);
 int file_stat(struct file *f, struct linux_stat *ret);
 int file_statfs(struct file *f, struct linux_statfs *ret);
+/* statfs(2) of a place. */
+int path_statfs(const struct path *path, struct linux_statfs *ret);
 /* -ENOTDIR; -ENOENT for a directory that was removed. */
 int file_getdents(struct file *f, struct dirent_sink *sink);
 

@@ -32,9 +32,9 @@ static int create(struct path root, struct path cwd, uint32_t umask, struct fs_c
 
 int fs_context_create(struct mount_ns *ns, uint32_t umask, struct fs_context **ret)
 {
-    struct path root = {ns->root, ns->root->root};
+    struct path root = mount_ns_top(ns);
 
-    return create(path_ref(root), path_ref(root), umask, ret);
+    return create(path_ref(root), root, umask, ret);
 }
 
 int fs_context_clone(struct fs_context *fs, struct fs_context **ret)

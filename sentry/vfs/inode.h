@@ -16,8 +16,8 @@
  * answer one step: walks hold it from lookup() until the dentry is attached, the calls that change
  * names from their look-ups until the dentries are in line again.
  *
- * Lock order: tree_lock, then mount_ns->lock, then super_block->lock, which is innermost but for mm
- * and memfile and never held across operations.
+ * Lock order: tree_lock, then mount_lock() (mount.h), then super_block->lock, which is innermost
+ * but for mm and memfile and never held across operations.
  */
 #ifndef SENTRY_VFS_INODE_H
 #define SENTRY_VFS_INODE_H
@@ -32,6 +32,7 @@
 
 struct dentry;
 struct file;
+struct fs_setup;
 struct inode;
 struct mount;
 struct super_block;
@@ -147,8 +148,10 @@ struct inode {
 
 struct super_block {
     refcount_t refs;
-    const char *type; /* static: the name in /proc/mounts */
-    bool read_only;
+    const char *type;      /* static: the name in /proc/mounts */
+    bool read_only;        /* its names never change, so tree_lock is not needed */
+    bool remounted_ro;     /* atomic: made read-only by mount(2) */
+    uint32_t writers;      /* atomic: files open for writing */
     bool hidden;           /* mounted nowhere: its names are shown as if from a root */
     bool checks_modes;     /* permissions are those in struct inode, not what ops->access says */
     struct lock tree_lock; /* unused where read_only */
@@ -157,6 +160,10 @@ struct super_block {
     struct lock lock;
     struct list buckets[DENTRY_BUCKETS] __guarded_by(lock);
     void (*release)(struct super_block *sb); /* after the last dentry is gone; frees sb */
+    /* Options beyond ro, as /proc/mounts shows them, each with a comma in front; may be NULL. */
+    void (*show_options)(struct super_block *sb, char *buf, size_t size);
+    /* mount(2) with MS_REMOUNT, fsconfig(2): takes what `setup` sets (fstype.h); NULL: nothing. */
+    int (*reconfigure)(struct super_block *sb, const struct fs_setup *setup);
 };
 
 struct dentry {
@@ -194,12 +201,20 @@ void inode_put_write(struct inode *inode);
 int inode_deny_write(struct inode *inode);
 void inode_allow_write(struct inode *inode);
 
+static inline bool super_read_only(const struct super_block *sb)
+{
+    return sb->read_only || __atomic_load_n(&sb->remounted_ro, __ATOMIC_RELAXED);
+}
+
 /* tree_lock, where the tree can change at all. */
 void tree_lock(struct super_block *sb);
 void tree_unlock(struct super_block *sb);
 
 /* Makes `sb` (allocated by the file system) usable; takes over `root`'s reference. -ENOMEM. */
 int super_init(struct super_block *sb, struct inode *root, void (*release)(struct super_block *sb));
+/* The minor number of st_dev for a file system that has no fixed one. -ENOSPC. */
+int super_take_minor(uint32_t *ret);
+void super_give_minor(uint32_t minor);
 struct super_block *super_ref(struct super_block *sb);
 struct super_block *super_unref(struct super_block *sb);
 
@@ -222,6 +237,8 @@ void dentry_exchange(struct dentry *a, struct dentry *b);
 /* A dentry for an object that has no name in the tree (O_TMPFILE); `inode` is taken over. */
 struct dentry *dentry_unnamed(struct dentry *parent, struct name name, struct inode *inode);
 bool dentry_gone(struct dentry *dentry);
+/* Is it `top`, or somewhere below? */
+bool dentry_is_below(struct dentry *dentry, const struct dentry *top);
 /* A new reference; NULL for a root. */
 struct dentry *dentry_parent(struct dentry *dentry);
 /*

@@ -31,7 +31,7 @@ static int check_new_name(const struct walk_parent *parent, bool directory)
         return err;
     if (parent->slash && !directory)
         return -ENOENT;
-    if (dir->sb->read_only)
+    if (path_read_only(&parent->path))
         return -EROFS;
     return may_make(dir);
 }
@@ -113,8 +113,10 @@ int vfs_make_unnamed(const struct path *dir, struct inode_make *make, bool linka
     char name[24];
     int err;
 
+    if (path_read_only(dir))
+        return -EROFS;
     if (!ops->tmpfile)
-        return dir->dentry->sb->read_only ? -EROFS : -EOPNOTSUPP;
+        return -EOPNOTSUPP;
     err = may_make(dir->dentry);
     if (err < 0)
         return err;
@@ -175,7 +177,8 @@ static int check_removal(const struct walk_parent *parent, struct dentry *victim
 {
     struct dentry *dir = parent->path.dentry;
     bool is_dir = inode_type(victim->inode) == S_IFDIR;
-    bool mounted = __atomic_load_n(&victim->mount_count, __ATOMIC_RELAXED) > 0;
+    bool mounted = mount_is_mountpoint(parent->path.mount, victim);
+    bool read_only = path_read_only(&parent->path);
     int err;
 
     if (!directory && parent->slash)
@@ -184,9 +187,9 @@ static int check_removal(const struct walk_parent *parent, struct dentry *victim
      * Linux would not even look for the name on a read-only mount, but programs expect the host's
      * usual answer, and the host's tree is seldom mounted so.
      */
-    if (dir->sb->read_only && directory)
+    if (read_only && directory)
         return mounted ? -EBUSY : -EROFS;
-    if (dir->sb->read_only)
+    if (read_only)
         return is_dir ? -EISDIR : -EROFS;
     err = may_remove(dir, victim->inode);
     if (err < 0)
@@ -214,6 +217,8 @@ static int remove_at(const struct walk_parent *parent, bool directory)
     if (!err)
         dentry_remove(victim);
     tree_unlock(dir->sb);
+    if (!err)
+        mount_leave_removed(victim);
     dentry_unref(victim);
     return err;
 }

@@ -1,20 +1,106 @@
-#include "sentry/vfs/mount.h"
+/* Mounts as objects: life, numbers, who covers what; crossing them (mount.h). */
+#include "sentry/vfs/mount_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
 
-static struct mount *mount_new(struct mount_ns *ns, struct super_block *sb, struct dentry *root)
+#define BUCKETS      256
+#define NUMBERS_MAX  (1U << 17)
+#define FIRST_UNIQUE (1UL << 31) /* fs/namespace.c:MNT_UNIQUE_ID_OFFSET */
+
+static struct lock lock = LOCK_INIT;
+static struct list buckets[BUCKETS] __guarded_by(lock);
+static struct lock numbers_lock = LOCK_INIT;
+static uint64_t numbers[NUMBER_KINDS][NUMBERS_MAX / 64] __guarded_by(numbers_lock);
+static uint64_t last_unique = FIRST_UNIQUE; /* atomic */
+
+void mount_lock(void) __no_lock_analysis
+{
+    lock_acquire(&lock);
+}
+
+void mount_unlock(void) __no_lock_analysis
+{
+    lock_release(&lock);
+}
+
+uint32_t mount_take_number(enum mount_number kind)
+{
+    uint64_t *words = numbers[kind];
+    uint32_t found = 0;
+
+    lock_acquire(&numbers_lock);
+    words[0] |= 1; /* there is no number 0 */
+    for (uint32_t i = 0; i < NUMBERS_MAX / 64 && !found; i++) {
+        if (words[i] != UINT64_MAX) {
+            uint32_t bit = (uint32_t)__builtin_ctzl(~words[i]);
+
+            words[i] |= 1UL << bit;
+            found = i * 64 + bit;
+        }
+    }
+    lock_release(&numbers_lock);
+    return found;
+}
+
+void mount_give_number(enum mount_number kind, uint32_t number)
+{
+    lock_acquire(&numbers_lock);
+    numbers[kind][number / 64] &= ~(1UL << number % 64);
+    lock_release(&numbers_lock);
+}
+
+#define DEV_FIRST 60 /* below are those that have a fixed one */
+
+int super_take_minor(uint32_t *ret)
+{
+    uint32_t number = mount_take_number(NUMBER_DEV);
+
+    if (!number)
+        return -ENOSPC;
+    *ret = DEV_FIRST + number;
+    return 0;
+}
+
+void super_give_minor(uint32_t minor)
+{
+    mount_give_number(NUMBER_DEV, minor - DEV_FIRST);
+}
+
+int mount_new(struct super_block *sb, struct dentry *root, const char *source, uint32_t flags,
+              struct mount **ret)
 {
     struct mount *m = calloc(1, sizeof(*m));
 
-    if (!m)
-        return NULL;
+    if (m && source)
+        m->source = strdup(source);
+    if (!m || (source && !m->source)) {
+        free(m);
+        return -ENOMEM;
+    }
+    m->id = mount_take_number(NUMBER_MOUNT);
+    if (!m->id) {
+        free(m->source);
+        free(m);
+        return -ENOSPC;
+    }
     refcount_set(&m->refs, 1);
-    m->ns = ns;
+    m->unique_id = __atomic_add_fetch(&last_unique, 1, __ATOMIC_RELAXED);
+    m->flags = flags;
     m->sb = super_ref(sb);
     m->root = dentry_ref(root);
+    list_init(&m->hashed);
+    list_init(&m->children);
+    list_init(&m->sibling);
     list_init(&m->ns_node);
-    return m;
+    list_init(&m->group_node);
+    list_init(&m->slave_node);
+    list_init(&m->work_node);
+    list_init(&m->receiver_node);
+    *ret = m;
+    return 0;
 }
 
 struct mount *mount_ref(struct mount *mount)
@@ -28,119 +114,214 @@ struct mount *mount_unref(struct mount *mount)
     if (mount && refcount_put(&mount->refs)) {
         dentry_unref(mount->root);
         super_unref(mount->sb);
+        mount_give_number(NUMBER_MOUNT, mount->id);
+        free(mount->source);
         free(mount);
     }
     return NULL;
 }
 
-int mount_ns_create(struct super_block *sb, struct mount_ns **ret)
-{
-    struct mount_ns *ns = calloc(1, sizeof(*ns));
+/* ---- which mount covers a place ------------------------------------------------------------ */
 
-    if (!ns)
-        return -ENOMEM;
-    lock_init(&ns->lock);
-    list_init(&ns->mounts);
-    ns->root = mount_new(ns, sb, sb->root);
-    if (!ns->root) {
-        free(ns);
-        return -ENOMEM;
-    }
-    *ret = ns;
-    return 0;
+static struct list *bucket_of(const struct mount *parent, const struct dentry *at)
+{
+    const void *key[2] = {parent, at};
+    struct list *bucket = &buckets[XXH3_64bits(key, sizeof(key)) % BUCKETS];
+
+    if (!bucket->next)
+        list_init(bucket);
+    return bucket;
 }
 
-void mount_ns_destroy(struct mount_ns *ns)
+struct mount *mount_covering_locked(const struct mount *parent, const struct dentry *at)
 {
-    struct mount *m, *tmp;
-
-    list_for_each_safe (m, tmp, &ns->mounts, ns_node) {
-        list_del_init(&m->ns_node);
-        __atomic_fetch_sub(&m->over.dentry->mount_count, 1, __ATOMIC_RELAXED);
-        path_unref(&m->over);
-        mount_unref(m);
-    }
-    mount_unref(ns->root);
-    lock_destroy(&ns->lock);
-    free(ns);
-}
-
-static struct mount *covering_locked(struct mount_ns *ns, const struct path *at)
-    __must_hold(ns->lock)
-{
+    struct list *bucket;
     struct mount *m;
 
-    list_for_each (m, &ns->mounts, ns_node) {
-        if (m->over.mount == at->mount && m->over.dentry == at->dentry)
+    if (__atomic_load_n(&at->mount_count, __ATOMIC_RELAXED) == 0)
+        return NULL;
+    bucket = bucket_of(parent, at);
+    list_for_each (m, bucket, hashed) {
+        if (m->over.mount == parent && m->over.dentry == at)
             return m;
     }
     return NULL;
 }
 
-static int attach(struct mount_ns *ns, const struct path *at, struct super_block *sb,
-                  struct dentry *root)
+void mount_hang_locked(struct mount *m, const struct path *over)
+{
+    m->over = path_ref(*over);
+    __atomic_fetch_add(&over->dentry->mount_count, 1, __ATOMIC_RELAXED);
+    list_add(bucket_of(over->mount, over->dentry), &m->hashed);
+    list_add_tail(&over->mount->children, &m->sibling);
+}
+
+void mount_unhang_locked(struct mount *m, struct path *ret_over)
+{
+    *ret_over = m->over;
+    m->over = (struct path){NULL, NULL};
+    list_del_init(&m->hashed);
+    list_del_init(&m->sibling);
+    if (ret_over->dentry)
+        __atomic_fetch_sub(&ret_over->dentry->mount_count, 1, __ATOMIC_RELAXED);
+}
+
+void mount_to_top_locked(struct path *path)
 {
     struct mount *m;
-    int err = 0;
 
-    if (inode_type(at->dentry->inode) != S_IFDIR || inode_type(root->inode) != S_IFDIR)
-        return -ENOTDIR;
-    m = mount_new(ns, sb, root);
-    if (!m)
-        return -ENOMEM;
-    lock_acquire(&ns->lock);
-    if (covering_locked(ns, at)) {
-        err = -EBUSY;
-    } else {
-        m->over = path_ref(*at);
-        __atomic_fetch_add(&at->dentry->mount_count, 1, __ATOMIC_RELAXED);
-        list_add_tail(&ns->mounts, &m->ns_node);
-    }
-    lock_release(&ns->lock);
-    if (err)
-        mount_unref(m);
-    return err;
-}
-
-int mount_attach(struct mount_ns *ns, const struct path *at, struct super_block *sb)
-{
-    return attach(ns, at, sb, sb->root);
-}
-
-int mount_bind(struct mount_ns *ns, const struct path *at, const struct path *what)
-{
-    return attach(ns, at, what->mount->sb, what->dentry);
+    while ((m = mount_covering_locked(path->mount, path->dentry)) != NULL)
+        *path = (struct path){m, m->root};
 }
 
 void mount_cross_down(struct path *path)
 {
-    while (__atomic_load_n(&path->dentry->mount_count, __ATOMIC_RELAXED) > 0) {
-        struct mount_ns *ns = path->mount->ns;
-        struct path inner = {NULL, NULL};
-        struct mount *m;
+    struct path top = *path;
 
-        lock_acquire(&ns->lock);
-        m = covering_locked(ns, path);
-        if (m)
-            inner = path_ref((struct path){m, m->root});
-        lock_release(&ns->lock);
-        if (!m)
-            return;
-        path_unref(path);
-        *path = inner;
-    }
+    if (__atomic_load_n(&path->dentry->mount_count, __ATOMIC_RELAXED) == 0)
+        return;
+    mount_lock();
+    mount_to_top_locked(&top);
+    top = path_ref(top);
+    mount_unlock();
+    path_unref(path);
+    *path = top;
 }
 
-bool mount_cross_up(struct path *path)
+int mount_cross_up(struct path *path, const struct path *stop)
 {
-    bool crossed = false;
+    struct path at = *path;
+    int crossed = 0;
 
-    while (path->dentry == path->mount->root && path->mount->over.mount) {
-        struct path outer = path_ref(path->mount->over);
-
+    if (path->dentry != path->mount->root)
+        return 0;
+    mount_lock();
+    while (crossed == 0 && at.dentry == at.mount->root) {
+        at = at.mount->over;
+        if (!at.mount || (stop && at.mount == stop->mount && at.dentry == stop->dentry))
+            crossed = -ENOENT;
+    }
+    if (crossed == 0) {
+        at = path_ref(at);
+        crossed = 1;
+    }
+    mount_unlock();
+    if (crossed > 0) {
         path_unref(path);
-        *path = outer;
-        crossed = true;
+        *path = at;
     }
     return crossed;
+}
+
+bool mount_is_mountpoint(struct mount *mount, struct dentry *dentry)
+{
+    struct list *bucket;
+    bool found = false;
+
+    if (__atomic_load_n(&dentry->mount_count, __ATOMIC_RELAXED) == 0)
+        return false;
+    mount_lock();
+    /* Whichever mount of the namespace shows it: fs/namespace.c:__is_local_mountpoint() */
+    for (int i = 0; i < BUCKETS && !found; i++) {
+        struct mount *m;
+
+        bucket = &buckets[i];
+        if (!bucket->next)
+            continue;
+        list_for_each (m, bucket, hashed) {
+            if (m->over.dentry == dentry && m->ns == mount->ns)
+                found = true;
+        }
+    }
+    mount_unlock();
+    return found;
+}
+
+static struct mount *any_covering_locked(const struct dentry *dentry)
+{
+    struct mount *m;
+
+    for (int i = 0; i < BUCKETS; i++) {
+        if (!buckets[i].next)
+            continue;
+        list_for_each (m, &buckets[i], hashed) {
+            if (m->over.dentry == dentry)
+                return m;
+        }
+    }
+    return NULL;
+}
+
+/* fs/namespace.c:__detach_mounts() */
+void mount_leave_removed(struct dentry *dentry)
+{
+    struct list dead;
+    struct mount *m;
+
+    if (__atomic_load_n(&dentry->mount_count, __ATOMIC_RELAXED) == 0)
+        return;
+    list_init(&dead);
+    mount_lock();
+    while ((m = any_covering_locked(dentry)) != NULL) {
+        struct mount_ns *ns = m->ns;
+
+        mount_take_out_locked(m, false, &dead);
+        if (ns)
+            mount_changed_locked(ns);
+    }
+    mount_unlock();
+    mount_bury(&dead);
+}
+
+bool mount_reaches(struct mount *mount, struct dentry *dentry)
+{
+    return mount->root == mount->sb->root || dentry_is_below(dentry, mount->root);
+}
+
+/* ---- what mounts forbid -------------------------------------------------------------------- */
+
+int mount_get_write(struct mount *mount)
+{
+    /* First counted, then looked; who makes it read-only does it the other way round. */
+    __atomic_fetch_add(&mount->writers, 1, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&mount->sb->writers, 1, __ATOMIC_SEQ_CST);
+    if (!(__atomic_load_n(&mount->flags, __ATOMIC_SEQ_CST) & MOUNT_READ_ONLY) &&
+        !super_read_only(mount->sb))
+        return 0;
+    mount_put_write(mount);
+    return -EROFS;
+}
+
+void mount_put_write(struct mount *mount)
+{
+    __atomic_fetch_sub(&mount->writers, 1, __ATOMIC_SEQ_CST);
+    __atomic_fetch_sub(&mount->sb->writers, 1, __ATOMIC_SEQ_CST);
+}
+
+enum atime_rule mount_atime(const struct mount *mount, bool directory)
+{
+    uint32_t flags = mount_get_flags(mount);
+
+    if ((flags & (MOUNT_NOATIME | MOUNT_READ_ONLY)) || (directory && (flags & MOUNT_NODIRATIME)) ||
+        super_read_only(mount->sb))
+        return ATIME_NEVER;
+    return flags & MOUNT_RELATIME ? ATIME_RELATIVE : ATIME_ALWAYS;
+}
+
+int64_t mount_statfs_flags(const struct mount *mount)
+{
+    static const struct {
+        uint32_t flag;
+        int64_t st;
+    } pairs[] = {
+        {MOUNT_READ_ONLY, 1},     {MOUNT_NOSUID, 2},           {MOUNT_NODEV, 4},
+        {MOUNT_NOEXEC, 8},        {MOUNT_NOATIME, 0x400},      {MOUNT_NODIRATIME, 0x800},
+        {MOUNT_RELATIME, 0x1000}, {MOUNT_NOSYMFOLLOW, 0x2000},
+    };
+    uint32_t flags = mount_get_flags(mount);
+    int64_t st = 0x20; /* ST_VALID */
+
+    for (size_t i = 0; i < ARRAY_COUNT(pairs); i++)
+        st |= flags & pairs[i].flag ? pairs[i].st : 0;
+    return super_read_only(mount->sb) ? st | 1 : st;
 }

@@ -85,17 +85,25 @@ static int cross_down(struct walk *w)
 static int go_up(struct walk *w)
 {
     struct dentry *parent;
+    int crossed;
 
     w->fresh = false;
     if (is_at(w, &w->top))
         return -EXDEV;
     if (is_at(w, &w->root))
         return 0;
-    if (mount_cross_up(&w->at) && (w->flags & WALK_NO_XDEV))
+    crossed = mount_cross_up(&w->at, &w->root);
+    if (crossed < 0)
+        return 0;
+    if (crossed > 0 && (w->flags & WALK_NO_XDEV))
         return -EXDEV;
     parent = dentry_parent(w->at.dentry);
     if (!parent)
         return 0;
+    if (!mount_reaches(w->at.mount, parent)) {
+        dentry_unref(parent);
+        return -ENOENT;
+    }
     go_to(w, (struct path){mount_ref(w->at.mount), parent});
     return cross_down(w);
 }
@@ -146,7 +154,8 @@ static int follow(struct walk *w, struct dentry *link, struct file **ret_file)
     ssize_t n = 0;
     int err = 0;
 
-    if (++w->links > WALK_LINKS_MAX || (w->flags & WALK_NO_SYMLINKS))
+    if (++w->links > WALK_LINKS_MAX || (w->flags & WALK_NO_SYMLINKS) ||
+        (mount_get_flags(w->at.mount) & MOUNT_NOSYMFOLLOW))
         err = -ELOOP;
     else if (ops->follow)
         err = ops->follow(link, &target);
@@ -418,6 +427,8 @@ int path_walk(struct fs_context *fs, const struct path *start, const char *name,
 
 void walk_result_unref(struct walk_result *result)
 {
+    if (result->path.mount)
+        mount_used(result->path.mount);
     path_unref(&result->path);
     result->file = file_unref(result->file);
 }

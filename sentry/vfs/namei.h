@@ -59,9 +59,13 @@ int path_lookup_one(const struct path *dir, const char *name, struct walk_result
 
 /*
  * The absolute name of `path` as seen from `root`, terminated: its length without the NUL,
- * -ENAMETOOLONG. What cannot be reached from there gets "(unreachable)" in front.
+ * -ENAMETOOLONG. What cannot be reached from there gets "(unreachable)" in front. `root` NULL: seen
+ * from the end of the tree that it is in.
  */
 ssize_t path_to_string(const struct path *root, const struct path *path, char *buf, size_t size);
+/* The same under mount_lock(); with `must_reach` -ENOENT where it cannot be reached. */
+ssize_t path_name_locked(const struct path *root, const struct path *path, bool must_reach,
+                         char *buf, size_t size);
 /* The same with " (deleted)" behind it where that holds: what links in /proc show. */
 ssize_t path_to_link(const struct path *root, const struct path *path, char *buf, size_t size);
 

@@ -38,6 +38,11 @@ static int open_place(struct path at, uint32_t flags, struct file **ret)
     return 0;
 }
 
+int vfs_open_place(const struct path *at, struct file **ret)
+{
+    return open_place(*at, O_PATH, ret);
+}
+
 static bool wants_write(uint32_t flags)
 {
     return (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR || (flags & O_TRUNC);
@@ -64,8 +69,10 @@ static int check_open(const struct path *at, uint32_t flags)
     if ((flags & O_DIRECTORY) && type != S_IFDIR)
         return -ENOTDIR;
     /* Devices, FIFOs and sockets may be written on a read-only file system. */
-    if (type == S_IFREG && wants_write(flags) && dentry->sb->read_only)
+    if (type == S_IFREG && wants_write(flags) && path_read_only(at))
         return -EROFS;
+    if ((type == S_IFCHR || type == S_IFBLK) && (mount_get_flags(at->mount) & MOUNT_NODEV))
+        return -EACCES;
     if (dentry->sb->checks_modes) {
         err = inode_permission(dentry->inode, wanted_access(flags));
         if (!err && (flags & O_NOATIME) && !inode_owned(dentry->inode))
@@ -84,15 +91,22 @@ static int settle(const struct path *at, uint32_t flags, struct file *f)
         f->at = path_ref(*at);
     if (inode_type(inode) != S_IFREG || !wants_write(flags) || f->at.dentry != at->dentry)
         return 0;
-    err = inode_get_write(inode);
+    err = mount_get_write(at->mount);
     if (err < 0)
         return err;
+    err = inode_get_write(inode);
+    if (err < 0) {
+        mount_put_write(at->mount);
+        return err;
+    }
     if ((flags & O_ACCMODE) != O_RDONLY)
         f->counts_as_writer = true;
     if (flags & O_TRUNC)
         err = inode->ops->truncate ? inode->ops->truncate(at->dentry, 0) : -EINVAL;
-    if (!f->counts_as_writer)
+    if (!f->counts_as_writer) {
         inode_put_write(inode);
+        mount_put_write(at->mount);
+    }
     return err;
 }
 
@@ -262,7 +276,7 @@ int vfs_open_exec(struct fs_context *fs, const struct path *start, const char *n
     inode = found.path.dentry->inode;
     if (inode_type(inode) == S_IFLNK)
         err = -ELOOP;
-    else if (inode_type(inode) != S_IFREG)
+    else if (inode_type(inode) != S_IFREG || (mount_get_flags(found.path.mount) & MOUNT_NOEXEC))
         err = -EACCES;
     else
         err = dentry_permission(found.path.dentry, X_OK);

@@ -4,44 +4,74 @@
 
 #include "sentry/vfs/namei.h"
 
-ssize_t path_to_string(const struct path *root, const struct path *path, char *buf, size_t size)
-{
-    static const char unreachable[] = "(unreachable)";
-    struct path at = path_ref(*path);
-    size_t start = size;
-    ssize_t length;
+static const char unreachable[] = "(unreachable)";
 
-    if (size < sizeof(unreachable) + 1) {
-        path_unref(&at);
-        return -ENAMETOOLONG;
-    }
-    buf[--start] = '\0';
-    while (at.dentry != root->dentry || at.mount != root->mount) {
+/*
+ * Puts the name in front of buf[*at], until `root` is reached: 0; or the end of the tree: 1. Mounts
+ * are not referenced, the lock keeps them.
+ */
+static int put_names_locked(const struct path *root, struct path *place, char *buf, size_t *at)
+{
+    while (place->dentry != root->dentry || place->mount != root->mount) {
         struct dentry *parent;
         int err;
 
-        mount_cross_up(&at);
-        err = dentry_put_name(at.dentry, buf, sizeof(unreachable) + 1, &start, &parent);
-        if (err < 0) {
-            path_unref(&at);
-            return err;
+        if (place->dentry == place->mount->root) {
+            if (!place->mount->over.mount)
+                return 1;
+            dentry_unref(place->dentry);
+            *place = place->mount->over;
+            dentry_ref(place->dentry);
+            continue;
         }
+        err = dentry_put_name(place->dentry, buf, sizeof(unreachable) + 1, at, &parent);
+        if (err < 0)
+            return err;
         if (!parent)
-            break;
-        buf[--start] = '/';
-        dentry_unref(at.dentry);
-        at.dentry = parent;
+            return 1;
+        buf[--*at] = '/';
+        dentry_unref(place->dentry);
+        place->dentry = parent;
     }
+    return 0;
+}
+
+ssize_t path_name_locked(const struct path *root, const struct path *path, bool must_reach,
+                         char *buf, size_t size)
+{
+    struct path at = *path;
+    size_t start = size;
+    ssize_t length;
+    int ends;
+
+    if (size < sizeof(unreachable) + 1)
+        return -ENAMETOOLONG;
+    buf[--start] = '\0';
+    dentry_ref(at.dentry);
+    ends = put_names_locked(root, &at, buf, &start);
+    dentry_unref(at.dentry);
+    if (ends < 0 || (ends > 0 && must_reach))
+        return ends < 0 ? ends : -ENOENT;
     if (buf[start] == '\0')
         buf[--start] = '/';
-    if ((at.dentry != root->dentry || at.mount != root->mount) && !path->dentry->sb->hidden) {
+    if (ends > 0 && root->mount && !path->dentry->sb->hidden) {
         start -= sizeof(unreachable) - 1;
         memcpy(buf + start, unreachable, sizeof(unreachable) - 1);
     }
-    path_unref(&at);
     length = (ssize_t)(size - start - 1);
     memmove(buf, buf + start, (size_t)length + 1);
     return length;
+}
+
+ssize_t path_to_string(const struct path *root, const struct path *path, char *buf, size_t size)
+{
+    static const struct path nowhere = {NULL, NULL};
+    ssize_t n;
+
+    mount_lock();
+    n = path_name_locked(root ? root : &nowhere, path, false, buf, size);
+    mount_unlock();
+    return n;
 }
 
 ssize_t path_to_link(const struct path *root, const struct path *path, char *buf, size_t size)

@@ -29,9 +29,9 @@ static bool below(const struct dentry *dentry, const struct dentry *top)
     return false;
 }
 
-static bool is_mounted(const struct dentry *dentry)
+static bool is_mounted(const struct renaming *r, struct dentry *dentry)
 {
-    return dentry && __atomic_load_n(&dentry->mount_count, __ATOMIC_RELAXED) > 0;
+    return dentry && mount_is_mountpoint(r->old_parent->path.mount, dentry);
 }
 
 static int look_up(struct renaming *r)
@@ -121,7 +121,7 @@ static int carry_out(const struct renaming *r)
 
     if (!ops->rename || !ops->exchange || !ops->make)
         return -EPERM;
-    if (is_mounted(r->old) || is_mounted(r->target))
+    if (is_mounted(r, r->old) || is_mounted(r, r->target))
         return -EBUSY;
     if (r->flags & RENAME_EXCHANGE) {
         err = ops->exchange(old_dir, r->old, new_dir, r->target);
@@ -142,7 +142,7 @@ static int rename_locked(struct renaming *r)
 
     if (!err)
         err = check_shape(r);
-    if (!err && r->old_parent->path.dentry->sb->read_only)
+    if (!err && path_read_only(&r->old_parent->path))
         err = -EROFS;
     if (err < 0 || (r->target && r->target->inode == r->old->inode))
         return err;
@@ -166,6 +166,8 @@ static int rename_between(const struct walk_parent *old_parent,
     tree_lock(sb);
     err = rename_locked(&r);
     tree_unlock(sb);
+    if (!err && r.target && !(flags & RENAME_EXCHANGE) && r.target->inode != r.old->inode)
+        mount_leave_removed(r.target);
     dentry_unref(r.old);
     dentry_unref(r.target);
     return err;

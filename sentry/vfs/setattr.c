@@ -6,6 +6,7 @@
 
 #include "host/clock.h"
 #include "sentry/vfs/identity.h"
+#include "sentry/vfs/mount.h"
 #include "sentry/vfs/permission.h"
 
 struct timespec vfs_now(void)
@@ -29,12 +30,13 @@ static int change(struct dentry *dentry, const struct inode_attr *attr)
     return ops->setattr ? ops->setattr(dentry, attr) : -EPERM;
 }
 
-int vfs_chmod(struct dentry *dentry, uint32_t mode)
+int vfs_chmod(const struct path *path, uint32_t mode)
 {
+    struct dentry *dentry = path->dentry;
     struct inode *inode = dentry->inode;
     struct inode_attr attr = {.mask = ATTR_MODE, .mode = mode & 07777};
 
-    if (dentry->sb->read_only)
+    if (path_read_only(path))
         return -EROFS;
     if (inode_type(inode) == S_IFLNK)
         return -EOPNOTSUPP;
@@ -59,15 +61,16 @@ static uint32_t mode_after_chown(const struct inode *inode)
     return mode & 07777;
 }
 
-int vfs_chown(struct dentry *dentry, uint32_t uid, uint32_t gid)
+int vfs_chown(const struct path *path, uint32_t uid, uint32_t gid)
 {
+    struct dentry *dentry = path->dentry;
     struct inode *inode = dentry->inode;
     uint32_t old_uid = __atomic_load_n(&inode->uid, __ATOMIC_RELAXED);
     uint32_t old_gid = __atomic_load_n(&inode->gid, __ATOMIC_RELAXED);
     bool owner = vfs_identity()->uid == old_uid, may = has_cap(inode, CAP_CHOWN);
     struct inode_attr attr = {.mask = ATTR_MODE, .uid = uid, .gid = gid};
 
-    if (dentry->sb->read_only)
+    if (path_read_only(path))
         return -EROFS;
     if (uid != UINT32_MAX) {
         attr.mask |= ATTR_UID;
@@ -83,14 +86,15 @@ int vfs_chown(struct dentry *dentry, uint32_t uid, uint32_t gid)
     return change(dentry, &attr);
 }
 
-int vfs_set_times(struct dentry *dentry, const struct timespec times[2])
+int vfs_set_times(const struct path *path, const struct timespec times[2])
 {
+    struct dentry *dentry = path->dentry;
     bool now = !times || (times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW);
     struct inode_attr attr = {.mask = 0};
     struct timespec present;
     int err;
 
-    if (dentry->sb->read_only)
+    if (path_read_only(path))
         return -EROFS;
     /* Anybody who may write may say that he has written just now. */
     if (!inode_owned(dentry->inode)) {
@@ -110,21 +114,22 @@ int vfs_set_times(struct dentry *dentry, const struct timespec times[2])
     return change(dentry, &attr);
 }
 
-int vfs_may_truncate(struct dentry *dentry)
+int vfs_may_truncate(const struct path *path)
 {
-    uint32_t type = inode_type(dentry->inode);
+    uint32_t type = inode_type(path->dentry->inode);
 
     if (type == S_IFDIR)
         return -EISDIR;
     if (type != S_IFREG)
         return -EINVAL;
-    return dentry->sb->read_only ? -EROFS : dentry_permission(dentry, W_OK);
+    return path_read_only(path) ? -EROFS : dentry_permission(path->dentry, W_OK);
 }
 
-int vfs_truncate(struct dentry *dentry, uint64_t size)
+int vfs_truncate(const struct path *path, uint64_t size)
 {
+    struct dentry *dentry = path->dentry;
     struct inode *inode = dentry->inode;
-    int err = vfs_may_truncate(dentry);
+    int err = vfs_may_truncate(path);
 
     if (!err)
         err = inode_get_write(inode);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "sentry/vfs/identity.h"
+#include "sentry/vfs/mount.h"
 #include "sentry/vfs/permission.h"
 
 static bool in_space(const char *name, const char *prefix)
@@ -27,11 +28,12 @@ int xattr_check_name(const char *name)
 }
 
 /* fs/xattr.c:xattr_permission(); security.* is the administrator's, too (cap_inode_setxattr()). */
-static int check_permission(struct dentry *dentry, const char *name, bool write)
+static int check_permission(const struct path *path, const char *name, bool write)
 {
+    struct dentry *dentry = path->dentry;
     uint32_t mode = inode_mode(dentry->inode);
 
-    if (write && dentry->sb->read_only)
+    if (write && path_read_only(path))
         return -EROFS;
     if (in_space(name, XATTR_SECURITY_PREFIX))
         return write && !vfs_has_cap(CAP_SYS_ADMIN) ? -EPERM : 0;
@@ -46,45 +48,46 @@ static int check_permission(struct dentry *dentry, const char *name, bool write)
     return dentry_permission(dentry, write ? W_OK : R_OK);
 }
 
-ssize_t vfs_getxattr(struct dentry *dentry, const char *name, void *buf, size_t size)
+ssize_t vfs_getxattr(const struct path *path, const char *name, void *buf, size_t size)
 {
-    const struct inode_operations *ops = dentry->inode->ops;
-    int err = check_permission(dentry, name, false);
+    const struct inode_operations *ops = path->dentry->inode->ops;
+    int err = check_permission(path, name, false);
 
     if (!err)
         err = xattr_check_name(name);
     if (err < 0)
         return err;
-    return ops->getxattr ? ops->getxattr(dentry, name, buf, size) : -ENODATA;
+    return ops->getxattr ? ops->getxattr(path->dentry, name, buf, size) : -ENODATA;
 }
 
-int vfs_setxattr(struct dentry *dentry, const char *name, const void *value, size_t size, int flags)
+int vfs_setxattr(const struct path *path, const char *name, const void *value, size_t size,
+                 int flags)
 {
-    const struct inode_operations *ops = dentry->inode->ops;
-    int err = check_permission(dentry, name, true);
+    const struct inode_operations *ops = path->dentry->inode->ops;
+    int err = check_permission(path, name, true);
 
     if (!err)
         err = xattr_check_name(name);
     if (err < 0)
         return err;
-    return ops->setxattr ? ops->setxattr(dentry, name, value, size, flags) : -EOPNOTSUPP;
+    return ops->setxattr ? ops->setxattr(path->dentry, name, value, size, flags) : -EOPNOTSUPP;
 }
 
-int vfs_removexattr(struct dentry *dentry, const char *name)
+int vfs_removexattr(const struct path *path, const char *name)
 {
-    const struct inode_operations *ops = dentry->inode->ops;
-    int err = check_permission(dentry, name, true);
+    const struct inode_operations *ops = path->dentry->inode->ops;
+    int err = check_permission(path, name, true);
 
     if (!err)
         err = xattr_check_name(name);
     if (err < 0)
         return err;
-    return ops->setxattr ? ops->setxattr(dentry, name, NULL, 0, XATTR_REPLACE) : -EOPNOTSUPP;
+    return ops->setxattr ? ops->setxattr(path->dentry, name, NULL, 0, XATTR_REPLACE) : -EOPNOTSUPP;
 }
 
-ssize_t vfs_listxattr(struct dentry *dentry, char *buf, size_t size)
+ssize_t vfs_listxattr(const struct path *path, char *buf, size_t size)
 {
-    const struct inode_operations *ops = dentry->inode->ops;
+    const struct inode_operations *ops = path->dentry->inode->ops;
 
-    return ops->listxattr ? ops->listxattr(dentry, vfs_has_cap(CAP_SYS_ADMIN), buf, size) : 0;
+    return ops->listxattr ? ops->listxattr(path->dentry, vfs_has_cap(CAP_SYS_ADMIN), buf, size) : 0;
 }

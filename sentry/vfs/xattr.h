@@ -9,12 +9,12 @@
  * size of 0 the first and the last tell how many there are. -ERANGE, -ENODATA, -EEXIST, -ENOSPC,
  * -EPERM, -EACCES, -EROFS, -EOPNOTSUPP.
  */
-ssize_t vfs_getxattr(struct dentry *dentry, const char *name, void *buf, size_t size);
-int vfs_setxattr(struct dentry *dentry, const char *name, const void *value, size_t size,
+ssize_t vfs_getxattr(const struct path *path, const char *name, void *buf, size_t size);
+int vfs_setxattr(const struct path *path, const char *name, const void *value, size_t size,
                  int flags);
-int vfs_removexattr(struct dentry *dentry, const char *name);
+int vfs_removexattr(const struct path *path, const char *name);
 /* Names, each with its NUL. */
-ssize_t vfs_listxattr(struct dentry *dentry, char *buf, size_t size);
+ssize_t vfs_listxattr(const struct path *path, char *buf, size_t size);
 
 /* -EOPNOTSUPP for a name space that nobody knows, -EINVAL for a prefix without a name. */
 int xattr_check_name(const char *name);

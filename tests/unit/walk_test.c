@@ -54,8 +54,8 @@ static void mount_other(void)
 
     cr_assert_eq(treefs_create(&other_node, "other", TMPFS_MAGIC, 101, &sb), 0);
     cr_assert_eq(path_walk(fs, NULL, "/mnt", WALK_FOLLOW, &at), 0);
-    cr_assert_eq(mount_attach(ns, &at.path, sb), 0);
-    cr_assert_eq(mount_attach(ns, &at.path, sb), -EBUSY);
+    cr_assert_eq(mount_attach(ns, &at.path, sb, 0), 0);
+    cr_assert_eq(mount_attach(ns, &at.path, sb, 0), -EBUSY);
     walk_result_unref(&at);
     super_unref(sb);
 }
@@ -74,7 +74,7 @@ static void setup(void)
 static void teardown(void)
 {
     fs_context_unref(fs);
-    mount_ns_destroy(ns);
+    mount_ns_unref(ns);
 }
 
 TestSuite(walk, .init = setup, .fini = teardown);
@@ -291,7 +291,7 @@ Test(walk, one_round_trip_for_many_names)
     cr_assert(sb);
     cr_assert_eq(super_init(sb, count_inode(1), count_super_release), 0);
     fs_context_unref(fs);
-    mount_ns_destroy(ns);
+    mount_ns_unref(ns);
     cr_assert_eq(mount_ns_create(sb, &ns), 0);
     super_unref(sb);
     cr_assert_eq(fs_context_create(ns, 0, &fs), 0);

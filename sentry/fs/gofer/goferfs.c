@@ -332,6 +332,7 @@ static struct goferfs *goferfs_new(const struct goferfs_config *config,
         return NULL;
     }
     fs->sb.type = "gofer";
+    fs->sb.dev = (uint32_t)root->inode.dev;
     fs->sb.read_only = true;
     fs->sb.checks_modes = config->checks_modes;
     return fs;

@@ -11,12 +11,12 @@
 #include "sentry/net/socket.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/fs_context.h"
+#include "sentry/vfs/mount.h"
 #include "sentry/vfs/namei.h"
 
 #define FD_KEY(tid, fd) ((tid) << 32 | (uint64_t)(fd))
 #define KEY_TID(key)    ((key) >> 32)
 #define KEY_FD(key)     ((int)(uint32_t)(key))
-#define MOUNT_ID        1 /* mounts have no numbers of their own yet */
 
 static const struct tree_node fd_node, info_node;
 
@@ -163,8 +163,9 @@ static ssize_t info_text(uint64_t key, char *buf, size_t size)
     lock_acquire(&file->pos_lock);
     proc_printf(&text, "pos:\t%ld\n", file->pos);
     lock_release(&file->pos_lock);
-    proc_printf(&text, "flags:\t0%o\nmnt_id:\t%d\nino:\t%lu\n",
-                file->flags | (cloexec > 0 ? O_CLOEXEC : 0), MOUNT_ID, st.st_ino);
+    proc_printf(&text, "flags:\t0%o\nmnt_id:\t%u\nino:\t%lu\n",
+                file->flags | (cloexec > 0 ? O_CLOEXEC : 0),
+                file->at.mount ? file->at.mount->id : 0, st.st_ino);
     if (file->ops->info) {
         char more[256];
 

@@ -58,6 +58,11 @@ int proc_gid_map_open(uint64_t key, uint32_t flags, struct file **ret);
 int proc_projid_map_open(uint64_t key, uint32_t flags, struct file **ret);
 int proc_setgroups_open(uint64_t key, uint32_t flags, struct file **ret);
 
+/* mounts.c: /proc/PID/mounts and its kin */
+int proc_mounts_open(uint64_t tid, uint32_t flags, struct file **ret);
+int proc_mountinfo_open(uint64_t tid, uint32_t flags, struct file **ret);
+int proc_mountstats_open(uint64_t tid, uint32_t flags, struct file **ret);
+
 /* ns.c: /proc/PID/ns */
 extern const struct tree_node proc_ns_nodes[10];
 

@@ -230,26 +230,6 @@ static ssize_t wchan_text(uint64_t key, char *buf, size_t size)
     return snprintf(buf, size, "0");
 }
 
-static ssize_t mounts_text(uint64_t key, char *buf, size_t size)
-{
-    struct proc_text text = {buf, size, 0};
-    struct path root = fs_context_root(task_current()->fs);
-    struct mount_ns *ns = root.mount->ns;
-    char where[PATH_MAX];
-    struct mount *m;
-
-    proc_printf(&text, "%s / %s %s 0 0\n", ns->root->sb->type, ns->root->sb->type,
-                ns->root->sb->read_only ? "ro" : "rw");
-    lock_acquire(&ns->lock);
-    list_for_each (m, &ns->mounts, ns_node) {
-        if (path_to_string(&root, &m->over, where, sizeof(where)) > 0)
-            proc_printf(&text, "%s %s %s rw,nosuid 0 0\n", m->sb->type, where, m->sb->type);
-    }
-    lock_release(&ns->lock);
-    path_unref(&root);
-    return (ssize_t)text.length;
-}
-
 int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
 {
     uint64_t value = 0;
@@ -274,6 +254,10 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
     {                                                                                              \
         .name = name_, .mode = S_IFREG | (mode_), .text = text_, .owner = proc_task_owner          \
     }
+#define TASK_FILE(name_, mode_, open_)                                                             \
+    {                                                                                              \
+        .name = name_, .mode = S_IFREG | (mode_), .open_object = open_, .owner = proc_task_owner   \
+    }
 #define TASK_DIR(name_, mode_, find_, list_)                                                       \
     {                                                                                              \
         .name = name_, .mode = S_IFDIR | (mode_), .find = find_, .list = list_,                    \
@@ -296,7 +280,9 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
     MAGIC_LINK(cwd), MAGIC_LINK(exe), MAGIC_LINK(root), TASK_TEXT("auxv", 0400, auxv_text),        \
         TASK_TEXT("cmdline", 0444, cmdline_text), TASK_COMM,                                       \
         TASK_TEXT("environ", 0400, environ_text), TASK_TEXT("limits", 0444, proc_limits_text),     \
-        TASK_TEXT("maps", 0444, proc_maps_text), TASK_TEXT("mounts", 0444, mounts_text),           \
+        TASK_TEXT("maps", 0444, proc_maps_text), TASK_FILE("mounts", 0444, proc_mounts_open),      \
+        TASK_FILE("mountinfo", 0444, proc_mountinfo_open),                                         \
+        TASK_FILE("mountstats", 0400, proc_mountstats_open),                                       \
         TASK_TEXT("personality", 0400, personality_text), TASK_TEXT("stat", 0444, proc_stat_text), \
         TASK_TEXT("statm", 0444, proc_statm_text), TASK_TEXT("status", 0444, proc_status_text),    \
         TASK_TEXT("syscall", 0400, proc_syscall_text), TASK_TEXT("wchan", 0444, wchan_text),       \

@@ -13,6 +13,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time.h"
+#include "sentry/vfs/fstype.h"
 
 #define PROC_MINOR 17 /* st_dev of the tree */
 
@@ -78,7 +79,12 @@ static ssize_t version_text(uint64_t key, char *buf, size_t size)
 
 static ssize_t filesystems_text(uint64_t key, char *buf, size_t size)
 {
-    return snprintf(buf, size, "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tgofer\n");
+    struct proc_text text = {buf, size, 0};
+    const struct fs_type *type;
+
+    for (unsigned i = 0; (type = fs_type_at(i)) != NULL; i++)
+        proc_printf(&text, "nodev\t%s\n", type->name);
+    return (ssize_t)text.length;
 }
 
 /* A process's directory exists while it has tasks. Threads are found by name, but not listed. */

@@ -357,7 +357,7 @@ static int dir_getdents(struct file *f, struct dirent_sink *sink, int64_t *pos)
             break;
         *pos = entry.next;
     }
-    tmpfs_accessed(dir, f->flags);
+    tmpfs_accessed(dir, tmpfs_atime_of(f));
     return 0;
 }
 

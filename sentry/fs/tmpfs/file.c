@@ -24,7 +24,7 @@ static ssize_t tmpfs_read(struct file *f, struct uio *uio, int64_t *pos)
     if (n > 0)
         *pos += n;
     if (n >= 0)
-        tmpfs_accessed(inode, f->flags);
+        tmpfs_accessed(inode, tmpfs_atime_of(f));
     return n;
 }
 
@@ -162,12 +162,8 @@ static int tmpfs_mmap(struct file *f, struct mappable **ret_object)
     struct tmpfs_inode *inode = inode_of(f);
     char *name = f->path ? strdup(f->path) : malloc(PATH_MAX);
 
-    if (f->at.mount && name && !f->path) {
-        struct path top = {f->at.mount->ns->root, f->at.mount->ns->root->root};
-
-        if (path_to_link(&top, &f->at, name, PATH_MAX) < 0)
-            name[0] = '\0';
-    }
+    if (f->at.mount && name && !f->path && path_to_link(NULL, &f->at, name, PATH_MAX) < 0)
+        name[0] = '\0';
     if (name && (f->path || f->at.mount) && name[0])
         shmem_file_set_name(inode->data, name);
     free(name);

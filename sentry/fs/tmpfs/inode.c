@@ -13,11 +13,25 @@
 #define SHORT_LINK  128 /* targets from here on take a page of the budget */
 #define A_DAY       (24 * 60 * 60)
 
+/* Each takes memory of the Sentry itself, and there can be many file systems. */
+#define ALL_INODES_MAX (1UL << 21)
+
+static uint64_t all_inodes; /* atomic */
+
+static void uncount_inode(struct tmpfs *fs)
+{
+    __atomic_sub_fetch(&all_inodes, 1, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&fs->inode_count, 1, __ATOMIC_RELAXED);
+}
+
 static int count_inode(struct tmpfs *fs)
 {
-    if (__atomic_add_fetch(&fs->inode_count, 1, __ATOMIC_RELAXED) <= fs->inode_limit)
+    uint64_t all = __atomic_add_fetch(&all_inodes, 1, __ATOMIC_RELAXED);
+    uint64_t count = __atomic_add_fetch(&fs->inode_count, 1, __ATOMIC_RELAXED);
+
+    if (all <= ALL_INODES_MAX && count <= __atomic_load_n(&fs->inode_limit, __ATOMIC_RELAXED))
         return 0;
-    __atomic_sub_fetch(&fs->inode_count, 1, __ATOMIC_RELAXED);
+    uncount_inode(fs);
     return -ENOSPC;
 }
 
@@ -43,7 +57,7 @@ int tmpfs_inode_create(struct tmpfs *fs, const struct inode_make *make, struct t
         return err;
     inode = calloc(1, sizeof(*inode));
     if (!inode) {
-        __atomic_sub_fetch(&fs->inode_count, 1, __ATOMIC_RELAXED);
+        uncount_inode(fs);
         return -ENOMEM;
     }
     inode_init(&inode->inode, &tmpfs_operations, make->mode, fs->sb.dev,
@@ -84,7 +98,7 @@ void tmpfs_inode_release(struct inode *base)
     lock_destroy(&inode->lock);
     lock_destroy(&inode->content_lock);
     free(inode);
-    __atomic_sub_fetch(&fs->inode_count, 1, __ATOMIC_RELAXED);
+    uncount_inode(fs);
 }
 
 void tmpfs_touch(struct tmpfs_inode *inode, unsigned which)
@@ -106,18 +120,27 @@ static bool not_after(const struct timespec *a, const struct timespec *b)
     return a->tv_sec < b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec <= b->tv_nsec);
 }
 
-void tmpfs_accessed(struct tmpfs_inode *inode, uint32_t file_flags)
+void tmpfs_accessed(struct tmpfs_inode *inode, enum atime_rule rule)
 {
     struct timespec now;
 
-    if (file_flags & O_NOATIME)
+    if (rule == ATIME_NEVER)
         return;
     now = vfs_now();
     lock_acquire(&inode->lock);
-    if (not_after(&inode->atime, &inode->mtime) || not_after(&inode->atime, &inode->ctime) ||
-        now.tv_sec - inode->atime.tv_sec >= A_DAY)
+    if (rule == ATIME_ALWAYS || not_after(&inode->atime, &inode->mtime) ||
+        not_after(&inode->atime, &inode->ctime) || now.tv_sec - inode->atime.tv_sec >= A_DAY)
         inode->atime = now;
     lock_release(&inode->lock);
+}
+
+enum atime_rule tmpfs_atime_of(const struct file *f)
+{
+    if (f->flags & O_NOATIME)
+        return ATIME_NEVER;
+    if (!f->at.mount) /* below an overlay */
+        return ATIME_RELATIVE;
+    return mount_atime(f->at.mount, inode_type(f->at.dentry->inode) == S_IFDIR);
 }
 
 void tmpfs_drop_privileges(struct tmpfs_inode *inode)
@@ -171,21 +194,25 @@ int tmpfs_statfs(struct dentry *dentry, struct linux_statfs *ret)
     struct tmpfs *fs = tmpfs_of(dentry->sb);
     uint64_t used = __atomic_load_n(&fs->budget->used, __ATOMIC_RELAXED);
     uint64_t inodes = __atomic_load_n(&fs->inode_count, __ATOMIC_RELAXED);
-    uint64_t free_pages = (fs->budget->limit - used) / PAGE_SIZE;
+    uint64_t limit = __atomic_load_n(&fs->budget->limit, __ATOMIC_RELAXED);
+    uint64_t free_pages = (limit - MIN(used, limit)) / PAGE_SIZE;
+    bool sized = limit != TMPFS_UNLIMITED;
 
     *ret = (struct linux_statfs){
         .f_type = TMPFS_MAGIC,
         .f_bsize = PAGE_SIZE,
         .f_frsize = PAGE_SIZE,
-        .f_blocks = fs->budget->limit / PAGE_SIZE,
-        .f_bfree = free_pages,
-        .f_bavail = free_pages,
-        .f_files = fs->inode_limit,
-        .f_ffree = fs->inode_limit - MIN(inodes, fs->inode_limit),
+        .f_blocks = sized ? limit / PAGE_SIZE : 0,
+        .f_bfree = sized ? free_pages : 0,
+        .f_bavail = sized ? free_pages : 0,
         .f_fsid = {(int32_t)fs->sb.dev, 0},
         .f_namelen = VFS_NAME_MAX,
-        .f_flags = 0x1026, /* ST_VALID, nosuid, nodev, relatime */
     };
+    limit = __atomic_load_n(&fs->inode_limit, __ATOMIC_RELAXED);
+    if (limit != TMPFS_UNLIMITED) {
+        ret->f_files = limit;
+        ret->f_ffree = limit - MIN(inodes, limit);
+    }
     return 0;
 }
 

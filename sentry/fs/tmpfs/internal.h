@@ -16,6 +16,7 @@
 #include "sentry/mm/shmem.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/inode.h"
+#include "sentry/vfs/mount.h"
 
 #include <bsd/sys/tree.h>
 
@@ -23,7 +24,9 @@ struct tmpfs {
     struct super_block sb;
     struct memfile *memfile;     /* borrowed */
     struct shmem_budget *budget; /* owned reference */
-    uint64_t inode_limit;
+    uint64_t inode_limit;        /* atomic */
+    uint64_t default_size, default_inodes;
+    uint32_t minor;       /* to be given back; 0: a fixed one */
     uint64_t inode_count; /* atomic */
     uint64_t last_ino;    /* atomic */
 };
@@ -72,6 +75,7 @@ struct tmpfs_inode {
      TMPFS_SEAL_EXEC)
 #define TMPFS_NO_WRITE     (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
 
+#define TMPFS_UNLIMITED    (UINT64_MAX >> 1)
 #define TMPFS_FIRST_COOKIE 2 /* 0 is ".", 1 is ".." */
 
 static inline struct tmpfs *tmpfs_of(struct super_block *sb)
@@ -86,14 +90,24 @@ static inline struct tmpfs_inode *tmpfs_inode_of(struct inode *inode)
 
 extern const struct inode_operations tmpfs_operations;
 
+/* options.c: what /proc/mounts shows, and what a remount changes. */
+void tmpfs_show_options(struct super_block *sb, char *buf, size_t size);
+int tmpfs_reconfigure(struct super_block *sb, const struct fs_setup *setup);
+/* What a percentage of `size` means. */
+void tmpfs_set_memory(uint64_t size);
+/* A limit of 0 is none. */
+uint64_t tmpfs_limit(uint64_t said);
+
 /* inode.c */
 /* -ENOSPC, -ENOMEM. One reference, no name yet. */
 int tmpfs_inode_create(struct tmpfs *fs, const struct inode_make *make, struct tmpfs_inode **ret);
 void tmpfs_inode_release(struct inode *inode);
 enum tmpfs_touch { TOUCH_ATIME = 1, TOUCH_MTIME = 2, TOUCH_CTIME = 4 };
 void tmpfs_touch(struct tmpfs_inode *inode, unsigned which);
-/* A read: O_NOATIME, and relatime's rule that most reads leave no trace. */
-void tmpfs_accessed(struct tmpfs_inode *inode, uint32_t file_flags);
+/* A read, of which with ATIME_RELATIVE most leave no trace. */
+void tmpfs_accessed(struct tmpfs_inode *inode, enum atime_rule rule);
+/* By O_NOATIME and the mount. */
+enum atime_rule tmpfs_atime_of(const struct file *f);
 int tmpfs_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret);
 int tmpfs_statfs(struct dentry *dentry, struct linux_statfs *ret);
 int tmpfs_setattr(struct dentry *dentry, const struct inode_attr *attr);

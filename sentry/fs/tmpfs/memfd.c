@@ -23,7 +23,7 @@
 #define NOEXEC_SEAL   0x8U /* MFD_NOEXEC_SEAL */
 #define LARGEFILE_BIT 0100000U
 
-static struct mount_ns *home; /* its root is where memfds live */
+static struct path home; /* where memfds live */
 
 int memfd_setup(struct memfile *memfile, uint64_t size_limit, uint64_t inode_limit)
 {
@@ -35,13 +35,17 @@ int memfd_setup(struct memfile *memfile, uint64_t size_limit, uint64_t inode_lim
         .dev_minor = MEMFD_MINOR,
     };
     struct super_block *sb;
+    struct mount_ns *ns;
     int err = tmpfs_create(&config, &sb);
 
+    tmpfs_set_memory(size_limit);
     if (err < 0)
         return err;
     sb->hidden = true;
-    err = mount_ns_create(sb, &home);
+    err = mount_ns_create(sb, &ns);
     super_unref(sb);
+    if (!err)
+        home = mount_ns_top(ns);
     return err;
 }
 
@@ -58,7 +62,7 @@ int memfd_create_file(const char *name, unsigned flags, struct file **ret)
 {
     struct inode_make make = {.mode = S_IFREG | (flags & NOEXEC_SEAL ? 0666 : 0777)};
     char shown[VFS_NAME_MAX + 1];
-    struct mount *mount = home->root;
+    struct mount *mount = home.mount;
     struct tmpfs_inode *inode;
     struct dentry *dentry;
     int err;

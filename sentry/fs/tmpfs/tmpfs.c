@@ -16,7 +16,7 @@ static ssize_t tmpfs_readlink(struct dentry *link, char *buf, size_t size)
     if (length >= size)
         return -ENAMETOOLONG;
     memcpy(buf, inode->target, length + 1);
-    tmpfs_accessed(inode, 0);
+    tmpfs_accessed(inode, ATIME_RELATIVE);
     return (ssize_t)length;
 }
 
@@ -58,6 +58,8 @@ static void tmpfs_release(struct super_block *sb)
 {
     struct tmpfs *fs = tmpfs_of(sb);
 
+    if (fs->minor)
+        super_give_minor(fs->minor);
     shmem_budget_unref(fs->budget);
     free(fs);
 }
@@ -75,8 +77,12 @@ int tmpfs_create(const struct tmpfs_config *config, struct super_block **ret)
     fs->sb.checks_modes = true;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);
     fs->memfile = config->memfile;
-    fs->inode_limit = config->inode_limit;
-    fs->budget = shmem_budget_create(config->size_limit);
+    fs->sb.show_options = tmpfs_show_options;
+    fs->sb.reconfigure = tmpfs_reconfigure;
+    fs->inode_limit = tmpfs_limit(config->inode_limit);
+    fs->default_size = config->default_size ? config->default_size : config->size_limit;
+    fs->default_inodes = config->default_inodes ? config->default_inodes : config->inode_limit;
+    fs->budget = shmem_budget_create(tmpfs_limit(config->size_limit));
     if (fs->budget && tmpfs_inode_create(fs, &make, &root) == 0)
         root->nlink = 2;
     if (!root || super_init(&fs->sb, &root->inode, tmpfs_release) < 0) {
@@ -86,6 +92,7 @@ int tmpfs_create(const struct tmpfs_config *config, struct super_block **ret)
         free(fs);
         return -ENOMEM;
     }
+    fs->minor = config->takes_minor ? config->dev_minor : 0;
     *ret = &fs->sb;
     return 0;
 }

@@ -1,0 +1,101 @@
+#include "runtime/fstypes.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/fs/tty/devpts.h"
+#include "sentry/vfs/fstype.h"
+#include "sentry/vfs/identity.h"
+#include "sentry/vfs/inode.h"
+
+static struct fstypes_config given;
+
+static int make_tmpfs(const struct fs_setup *setup, struct super_block **ret)
+{
+    struct tmpfs_config config = {
+        .memfile = given.memfile,
+        .mode = setup->mask & SETUP_MODE ? setup->mode : 01777,
+        .uid = setup->mask & SETUP_UID ? setup->uid : vfs_identity()->uid,
+        .gid = setup->mask & SETUP_GID ? setup->gid : vfs_identity()->gid,
+        .size_limit = setup->mask & SETUP_SIZE ? setup->size : given.size,
+        .inode_limit = setup->mask & SETUP_INODES ? setup->inodes : given.inodes,
+        .default_size = given.size,
+        .default_inodes = given.inodes,
+    };
+    int err = super_take_minor(&config.dev_minor);
+
+    if (err < 0)
+        return err;
+    config.takes_minor = true;
+    err = tmpfs_create(&config, ret);
+    if (err < 0)
+        super_give_minor(config.dev_minor);
+    return err;
+}
+
+static int make_proc(const struct fs_setup *setup, struct super_block **ret)
+{
+    return procfs_create(ret);
+}
+
+static int make_devpts(const struct fs_setup *setup, struct super_block **ret)
+{
+    return devpts_create(NULL, ret);
+}
+
+static int make_sys(const struct fs_setup *setup, struct super_block **ret)
+{
+    *ret = super_ref(given.sys);
+    return 0;
+}
+
+static int make_dev(const struct fs_setup *setup, struct super_block **ret)
+{
+    *ret = super_ref(given.dev);
+    return 0;
+}
+
+/* proc(5). Everybody sees everything here, so the only values that are true are the defaults. */
+static int proc_option(struct fs_setup *setup, const char *key, const char *value)
+{
+    uint64_t number;
+
+    if (strcmp(key, "gid") == 0)
+        return fs_parse_number(value, 10, UINT32_MAX, &number);
+    if (strcmp(key, "hidepid") == 0 && value && strcmp(value, "off") == 0)
+        return 0;
+    return strcmp(key, "hidepid") == 0 ? fs_parse_number(value, 10, 0, &number) : -EINVAL;
+}
+
+/* Documentation/filesystems/devpts.rst: modes and ids of what is made there are the caller's. */
+static int devpts_option(struct fs_setup *setup, const char *key, const char *value)
+{
+    uint64_t number;
+
+    if (strcmp(key, "newinstance") == 0)
+        return value ? -EINVAL : 0;
+    if (strcmp(key, "ptmxmode") == 0 || strcmp(key, "mode") == 0)
+        return fs_parse_number(value, 8, 07777, &number);
+    if (strcmp(key, "uid") == 0 || strcmp(key, "gid") == 0 || strcmp(key, "max") == 0)
+        return fs_parse_number(value, 10, UINT32_MAX, &number);
+    return -EINVAL;
+}
+
+static const struct fs_type types[] = {
+    {.name = "sysfs", .create = make_sys},
+    {.name = "tmpfs", .create = make_tmpfs, .option = tmpfs_option},
+    {.name = "devtmpfs", .create = make_dev, .option = tmpfs_option},
+    {.name = "proc", .create = make_proc, .option = proc_option},
+    {.name = "devpts", .create = make_devpts, .option = devpts_option},
+};
+
+void fstypes_register(const struct fstypes_config *config)
+{
+    given = *config;
+    super_ref(given.dev);
+    super_ref(given.sys);
+    for (size_t i = 0; i < ARRAY_COUNT(types); i++)
+        fs_type_register(&types[i]);
+}
