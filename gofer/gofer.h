@@ -1,7 +1,8 @@
 /*
  * The gofer: a process of its own beside the Sentry, the only part of the sandbox that resolves
  * host paths. Confined to its tree by the kernel (openat2(2) beneath a directory descriptor),
- * jailed, without capabilities: what the invoking user may not read without them stays unreadable.
+ * jailed. An ordinary user's has no capabilities. Root's keeps CAP_DAC_READ_SEARCH, so that the
+ * host lets it look at everything, and it is the Sentry that judges what the program may see.
  */
 #ifndef GOFER_GOFER_H
 #define GOFER_GOFER_H
@@ -10,6 +11,7 @@
 
 struct gofer_config {
     const char *root; /* host directory that becomes the guest's "/"; NULL for the host's own */
+    bool search_all;  /* keep CAP_DAC_READ_SEARCH, which the caller has */
 };
 
 /*

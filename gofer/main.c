@@ -1,6 +1,7 @@
 /* The gofer's process: starting, locking itself in, and the loop. */
 #include <errno.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -39,13 +40,13 @@ static int take_descriptors(int socket, const struct gofer_config *config, struc
     return 0;
 }
 
-static int lock_in(int root)
+static int lock_in(int root, bool search_all)
 {
     struct jail_request jail = {.roles = JAIL_GOFER};
     int err;
 
     jail_isolate();
-    err = jail_drop_privileges();
+    err = jail_drop_privileges_but(search_all ? 1UL << CAP_DAC_READ_SEARCH : 0);
     if (!err) {
         /* The filter cannot look into openat2(2)'s flags: here the host keeps us from writing. */
         err = host_landlock_read_only(root);
@@ -68,7 +69,7 @@ int gofer_main(int socket, const struct gofer_config *config)
     if (take_descriptors(socket, config, &gofer) < 0)
         return 1;
     null_fd = host_open_null();
-    if (null_fd < 0 || lock_in(gofer.root) < 0)
+    if (null_fd < 0 || lock_in(gofer.root, config->search_all) < 0)
         return 1;
     /* stdio and the log stay until here, for the lines about the jail's rules. Kept longer, they
      * would hold the caller's pipes open after the sandbox has ended. */

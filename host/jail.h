@@ -36,6 +36,10 @@ void jail_isolate(void);
  * calling thread, locks the securebits, sets no_new_privs. Reads back what it set. -errno.
  */
 int jail_drop_privileges(void);
+/* The same, but the capabilities in `keep` (1 << CAP_*) stay permitted and effective. */
+int jail_drop_privileges_but(uint64_t keep);
+/* Is this capability effective now? */
+bool jail_has_capability(int cap);
 
 /*
  * Drops privileges if that has not happened yet, then closes the filter around all threads of the

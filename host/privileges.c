@@ -1,8 +1,8 @@
 /*
  * The layers of the jail that are not seccomp: root directory, capabilities, securebits.
  *
- * Capabilities are dropped from root as well: files that only root's capabilities could read are
- * then unreadable to the sandbox, on purpose.
+ * Capabilities are dropped from root as well. The gofer of a sandbox that root starts may keep one
+ * (docs/SECURITY.md).
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -66,21 +66,42 @@ static int clear_bounding_set(void)
     return 0;
 }
 
-static int clear_capabilities(void)
+/* All but those in `keep`, which stay permitted and effective. */
+static int reduce_capabilities(uint64_t keep)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[2] = {0};
+    struct __user_cap_data_struct data[2];
 
+    for (int i = 0; i < 2; i++) {
+        uint32_t half = (uint32_t)(keep >> (32 * i));
+
+        data[i] = (struct __user_cap_data_struct){.effective = half, .permitted = half};
+    }
     if (syscall(SYS_capset, &header, data) < 0 || syscall(SYS_capget, &header, data) < 0)
         return -errno;
     for (int i = 0; i < 2; i++) {
-        if (data[i].effective | data[i].permitted | data[i].inheritable)
+        uint32_t half = (uint32_t)(keep >> (32 * i));
+
+        if (data[i].effective != half || data[i].permitted != half || data[i].inheritable)
             return -EPERM;
     }
     return 0;
 }
 
+bool jail_has_capability(int cap)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {0};
+
+    return syscall(SYS_capget, &header, data) == 0 && (data[cap / 32].effective >> (cap % 32) & 1);
+}
+
 int jail_drop_privileges(void)
+{
+    return jail_drop_privileges_but(0);
+}
+
+int jail_drop_privileges_but(uint64_t keep)
 {
     int err;
 
@@ -94,10 +115,10 @@ int jail_drop_privileges(void)
         return err;
     if (prctl(PR_SET_SECUREBITS, SECURE_ALL_BITS | SECURE_ALL_LOCKS, 0, 0, 0) < 0 && errno != EPERM)
         return -errno;
-    err = clear_capabilities();
+    err = reduce_capabilities(keep);
     if (err < 0)
         return err;
     dropped = true;
-    log_debug("jail: capability sets empty, no new privileges");
+    log_debug("jail: capabilities %#lx, no new privileges", keep);
     return 0;
 }

@@ -12,6 +12,7 @@
 #include "runtime/sandbox.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +59,7 @@ struct sandbox {
     pid_t host_group;
     bool is_job; /* of a shell's, that would continue it */
     struct host_ids ids;
+    bool search_all; /* root: the gofer can look at everything, so we judge */
     char hostname[65];
     char cwd[PATH_MAX];
     struct rlimit64 limits[RLIM_NLIMITS];
@@ -107,6 +109,7 @@ static int ask_host(struct sandbox *s)
     int err;
 
     host_get_ids(&s->ids);
+    s->search_all = s->ids.euid == 0 && jail_has_capability(CAP_DAC_READ_SEARCH);
     s->host_group = host_process_group();
     s->is_job = host_is_job();
     host_get_hostname(s->hostname, sizeof(s->hostname));
@@ -140,7 +143,10 @@ static int start_gofer(struct sandbox *s)
     if (pid < 0)
         return failed("gofer: fork", pid);
     if (pid == 0) {
-        const struct gofer_config config = {.root = s->options->rootfs};
+        const struct gofer_config config = {
+            .root = s->options->rootfs,
+            .search_all = s->search_all,
+        };
 
         host_exit(gofer_main(fds[1], &config));
     }
@@ -212,6 +218,7 @@ static int start_tree(struct sandbox *s)
         .tmpfs = s->options->tmpfs,
         .tmpfs_count = s->options->tmpfs_count,
         .exclusive = s->options->exclusive,
+        .checks_modes = s->search_all,
         .handles = handle_limit(),
     };
     int err;

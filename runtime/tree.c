@@ -285,6 +285,7 @@ static int open_host_tree(struct tree *tree, const struct tree_config *config,
         .client = tree->gofer,
         .memfile = config->memfile,
         .exclusive = config->exclusive,
+        .checks_modes = config->checks_modes,
         .cache_bytes = GOFER_CACHE_BYTES,
         .handle_limit = config->handles,
     };

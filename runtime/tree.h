@@ -42,8 +42,9 @@ struct tree_config {
     bool read_only;                   /* it cannot */
     const struct option_tmpfs *tmpfs; /* trees of the command line; tmpfs_count of them */
     size_t tmpfs_count;
-    bool exclusive;   /* --file-access */
-    uint32_t handles; /* host descriptors that may be kept for the next open */
+    bool exclusive;    /* --file-access */
+    bool checks_modes; /* the gofer sees everything, so modes and owners decide here */
+    uint32_t handles;  /* host descriptors that may be kept for the next open */
 };
 
 /*

@@ -244,6 +244,12 @@ static int enter_mount(struct walk *w, struct name name)
     return err < 0 ? err : 1;
 }
 
+/* Elsewhere the file system's lookup() checks it on the way. */
+static int search_permission(struct dentry *dir)
+{
+    return dir->sb->checks_modes ? inode_permission(dir->inode, X_OK) : 0;
+}
+
 /*
  * Takes the inodes that a look-up of `names` found (`found` of them, references taken over) into
  * the walk, as far as the path leads through them. Returns the symbolic link where it stopped
@@ -257,8 +263,13 @@ static int advance(struct walk *w, const struct name *names, int found, struct i
     *ret_link = NULL;
     while (i < found) {
         bool is_link = inode_type(inodes[i]) == S_IFLNK;
-        struct dentry *child = dentry_attach(w->at.dentry, names[i], inodes[i]);
+        struct dentry *child;
 
+        /* The caller has looked at the first directory; the others were not known then. */
+        err = i > 0 ? search_permission(w->at.dentry) : 0;
+        if (err < 0)
+            break;
+        child = dentry_attach(w->at.dentry, names[i], inodes[i]);
         w->rest = names[i].text + names[i].size;
         i++;
         if (!child) {
@@ -280,12 +291,6 @@ static int advance(struct walk *w, const struct name *names, int found, struct i
     for (; i < found; i++)
         inode_unref(inodes[i]);
     return err;
-}
-
-/* Elsewhere the file system's lookup() checks it on the way. */
-static int search_permission(struct dentry *dir)
-{
-    return dir->sb->checks_modes ? inode_permission(dir->inode, X_OK) : 0;
 }
 
 /* Looks up `first` and what follows it; ret_link as in advance(). */
@@ -323,7 +328,9 @@ static int step_down(struct walk *w, struct name first, struct dentry **ret_link
     if (!err && !*ret_link && w->fresh && error < 0) {
         if (error == -ENOENT)
             dentry_detach(w->at.dentry, names[found]);
-        err = error;
+        err = search_permission(w->at.dentry);
+        if (!err)
+            err = error;
     }
     return err;
 }

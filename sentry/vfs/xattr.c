@@ -37,6 +37,8 @@ static int check_permission(const struct path *path, const char *name, bool writ
         return -EROFS;
     if (in_space(name, XATTR_SECURITY_PREFIX))
         return write && !vfs_has_cap(CAP_SYS_ADMIN) ? -EPERM : 0;
+    if (in_space(name, XATTR_SYSTEM_PREFIX))
+        return 0;
     if (in_space(name, XATTR_TRUSTED_PREFIX) && !vfs_has_cap(CAP_SYS_ADMIN))
         return write ? -EPERM : -ENODATA;
     if (in_space(name, XATTR_USER_PREFIX)) {

@@ -1,5 +1,6 @@
 """Host files while a sandbox runs: what others change, whose files may be read, a gofer that dies."""
 
+import difflib
 import os
 import random
 import shutil
@@ -135,8 +136,75 @@ def test_death(command, platform, tally):
                   f"{before} {after}")
 
 
+RIGHTS = r"""
+look() {
+    for name in . open secret folder folder/f shut shut/f group group/f; do
+        ls -ld "$name" >/dev/null && echo "seen $name"
+        ls "$name" >/dev/null && echo "listed $name"
+        [ -d "$name" ] || cat "$name"
+        for how in r x; do [ -$how "$name" ] && echo "$how $name"; done
+        (cd "$name" && echo "entered $name")
+    done
+    cat shut/absent/f
+    find . | sort
+}
+look
+"""
+
+
+def make_rights(folder):
+    """Files and folders of several users, as only root can make them."""
+    for name, mode, owner in (("folder", 0o750, 4321), ("shut", 0o700, 4321), ("group", 0o750, 1234)):
+        inner = os.path.join(folder, name)
+        os.mkdir(inner)
+        write(os.path.join(inner, "f"), name)
+        os.chmod(inner, mode)
+        os.chown(inner, owner, owner)
+    for name, mode, owner in (("open", 0o644, 0), ("secret", 0o600, 4321)):
+        write(os.path.join(folder, name), name)
+        os.chmod(os.path.join(folder, name), mode)
+        os.chown(os.path.join(folder, name), owner, owner)
+    os.chmod(folder, 0o755)
+
+
+def outcome(words, folder):
+    result = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=60,
+                            stdin=subprocess.DEVNULL)
+    return result.returncode, result.stdout, result.stderr
+
+
+def test_rights(command, platform, tally):
+    """Root, who it becomes inside, and an ordinary user see what they see natively."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        tally.add("skipped", f"hostfiles: rights on {platform}", "needs root and setpriv")
+        return
+    ordinary = ["setpriv", "--reuid=65534", "--regid=1234", "--clear-groups"]
+    with workplace(command) as folder:
+        make_rights(folder)
+        program = shutil.copy(command.program, folder)
+        look = os.path.join(folder, "look")
+        write(look, RIGHTS)
+        script = ["sh", look]
+        root_script = ["sh", "-c", f'sh {look}; exec "$@"', "-", *ordinary, *script]
+        sandbox = [program, f"--platform={platform}", "--overlay=none"]
+        sandbox_over = [program, f"--platform={platform}"]
+        runs = [("root", root_script, ([], sandbox, sandbox_over))]
+        if platform != "kvm" or os.stat("/dev/kvm").st_mode & 0o006 == 0o006:
+            runs.append(("another user", script, (ordinary, ordinary + sandbox)))
+        for label, words, prefixes in runs:
+            native, *inside = [outcome([*prefix, *words], folder) for prefix in prefixes]
+            for got, prefix in zip(inside, prefixes[1:]):
+                difference = "" if got[1:] == native[1:] else "\n".join(difflib.unified_diff(
+                    (native[1] + native[2]).splitlines(), (got[1] + got[2]).splitlines(), lineterm=""))
+                if "folder" not in native[1] or native[0] != 0:
+                    difference = f"natively: {native}"
+                tally.add("failed" if difference else "passed",
+                          f"hostfiles: {label}, {prefix[-1]} on {platform}", difference)
+
+
 def test_host_files(command, platforms, tally):
-    """What others change, and a gofer that dies."""
+    """What others change, whose files may be read, and a gofer that dies."""
     for platform in platforms:
         test_changes(command, platform, tally)
         test_death(command, platform, tally)
+        test_rights(command, platform, tally)
