@@ -213,6 +213,7 @@ static int walk_gofer(struct place *at, struct gofer_request *req, const struct 
     int fds[GOFER_WALK_MAX], asked = 0, err;
     struct gofer_reply reply;
     uint32_t passed, i = own ? 1 : 0;
+    bool ended = false; /* at what is no directory, whatever else the gofer says */
     int found = 0;
 
     while (asked < MIN(count, GOFER_WALK_MAX - (int)i) && append_name(req, names[asked]))
@@ -225,10 +226,11 @@ static int walk_gofer(struct place *at, struct gofer_request *req, const struct 
     passed = gofer_reply_passed(&reply, GOFER_WALK, req->head.mode);
     if (own && reply.head.count > 0)
         take_own(at, &reply, fds, passed > 0);
-    for (; i < reply.head.count && found < asked && !err; i++) {
+    for (; i < reply.head.count && found < asked && !err && !ended; i++) {
         err =
             take_entry(at, names[found], &reply, i, passed ? fds[i] : -1, now, &ret_inodes[found]);
         found += err ? 0 : 1;
+        ended = !err && inode_type(&at->dir->inode) != S_IFDIR;
     }
     close_rest(fds, i, passed);
     if (err < 0) {
@@ -236,7 +238,7 @@ static int walk_gofer(struct place *at, struct gofer_request *req, const struct 
             inode_unref(ret_inodes[--found]);
         return err;
     }
-    *ret_error = reply.head.error;
+    *ret_error = ended ? 0 : reply.head.error;
     if (found < asked && *ret_error == -ENOENT && (!own || reply.head.count > 0))
         remember(at, names[found], NULL, now);
     return found == 0 && *ret_error == 0 ? -EIO : found;

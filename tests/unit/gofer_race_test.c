@@ -1,0 +1,188 @@
+/*
+ * A hostile neighbour on the host: while a gofer walks and opens, another process swaps folders for
+ * symbolic links that lead out, moves folders out of the tree while they are walked, and puts FIFOs
+ * where files were. Whatever the gofer answers, it never comes from outside, and it always answers.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "gofer/gofer.h"
+#include "host/gofer_protocol.h"
+#include "host/message.h"
+
+/* At least so many questions, then until each kind of answer has been seen. */
+#define QUESTIONS     3000
+#define QUESTIONS_MAX 2000000
+
+static char base[] = "/tmp/gofer-race-XXXXXX";
+static int to_gofer;
+static pid_t gofer_pid, racer_pid;
+
+static void put_file(const char *name, const char *text)
+{
+    int fd = open(name, O_CREAT | O_WRONLY, 0644);
+
+    cr_assert(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+}
+
+static void exchange(const char *a, const char *b)
+{
+    renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
+}
+
+static __noreturn void race(void)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+        exchange("tree/a", "tree/out");             /* a folder, and a link to ../outside */
+        exchange("tree/a", "tree/out");             /* and back */
+        rename("tree/a/b", "outside/moved");        /* from under a walk */
+        rename("outside/moved", "tree/a/b");        /* and back */
+        exchange("tree/a/b/file", "tree/fifo");     /* nobody opens its other end */
+        exchange("tree/a/b/file", "tree/fifo");     /* and back */
+        exchange("tree/a/b/file", "tree/absolute"); /* a link to a file outside */
+        exchange("tree/a/b/file", "tree/absolute"); /* and back */
+    }
+}
+
+static void make_tree(void)
+{
+    char outside[64];
+
+    cr_assert(mkdtemp(base) && chdir(base) == 0);
+    mkdir("tree", 0755);
+    mkdir("tree/a", 0755);
+    mkdir("tree/a/b", 0755);
+    mkdir("outside", 0755);
+    mkdir("outside/b", 0755);
+    put_file("tree/a/b/file", "inside");
+    put_file("outside/b/file", "outside");
+    snprintf(outside, sizeof(outside), "%s/outside/b/file", base);
+    cr_assert_eq(symlink("../outside", "tree/out"), 0);
+    cr_assert_eq(symlink(outside, "tree/absolute"), 0);
+    cr_assert_eq(mkfifo("tree/fifo", 0644), 0);
+}
+
+static void setup(void)
+{
+    struct gofer_config config = {.root = "tree"};
+    int pair[2];
+
+    make_tree();
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    gofer_pid = fork();
+    if (gofer_pid == 0)
+        _exit(gofer_main(pair[1], &config));
+    close(pair[1]);
+    to_gofer = pair[0];
+    racer_pid = fork();
+    if (racer_pid == 0)
+        race();
+}
+
+static void teardown(void)
+{
+    char command[64];
+    int status;
+
+    kill(racer_pid, SIGKILL);
+    waitpid(racer_pid, &status, 0);
+    close(to_gofer);
+    cr_expect_eq(waitpid(gofer_pid, &status, 0), gofer_pid);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the gofer's status is %#x", status);
+    snprintf(command, sizeof(command), "rm -rf %s", base);
+    cr_expect_eq(system(command), 0);
+}
+
+static struct gofer_reply reply;
+
+/* The reply's error; what was donated in ret_fds, ret_count of them. */
+static int ask(enum gofer_op op, const char *path, uint32_t skip, uint32_t mode, int *ret_fds,
+               int *ret_count)
+{
+    struct gofer_request_head head = {
+        .op = op, .skip = skip, .mode = mode, .path_size = (uint32_t)strlen(path)};
+    struct iovec iov[2] = {{&head, sizeof(head)}, {(void *)path, strlen(path)}};
+    ssize_t n;
+
+    cr_assert_eq(host_send_message(to_gofer, iov, 2, -1), 0);
+    n = host_receive_passing(to_gofer, &reply, sizeof(reply), GOFER_WALK_MAX, ret_fds, ret_count);
+    cr_assert_gt(n, 0, "the gofer is gone");
+    cr_assert(gofer_reply_valid(&reply, (size_t)n, op));
+    cr_assert_eq(gofer_reply_passed(&reply, op, mode), (uint32_t)*ret_count);
+    return reply.head.error;
+}
+
+/* What an open file says is always what is in the tree. */
+static void check_opened(int fd)
+{
+    char text[16] = "";
+    struct stat st;
+
+    cr_assert_eq(fstat(fd, &st), 0);
+    cr_assert(S_ISREG(st.st_mode));
+    cr_assert_geq(read(fd, text, sizeof(text) - 1), 0);
+    cr_assert_str_eq(text, "inside");
+}
+
+/* The objects that are outside, whatever they are called just now. */
+static ino_t outside_folder, outside_file;
+
+static void check_walked(const int *fds, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct stat st;
+
+        cr_assert_eq(fstat(fds[i], &st), 0);
+        cr_assert_eq(st.st_ino, reply.entries[i].stat.st_ino);
+        cr_assert_neq(st.st_ino, outside_folder);
+        cr_assert_neq(st.st_ino, outside_file);
+    }
+}
+
+static ino_t number_of(const char *name)
+{
+    struct stat st;
+
+    cr_assert_eq(stat(name, &st), 0);
+    return st.st_ino;
+}
+
+TestSuite(gofer_race, .init = setup, .fini = teardown, .timeout = 60);
+
+Test(gofer_race, nothing_leads_out)
+{
+    bool opened = false, refused = false, found = false, link_found = false;
+
+    outside_folder = number_of("outside/b");
+    outside_file = number_of("outside/b/file");
+    for (int i = 0; i < QUESTIONS || !(opened && refused && found && link_found); i++) {
+        int fds[GOFER_WALK_MAX], count, err;
+
+        cr_assert_lt(i, QUESTIONS_MAX, "the race never showed");
+        err = ask(GOFER_OPEN, "a/b/file", 0, 0, fds, &count);
+        opened = opened || !err;
+        refused = refused || err;
+        if (!err)
+            check_opened(fds[0]);
+        for (int k = 0; k < count; k++)
+            close(fds[k]);
+        ask(GOFER_WALK, "a/b/file", (uint32_t)i % 3, GOFER_WALK_DONATE, fds, &count);
+        check_walked(fds, count);
+        found = found || count == 3;
+        link_found = link_found || reply.head.target_size > 0;
+        for (int k = 0; k < count; k++)
+            close(fds[k]);
+    }
+}
