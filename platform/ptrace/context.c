@@ -58,9 +58,12 @@ static struct stub detach_stub(struct ptrace_context *ctx)
     struct stub stub = ctx->stub;
 
     lock_acquire(&ctx->p->stubs_lock);
-    cputime_settle_locked(ctx->space);
+    if (!list_empty(&ctx->member_node)) {
+        cputime_settle_locked(ctx);
+        list_del_init(&ctx->member_node);
+        ctx->space->context_count--;
+    }
     placement_forget_locked(ctx);
-    list_del_init(&ctx->member_node);
     lock_release(&ctx->p->stubs_lock);
     lock_acquire(&ctx->stub_lock);
     ctx->stub.tid = 0;
@@ -135,7 +138,8 @@ static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
     if (ctx->nice > 0)
         host_set_nice(stub.tid, ctx->nice);
     lock_acquire(&ctx->p->stubs_lock);
-    list_add(&ctx->p->members, &ctx->member_node);
+    list_add(&s->contexts, &ctx->member_node);
+    s->context_count++;
     lock_release(&ctx->p->stubs_lock);
     return 0;
 }

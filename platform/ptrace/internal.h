@@ -143,8 +143,7 @@ struct ptrace_platform {
     bool confined;  /* atomic: some context may not run everywhere, and stubs inherit that */
 
     struct lock stubs_lock; /* guards what follows */
-    struct list members;    /* contexts that have a stub */
-    struct list bound;      /* those of them that are bound to a CPU */
+    struct list bound;      /* contexts that are bound to a CPU */
     struct list shells;     /* spaces without a user, the last one first: shell.c */
     unsigned int shell_count;
     bool stopping; /* the sandbox ends */
@@ -158,7 +157,10 @@ struct ptrace_space {
     struct stub leader;        /* the keeper's */
     struct stub spare;         /* a member that was made with the leader; see space_join() */
     struct keeper_request end; /* posted when it goes for good */
-    uint64_t cpu_seen_ns;      /* cputime.c: divided among the members; under stubs_lock */
+    struct list contexts;      /* those whose stub is a member; with what follows, stubs_lock */
+    unsigned int context_count;
+    /* cputime.c: divided among them; the last look, and what part of their time it found used. */
+    uint64_t cpu_seen_ns, cpu_looked_ns, cpu_share;
 
     const struct address_space *like; /* of which it is a twin; never followed */
     struct list idle;                 /* its members without a context; under stubs_lock */
@@ -208,7 +210,7 @@ struct ptrace_context {
     bool running;          /* in the guest, or about to be */
     struct lock stub_lock; /* stub.tid changes only under it, so that a kick cannot stray */
 
-    struct list member_node; /* in platform.members, or alone */
+    struct list member_node; /* in space.contexts, or alone */
     struct list bound_node;  /* in platform.bound, or alone */
     bool bound;
     struct placement placement;
@@ -281,8 +283,8 @@ struct stub *context_own_member(struct ptrace_space *s);
 /* --- cputime.c --- */
 
 uint64_t context_cpu_ns(struct context *base);
-/* Before a context leaves: with stubs_lock held. */
-void cputime_settle_locked(struct ptrace_space *s);
+/* Before a context leaves its space: with stubs_lock held. */
+void cputime_settle_locked(struct ptrace_context *ctx);
 
 /* --- trap.c: from a stop to a trap --- */
 

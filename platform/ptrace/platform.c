@@ -87,7 +87,6 @@ int platform_create_stubs(struct memfile *mf, struct platform **ret, const char 
     p->memfile = mf;
     lock_init(&p->stubs_lock);
     list_init(&p->spaces);
-    list_init(&p->members);
     list_init(&p->bound);
     list_init(&p->shells);
     if (host_get_affinity(&p->cpus, sizeof(p->cpus)) > 0)
@@ -151,12 +150,13 @@ static int stop_all(void *arg)
         if (s->leader.tid)
             stub_end(&s->leader, true);
     }
-    list_for_each (ctx, &p->members, member_node) {
-        if (ctx->stub.tid)
-            stub_reap(ctx->stub.tid);
-    }
-    list_for_each (s, &p->spaces, node)
+    list_for_each (s, &p->spaces, node) {
+        list_for_each (ctx, &s->contexts, member_node) {
+            if (ctx->stub.tid)
+                stub_reap(ctx->stub.tid);
+        }
         idle_reap_locked(s);
+    }
     lock_release(&p->stubs_lock);
     list_for_each (s, &p->spaces, node) {
         if (s->leader.tid)

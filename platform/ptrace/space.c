@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 
 #include "base/log.h"
+#include "host/clock.h"
 #include "platform/ptrace/internal.h"
 
 struct space_job {
@@ -121,6 +122,7 @@ static int create_fresh(struct ptrace_platform *p, struct ptrace_space **ret)
         return -ENOMEM;
     s->base.ops = p->base.ops;
     s->p = p;
+    list_init(&s->contexts);
     list_init(&s->idle);
     list_init(&s->shell_node);
     err = on_keeper(s, job_create, &job);
@@ -150,6 +152,7 @@ int space_create(struct platform *platform, struct address_space *like, struct a
     if (unlikely(!s->record.complete))
         unmap_all(s);
     refcount_set(&s->refs, 1);
+    s->cpu_seen_ns = host_process_clock_ns(s->leader.tgid); /* what is before is others' */
     s->like = like;
     *ret = &s->base;
     return 0;

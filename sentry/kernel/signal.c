@@ -419,6 +419,8 @@ void signal_retarget_locked(struct process *process)
 {
     struct task *task;
 
+    if (!process->pending.set)
+        return;
     list_for_each (task, &process->threads, process_node) {
         if (process->pending.set & ~(task->blocked & ~task->waited_for))
             task_kick_locked(task, TASK_WORK_SIGNAL);
