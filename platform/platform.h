@@ -130,6 +130,12 @@ struct platform_ops {
     /* Runs a tiny guest. Never fails: the report says what did not work. */
     void (*probe)(struct platform_report *ret_report);
 
+    /*
+     * Both in one: brings the platform up as create() does, measures it as probe() does, and leaves
+     * it ready for use. NULL when it is not usable; the report says why.
+     */
+    struct platform *(*create_measured)(struct memfile *mf, struct platform_report *ret_report);
+
     /* Takes over the memfile's grow callback. -errno; the reason is also logged at error level. */
     int (*create)(struct memfile *mf, struct platform **ret);
     void (*destroy)(struct platform *p);

@@ -24,30 +24,54 @@ uint64_t platform_cost(const struct platform_report *report)
     return (9 * report->syscall_ns + fast + 10 * fault) / 20;
 }
 
-const struct platform_ops *platform_choose(const char *name)
+/*
+ * Below this cost none of the others can be better: handing the processor over to another process
+ * and back, as ptrace does, takes longer on any machine.
+ */
+#define CHEAP_ENOUGH_NS 3000
+
+static void log_report(const struct platform_ops *ops, const struct platform_report *report)
 {
-    const struct platform_ops *best = NULL;
+    log_debug("platform %s: %s, cost %lu ns", ops->name, report->how,
+              (unsigned long)platform_cost(report));
+}
+
+static struct platform *choose_cheapest(struct memfile *mf)
+{
     struct platform_report reports[PLATFORM_COUNT] = {0};
     uint64_t best_cost = UINT64_MAX;
+    struct platform *best = NULL;
 
-    for (int i = 0; i < PLATFORM_COUNT; i++) {
-        if (strcmp(name, platforms[i]->name) == 0)
-            return platforms[i];
-    }
-    for (int i = 0; i < PLATFORM_COUNT; i++) {
-        platforms[i]->probe(&reports[i]);
-        if (!reports[i].usable)
+    for (int i = 0; i < PLATFORM_COUNT && best_cost > CHEAP_ENOUGH_NS; i++) {
+        struct platform *p = platforms[i]->create_measured(mf, &reports[i]);
+
+        if (!p)
             continue;
-        log_debug("platform %s: %s, cost %lu ns", platforms[i]->name, reports[i].how,
-                  (unsigned long)platform_cost(&reports[i]));
-        if (platform_cost(&reports[i]) < best_cost) {
-            best_cost = platform_cost(&reports[i]);
-            best = platforms[i];
+        log_report(platforms[i], &reports[i]);
+        if (platform_cost(&reports[i]) >= best_cost) {
+            p->ops->destroy(p);
+            continue;
         }
+        best_cost = platform_cost(&reports[i]);
+        if (best)
+            best->ops->destroy(best);
+        best = p;
     }
     if (!best) {
         for (int i = 0; i < PLATFORM_COUNT; i++)
             log_error("platform %s: %s", platforms[i]->name, reports[i].why_not);
     }
     return best;
+}
+
+struct platform *platform_choose(const char *name, struct memfile *mf)
+{
+    for (int i = 0; i < PLATFORM_COUNT; i++) {
+        struct platform *p = NULL;
+
+        if (strcmp(name, platforms[i]->name) != 0)
+            continue;
+        return platforms[i]->create(mf, &p) == 0 ? p : NULL; /* create() has said why */
+    }
+    return choose_cheapest(mf);
 }

@@ -14,10 +14,10 @@ extern const struct platform_ops *const platforms[PLATFORM_COUNT];
 uint64_t platform_cost(const struct platform_report *report);
 
 /*
- * "auto" probes all and takes the cheapest usable one; a name takes that one and probes nothing
- * (its create() says why it fails). NULL when nothing is usable; the reasons are logged.
+ * A platform in this memory. "auto" measures one after the other and takes the cheapest usable one;
+ * a name takes that one and measures nothing. NULL when nothing is usable; the reasons are logged.
  */
-const struct platform_ops *platform_choose(const char *name);
+struct platform *platform_choose(const char *name, struct memfile *mf);
 
 /* `kvmsentry doctor`: prints to standard output; 0 when a program could be run here, else 1. */
 int doctor_run(void);

@@ -178,15 +178,13 @@ static int start_platform(struct sandbox *s)
 {
     int err;
 
-    s->ops = platform_choose(s->options->platform);
-    if (!s->ops)
-        return -ENODEV;
     err = memfile_create(memory_limit(), &s->env.memfile);
     if (err)
         return failed("guest memory", err);
-    err = s->ops->create(s->env.memfile, &s->env.platform);
-    if (err)
-        return err; /* create() has said why */
+    s->env.platform = platform_choose(s->options->platform, s->env.memfile);
+    if (!s->env.platform)
+        return -ENODEV;
+    s->ops = s->env.platform->ops;
     s->ops->limits(s->env.platform, &s->env.limits);
     return 0;
 }

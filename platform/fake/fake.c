@@ -59,6 +59,16 @@ static void probe(struct platform_report *ret_report)
     snprintf(ret_report->how, sizeof(ret_report->how), "scripted, runs nothing");
 }
 
+static int create(struct memfile *mf, struct platform **ret);
+
+static struct platform *create_measured(struct memfile *mf, struct platform_report *ret_report)
+{
+    struct platform *p;
+
+    probe(ret_report);
+    return create(mf, &p) == 0 ? p : NULL;
+}
+
 static int create(struct memfile *mf, struct platform **ret)
 {
     struct fake_platform *p = calloc(1, sizeof(*p));
@@ -271,6 +281,7 @@ static struct fastpath_page *fastpath(struct context *ctx)
 const struct platform_ops fake_platform_ops = {
     .name = "fake",
     .probe = probe,
+    .create_measured = create_measured,
     .create = create,
     .destroy = destroy,
     .jail = jail,

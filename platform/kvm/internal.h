@@ -260,6 +260,7 @@ enum trap kvm_ctx_switch(struct context *ctx, struct address_space *as, struct t
 
 /* probe.c */
 void kvm_probe(struct platform_report *ret_report);
+struct platform *kvm_create_measured(struct memfile *mf, struct platform_report *ret_report);
 
 /* vm.c */
 /* Remembers the first reason why the platform does not come up. */

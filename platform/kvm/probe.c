@@ -50,31 +50,43 @@ static uint64_t median(uint64_t *times, size_t count)
     return times[count / 2];
 }
 
-static void bed_close(struct bed *b)
+static void free_page(struct bed *b, struct memfile_range page)
+{
+    if (page.size)
+        memfile_unref(b->mf, page);
+}
+
+static void bed_clear(struct bed *b)
 {
     if (b->ctx)
         kvm_ctx_destroy(b->ctx);
     if (b->as)
         kvm_as_destroy(b->as);
+    free_page(b, b->code);
+    free_page(b, b->data);
+}
+
+static void bed_close(struct bed *b)
+{
+    bed_clear(b);
     if (b->p)
         platform_close(b->p);
     memfile_destroy(b->mf);
 }
 
-static int bed_open(struct bed *b, char *why, size_t why_size)
+/* A platform in this memory, and what a program needs; bed_clear() after an error, too. */
+static int bed_make(struct bed *b, struct memfile *mf, char *why, size_t why_size)
 {
     int err = host_kick_init();
 
-    *b = (struct bed){0};
-    if (!err)
-        err = memfile_create(PROBE_MEMORY, &b->mf);
+    *b = (struct bed){.mf = mf};
     if (err) {
-        snprintf(why, why_size, "no memory for a guest: %s", strerror(-err));
+        snprintf(why, why_size, "no signal to interrupt a guest: %s", strerror(-err));
         return err;
     }
     err = platform_open(b->mf, &b->p, why, why_size);
     if (err)
-        goto fail;
+        return err;
     err = kvm_as_create(&b->p->base, NULL, &b->as);
     if (!err)
         err = kvm_ctx_create(&b->p->base, &b->ctx);
@@ -84,11 +96,30 @@ static int bed_open(struct bed *b, char *why, size_t why_size)
         err = memfile_alloc(b->mf, PAGE_SIZE, PAGE_SIZE, &b->data);
     if (!err)
         err = kvm_as_map(b->as, CODE_ADDRESS, PROT_READ | PROT_EXEC, b->code);
-    if (!err)
-        return 0;
-    snprintf(why, why_size, "a program cannot be set up: %s", strerror(-err));
-fail:
-    bed_close(b);
+    if (err)
+        snprintf(why, why_size, "a program cannot be set up: %s", strerror(-err));
+    return err;
+}
+
+static int small_memory(struct memfile **ret, char *why, size_t why_size)
+{
+    int err = memfile_create(PROBE_MEMORY, ret);
+
+    if (err)
+        snprintf(why, why_size, "no memory for a guest: %s", strerror(-err));
+    return err;
+}
+
+static int bed_open(struct bed *b, char *why, size_t why_size)
+{
+    struct memfile *mf;
+    int err = small_memory(&mf, why, why_size);
+
+    if (err)
+        return err;
+    err = bed_make(b, mf, why, why_size);
+    if (err)
+        bed_close(b);
     return err;
 }
 
@@ -168,26 +199,52 @@ static int measure_fault(struct bed *b, uint64_t *ret_ns)
     return err;
 }
 
-void kvm_probe(struct platform_report *ret)
+static int measure(struct bed *b, struct platform_report *report)
+{
+    int err = measure_syscall(b, &report->syscall_ns);
+
+    if (!err)
+        err = measure_fast(b, report->syscall_ns, &report->fast_ns);
+    if (!err)
+        err = measure_fault(b, &report->fault_ns);
+    if (err)
+        snprintf(report->why_not, sizeof(report->why_not),
+                 "a program of a few instructions did not run as it should: %s", strerror(-err));
+    snprintf(report->how, sizeof(report->how), "%s",
+             b->p->kind == KIND_RING0 ? "SYSCALL enters ring 0" : "ring-3 trampoline");
+    report->usable = !err;
+    return err;
+}
+
+struct platform *kvm_create_measured(struct memfile *mf, struct platform_report *ret)
 {
     struct bed b;
     int err;
 
     *ret = (struct platform_report){0};
-    if (bed_open(&b, ret->why_not, sizeof(ret->why_not)) < 0)
+    err = bed_make(&b, mf, ret->why_not, sizeof(ret->why_not));
+    if (!err)
+        err = measure(&b, ret);
+    bed_clear(&b);
+    if (!err)
+        return &b.p->base;
+    if (b.p)
+        platform_close(b.p);
+    return NULL;
+}
+
+void kvm_probe(struct platform_report *ret)
+{
+    struct platform *p = NULL;
+    struct memfile *mf;
+
+    *ret = (struct platform_report){0};
+    if (small_memory(&mf, ret->why_not, sizeof(ret->why_not)) < 0)
         return;
-    err = measure_syscall(&b, &ret->syscall_ns);
-    if (!err)
-        err = measure_fast(&b, ret->syscall_ns, &ret->fast_ns);
-    if (!err)
-        err = measure_fault(&b, &ret->fault_ns);
-    if (err)
-        snprintf(ret->why_not, sizeof(ret->why_not),
-                 "a program of a few instructions did not run as it should: %s", strerror(-err));
-    snprintf(ret->how, sizeof(ret->how), "%s",
-             b.p->kind == KIND_RING0 ? "SYSCALL enters ring 0" : "ring-3 trampoline");
-    ret->usable = !err;
-    bed_close(&b);
+    p = kvm_create_measured(mf, ret);
+    if (p)
+        platform_close(to_platform(p));
+    memfile_destroy(mf);
 }
 
 /* ---- the physical limit ------------------------------------------------------------------- */

@@ -102,8 +102,10 @@ void platform_close(struct kvm_platform *p)
     struct kvm_address_space *as, *tmp;
 
     pool_destroy(p);
-    list_for_each_safe (as, tmp, &p->shells, node)
+    list_for_each_safe (as, tmp, &p->shells, node) {
+        lock_destroy(&as->lock);
         free(as);
+    }
     if (p->vm_fd >= 0)
         host_kvm_close(p->vm_fd);
     if (p->kvm_fd >= 0)
@@ -199,6 +201,7 @@ const struct platform_ops kvm_platform_ops = {
     .name = "kvm",
     .threads_reusable = true,
     .probe = kvm_probe,
+    .create_measured = kvm_create_measured,
     .create = kvm_create,
     .destroy = kvm_destroy,
     .jail = kvm_jail,

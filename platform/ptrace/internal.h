@@ -333,5 +333,7 @@ void context_set_nice(struct context *ctx, int nice);
 /* platform.c: create(), telling which step failed instead of logging it. */
 int platform_create_stubs(struct memfile *mf, struct platform **ret, const char **ret_step);
 void ptrace_probe(struct platform_report *ret_report);
+/* platform.c: create_measured(), but for the Landlock domain. */
+struct platform *ptrace_measure(struct memfile *mf, struct platform_report *ret_report);
 
 #endif

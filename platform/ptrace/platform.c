@@ -121,6 +121,12 @@ static void enclose(void)
                  strerror(-err));
 }
 
+static struct platform *create_measured(struct memfile *mf, struct platform_report *ret_report)
+{
+    enclose();
+    return ptrace_measure(mf, ret_report);
+}
+
 static int platform_create(struct memfile *mf, struct platform **ret)
 {
     const char *step;
@@ -222,6 +228,7 @@ const struct platform_ops ptrace_platform_ops = {
     .name = "ptrace",
     .threads_reusable = true,
     .probe = ptrace_probe,
+    .create_measured = create_measured,
     .create = platform_create,
     .destroy = platform_destroy,
     .stop = platform_stop,

@@ -15,7 +15,7 @@
 
 #define CODE_ADDR  0x400000UL
 #define DATA_ADDR  0x500000UL
-#define ROUNDS     64
+#define ROUNDS     9
 #define PROBE_SIZE HUGE_PAGE_SIZE
 
 /* 1: syscall; mov (%rbx), %al; jmp 1b */
@@ -42,13 +42,12 @@ static uint64_t median(uint64_t *samples, size_t count)
     return samples[count / 2];
 }
 
-static int set_up(struct probe *b, struct platform_report *report)
+static int set_up(struct probe *b, struct memfile *mf, struct platform_report *report)
 {
     const char *step = "guest memory";
-    int err = memfile_create(PROBE_SIZE, &b->mf);
+    int err = platform_create_stubs(mf, &b->p, &step);
 
-    if (err == 0)
-        err = platform_create_stubs(b->mf, &b->p, &step);
+    b->mf = mf;
     if (err < 0)
         goto out;
     step = "a stub process";
@@ -71,24 +70,28 @@ out:
     return err;
 }
 
-static void tear_down(struct probe *b)
+/* What the guest was made of, but not the platform. */
+static void clear(struct probe *b)
 {
     if (b->ctx)
         context_destroy(b->ctx);
     if (b->as)
         space_destroy(b->as);
-    if (b->p) {
-        /* The keeper has shed its privileges and we have not yet: it could not unbind this thread.
-         */
+    /* The keeper has shed its privileges and we have not yet: it could not unbind this thread. */
+    if (b->p)
         host_set_affinity(0, &ptrace_platform(b->p)->cpus, sizeof(cpu_set_t));
-        b->p->ops->destroy(b->p);
-    }
     if (b->code.size)
         memfile_unref(b->mf, b->code);
     if (b->data.size)
         memfile_unref(b->mf, b->data);
-    if (b->mf)
-        memfile_destroy(b->mf);
+}
+
+static void tear_down(struct probe *b)
+{
+    clear(b);
+    if (b->p)
+        b->p->ops->destroy(b->p);
+    memfile_destroy(b->mf);
 }
 
 /* One call and one fault, served. False: the stub did something else, said in the report. */
@@ -120,27 +123,57 @@ wrong:
     return false;
 }
 
-void ptrace_probe(struct platform_report *ret_report)
+static bool measure(struct probe *b, struct platform_report *report)
 {
     uint64_t call[ROUNDS], fault[ROUNDS];
+
+    b->ctx->regs.rip = CODE_ADDR;
+    b->ctx->regs.rbx = DATA_ADDR;
+    for (int i = 0; i < ROUNDS; i++) {
+        if (!one_round(b, &call[i], &fault[i], report))
+            return false;
+    }
+    report->syscall_ns = median(call, ROUNDS);
+    report->fault_ns = median(fault, ROUNDS);
+    return true;
+}
+
+struct platform *ptrace_measure(struct memfile *mf, struct platform_report *ret_report)
+{
     struct probe b = {0};
-    bool good;
 
     memset(ret_report, 0, sizeof(*ret_report));
     snprintf(ret_report->how, sizeof(ret_report->how), "PTRACE_SYSEMU");
-    good = set_up(&b, ret_report) == 0;
-    if (good) {
-        b.ctx->regs.rip = CODE_ADDR;
-        b.ctx->regs.rbx = DATA_ADDR;
-    }
-    for (int i = 0; good && i < ROUNDS; i++)
-        good = one_round(&b, &call[i], &fault[i], ret_report);
-    if (good) {
-        ret_report->syscall_ns = median(call, ROUNDS);
-        ret_report->fault_ns = median(fault, ROUNDS);
-    }
-    ret_report->usable = good;
-    tear_down(&b);
+    ret_report->usable = set_up(&b, mf, ret_report) == 0 && measure(&b, ret_report);
+    clear(&b);
+    if (ret_report->usable)
+        return b.p;
+    if (b.p)
+        b.p->ops->destroy(b.p);
+    return NULL;
+}
+
+static int small_memory(struct memfile **ret, struct platform_report *report)
+{
+    int err = memfile_create(PROBE_SIZE, ret);
+
+    if (err < 0)
+        snprintf(report->why_not, sizeof(report->why_not), "guest memory: %s", strerror(-err));
+    return err;
+}
+
+void ptrace_probe(struct platform_report *ret_report)
+{
+    struct memfile *mf;
+    struct platform *p;
+
+    memset(ret_report, 0, sizeof(*ret_report));
+    if (small_memory(&mf, ret_report) < 0)
+        return;
+    p = ptrace_measure(mf, ret_report);
+    if (p)
+        p->ops->destroy(p);
+    memfile_destroy(mf);
 }
 
 static int bare_round(pid_t tid)
@@ -195,7 +228,12 @@ int64_t ptrace_bench_bare_roundtrip(unsigned int rounds)
 {
     struct platform_report report;
     struct probe b = {0};
-    int64_t result = set_up(&b, &report);
+    struct memfile *mf;
+    int64_t result = small_memory(&mf, &report);
+
+    if (result < 0)
+        return result;
+    result = set_up(&b, mf, &report);
 
     if (result == 0)
         result = bare_loop(&b, MAX(rounds, 1u));
