@@ -110,7 +110,7 @@ static int mount_kernel_trees(struct tree *tree, const struct tree_config *confi
 
     err = devfs_create(&dev);
     if (!err)
-        err = sysfs_create(config->cpu_count, &sys);
+        err = sysfs_create(config->cpu_count, config->memfile, &sys);
     if (err)
         return err;
     types.dev = dev;

@@ -149,8 +149,10 @@ static void copy_attributes(struct task *parent, struct task *child, uint64_t fl
     if (parent->sched.reset_on_fork) {
         child->sched.reset_on_fork = false;
         child->sched.nice = MAX(child->sched.nice, 0);
-        if (child->sched.policy == SCHED_FIFO || child->sched.policy == SCHED_RR)
+        if (child->sched.policy == SCHED_FIFO || child->sched.policy == SCHED_RR ||
+            child->sched.policy == LINUX_SCHED_DEADLINE)
             child->sched.policy = SCHED_OTHER;
+        child->sched.deadline = (struct sched_deadline){0};
         child->sched.priority = 0;
     }
     /* A thread that shares memory must not run handlers on its maker's alternate stack. */
@@ -261,6 +263,8 @@ static struct process *copy_process(struct task *parent, const struct clone_requ
         sighand_reset_handlers(process->sighand);
     lock_acquire(&old->lock);
     memcpy(process->limits, old->limits, sizeof(process->limits));
+    process->oom_score_adj = old->oom_score_adj;
+    process->oom_score_min = old->oom_score_min;
     process->exe = old->exe ? file_ref(old->exe) : NULL;
     lock_release(&old->lock);
     process->exit_signal = request->flags & CLONE_PARENT ? old->exit_signal : request->exit_signal;
@@ -325,6 +329,9 @@ long task_clone(struct task *parent, const struct clone_request *request)
         return error;
     if ((request->flags & CLONE_SETTLS) && request->tls >= TLS_MAX)
         return -EPERM;
+    /* A share of the processors cannot be inherited: sched_fork(). */
+    if (parent->sched.policy == LINUX_SCHED_DEADLINE && !parent->sched.reset_on_fork)
+        return -EAGAIN;
     /* A signal for the group must not miss the new member: first deliver, then come again. */
     if (task_interrupted(parent))
         return -ERESTARTNOINTR;

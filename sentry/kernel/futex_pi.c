@@ -49,6 +49,8 @@ static int effective_priority(struct task *task)
 
     if (policy == SCHED_FIFO || policy == SCHED_RR)
         priority = __atomic_load_n(&task->sched.priority, __ATOMIC_RELAXED);
+    else if (policy == LINUX_SCHED_DEADLINE)
+        priority = INT32_MAX;
     list_for_each (pi, &task->pi_held, in_owner)
         priority = MAX(priority, list_first(&pi->waiters, struct futex_sleeper, node)->priority);
     return priority;

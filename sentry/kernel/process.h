@@ -86,6 +86,9 @@ struct process {
     /* prctl(2), inherited by children: PR_MCE_KILL, PR_SET_THP_DISABLE, PR_SET_IO_FLUSHER. */
     uint8_t memory_failure;
     bool no_huge_pages, io_flusher;
+    /* /proc/PID/oom_score_adj, and what an unprivileged program cannot go below. Inherited; under
+     * lock */
+    int16_t oom_score_adj, oom_score_min;
     uint32_t exec_count; /* under lock: which program this is, for who looks at its memory */
     uint32_t membarrier_registered; /* atomic: MEMBARRIER_CMD_REGISTER_* bits */
     struct file *exe;               /* owned reference: /proc/self/exe */

@@ -86,6 +86,18 @@ static void segment_opened(struct mappable *m)
     lock_release(&table_of(s->ns)->lock);
 }
 
+/* A segment that went when its last mapping made room for this one: shm_mmap(). */
+static int segment_may_open(struct mappable *m)
+{
+    struct shm_segment *s = segment_of(m);
+    bool removed;
+
+    lock_acquire(&table_of(s->ns)->lock);
+    removed = s->removed;
+    lock_release(&table_of(s->ns)->lock);
+    return removed ? -EINVAL : 0;
+}
+
 /* One attachment less; true when that was the last of a segment to be removed: unref it. */
 static bool let_go_locked(struct shm_segment *s)
 {
@@ -162,6 +174,7 @@ static const struct mappable_ops segment_ops = {
     .punch = segment_punch,
     .resident = segment_resident,
     .opened = segment_opened,
+    .may_open = segment_may_open,
     .closed = segment_closed,
 };
 

@@ -53,15 +53,22 @@ struct restart_block {
     uint32_t flags;
 };
 
-#define TASK_FD_LENT INT32_MIN /* and the number above it: no descriptor that a program has */
+#define TASK_FD_LENT         INT32_MIN /* and the number above it: no descriptor that a program has */
+
+#define LINUX_SCHED_DEADLINE 6
+
+struct sched_deadline {
+    uint64_t runtime, deadline, period; /* ns */
+};
 
 struct task_sched {
     int policy;   /* SCHED_* */
     int priority; /* sched_priority */
     int nice;
     bool reset_on_fork;
-    uint64_t affinity[16]; /* 1024 processors */
-    uint16_t ioprio;       /* ioprio_set(2); 0: as its nice value has it */
+    struct sched_deadline deadline; /* of SCHED_DEADLINE */
+    uint64_t affinity[16];          /* 1024 processors */
+    uint16_t ioprio;                /* ioprio_set(2); 0: as its nice value has it */
 };
 
 struct task {

@@ -142,7 +142,19 @@ static int map_flags(const struct vma *vma)
     return flags;
 }
 
-int mm_for_each_vma(struct mm *mm, mm_vma_fn fn, void *arg)
+static void count_usage(struct mm *mm, struct vma_info *info)
+{
+    struct pmap_iter it;
+
+    for (pmap_iter_init(&it, &mm->pmap, info->start, info->end); pmap_iter_next(&it);) {
+        if (!(it.entry & PMAP_PRESENT))
+            continue;
+        info->resident += PAGE_SIZE;
+        info->anonymous += !info->object || (it.entry & PMAP_ANON) ? PAGE_SIZE : 0;
+    }
+}
+
+static int each_vma(struct mm *mm, mm_vma_fn fn, void *arg, bool usage)
 {
     int err = 0;
 
@@ -158,8 +170,39 @@ int mm_for_each_vma(struct mm *mm, mm_vma_fn fn, void *arg)
             .object = vma->object,
         };
 
+        if (usage)
+            count_usage(mm, &info);
         err = fn(&info, arg);
     }
     lock_release(&mm->lock);
     return err;
+}
+
+int mm_for_each_vma(struct mm *mm, mm_vma_fn fn, void *arg)
+{
+    return each_vma(mm, fn, arg, false);
+}
+
+int mm_for_each_vma_usage(struct mm *mm, mm_vma_fn fn, void *arg)
+{
+    return each_vma(mm, fn, arg, true);
+}
+
+void mm_pagemap(struct mm *mm, uaddr_t addr, size_t count, uint64_t *entries)
+{
+    memset(entries, 0, count * sizeof(*entries));
+    lock_acquire(&mm->lock);
+    for (size_t i = 0; i < count && addr + i * PAGE_SIZE < mm->env->limits.user_max; i++) {
+        uaddr_t at = addr + i * PAGE_SIZE;
+        uint64_t entry = pmap_get(&mm->pmap, at);
+        struct vma *vma;
+
+        if (!(entry & PMAP_PRESENT))
+            continue;
+        vma = vma_at(mm, at);
+        entries[i] = MM_PAGE_PRESENT;
+        if (vma && vma->object && !(entry & PMAP_ANON))
+            entries[i] |= MM_PAGE_OF_OBJECT;
+    }
+    lock_release(&mm->lock);
 }

@@ -167,8 +167,19 @@ struct vma_info {
     uint64_t offset;
     const char *name;
     struct mappable *object;
+    /* Bytes that are mapped, and of them private pages; counted by mm_for_each_vma_usage() alone.
+     */
+    uint64_t resident, anonymous;
 };
 typedef int (*mm_vma_fn)(const struct vma_info *vma, void *arg);
 int mm_for_each_vma(struct mm *mm, mm_vma_fn fn, void *arg);
+int mm_for_each_vma_usage(struct mm *mm, mm_vma_fn fn, void *arg);
+/*
+ * The entries of /proc/PID/pagemap for `count` pages from addr on: MM_PAGE_* bits. Frame numbers
+ * are not told, as to anybody without privileges over the machine.
+ */
+#define MM_PAGE_PRESENT   (1UL << 63)
+#define MM_PAGE_OF_OBJECT (1UL << 61) /* a file's, or shared memory's */
+void mm_pagemap(struct mm *mm, uaddr_t addr, size_t count, uint64_t *entries);
 
 #endif

@@ -139,6 +139,8 @@ static bool may_set_nice(struct task *task, struct task *target, int nice)
 
 static int change_locked(struct task *task, struct task *target, struct sched_change change)
 {
+    struct sched_deadline deadline = target->sched.deadline;
+    bool has_deadline;
     int error;
 
     if (change.keep_policy) {
@@ -148,18 +150,26 @@ static int change_locked(struct task *task, struct task *target, struct sched_ch
     if (change.keep_params) {
         change.priority = target->sched.priority;
         change.set_nice = false;
+    } else if (change.deadline) {
+        deadline = *change.deadline;
     }
-    if (!policy_valid(change.policy) || change.priority < 0 || change.priority > RT_PRIORITY_MAX ||
+    has_deadline = change.policy == LINUX_SCHED_DEADLINE;
+    if (has_deadline ? !deadline.deadline : !policy_valid(change.policy))
+        return -EINVAL;
+    if (change.priority < 0 || change.priority > RT_PRIORITY_MAX ||
         is_realtime(change.policy) != (change.priority != 0))
         return -EINVAL;
-    change.set_nice &= !is_realtime(change.policy);
+    change.set_nice &= !is_realtime(change.policy) && !has_deadline;
     change.nice = MAX(NICE_MIN, MIN(change.nice, NICE_MAX));
     if (change.set_nice && !may_set_nice(task, target, change.nice))
+        return -EPERM;
+    if (has_deadline && !task_has_cap(task, CAP_SYS_NICE))
         return -EPERM;
     error = check_policy(task, target, change.policy, change.priority, change.reset_on_fork);
     if (error < 0)
         return error;
     target->sched.policy = change.policy;
+    target->sched.deadline = has_deadline ? deadline : (struct sched_deadline){0};
     target->sched.priority = change.priority;
     target->sched.reset_on_fork = change.reset_on_fork;
     if (change.set_nice)
@@ -253,7 +263,7 @@ SYSCALL_DEFINE2(sched_rr_get_interval, int, pid, uaddr_t, ptr)
 
     if (error < 0)
         return error;
-    if (sched.policy == SCHED_FIFO)
+    if (sched.policy == SCHED_FIFO || sched.policy == LINUX_SCHED_DEADLINE)
         ts = ns_timespec(0);
     else
         ts = ns_timespec(sched.policy == SCHED_RR ? RR_INTERVAL_NS : SLICE_NS);

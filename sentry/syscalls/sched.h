@@ -4,14 +4,13 @@
 
 #include "sentry/kernel/task.h"
 
-#define LINUX_SCHED_DEADLINE 6
-
 struct sched_change {
     int policy, priority, nice;
     bool set_nice; /* else `nice` is not looked at */
     bool reset_on_fork;
-    bool keep_policy; /* policy and reset_on_fork stay as they are */
-    bool keep_params; /* priority and nice stay */
+    bool keep_policy;                      /* policy and reset_on_fork stay as they are */
+    bool keep_params;                      /* priority, nice and deadline stay */
+    const struct sched_deadline *deadline; /* for LINUX_SCHED_DEADLINE, which needs one; valid */
 };
 
 /* Checks and applies, for the task that `pid` means (0: the caller). EINVAL, EPERM, ESRCH. */

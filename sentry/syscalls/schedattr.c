@@ -69,6 +69,7 @@ static bool deadline_valid(const struct guest_sched_attr *attr)
 SYSCALL_DEFINE3(sched_setattr, int, pid, uaddr_t, ptr, unsigned, flags)
 {
     struct guest_sched_attr attr;
+    struct sched_deadline deadline;
     struct sched_change change;
     int error;
 
@@ -81,8 +82,10 @@ SYSCALL_DEFINE3(sched_setattr, int, pid, uaddr_t, ptr, unsigned, flags)
         return -EINVAL;
     if (attr.flags & FLAG_UTIL_CLAMP)
         return -EOPNOTSUPP; /* as a kernel without utilisation clamping */
-    if (attr.policy == LINUX_SCHED_DEADLINE)
-        return deadline_valid(&attr) ? -EPERM : -EINVAL;
+    if (attr.policy == LINUX_SCHED_DEADLINE && !deadline_valid(&attr))
+        return -EINVAL;
+    deadline = (struct sched_deadline){attr.runtime, attr.deadline,
+                                       attr.period ? attr.period : attr.deadline};
     change = (struct sched_change){
         .policy = (int)attr.policy,
         .priority = (int)attr.priority,
@@ -91,6 +94,7 @@ SYSCALL_DEFINE3(sched_setattr, int, pid, uaddr_t, ptr, unsigned, flags)
         .reset_on_fork = attr.flags & FLAG_RESET,
         .keep_policy = attr.flags & FLAG_KEEP_POLICY,
         .keep_params = attr.flags & FLAG_KEEP_PARAMS,
+        .deadline = attr.policy == LINUX_SCHED_DEADLINE ? &deadline : NULL,
     };
     return sched_change(task, pid, &change);
 }
@@ -110,6 +114,9 @@ SYSCALL_DEFINE4(sched_getattr, int, pid, uaddr_t, ptr, unsigned, size, unsigned,
     attr.policy = (uint32_t)sched.policy;
     attr.flags = sched.reset_on_fork ? FLAG_RESET : 0;
     attr.priority = (uint32_t)sched.priority;
-    attr.nice = sched.priority ? 0 : sched.nice;
+    attr.nice = sched.priority || sched.policy == LINUX_SCHED_DEADLINE ? 0 : sched.nice;
+    attr.runtime = sched.deadline.runtime;
+    attr.deadline = sched.deadline.deadline;
+    attr.period = sched.deadline.period;
     return copy_to_user(task->mm, ptr, &attr, attr.size);
 }

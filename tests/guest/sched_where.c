@@ -168,6 +168,29 @@ static void in_child(void)
     CHECK_EQ(syscall(SYS_ioprio_get, 2, 0), 3 << 13);
 }
 
+/* Who may reserve time has what it asked for, and cannot hand it on. */
+static void test_deadline(void)
+{
+    struct attr want = {sizeof(want), 6, 0, 0, 0, 1000000, 5000000, 10000000}, got;
+    struct attr plain = {sizeof(plain), SCHED_OTHER, 0, 0, 0, 0, 0, 0};
+    struct timespec slice = {1, 1};
+
+    if (set_attr(&want) != 0)
+        return; /* not root */
+    CHECK_EQ(sched_getscheduler(0), 6);
+    CHECK_EQ(syscall(SYS_sched_getattr, 0, &got, sizeof(got), 0), 0);
+    CHECK_EQ(got.policy, 6);
+    CHECK_EQ(got.runtime, 1000000);
+    CHECK_EQ(got.deadline, 5000000);
+    CHECK_EQ(got.period, 10000000);
+    CHECK_EQ(sched_rr_get_interval(0, &slice), 0);
+    CHECK_EQ(slice.tv_sec + slice.tv_nsec, 0);
+    CHECK_ERRNO(syscall(SYS_fork), EAGAIN);
+    CHECK_EQ(set_attr(&plain), 0);
+    CHECK_EQ(syscall(SYS_sched_getattr, 0, &got, sizeof(got), 0), 0);
+    CHECK_EQ(got.period, 0);
+}
+
 static void test_limits(void)
 {
     int status;
@@ -185,6 +208,7 @@ static void test_limits(void)
 int main(void)
 {
     test_affinity();
+    test_deadline();
     test_limits();
     return check_done();
 }

@@ -49,8 +49,17 @@ ssize_t proc_statm_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_syscall_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_limits_text(uint64_t tid, char *buf, size_t size);
 
-/* mem.c: /proc/PID/mem */
+/* mem.c: /proc/PID/mem, /proc/PID/pagemap */
 int proc_mem_open(uint64_t tid, uint32_t flags, struct file **ret);
+int proc_pagemap_open(uint64_t tid, uint32_t flags, struct file **ret);
+
+/* tuning.c: what can be set of a task or process by its files */
+ssize_t proc_oom_score_adj_text(uint64_t tid, char *buf, size_t size);
+int proc_oom_score_adj_write(uint64_t tid, const char *text, size_t size);
+ssize_t proc_oom_score_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_timerslack_text(uint64_t tid, char *buf, size_t size);
+int proc_timerslack_write(uint64_t tid, const char *text, size_t size);
+ssize_t proc_schedstat_text(uint64_t tid, char *buf, size_t size);
 
 /* usermap.c: /proc/PID/uid_map and its kin */
 int proc_uid_map_open(uint64_t key, uint32_t flags, struct file **ret);
@@ -68,6 +77,8 @@ extern const struct tree_node proc_ns_nodes[10];
 
 /* maps.c */
 ssize_t proc_maps_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_smaps_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_smaps_rollup_text(uint64_t tid, char *buf, size_t size);
 
 /* cpuinfo.c */
 ssize_t proc_cpuinfo_text(uint64_t key, char *buf, size_t size);

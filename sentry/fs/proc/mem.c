@@ -1,7 +1,7 @@
 /*
- * /proc/PID/mem: the memory of a program as a file, at its own addresses. Opening it needs the
- * right to attach; after that it belongs to the program that was there then, and is empty once that
- * has ended or become another by execve.
+ * /proc/PID/mem: the memory of a program as a file, at its own addresses; and /proc/PID/pagemap:
+ * eight bytes for each of its pages. Opening it needs the right to attach; after that it belongs to
+ * the program that was there then, and is empty once that has ended or become another by execve.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +14,8 @@
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 
-#define CHUNK 4096
+#define CHUNK        4096
+#define PAGEMAP_SIZE ((int64_t)((1UL << 47) / PAGE_SIZE * sizeof(uint64_t)))
 
 struct mem_file {
     struct file file;
@@ -111,14 +112,47 @@ static const struct file_operations mem_operations = {
     .release = mem_release,
 };
 
-int proc_mem_open(uint64_t tid, uint32_t flags, struct file **ret)
+/* pagemap_read() */
+static ssize_t pagemap_read(struct file *f, struct uio *uio, int64_t *pos)
+{
+    uint64_t entries[CHUNK / sizeof(uint64_t)];
+    struct mm *mm = get_memory(mem_file_of(f));
+    ssize_t n = 0, done = 0;
+
+    if (!mm)
+        return 0;
+    if (*pos % (int64_t)sizeof(*entries) || uio->left % sizeof(*entries))
+        n = -EINVAL;
+    while (n >= 0 && uio->left > 0 && *pos < PAGEMAP_SIZE) {
+        size_t count = MIN(uio->left / sizeof(*entries), ARRAY_COUNT(entries));
+
+        count = MIN(count, (size_t)(PAGEMAP_SIZE - *pos) / sizeof(*entries));
+        mm_pagemap(mm, (uaddr_t)*pos / sizeof(*entries) * PAGE_SIZE, count, entries);
+        n = uio_copy_out(uio, entries, count * sizeof(*entries));
+        if (n <= 0)
+            break;
+        done += n;
+        *pos += n;
+    }
+    mm_unref(mm);
+    return done ? done : n;
+}
+
+static const struct file_operations pagemap_operations = {
+    .read = pagemap_read,
+    .llseek = mem_llseek,
+    .release = mem_release,
+};
+
+static int open_memory(uint64_t tid, uint32_t flags, const struct file_operations *ops,
+                       enum ptrace_mode access, struct file **ret)
 {
     struct task *task = proc_find_task(tid);
     struct mem_file *m;
 
     if (!task)
         return -ESRCH;
-    if (ptrace_may_access(task_current(), task, PTRACE_ATTACH_FSCREDS) < 0) {
+    if (ptrace_may_access(task_current(), task, access) < 0) {
         task_unref(task);
         return -EACCES;
     }
@@ -127,11 +161,21 @@ int proc_mem_open(uint64_t tid, uint32_t flags, struct file **ret)
         task_unref(task);
         return -ENOMEM;
     }
-    file_init(&m->file, &mem_operations, flags);
+    file_init(&m->file, ops, flags);
     m->task = task;
     lock_acquire(&task->process->lock);
     m->exec_count = task->process->exec_count;
     lock_release(&task->process->lock);
     *ret = &m->file;
     return 0;
+}
+
+int proc_mem_open(uint64_t tid, uint32_t flags, struct file **ret)
+{
+    return open_memory(tid, flags, &mem_operations, PTRACE_ATTACH_FSCREDS, ret);
+}
+
+int proc_pagemap_open(uint64_t tid, uint32_t flags, struct file **ret)
+{
+    return open_memory(tid, flags, &pagemap_operations, PTRACE_READ_FSCREDS, ret);
 }

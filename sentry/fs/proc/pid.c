@@ -286,6 +286,19 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
         TASK_TEXT("personality", 0400, personality_text), TASK_TEXT("stat", 0444, proc_stat_text), \
         TASK_TEXT("statm", 0444, proc_statm_text), TASK_TEXT("status", 0444, proc_status_text),    \
         TASK_TEXT("syscall", 0400, proc_syscall_text), TASK_TEXT("wchan", 0444, wchan_text),       \
+        TASK_TEXT("smaps", 0444, proc_smaps_text),                                                 \
+        TASK_TEXT("smaps_rollup", 0444, proc_smaps_rollup_text),                                   \
+        TASK_TEXT("oom_score", 0444, proc_oom_score_text),                                         \
+        TASK_TEXT("schedstat", 0444, proc_schedstat_text),                                         \
+        {.name = "oom_score_adj",                                                                  \
+         .mode = S_IFREG | 0644,                                                                   \
+         .text = proc_oom_score_adj_text,                                                          \
+         .write = proc_oom_score_adj_write,                                                        \
+         .owner = proc_task_owner},                                                                \
+        {.name = "pagemap",                                                                        \
+         .mode = S_IFREG | 0400,                                                                   \
+         .open_object = proc_pagemap_open,                                                         \
+         .owner = proc_task_owner},                                                                \
         {.name = "mem",                                                                            \
          .mode = S_IFREG | 0600,                                                                   \
          .open_object = proc_mem_open,                                                             \
@@ -368,6 +381,13 @@ static int64_t list_threads(uint64_t key, int64_t from, char *ret_name, size_t s
 static const struct tree_node pid_nodes[] = {
     THREAD_NODES,
     TASK_DIR("task", 0555, find_thread, list_threads),
+    {
+        .name = "timerslack_ns",
+        .mode = S_IFREG | 0666,
+        .text = proc_timerslack_text,
+        .write = proc_timerslack_write,
+        .owner = proc_task_owner,
+    },
 };
 const struct tree_node proc_pid_node = {
     .name = "",

@@ -3,17 +3,22 @@
 #include <linux/magic.h>
 #include <stdio.h>
 
-#include "sentry/fs/treefs.h"
+#include "sentry/fs/sys/internal.h"
 
 #define SYS_MINOR 16 /* st_dev of the tree */
 
-static unsigned cpus; /* set before the guest runs */
+/* Set before the guest runs. */
+static unsigned cpus;
+static struct memfile *memory;
 
-static ssize_t cpu_list_text(uint64_t key, char *buf, size_t size)
+unsigned sys_cpu_count(void)
 {
-    if (cpus == 1)
-        return snprintf(buf, size, "0\n");
-    return snprintf(buf, size, "0-%u\n", cpus - 1);
+    return cpus;
+}
+
+void sys_memory(struct memfile_stats *ret)
+{
+    memfile_get_stats(memory, ret);
 }
 
 /* Memory is given out in huge pages where that works, and never promised. */
@@ -27,13 +32,7 @@ static ssize_t thp_size_text(uint64_t key, char *buf, size_t size)
     return snprintf(buf, size, "%lu\n", HUGE_PAGE_SIZE);
 }
 
-static const struct tree_node cpu_nodes[] = {
-    TREE_TEXT("online", cpu_list_text),
-    TREE_TEXT("possible", cpu_list_text),
-    TREE_TEXT("present", cpu_list_text),
-};
-static const struct tree_node system_nodes[] = {TREE_DIR("cpu", cpu_nodes)};
-static const struct tree_node devices_nodes[] = {TREE_DIR("system", system_nodes)};
+static const struct tree_node devices_nodes[] = {TREE_DIR("system", sys_system_nodes)};
 static const struct tree_node thp_nodes[] = {
     TREE_TEXT("enabled", thp_enabled_text),
     TREE_TEXT("hpage_pmd_size", thp_size_text),
@@ -46,8 +45,9 @@ static const struct tree_node sys_nodes[] = {
 };
 static const struct tree_node sys_root = TREE_DIR("", sys_nodes);
 
-int sysfs_create(unsigned cpu_count, struct super_block **ret)
+int sysfs_create(unsigned cpu_count, struct memfile *memfile, struct super_block **ret)
 {
+    memory = memfile;
     cpus = MAX(cpu_count, 1U);
     return treefs_create(&sys_root, "sysfs", SYSFS_MAGIC, SYS_MINOR, ret);
 }

@@ -4,9 +4,10 @@
 
 #include "base/compiler.h"
 
+struct memfile;
 struct super_block;
 
-/* `cpu_count`: processors of the sandbox, numbered from 0. */
-int sysfs_create(unsigned cpu_count, struct super_block **ret);
+/* `cpu_count`: processors of the sandbox, numbered from 0. `memfile` outlives the tree. */
+int sysfs_create(unsigned cpu_count, struct memfile *memfile, struct super_block **ret);
 
 #endif

@@ -1,0 +1,158 @@
+/*
+ * Files of /proc/PID that set something: oom_score_adj and timerslack_ns; and schedstat. Nobody is
+ * chosen when memory runs out, who asks for it then ends; so the scores are kept, handed on and
+ * told.
+ */
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sentry/fs/proc/internal.h"
+#include "sentry/kernel/cpuclock.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/ptrace.h"
+#include "sentry/kernel/usage.h"
+#include "sentry/mm/mm.h"
+
+#define SCORE_MAX 1000
+
+/* One whole number, white space around it. */
+static int parse(const char *text, int64_t min, int64_t max, int64_t *ret)
+{
+    char *end;
+
+    errno = 0;
+    *ret = strtoll(text, &end, 0);
+    while (*end == ' ' || *end == '\n' || *end == '\t')
+        end++;
+    return end == text || *end || errno || *ret < min || *ret > max ? -EINVAL : 0;
+}
+
+static int get_score(uint64_t tid, int *ret)
+{
+    struct task *task = proc_find_task(tid);
+
+    if (!task)
+        return -ESRCH;
+    lock_acquire(&task->process->lock);
+    *ret = task->process->oom_score_adj;
+    lock_release(&task->process->lock);
+    task_unref(task);
+    return 0;
+}
+
+ssize_t proc_oom_score_adj_text(uint64_t tid, char *buf, size_t size)
+{
+    int score, err = get_score(tid, &score);
+
+    return err < 0 ? err : snprintf(buf, size, "%d\n", score);
+}
+
+/* __set_oom_adj() */
+int proc_oom_score_adj_write(uint64_t tid, const char *text, size_t size)
+{
+    bool privileged = task_has_cap(task_current(), CAP_SYS_RESOURCE);
+    struct process *process;
+    struct task *task;
+    int64_t score;
+    int err = parse(text, -SCORE_MAX, SCORE_MAX, &score);
+
+    if (err < 0)
+        return err;
+    task = proc_find_task(tid);
+    if (!task)
+        return -ESRCH;
+    process = task->process;
+    lock_acquire(&process->lock);
+    if (score < process->oom_score_min && !privileged) {
+        err = -EACCES;
+    } else {
+        process->oom_score_adj = (int16_t)score;
+        if (privileged)
+            process->oom_score_min = (int16_t)score;
+    }
+    lock_release(&process->lock);
+    task_unref(task);
+    return err;
+}
+
+/* proc_oom_score(): thousandths of all memory, moved by the adjustment, into 0 to 2000. */
+ssize_t proc_oom_score_text(uint64_t tid, char *buf, size_t size)
+{
+    struct task *task = proc_find_task(tid);
+    struct memfile_stats all;
+    struct mm_stats own = {0};
+    int64_t points;
+    struct mm *mm;
+    int adj;
+
+    if (!task)
+        return -ESRCH;
+    mm = task_get_mm(task);
+    if (mm)
+        mm_get_stats(mm, &own);
+    mm_unref(mm);
+    lock_acquire(&task->process->lock);
+    adj = task->process->oom_score_adj;
+    lock_release(&task->process->lock);
+    memfile_get_stats(task->kernel->mm_env->memfile, &all);
+    task_unref(task);
+    points = (int64_t)(own.resident / MAX(all.limit / SCORE_MAX, 1UL)) + adj;
+    points = adj == -SCORE_MAX ? 0 : (SCORE_MAX + points) * 2 / 3;
+    return snprintf(buf, size, "%ld\n", MAX(points, 0L));
+}
+
+ssize_t proc_timerslack_text(uint64_t tid, char *buf, size_t size)
+{
+    struct task *task = proc_find_task(tid);
+    uint64_t slack;
+
+    if (!task)
+        return -ESRCH;
+    slack = __atomic_load_n(&task->timer_slack_ns, __ATOMIC_RELAXED);
+    if (task != task_current() && !task_has_cap(task_current(), CAP_SYS_NICE)) {
+        task_unref(task);
+        return -EPERM;
+    }
+    task_unref(task);
+    return snprintf(buf, size, "%lu\n", slack);
+}
+
+int proc_timerslack_write(uint64_t tid, const char *text, size_t size)
+{
+    struct task *task;
+    int64_t slack;
+    int err = parse(text, 0, INT64_MAX, &slack);
+
+    if (err < 0)
+        return err;
+    task = proc_find_task(tid);
+    if (!task)
+        return -ESRCH;
+    if (task != task_current() && !task_has_cap(task_current(), CAP_SYS_NICE))
+        err = -EPERM;
+    else
+        __atomic_store_n(&task->timer_slack_ns, slack ? (uint64_t)slack : task->default_slack_ns,
+                         __ATOMIC_RELAXED);
+    task_unref(task);
+    return err;
+}
+
+/* Time on a processor, time it waited for one (which the host does not say), and how often it ran.
+ */
+ssize_t proc_schedstat_text(uint64_t tid, char *buf, size_t size)
+{
+    struct task *task = proc_find_task(tid);
+    struct usage usage;
+
+    if (!task)
+        return -ESRCH;
+    lock_acquire(&task->process->lock);
+    task_usage_locked(task, &usage);
+    lock_release(&task->process->lock);
+    task_unref(task);
+    return snprintf(buf, size, "%lu 0 %lu\n", usage.user_ns + usage.system_ns,
+                    usage.sleeps + usage.preemptions + 1);
+}
