@@ -86,16 +86,15 @@ static void segment_opened(struct mappable *m)
     lock_release(&table_of(s->ns)->lock);
 }
 
-/* A segment that went when its last mapping made room for this one: shm_mmap(). */
-static int segment_may_open(struct mappable *m)
+static bool segment_ends_with_mapping(struct mappable *m)
 {
     struct shm_segment *s = segment_of(m);
-    bool removed;
+    bool ends;
 
     lock_acquire(&table_of(s->ns)->lock);
-    removed = s->removed;
+    ends = s->attached == 1 && (s->ipc.mode & SHM_DEST);
     lock_release(&table_of(s->ns)->lock);
-    return removed ? -EINVAL : 0;
+    return ends;
 }
 
 /* One attachment less; true when that was the last of a segment to be removed: unref it. */
@@ -174,7 +173,7 @@ static const struct mappable_ops segment_ops = {
     .punch = segment_punch,
     .resident = segment_resident,
     .opened = segment_opened,
-    .may_open = segment_may_open,
+    .ends_with_mapping = segment_ends_with_mapping,
     .closed = segment_closed,
 };
 

@@ -41,8 +41,8 @@ struct mappable_ops {
      * locks only, and never drop the last reference. VMAs of an object with these do not merge.
      */
     void (*opened)(struct mappable *m);
-    /* Asked before a new one: -errno where nothing may map it any more. NULL: always. */
-    int (*may_open)(struct mappable *m);
+    /* Would it be gone with its last mapping, and is there but one? NULL: no. */
+    bool (*ends_with_mapping)(struct mappable *m);
     void (*closed)(struct mappable *m);
     /* get_pages(write) is wanted before the first write of each mapping, to know what is dirty. */
     bool wants_write_notice;

@@ -194,8 +194,6 @@ static int map_locked(struct mm *mm, const struct mm_map_args *args, uint64_t si
         return -ENOMEM;
     if (fixed) {
         err = mm_unmap_locked(mm, addr, addr + size, trash);
-        if (!err && like->object && like->object->ops->may_open)
-            err = like->object->ops->may_open(like->object);
         if (err) {
             vma->next_trash = trash->vmas;
             trash->vmas = vma;

@@ -23,6 +23,7 @@ int mm_remap_file_pages(struct mm *mm, uaddr_t addr, uint64_t size, int prot, ui
                                .size = round_down(size, PAGE_SIZE),
                                .flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE};
     uaddr_t end = args.addr + args.size, mapped;
+    bool gone = false;
     struct vma *vma;
     int err = 0;
 
@@ -41,11 +42,17 @@ int mm_remap_file_pages(struct mm *mm, uaddr_t addr, uint64_t size, int prot, ui
         args.prot = vma->prot;
         args.max_prot = vma->max_prot;
         args.flags |= vma->flags & VMA_LOCKED ? MAP_LOCKED : 0;
+        /* What makes room for the new mapping takes a removed segment with it: shm_mmap(). */
+        gone = vma->start == args.addr && vma->end <= end && vma->object->ops->ends_with_mapping &&
+               vma->object->ops->ends_with_mapping(vma->object);
     }
     lock_release(&mm->lock);
     if (err)
         return err;
-    err = mm_map(mm, &args, &mapped);
+    if (gone)
+        err = mm_unmap(mm, args.addr, args.size) < 0 ? -ENOMEM : -EINVAL;
+    else
+        err = mm_map(mm, &args, &mapped);
     mappable_unref(args.object);
     return err;
 }
