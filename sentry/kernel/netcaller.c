@@ -9,6 +9,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/net/caller.h"
 #include "sentry/net/netns.h"
+#include "sentry/net/inet/inet.h"
 #include "sentry/net/unix/unix.h"
 
 static void describe_caller(struct net_caller *ret)
@@ -59,6 +60,8 @@ void net_start(void)
 {
     net_set_kernel(&net_kernel);
     socket_register_family(&unix_family);
+    socket_register_family(&inet_family);
+    socket_register_family(&inet6_family);
 }
 
 /* ---- as a namespace ---------------------------------------------------------------------------

@@ -1,0 +1,122 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+#include "sentry/net/inet/internal.h"
+
+#define SIN6_SIZE_OLD 24 /* RFC 2133: without sin6_scope_id */
+
+struct in6_addr addr_v4(uint32_t host_order)
+{
+    struct in6_addr a = {0};
+
+    a.s6_addr32[2] = htonl(0xffff);
+    a.s6_addr32[3] = htonl(host_order);
+    return a;
+}
+
+uint32_t addr_get_v4(const struct in6_addr *a)
+{
+    return ntohl(a->s6_addr32[3]);
+}
+
+bool addr_is_any(const struct in6_addr *a)
+{
+    return addr_is_v4(a) ? addr_get_v4(a) == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(a);
+}
+
+bool addr_is_loopback(const struct in6_addr *a)
+{
+    return addr_is_v4(a) ? addr_get_v4(a) >> 24 == IN_LOOPBACKNET : IN6_IS_ADDR_LOOPBACK(a);
+}
+
+bool addr_is_multicast(const struct in6_addr *a)
+{
+    return addr_is_v4(a) ? IN_MULTICAST(addr_get_v4(a)) : IN6_IS_ADDR_MULTICAST(a);
+}
+
+/* 127.255.255.255 is lo's own. */
+bool addr_is_broadcast(const struct in6_addr *a)
+{
+    return addr_is_v4(a) && (addr_get_v4(a) == INADDR_BROADCAST || addr_get_v4(a) == 0x7fffffff);
+}
+
+bool addr_equal(const struct in6_addr *a, const struct in6_addr *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+struct in6_addr addr_any(const struct inet_socket *s)
+{
+    return s->sock.domain == AF_INET ? addr_v4(INADDR_ANY) : in6addr_any;
+}
+
+static int parse_v4(const struct socket_address *addr, struct endpoint *ret)
+{
+    if (addr->size < sizeof(addr->in))
+        return -EINVAL;
+    ret->addr = addr_v4(ntohl(addr->in.sin_addr.s_addr));
+    ret->port = ntohs(addr->in.sin_port);
+    return 0;
+}
+
+int endpoint_parse(const struct inet_socket *s, const struct socket_address *addr, bool for_bind,
+                   struct endpoint *ret)
+{
+    if (s->sock.domain == AF_INET) {
+        if (addr->size < sizeof(addr->in))
+            return -EINVAL;
+        /* Old programs bind to the any address without telling the family. */
+        if (addr->family != AF_INET &&
+            !(for_bind && addr->family == AF_UNSPEC && addr->in.sin_addr.s_addr == INADDR_ANY))
+            return -EAFNOSUPPORT;
+        return parse_v4(addr, ret);
+    }
+    if (addr->size >= sizeof(addr->family) && addr->family == AF_INET && !for_bind &&
+        s->sock.type == SOCK_DGRAM && !s->ip.v6only)
+        return parse_v4(addr, ret);
+    if (addr->size < SIN6_SIZE_OLD)
+        return -EINVAL;
+    if (addr->family != AF_INET6)
+        return -EAFNOSUPPORT;
+    ret->addr = addr->in6.sin6_addr;
+    ret->port = ntohs(addr->in6.sin6_port);
+    return 0;
+}
+
+void endpoint_put(const struct inet_socket *s, const struct endpoint *e, struct socket_address *ret)
+{
+    memset(&ret->storage, 0, sizeof(ret->storage));
+    if (s->sock.domain == AF_INET) {
+        ret->size = sizeof(ret->in);
+        ret->in.sin_family = AF_INET;
+        ret->in.sin_port = htons(e->port);
+        ret->in.sin_addr.s_addr = htonl(addr_get_v4(&e->addr));
+    } else {
+        ret->size = sizeof(ret->in6);
+        ret->in6.sin6_family = AF_INET6;
+        ret->in6.sin6_port = htons(e->port);
+        ret->in6.sin6_addr = e->addr;
+    }
+}
+
+int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6_addr *ret_src)
+{
+    bool v4 = addr_is_v4(&dst->addr) || (s->sock.domain == AF_INET6 && addr_is_any(&dst->addr) &&
+                                         addr_is_v4(&s->bound) && !addr_is_any(&s->bound));
+
+    if (v4 && s->sock.domain == AF_INET6 && s->ip.v6only)
+        return -ENETUNREACH;
+    if (addr_is_any(&dst->addr))
+        dst->addr = v4 ? addr_v4(INADDR_LOOPBACK) : in6addr_loopback;
+    if (!addr_is_loopback(&dst->addr) && !addr_is_multicast(&dst->addr))
+        return addr_is_broadcast(&dst->addr) && s->sock.type == SOCK_DGRAM ? -EACCES : -ENETUNREACH;
+    if (!addr_is_any(&s->bound)) {
+        if (addr_is_v4(&s->bound) != v4)
+            return v4 ? -ENETUNREACH : -EINVAL;
+        *ret_src = s->bound;
+    } else {
+        *ret_src = v4 ? addr_v4(INADDR_LOOPBACK) : in6addr_loopback;
+    }
+    return 0;
+}

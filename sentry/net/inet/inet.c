@@ -1,0 +1,142 @@
+/* What the sockets of TCP and UDP share: bind(2), names, and which socket(2) makes which. */
+#include "sentry/net/inet/inet.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+
+#include "sentry/mm/usercopy.h"
+#include "sentry/net/inet/internal.h"
+#include "sentry/vfs/identity.h"
+
+void inet_socket_init(struct inet_socket *s, struct net_ns *net,
+                      const struct socket_operations *ops, int domain, int type, int protocol)
+{
+    socket_init(&s->sock, net, ops, domain, type, protocol);
+    list_init(&s->port_node);
+    ip_options_init(&s->ip);
+    s->bound = s->local.addr = s->remote.addr = addr_any(s);
+}
+
+void inet_socket_fini(struct inet_socket *s)
+{
+    free(s->groups);
+}
+
+/* Addresses that bind(2) takes: the loopback's, any, and for datagrams those of groups. */
+static int check_bindable(const struct inet_socket *s, const struct endpoint *e)
+{
+    if (addr_is_v4(&e->addr) && s->sock.domain == AF_INET6 && s->ip.v6only)
+        return -EINVAL;
+    if (addr_is_any(&e->addr) || addr_is_loopback(&e->addr) || s->ip.freebind || s->ip.freebind6 ||
+        s->ip.transparent || s->ip.transparent6)
+        return 0;
+    if (addr_is_multicast(&e->addr) || addr_is_broadcast(&e->addr))
+        return 0;
+    if (IN6_IS_ADDR_LINKLOCAL(&e->addr))
+        return -EINVAL; /* lo has none, and no other device could be named */
+    return -EADDRNOTAVAIL;
+}
+
+int inet_bind(struct socket *sock, const struct socket_address *addr)
+{
+    struct inet_socket *s = inet_of(sock);
+    struct endpoint e;
+    int err = endpoint_parse(s, addr, true, &e);
+
+    if (!err)
+        err = check_bindable(s, &e);
+    if (err < 0)
+        return err;
+    lock_acquire(&sock->lock);
+    if (s->local.port || s->remote.port)
+        err = -EINVAL;
+    else
+        s->bound = s->local.addr = e.addr;
+    lock_release(&sock->lock);
+    if (!err)
+        err = port_take(s, e.port);
+    lock_acquire(&sock->lock);
+    if (!err) {
+        s->bound_port = e.port != 0;
+        s->bound_addr = !addr_is_any(&e.addr);
+    } else if (!s->local.port) {
+        s->bound = s->local.addr = addr_any(s);
+    }
+    lock_release(&sock->lock);
+    return err;
+}
+
+int inet_autobind(struct inet_socket *s)
+{
+    return __atomic_load_n(&s->local.port, __ATOMIC_ACQUIRE) ? 0 : port_take(s, 0);
+}
+
+int inet_getname(struct socket *sock, bool peer, struct socket_address *ret)
+{
+    struct inet_socket *s = inet_of(sock);
+    int err = 0;
+
+    lock_acquire(&sock->lock);
+    if (peer && !s->remote.port)
+        err = -ENOTCONN;
+    else
+        endpoint_put(s, peer ? &s->remote : &s->local, ret);
+    lock_release(&sock->lock);
+    return err;
+}
+
+long inet_answer(struct mm *mm, uint64_t arg, int answer)
+{
+    return copy_struct_to_user(mm, arg, &answer);
+}
+
+/* ---- the families -----------------------------------------------------------------------------
+ */
+
+static int inet_create(struct net_ns *net, int domain, int type, int protocol, struct socket **ret)
+{
+    if (protocol < 0 || protocol >= IPPROTO_MAX)
+        return -EINVAL;
+    switch (type) {
+    case SOCK_STREAM:
+        if (protocol && protocol != IPPROTO_TCP)
+            return -EPROTONOSUPPORT;
+        return tcp_create(net, domain, IPPROTO_TCP, ret);
+    case SOCK_DGRAM:
+        /* ping_group_range lets nobody have the sockets of ICMP. */
+        if (protocol == (domain == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+            return -EACCES;
+        if (protocol && protocol != IPPROTO_UDP)
+            return -EPROTONOSUPPORT;
+        return udp_create(net, domain, IPPROTO_UDP, ret);
+    case SOCK_RAW:
+        if (protocol == 0)
+            return -EPROTONOSUPPORT;
+        return -EPERM; /* packets are never made, so nobody has the right to see them */
+    default:
+        return -ESOCKTNOSUPPORT;
+    }
+}
+
+static int inet4_create(struct net_ns *net, int type, int protocol, struct socket **ret)
+{
+    return inet_create(net, AF_INET, type, protocol, ret);
+}
+
+static int inet6_create(struct net_ns *net, int type, int protocol, struct socket **ret)
+{
+    return inet_create(net, AF_INET6, type, protocol, ret);
+}
+
+const struct socket_family inet_family = {
+    .family = AF_INET,
+    .create = inet4_create,
+    .ns_init = inet_ns_create,
+    .ns_fini = inet_ns_destroy,
+};
+
+const struct socket_family inet6_family = {
+    .family = AF_INET6,
+    .create = inet6_create,
+};

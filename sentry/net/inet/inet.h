@@ -1,0 +1,34 @@
+/*
+ * AF_INET and AF_INET6 on a loopback of the sandbox's own: ip(7), ipv6(7), tcp(7), udp(7). No
+ * packet is made: a connection is an object in memory that both ends hold (tcp.c), a datagram goes
+ * straight into its receiver's queue (udp.c).
+ *
+ * What can be reached is what a Linux with the loopback device alone reaches: 127.0.0.0/8, ::1, and
+ * the sockets that are bound to any address; all else is ENETUNREACH.
+ */
+#ifndef SENTRY_NET_INET_INET_H
+#define SENTRY_NET_INET_INET_H
+
+#include "sentry/net/socket.h"
+
+/* AF_INET's part of a namespace serves both families. */
+extern const struct socket_family inet_family, inet6_family;
+
+/* A socket as /proc/net/{tcp,udp}{,6} show it. */
+struct inet_report {
+    struct in6_addr local, remote; /* of AF_INET: as ::ffff:a.b.c.d */
+    uint16_t local_port, remote_port;
+    uint8_t state; /* TCP_ESTABLISHED...; UDP: TCP_CLOSE, or TCP_ESTABLISHED when connected */
+    uint32_t unsent, unread; /* bytes; of a listening socket: backlog, and those that wait */
+    uint32_t uid;
+    uint64_t ino;
+};
+
+/*
+ * Calls `show` for each bound socket of the family and protocol (IPPROTO_TCP, IPPROTO_UDP), until
+ * it says false. No lock is held meanwhile.
+ */
+void inet_for_each(struct net_ns *net, int family, int protocol,
+                   bool (*show)(const struct inet_report *report, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,164 @@
+/*
+ * Inside the internet families.
+ *
+ *   address.c      where a socket is: parsing, what can be reached
+ *   ports.c        who has which port; finding the receiver
+ *   inet.c         what TCP and UDP share: bind(2), names, making sockets
+ *   options.c      IPPROTO_IP and IPPROTO_IPV6
+ *   tcp.c          a TCP socket's life: states, poll(2), shutdown(2)
+ *   tcp_connect.c  connect(2), listen(2), accept(2)
+ *   tcp_conn.c     the connection: two queues of bytes
+ *   tcp_data.c     sending and receiving
+ *   tcp_options.c  IPPROTO_TCP
+ *   udp.c, udp_data.c
+ *
+ * Locks, outer before inner; a queue's waiters are woken with none of them held:
+ *
+ *     connect_lock                one thread connects, or undoes it
+ *     read_lock, write_lock       one reader, one writer; held while user memory is copied
+ *       inet_ns->lock             ports
+ *         sock.lock               a socket's own state; a listener's before a client's
+ *           tcp_conn->lock        both directions of a connection
+ */
+#ifndef SENTRY_NET_INET_INTERNAL_H
+#define SENTRY_NET_INET_INTERNAL_H
+
+#include "base/list.h"
+#include "sentry/net/inet/inet.h"
+
+struct endpoint {
+    struct in6_addr addr; /* IPv4: ::ffff:a.b.c.d */
+    uint16_t port;        /* host order */
+};
+
+#define INET_BUCKETS 256
+
+struct inet_ns {
+    struct lock lock;
+    struct list ports[2][INET_BUCKETS] __guarded_by(lock); /* of struct port: TCP, UDP */
+    uint32_t low, high;                                    /* ip_local_port_range */
+};
+
+/* A port in use; gone with its last user. */
+struct port {
+    struct list node;
+    struct list sockets;  /* that were bound or connected here */
+    struct list accepted; /* connections of its listeners */
+    uint32_t exclusive;   /* of those: without SO_REUSEADDR */
+    uint16_t number;
+    uint8_t index; /* 0: TCP, 1: UDP */
+};
+
+/* What IPPROTO_IP and IPPROTO_IPV6 keep; options.c has the table. */
+struct ip_options {
+    int tos, ttl, mtu_discover, minttl, multicast_ttl, unicast_if;
+    int recverr, recvopts, retopts, pktinfo, recvttl, recvtos, freebind, transparent, origdstaddr;
+    int nodefrag, bind_no_port, multicast_loop, multicast_all, recvfragsize, checksum, passsec;
+    int v6only, unicast_hops, multicast_hops, multicast_if6, multicast_loop6, multicast_all6;
+    int recvpktinfo, recvhoplimit, recvtclass, tclass, mtu_discover6, recverr6, dontfrag;
+    int autoflowlabel, freebind6, flowinfo_send, addr_preferences, minhopcount, recvorigdst6;
+    int recvpathmtu, recvrthdr, recvhopopts, recvdstopts, recvfragsize6, transparent6, unicast_if6;
+    uint32_t port_range;
+};
+
+#define INET_GROUPS_MAX 20 /* igmp_max_memberships */
+
+struct inet_socket {
+    struct socket sock;
+    struct endpoint local, remote; /* remote.port 0: not connected */
+    struct in6_addr bound;         /* what bind(2) asked for; connect(2) may set `local` */
+    bool bound_port;               /* bind(2) chose the port, not us */
+    bool bound_addr;
+    struct port *port;     /* guarded by inet_ns->lock */
+    struct list port_node; /* likewise */
+    bool exclusive;        /* counts in port->exclusive */
+    bool listening;        /* of TCP; guarded by inet_ns->lock and sock.lock */
+    struct ip_options ip;
+    uint32_t group_count; /* multicast groups joined; under sock.lock */
+    struct in6_addr *groups;
+};
+
+static inline struct inet_socket *inet_of(struct socket *s)
+{
+    return container_of(s, struct inet_socket, sock);
+}
+
+struct inet_ns *inet_ns_of(struct net_ns *net);
+
+/* ---- address.c --------------------------------------------------------------------------------
+ */
+
+static inline bool addr_is_v4(const struct in6_addr *a)
+{
+    return IN6_IS_ADDR_V4MAPPED(a);
+}
+struct in6_addr addr_v4(uint32_t host_order);
+uint32_t addr_get_v4(const struct in6_addr *a); /* host order */
+bool addr_is_any(const struct in6_addr *a);
+bool addr_is_loopback(const struct in6_addr *a);
+bool addr_is_multicast(const struct in6_addr *a);
+bool addr_is_broadcast(const struct in6_addr *a);
+bool addr_equal(const struct in6_addr *a, const struct in6_addr *b);
+/* The any address of the socket's family. */
+struct in6_addr addr_any(const struct inet_socket *s);
+/* -EINVAL: too short; -EAFNOSUPPORT. */
+int endpoint_parse(const struct inet_socket *s, const struct socket_address *addr, bool for_bind,
+                   struct endpoint *ret);
+void endpoint_put(const struct inet_socket *s, const struct endpoint *e,
+                  struct socket_address *ret);
+/*
+ * Where to: replaces any address by loopback, and says from which address. -ENETUNREACH; multicast
+ * and broadcast are for the caller.
+ */
+int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6_addr *ret_src);
+
+/* ---- ports.c ----------------------------------------------------------------------------------
+ */
+
+int inet_ns_create(struct net_ns *net, void **ret);
+void inet_ns_destroy(void *data);
+/* Takes `number`, or one of the ephemeral range for 0, at s->bound. -EADDRINUSE, -EACCES. */
+int port_take(struct inet_socket *s, uint16_t number);
+/* An accepted connection counts at its listener's port. */
+void port_share(struct inet_socket *s, struct inet_socket *listener);
+void port_drop(struct inet_socket *s);
+/* listen(2): nobody else may listen there. -EADDRINUSE. */
+int port_listen(struct inet_socket *s);
+void port_deafen(struct inet_socket *s); /* and undoes it */
+/* The best receiver for what comes from `src` to `dst`, referenced; NULL. */
+struct inet_socket *port_find(struct net_ns *net, int type, const struct endpoint *dst,
+                              const struct endpoint *src);
+/* Each UDP socket at that port which `wants`, with a reference, up to `max`; how many. */
+int port_find_all(struct net_ns *net, const struct endpoint *dst, struct inet_socket **ret, int max,
+                  bool (*wants)(struct inet_socket *s, const struct endpoint *dst));
+
+/* ---- inet.c -----------------------------------------------------------------------------------
+ */
+
+void inet_socket_init(struct inet_socket *s, struct net_ns *net,
+                      const struct socket_operations *ops, int domain, int type, int protocol);
+void inet_socket_fini(struct inet_socket *s);
+int inet_bind(struct socket *s, const struct socket_address *addr);
+/* Before sending or connecting: a port, if it has none yet. */
+int inet_autobind(struct inet_socket *s);
+int inet_getname(struct socket *s, bool peer, struct socket_address *ret);
+/* ioctl(2) requests with an int for an answer. */
+long inet_answer(struct mm *mm, uint64_t arg, int answer);
+
+/* ---- options.c --------------------------------------------------------------------------------
+ */
+
+void ip_options_init(struct ip_options *opt);
+int ip_setsockopt(struct socket *s, int level, int name, const void *value, size_t size);
+int ip_getsockopt(struct socket *s, int level, int name, void *value, size_t *size);
+bool inet_in_group(struct inet_socket *s, const struct in6_addr *group);
+
+/* ---- tcp.c, udp.c ------------------------------------------------------------------------------
+ */
+
+int tcp_create(struct net_ns *net, int domain, int protocol, struct socket **ret);
+int udp_create(struct net_ns *net, int domain, int protocol, struct socket **ret);
+void tcp_report(struct inet_socket *s, struct inet_report *ret);
+void udp_report(struct inet_socket *s, struct inet_report *ret);
+
+#endif

@@ -1,0 +1,378 @@
+/*
+ * IPPROTO_IP and IPPROTO_IPV6: ip(7), ipv6(7). Most options are numbers that are kept and told
+ * again; what has an effect on a loopback is heeded in inet.c, ports.c and udp_data.c.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/net/inet/internal.h"
+#include "sentry/vfs/identity.h"
+
+/* Where the headers of libc and of the kernel exclude each other: linux/in.h, linux/in6.h. */
+#define OPT_IP_LOCAL_PORT_RANGE  51
+#define OPT_IPV6_FLOWINFO_SEND   33
+#define OPT_IPV6_RECVORIGDSTADDR 74
+#define OPT_IPV6_RECVFRAGSIZE    77
+#define OPT_IPV6_FREEBIND        78
+#define OPT_IPV6_MULTICAST_ALL   29
+
+#define LO_INDEX                 1
+#define LO_MTU                   65536
+
+struct ip_option {
+    int level, name;
+    size_t offset; /* in struct ip_options */
+    int min, max;  /* else -EINVAL */
+    bool is_switch;
+};
+
+#define OPTION(level, name, field, min, max, is_switch)                                            \
+    {                                                                                              \
+        level, name, offsetof(struct ip_options, field), min, max, is_switch                       \
+    }
+#define SWITCH_V4(name, field)           OPTION(IPPROTO_IP, name, field, INT32_MIN, INT32_MAX, true)
+#define SWITCH_V6(name, field)           OPTION(IPPROTO_IPV6, name, field, INT32_MIN, INT32_MAX, true)
+#define NUMBER_V4(name, field, min, max) OPTION(IPPROTO_IP, name, field, min, max, false)
+#define NUMBER_V6(name, field, min, max) OPTION(IPPROTO_IPV6, name, field, min, max, false)
+
+static const struct ip_option options[] = {
+    NUMBER_V4(IP_TOS, tos, INT32_MIN, INT32_MAX),
+    NUMBER_V4(IP_TTL, ttl, -1, 255),
+    NUMBER_V4(IP_MTU_DISCOVER, mtu_discover, 0, 5),
+    NUMBER_V4(IP_MINTTL, minttl, 0, 255),
+    NUMBER_V4(IP_MULTICAST_TTL, multicast_ttl, -1, 255),
+    NUMBER_V4(IP_UNICAST_IF, unicast_if, INT32_MIN, INT32_MAX),
+    SWITCH_V4(IP_RECVERR, recverr),
+    SWITCH_V4(IP_RECVOPTS, recvopts),
+    SWITCH_V4(IP_RETOPTS, retopts),
+    SWITCH_V4(IP_PKTINFO, pktinfo),
+    SWITCH_V4(IP_RECVTTL, recvttl),
+    SWITCH_V4(IP_RECVTOS, recvtos),
+    SWITCH_V4(IP_FREEBIND, freebind),
+    SWITCH_V4(IP_TRANSPARENT, transparent),
+    SWITCH_V4(IP_RECVORIGDSTADDR, origdstaddr),
+    SWITCH_V4(IP_NODEFRAG, nodefrag),
+    SWITCH_V4(IP_BIND_ADDRESS_NO_PORT, bind_no_port),
+    SWITCH_V4(IP_MULTICAST_LOOP, multicast_loop),
+    SWITCH_V4(IP_MULTICAST_ALL, multicast_all),
+    SWITCH_V4(IP_RECVFRAGSIZE, recvfragsize),
+    SWITCH_V4(IP_CHECKSUM, checksum),
+    SWITCH_V4(IP_PASSSEC, passsec),
+    SWITCH_V6(IPV6_V6ONLY, v6only),
+    NUMBER_V6(IPV6_UNICAST_HOPS, unicast_hops, -1, 255),
+    NUMBER_V6(IPV6_MULTICAST_HOPS, multicast_hops, -1, 255),
+    NUMBER_V6(IPV6_MULTICAST_IF, multicast_if6, 0, LO_INDEX),
+    NUMBER_V6(IPV6_MULTICAST_LOOP, multicast_loop6, 0, 1),
+    SWITCH_V6(OPT_IPV6_MULTICAST_ALL, multicast_all6),
+    SWITCH_V6(IPV6_RECVPKTINFO, recvpktinfo),
+    SWITCH_V6(IPV6_RECVHOPLIMIT, recvhoplimit),
+    SWITCH_V6(IPV6_RECVTCLASS, recvtclass),
+    NUMBER_V6(IPV6_TCLASS, tclass, -1, 255),
+    NUMBER_V6(IPV6_MTU_DISCOVER, mtu_discover6, 0, 5),
+    SWITCH_V6(IPV6_RECVERR, recverr6),
+    SWITCH_V6(IPV6_DONTFRAG, dontfrag),
+    SWITCH_V6(IPV6_AUTOFLOWLABEL, autoflowlabel),
+    SWITCH_V6(OPT_IPV6_FREEBIND, freebind6),
+    SWITCH_V6(OPT_IPV6_FLOWINFO_SEND, flowinfo_send),
+    NUMBER_V6(IPV6_MINHOPCOUNT, minhopcount, 0, 255),
+    SWITCH_V6(OPT_IPV6_RECVORIGDSTADDR, recvorigdst6),
+    SWITCH_V6(IPV6_RECVPATHMTU, recvpathmtu),
+    SWITCH_V6(IPV6_RECVRTHDR, recvrthdr),
+    SWITCH_V6(IPV6_RECVHOPOPTS, recvhopopts),
+    SWITCH_V6(IPV6_RECVDSTOPTS, recvdstopts),
+    SWITCH_V6(OPT_IPV6_RECVFRAGSIZE, recvfragsize6),
+    SWITCH_V6(IPV6_TRANSPARENT, transparent6),
+    NUMBER_V6(IPV6_UNICAST_IF, unicast_if6, INT32_MIN, INT32_MAX),
+};
+
+void ip_options_init(struct ip_options *opt)
+{
+    *opt = (struct ip_options){
+        .ttl = -1,
+        .mtu_discover = IP_PMTUDISC_WANT,
+        .multicast_ttl = 1,
+        .multicast_loop = 1,
+        .multicast_all = 1,
+        .unicast_hops = -1,
+        .multicast_hops = -1,
+        .multicast_loop6 = 1,
+        .multicast_all6 = 1,
+        .mtu_discover6 = IP_PMTUDISC_WANT,
+        .autoflowlabel = 1,
+    };
+}
+
+static int *field_of(struct inet_socket *s, int level, int name, const struct ip_option **ret)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(options); i++)
+        if (options[i].level == level && options[i].name == name) {
+            *ret = &options[i];
+            return (int *)((char *)&s->ip + options[i].offset);
+        }
+    return NULL;
+}
+
+/* ---- groups -----------------------------------------------------------------------------------
+ */
+
+bool inet_in_group(struct inet_socket *s, const struct in6_addr *group)
+{
+    bool found = false;
+
+    lock_acquire(&s->sock.lock);
+    for (uint32_t i = 0; i < s->group_count; i++)
+        found |= addr_equal(&s->groups[i], group);
+    lock_release(&s->sock.lock);
+    return found;
+}
+
+static int join_locked(struct inet_socket *s, const struct in6_addr *group)
+{
+    struct in6_addr *more;
+
+    for (uint32_t i = 0; i < s->group_count; i++)
+        if (addr_equal(&s->groups[i], group))
+            return -EADDRINUSE;
+    if (s->group_count == INET_GROUPS_MAX)
+        return -ENOBUFS;
+    more = realloc(s->groups, (s->group_count + 1) * sizeof(*more));
+    if (!more)
+        return -ENOMEM;
+    s->groups = more;
+    s->groups[s->group_count++] = *group;
+    return 0;
+}
+
+static int leave_locked(struct inet_socket *s, const struct in6_addr *group)
+{
+    for (uint32_t i = 0; i < s->group_count; i++)
+        if (addr_equal(&s->groups[i], group)) {
+            s->groups[i] = s->groups[--s->group_count];
+            return 0;
+        }
+    return -EADDRNOTAVAIL;
+}
+
+static int change_group(struct inet_socket *s, const struct in6_addr *group, bool join)
+{
+    int err;
+
+    if (!addr_is_multicast(group))
+        return -EINVAL;
+    if (s->sock.type == SOCK_STREAM)
+        return -EPROTO;
+    lock_acquire(&s->sock.lock);
+    err = join ? join_locked(s, group) : leave_locked(s, group);
+    lock_release(&s->sock.lock);
+    return err;
+}
+
+/* IP_ADD_MEMBERSHIP: struct ip_mreq, or struct ip_mreqn. */
+static int change_group_v4(struct inet_socket *s, const void *value, size_t size, bool join)
+{
+    struct ip_mreqn req = {0};
+    struct in6_addr group;
+
+    if (size < sizeof(struct ip_mreq))
+        return -EINVAL;
+    memcpy(&req, value, MIN(size, sizeof(req)));
+    if (req.imr_ifindex > LO_INDEX || req.imr_ifindex < 0)
+        return -ENODEV;
+    group = addr_v4(ntohl(req.imr_multiaddr.s_addr));
+    if (req.imr_ifindex == 0 && addr_is_multicast(&group)) {
+        uint32_t device = ntohl(req.imr_address.s_addr);
+
+        /* Without a device or its address a route would choose, and there is none. */
+        if (device >> 24 != IN_LOOPBACKNET)
+            return -ENODEV;
+    }
+    return change_group(s, &group, join);
+}
+
+static int change_group_v6(struct inet_socket *s, const void *value, size_t size, bool join)
+{
+    struct ipv6_mreq req;
+
+    if (size < sizeof(req))
+        return -EINVAL;
+    memcpy(&req, value, sizeof(req));
+    if (req.ipv6mr_interface > LO_INDEX)
+        return -ENODEV;
+    if (addr_is_v4(&req.ipv6mr_multiaddr))
+        return -EINVAL;
+    return change_group(s, &req.ipv6mr_multiaddr, join);
+}
+
+/* IP_MULTICAST_IF: an address, or a device; only lo's will do. */
+static int set_multicast_if(const void *value, size_t size)
+{
+    struct ip_mreqn req = {0};
+
+    if (size < sizeof(struct in_addr))
+        return -EINVAL;
+    if (size >= sizeof(struct ip_mreq))
+        memcpy(&req, value, MIN(size, sizeof(req)));
+    else
+        memcpy(&req.imr_address, value, sizeof(struct in_addr));
+    if (req.imr_ifindex)
+        return req.imr_ifindex == LO_INDEX ? 0 : -EADDRNOTAVAIL;
+    return req.imr_address.s_addr == htonl(INADDR_ANY) ||
+                   ntohl(req.imr_address.s_addr) >> 24 == IN_LOOPBACKNET
+               ? 0
+               : -EADDRNOTAVAIL;
+}
+
+/* ---- setting ----------------------------------------------------------------------------------
+ */
+
+/* An int, or for IPPROTO_IP a single byte. */
+static int get_argument(int level, const void *value, size_t size, int *ret)
+{
+    if (size >= sizeof(int)) {
+        memcpy(ret, value, sizeof(int));
+        return 0;
+    }
+    if (level == IPPROTO_IPV6)
+        return -EINVAL;
+    *ret = size >= 1 ? *(const uint8_t *)value : 0;
+    return 0;
+}
+
+static int check_option(const struct inet_socket *s, const struct ip_option *o, int value)
+{
+    if (value < o->min || value > o->max)
+        return -EINVAL;
+    if (o->level == IPPROTO_IP && o->name == IP_TTL && value == 0)
+        return -EINVAL;
+    if (o->level == IPPROTO_IPV6 && o->name == IPV6_V6ONLY && s->local.port)
+        return -EINVAL;
+    if (((o->level == IPPROTO_IP && o->name == IP_TRANSPARENT) ||
+         (o->level == IPPROTO_IPV6 && o->name == IPV6_TRANSPARENT)) &&
+        value && !vfs_has_cap(CAP_NET_ADMIN) && !vfs_has_cap(CAP_NET_RAW))
+        return -EPERM;
+    if (s->sock.type == SOCK_STREAM && o->level == IPPROTO_IP &&
+        (o->name == IP_MULTICAST_TTL || o->name == IP_CHECKSUM || o->name == IP_NODEFRAG))
+        return o->name == IP_NODEFRAG ? -ENOPROTOOPT : -EINVAL;
+    return 0;
+}
+
+static int set_other(struct inet_socket *s, int level, int name, const void *value, size_t size)
+{
+    int number = 0;
+
+    if (level == IPPROTO_IPV6) {
+        switch (name) {
+        case IPV6_JOIN_GROUP:
+        case IPV6_LEAVE_GROUP:
+            return change_group_v6(s, value, size, name == IPV6_JOIN_GROUP);
+        case IPV6_ADDRFORM:
+            return -ENOTCONN;
+        case IPV6_MTU:
+            return size < sizeof(int) ? -EINVAL : 0;
+        default:
+            return -ENOPROTOOPT;
+        }
+    }
+    switch (name) {
+    case IP_ADD_MEMBERSHIP:
+    case IP_DROP_MEMBERSHIP:
+        return change_group_v4(s, value, size, name == IP_ADD_MEMBERSHIP);
+    case IP_MULTICAST_IF:
+        return s->sock.type == SOCK_STREAM ? -EINVAL : set_multicast_if(value, size);
+    case OPT_IP_LOCAL_PORT_RANGE:
+        if (size != sizeof(number))
+            return -EINVAL;
+        memcpy(&s->ip.port_range, value, sizeof(number));
+        return (s->ip.port_range & 0xffff) && (s->ip.port_range >> 16) &&
+                       (s->ip.port_range & 0xffff) > s->ip.port_range >> 16
+                   ? -EINVAL
+                   : 0;
+    case IP_OPTIONS: /* none can be sent; none at all is what is wanted mostly */
+        return size == 0 ? 0 : -EINVAL;
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+int ip_setsockopt(struct socket *sock, int level, int name, const void *value, size_t size)
+{
+    struct inet_socket *s = inet_of(sock);
+    const struct ip_option *o = NULL;
+    int *field, number, err;
+
+    if (level != IPPROTO_IP && !(level == IPPROTO_IPV6 && sock->domain == AF_INET6))
+        return -ENOPROTOOPT;
+    field = field_of(s, level, name, &o);
+    if (!field)
+        return set_other(s, level, name, value, size);
+    err = get_argument(level, value, size, &number);
+    if (err < 0)
+        return err;
+    lock_acquire(&sock->lock);
+    err = check_option(s, o, number);
+    if (!err)
+        *field = o->is_switch ? number != 0 : number;
+    lock_release(&sock->lock);
+    return err;
+}
+
+/* ---- getting ----------------------------------------------------------------------------------
+ */
+
+/* A small number may be asked for as a byte: do_ip_getsockopt(). */
+static int give_number(int level, void *value, size_t *size, int number)
+{
+    if (level == IPPROTO_IP && *size > 0 && *size < sizeof(int) && number >= 0 && number <= 255) {
+        *(uint8_t *)value = (uint8_t)number;
+        *size = 1;
+        return 0;
+    }
+    return socket_option_put_int(value, size, number);
+}
+
+static int get_other(struct inet_socket *s, int level, int name, void *value, size_t *size)
+{
+    static const struct in_addr none = {0};
+    bool connected = s->remote.port != 0;
+
+    if (level == IPPROTO_IPV6)
+        return name == IPV6_MTU ? (connected ? give_number(level, value, size, LO_MTU) : -ENOTCONN)
+                                : -ENOPROTOOPT;
+    switch (name) {
+    case IP_MTU:
+        return connected ? give_number(level, value, size, LO_MTU) : -ENOTCONN;
+    case IP_MULTICAST_IF:
+        return socket_option_put(value, size, &none, sizeof(none));
+    case OPT_IP_LOCAL_PORT_RANGE:
+        return socket_option_put(value, size, &s->ip.port_range, sizeof(s->ip.port_range));
+    case IP_OPTIONS:
+        *size = 0;
+        return 0;
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+int ip_getsockopt(struct socket *sock, int level, int name, void *value, size_t *size)
+{
+    struct inet_socket *s = inet_of(sock);
+    const struct ip_option *o = NULL;
+    const int *field;
+    int number;
+
+    if (level != IPPROTO_IP && !(level == IPPROTO_IPV6 && sock->domain == AF_INET6))
+        return -ENOPROTOOPT;
+    field = field_of(s, level, name, &o);
+    if (!field)
+        return get_other(s, level, name, value, size);
+    number = *field;
+    if (number == -1 && name == (level == IPPROTO_IP ? IP_TTL : IPV6_UNICAST_HOPS))
+        number = 64;
+    if (number == -1 && level == IPPROTO_IPV6 && name == IPV6_MULTICAST_HOPS)
+        number = 1;
+    return give_number(level, value, size, number);
+}

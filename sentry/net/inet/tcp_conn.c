@@ -1,0 +1,202 @@
+/* A connection: two queues of bytes, and what each end knows of the other. */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+
+#include "sentry/net/inet/tcp.h"
+
+static uint64_t memory_used; /* atomic: bytes of all chunks */
+
+static void end_init(struct tcp_end *end, const struct endpoint *name)
+{
+    list_init(&end->chunks);
+    end->name = *name;
+}
+
+struct tcp_conn *tcp_conn_create(const struct endpoint *client, const struct endpoint *server)
+{
+    struct tcp_conn *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    refcount_set(&c->refs, 1);
+    lock_init(&c->lock);
+    list_init(&c->queue_node);
+    end_init(&c->end[0], client);
+    end_init(&c->end[1], server);
+    return c;
+}
+
+struct tcp_conn *tcp_conn_ref(struct tcp_conn *c)
+{
+    refcount_get(&c->refs);
+    return c;
+}
+
+static void drop_chunks(struct tcp_end *end)
+{
+    while (!list_empty(&end->chunks)) {
+        struct tcp_chunk *chunk = list_first(&end->chunks, struct tcp_chunk, node);
+
+        list_del_init(&chunk->node);
+        free(chunk);
+    }
+    __atomic_sub_fetch(&memory_used, end->memory, __ATOMIC_RELAXED);
+    end->bytes = end->memory = 0;
+}
+
+struct tcp_conn *tcp_conn_unref(struct tcp_conn *c)
+{
+    if (c && refcount_put(&c->refs)) {
+        drop_chunks(&c->end[0]);
+        drop_chunks(&c->end[1]);
+        lock_destroy(&c->lock);
+        free(c);
+    }
+    return NULL;
+}
+
+struct tcp_conn *tcp_get_conn(struct tcp_socket *t)
+{
+    struct tcp_conn *c;
+
+    lock_acquire(&tcp_sock(t)->lock);
+    c = t->conn ? tcp_conn_ref(t->conn) : NULL;
+    lock_release(&tcp_sock(t)->lock);
+    return c;
+}
+
+struct tcp_socket *tcp_owner_locked(struct tcp_end *end)
+{
+    if (end->owner)
+        socket_ref(tcp_sock(end->owner));
+    return end->owner;
+}
+
+/* ---- room -------------------------------------------------------------------------------------
+ */
+
+static int64_t limit_of(const struct tcp_end *from, const struct tcp_end *to)
+{
+    int64_t limit =
+        (from->sndbuf ? from->sndbuf : TCP_BUF_AUTO) + (to->rcvbuf ? to->rcvbuf : TCP_BUF_AUTO);
+
+    if (__atomic_load_n(&memory_used, __ATOMIC_RELAXED) > TCP_MEMORY_MAX)
+        limit = MIN(limit, (int64_t)TCP_BUF_SCARCE);
+    return limit;
+}
+
+int64_t tcp_room_locked(const struct tcp_end *from, const struct tcp_end *to)
+{
+    return limit_of(from, to) - (int64_t)to->memory;
+}
+
+bool tcp_writable_locked(const struct tcp_end *from, const struct tcp_end *to)
+{
+    return tcp_room_locked(from, to) >= limit_of(from, to) / 3;
+}
+
+void tcp_chunk_add_locked(struct tcp_end *to, struct tcp_chunk *chunk)
+{
+    list_add_tail(&to->chunks, &chunk->node);
+    to->bytes += chunk->size;
+    to->arrived += chunk->size;
+    to->memory += chunk->room;
+    __atomic_add_fetch(&memory_used, chunk->room, __ATOMIC_RELAXED);
+}
+
+void tcp_chunk_take_locked(struct tcp_end *end, size_t size)
+{
+    struct tcp_chunk *chunk = list_first(&end->chunks, struct tcp_chunk, node);
+
+    chunk->offset += (uint32_t)size;
+    end->bytes -= size;
+    end->taken += size;
+    if (chunk->offset < chunk->size)
+        return;
+    list_del_init(&chunk->node);
+    end->memory -= chunk->room;
+    __atomic_sub_fetch(&memory_used, chunk->room, __ATOMIC_RELAXED);
+    free(chunk);
+}
+
+/* ---- ends -------------------------------------------------------------------------------------
+ */
+
+void tcp_conn_finish(struct tcp_conn *c, int side)
+{
+    struct tcp_end *other = &c->end[1 - side];
+    struct tcp_socket *peer;
+
+    lock_acquire(&c->lock);
+    other->fin = true;
+    if (!c->first_closer)
+        c->first_closer = (uint8_t)(1 + side);
+    peer = tcp_owner_locked(other);
+    lock_release(&c->lock);
+    if (peer) {
+        socket_wake(tcp_sock(peer),
+                    POLLIN | POLLRDNORM | POLLRDHUP | (c->end[side].fin ? POLLHUP | POLLOUT : 0));
+        socket_unref(tcp_sock(peer));
+    }
+}
+
+/* What the owner of a connection that was reset finds: tcp_reset(). */
+static void tell_reset(struct tcp_socket *t, bool had_fin)
+{
+    __atomic_store_n(&t->reset, true, __ATOMIC_RELEASE);
+    socket_set_error(tcp_sock(t), had_fin ? EPIPE : ECONNRESET);
+    socket_wake(tcp_sock(t),
+                POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLRDHUP | POLLHUP | POLLERR);
+}
+
+void tcp_conn_close(struct tcp_conn *c, int side, bool reset)
+{
+    struct tcp_end *end = &c->end[side], *other = &c->end[1 - side];
+    struct tcp_socket *peer;
+    bool had_fin;
+
+    lock_acquire(&c->lock);
+    end->owner = NULL;
+    end->closed = true;
+    reset |= end->bytes > 0;
+    reset &= !end->reset && !other->closed;
+    drop_chunks(end);
+    had_fin = other->fin;
+    other->fin = true;
+    other->reset |= reset;
+    if (!c->first_closer)
+        c->first_closer = (uint8_t)(1 + side);
+    peer = tcp_owner_locked(other);
+    lock_release(&c->lock);
+    if (!peer)
+        return;
+    if (reset)
+        tell_reset(peer, had_fin);
+    else
+        socket_wake(tcp_sock(peer), POLLIN | POLLRDNORM | POLLRDHUP | POLLHUP | POLLOUT);
+    socket_unref(tcp_sock(peer));
+}
+
+uint8_t tcp_conn_state(struct tcp_conn *c, int side)
+{
+    struct tcp_end *end = &c->end[side], *other = &c->end[1 - side];
+    uint8_t state;
+
+    lock_acquire(&c->lock);
+    if (end->reset)
+        state = TCP_CLOSE;
+    else if (end->fin && other->fin)
+        state = c->first_closer == 1 + side ? TCP_TIME_WAIT
+                : other->closed             ? TCP_CLOSE
+                                            : TCP_LAST_ACK;
+    else if (end->fin)
+        state = TCP_CLOSE_WAIT;
+    else if (other->fin)
+        state = TCP_FIN_WAIT2;
+    else
+        state = TCP_ESTABLISHED;
+    lock_release(&c->lock);
+    return state;
+}

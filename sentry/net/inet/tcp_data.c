@@ -1,0 +1,392 @@
+/*
+ * Sending and receiving. Bytes are copied once into a chunk and once out of it, with no lock that
+ * the other end needs; little writes are gathered in a chunk with room for more. Only the reader
+ * takes chunks out, so what it copies from stays.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/mm/uio.h"
+#include "sentry/net/inet/tcp.h"
+
+#define READABLE (POLLIN | POLLRDNORM)
+
+/* ---- sending ----------------------------------------------------------------------------------
+ */
+
+/* One call of sendmsg(2). */
+struct tcp_write {
+    struct tcp_socket *t;
+    struct tcp_conn *c;
+    struct tcp_end *from, *to;
+    struct socket_message *msg;
+    bool urgent; /* the last byte of this call is MSG_OOB's */
+};
+
+/* Why nothing can be written; 0: something can. conn->lock held. */
+static int why_not_locked(struct tcp_write *w)
+{
+    if (tcp_room_locked(w->from, w->to) > 0)
+        return 0;
+    w->from->starved = true;
+    return -EAGAIN;
+}
+
+static struct tcp_chunk *chunk_create(size_t room)
+{
+    struct tcp_chunk *chunk = malloc(sizeof(*chunk) + room);
+
+    if (!chunk)
+        return NULL;
+    list_init(&chunk->node);
+    chunk->room = (uint32_t)room;
+    chunk->size = chunk->offset = 0;
+    return chunk;
+}
+
+static void append_locked(struct tcp_end *to, const char *data, size_t size,
+                          struct tcp_chunk *spare)
+{
+    struct tcp_chunk *last =
+        list_empty(&to->chunks) ? NULL : list_entry(to->chunks.prev, struct tcp_chunk, node);
+
+    if (last && last->room - last->size >= size) {
+        memcpy(last->data + last->size, data, size);
+        last->size += (uint32_t)size;
+        to->bytes += size;
+        to->arrived += size;
+        free(spare);
+        return;
+    }
+    memcpy(spare->data, data, size);
+    spare->size = (uint32_t)size;
+    tcp_chunk_add_locked(to, spare);
+}
+
+/* What was copied is written; the reader, to be woken, referenced. */
+static struct tcp_socket *publish(struct tcp_write *w, const char *small, struct tcp_chunk *chunk,
+                                  size_t size)
+{
+    struct tcp_socket *peer;
+
+    lock_acquire(&w->c->lock);
+    if (w->to->closed) {
+        free(chunk);
+    } else if (small) {
+        append_locked(w->to, small, size, chunk);
+    } else {
+        tcp_chunk_add_locked(w->to, chunk);
+    }
+    if (w->urgent && w->msg->uio->left == 0 && !w->to->closed) {
+        const struct tcp_chunk *last = list_entry(w->to->chunks.prev, struct tcp_chunk, node);
+
+        w->to->urgent = true;
+        w->to->urgent_read = false;
+        w->to->urgent_at = w->to->arrived - 1;
+        w->to->urgent_byte = (uint8_t)last->data[last->size - 1];
+    }
+    peer = tcp_owner_locked(w->to);
+    lock_release(&w->c->lock);
+    return peer;
+}
+
+/* Copies the next part of the message. Bytes, or -errno. */
+static ssize_t write_part(struct tcp_write *w, size_t room)
+{
+    char small[TCP_CHUNK_SMALL];
+    size_t limit = MIN(room, (size_t)TCP_CHUNK_MAX), want = MIN(limit, w->msg->uio->left);
+    bool is_small = want < sizeof(small) / 2;
+    struct tcp_chunk *chunk = chunk_create(is_small ? sizeof(small) : want);
+    struct tcp_socket *peer;
+    ssize_t n;
+
+    if (!chunk)
+        return -ENOBUFS;
+    n = uio_copy_in(w->msg->uio, is_small ? small : chunk->data, want);
+    if (n <= 0) {
+        free(chunk);
+        return n;
+    }
+    if (!is_small)
+        chunk->size = (uint32_t)n;
+    peer = publish(w, is_small ? small : NULL, chunk, (size_t)n);
+    if (peer) {
+        socket_wake(tcp_sock(peer), READABLE | (w->urgent ? POLLPRI : 0));
+        socket_unref(tcp_sock(peer));
+    }
+    return n;
+}
+
+/* Nobody is there any more: the bytes get lost, and a reset comes back. */
+static ssize_t write_in_vain(struct tcp_write *w)
+{
+    ssize_t n = (ssize_t)w->msg->uio->left;
+
+    uio_advance(w->msg->uio, w->msg->uio->left);
+    if (!w->t->sent_in_vain) {
+        w->t->sent_in_vain = true;
+        __atomic_store_n(&w->t->reset, true, __ATOMIC_RELEASE);
+        socket_set_error(tcp_sock(w->t), EPIPE);
+        socket_wake(tcp_sock(w->t), POLLHUP | POLLIN | POLLOUT | POLLERR);
+    }
+    return n;
+}
+
+static ssize_t write_all(struct tcp_write *w)
+{
+    size_t done = 0;
+    ssize_t n = 0;
+
+    while (w->msg->uio->left > 0) {
+        int64_t room;
+        bool gone;
+
+        if (tcp_sock(w->t)->error || __atomic_load_n(&w->t->reset, __ATOMIC_ACQUIRE) ||
+            (__atomic_load_n(&w->t->shut, __ATOMIC_ACQUIRE) & TCP_SHUT_SEND)) {
+            n = done ? 0 : socket_take_error(tcp_sock(w->t));
+            return done ? (ssize_t)done : n ? n : -EPIPE;
+        }
+        lock_acquire(&w->c->lock);
+        gone = w->to->closed;
+        room = tcp_room_locked(w->from, w->to);
+        n = gone ? 0 : why_not_locked(w);
+        lock_release(&w->c->lock);
+        if (gone)
+            return (ssize_t)done + write_in_vain(w);
+        if (n == 0)
+            n = write_part(w, (size_t)room);
+        if (n <= 0)
+            break;
+        done += (size_t)n;
+    }
+    return done ? (ssize_t)done : n;
+}
+
+/* On one that is not connected. */
+static int not_connected(struct tcp_socket *t)
+{
+    int err = socket_take_error(tcp_sock(t));
+
+    if (err < 0)
+        return err;
+    return t->state == TCP_WAITING ? -EAGAIN : -EPIPE;
+}
+
+ssize_t tcp_send(struct socket *s, struct socket_message *msg)
+{
+    struct tcp_write w = {.t = tcp_of(s), .msg = msg, .urgent = msg->flags & MSG_OOB};
+    ssize_t n;
+
+    w.c = tcp_get_conn(w.t);
+    if (!w.c)
+        return not_connected(w.t);
+    w.from = &w.c->end[w.t->side];
+    w.to = &w.c->end[1 - w.t->side];
+    lock_acquire(&w.t->write_lock);
+    n = write_all(&w);
+    lock_release(&w.t->write_lock);
+    tcp_conn_unref(w.c);
+    return n;
+}
+
+/* ---- receiving --------------------------------------------------------------------------------
+ */
+
+/* One call of recvmsg(2). */
+struct tcp_read {
+    struct tcp_socket *t;
+    struct tcp_conn *c;
+    struct tcp_end *end;
+    struct socket_message *msg;
+    uint64_t at; /* position in the stream; MSG_PEEK moves it ahead of end->taken */
+    bool peek;
+};
+
+/*
+ * Where to read on: the chunk, and how much of it until its end or the urgent byte. NULL: nothing,
+ * or the mark is reached.
+ */
+static const char *next_bytes(struct tcp_read *r, size_t done, size_t *ret_size)
+{
+    struct tcp_end *end = r->end;
+    uint64_t position = end->taken;
+    struct tcp_chunk *chunk;
+    const char *found = NULL;
+
+    lock_acquire(&r->c->lock);
+    position = end->taken;
+    if (!r->peek)
+        r->at = position;
+    if (end->urgent && r->at == end->urgent_at) {
+        if (done > 0) {
+            r->msg->boundary = true;
+            goto out; /* a read ends before the mark */
+        }
+        if (!tcp_sock(r->t)->opt.oob_inline) { /* and the next one leaves the byte out */
+            r->at++;
+            if (!r->peek && end->bytes > 0)
+                tcp_chunk_take_locked(end, 1);
+            position = end->taken;
+        }
+        if (!r->peek)
+            end->urgent = false;
+    }
+    list_for_each (chunk, &end->chunks, node) {
+        size_t have = chunk->size - chunk->offset;
+
+        if (r->at < position + have) {
+            found = chunk->data + chunk->offset + (r->at - position);
+            *ret_size = (size_t)(position + have - r->at);
+            break;
+        }
+        position += have;
+    }
+    if (found && end->urgent && end->urgent_at > r->at)
+        *ret_size = MIN(*ret_size, (size_t)(end->urgent_at - r->at));
+out:
+    lock_release(&r->c->lock);
+    return found;
+}
+
+/* `size` bytes were read: the writer may have been waiting for the room. */
+static void consume(struct tcp_read *r, size_t size)
+{
+    struct tcp_end *from = &r->c->end[1 - r->t->side];
+    struct tcp_socket *writer = NULL;
+
+    lock_acquire(&r->c->lock);
+    tcp_chunk_take_locked(r->end, size);
+    if (from->starved && tcp_writable_locked(from, r->end)) {
+        from->starved = false;
+        writer = tcp_owner_locked(from);
+    }
+    lock_release(&r->c->lock);
+    if (writer) {
+        socket_wake(tcp_sock(writer), POLLOUT | POLLWRNORM);
+        socket_unref(tcp_sock(writer));
+    }
+}
+
+static ssize_t read_queue(struct tcp_read *r)
+{
+    struct uio *uio = r->msg->uio;
+    size_t done = 0, have = 0;
+    const char *bytes;
+
+    while (uio->left > 0 && (bytes = next_bytes(r, done, &have))) {
+        size_t want = MIN(have, uio->left);
+        ssize_t n = (ssize_t)want;
+
+        if (r->msg->flags & MSG_TRUNC) /* they are thrown away */
+            uio_advance(uio, want);
+        else
+            n = uio_copy_out(uio, bytes, want);
+        if (n <= 0)
+            return done ? (ssize_t)done : -EFAULT;
+        if (r->peek)
+            r->at += (size_t)n;
+        else
+            consume(r, (size_t)n);
+        done += (size_t)n;
+        if ((size_t)n < want)
+            break;
+    }
+    return (ssize_t)done;
+}
+
+/* Nothing was there: why? As tcp_recvmsg_locked(). */
+static ssize_t nothing(struct tcp_read *r)
+{
+    bool fin, closed;
+    int err;
+
+    lock_acquire(&r->c->lock);
+    fin = r->end->fin && !r->end->reset;
+    closed = r->end->reset;
+    lock_release(&r->c->lock);
+    if (fin)
+        return 0;
+    err = socket_take_error(tcp_sock(r->t));
+    if (err < 0)
+        return err;
+    if (closed || (__atomic_load_n(&r->t->shut, __ATOMIC_ACQUIRE) & TCP_SHUT_RECEIVE))
+        return 0;
+    return -EAGAIN;
+}
+
+/* MSG_OOB: the urgent byte, once. */
+static ssize_t read_urgent(struct tcp_read *r)
+{
+    struct tcp_end *end = r->end;
+    uint8_t byte = 0;
+    int err = 0;
+
+    lock_acquire(&r->c->lock);
+    if (tcp_sock(r->t)->opt.oob_inline || !end->urgent || end->urgent_read)
+        err = end->fin && !end->urgent ? 0 : -EINVAL;
+    else
+        err = 1;
+    byte = end->urgent_byte;
+    if (err == 1 && !r->peek)
+        end->urgent_read = true;
+    lock_release(&r->c->lock);
+    r->msg->boundary = true;
+    if (err != 1)
+        return err;
+    r->msg->out_flags |= MSG_OOB;
+    if (r->msg->uio->left == 0) {
+        r->msg->out_flags |= MSG_TRUNC;
+        return 0;
+    }
+    return uio_copy_out(r->msg->uio, &byte, 1) == 1 ? 1 : -EFAULT;
+}
+
+static ssize_t read_connection(struct tcp_read *r)
+{
+    const struct socket_options *opt = &tcp_sock(r->t)->opt;
+    uint64_t wanted = MIN((uint64_t)MAX(opt->rcvlowat, 1), r->msg->uio->left), bytes;
+    bool more;
+    ssize_t n;
+
+    if (r->msg->flags & MSG_OOB)
+        return read_urgent(r);
+    lock_acquire(&r->c->lock);
+    r->at = r->end->taken;
+    bytes = r->end->bytes;
+    more = !r->end->fin && !r->end->reset;
+    lock_release(&r->c->lock);
+    if (r->msg->uio->left == 0)
+        return 0;
+    if (bytes < wanted && more && !(r->msg->flags & MSG_DONTWAIT) && !r->peek &&
+        !(__atomic_load_n(&r->t->shut, __ATOMIC_ACQUIRE) & TCP_SHUT_RECEIVE))
+        return -EAGAIN;
+    n = read_queue(r);
+    return n ? n : nothing(r);
+}
+
+ssize_t tcp_receive(struct socket *s, struct socket_message *msg)
+{
+    struct tcp_read r = {.t = tcp_of(s), .msg = msg, .peek = msg->flags & MSG_PEEK};
+    ssize_t n;
+    int err;
+
+    if (msg->flags & MSG_ERRQUEUE)
+        return -EAGAIN;
+    r.c = tcp_get_conn(r.t);
+    if (!r.c) {
+        err = r.t->state == TCP_LISTENING ? 0 : socket_take_error(s);
+        if (err < 0)
+            return err;
+        if (r.t->state == TCP_WAITING)
+            return -EAGAIN;
+        return __atomic_load_n(&r.t->shut, __ATOMIC_ACQUIRE) & TCP_SHUT_RECEIVE ? 0 : -ENOTCONN;
+    }
+    r.end = &r.c->end[r.t->side];
+    lock_acquire(&r.t->read_lock);
+    n = read_connection(&r);
+    lock_release(&r.t->read_lock);
+    tcp_conn_unref(r.c);
+    return n;
+}

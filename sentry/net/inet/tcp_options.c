@@ -1,0 +1,210 @@
+/* IPPROTO_TCP: tcp(7), net/ipv4/tcp.c. Timers and segments are told of, but there are none. */
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/tcp.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "sentry/net/inet/tcp.h"
+#include "sentry/vfs/identity.h"
+
+/* Newer than some headers. */
+#define OPT_INQ           36
+#define OPT_TX_DELAY      37
+#define OPT_RTO_MAX_MS    44
+#define OPT_DELACK_MAX_US 46
+
+#define CONGESTION_NAMES  "reno cubic"
+
+struct number_option {
+    int name;
+    size_t offset; /* in struct tcp_parameters */
+    int min, max;  /* else -EINVAL */
+    bool is_switch;
+};
+
+#define FIELD(name) offsetof(struct tcp_parameters, name)
+
+static const struct number_option numbers[] = {
+    {TCP_NODELAY, FIELD(nodelay), INT32_MIN, INT32_MAX, true},
+    {TCP_CORK, FIELD(cork), INT32_MIN, INT32_MAX, true},
+    {TCP_MAXSEG, FIELD(maxseg), 88, 32767, false},
+    {TCP_KEEPIDLE, FIELD(keepidle), 1, 32767, false},
+    {TCP_KEEPINTVL, FIELD(keepintvl), 1, 32767, false},
+    {TCP_KEEPCNT, FIELD(keepcnt), 1, 127, false},
+    {TCP_SYNCNT, FIELD(syncnt), 1, 127, false},
+    {TCP_LINGER2, FIELD(linger2), INT32_MIN, INT32_MAX, false},
+    {TCP_DEFER_ACCEPT, FIELD(defer_accept), INT32_MIN, INT32_MAX, false},
+    {TCP_WINDOW_CLAMP, FIELD(window_clamp), 0, INT32_MAX, false},
+    {TCP_QUICKACK, FIELD(quickack), INT32_MIN, INT32_MAX, true},
+    {TCP_USER_TIMEOUT, FIELD(user_timeout), 0, INT32_MAX, false},
+    {TCP_FASTOPEN, FIELD(fastopen), 0, INT32_MAX, false},
+    {TCP_FASTOPEN_CONNECT, FIELD(fastopen_connect), 0, 1, false},
+    {TCP_FASTOPEN_NO_COOKIE, FIELD(fastopen_no_cookie), 0, 1, false},
+    {TCP_NOTSENT_LOWAT, FIELD(notsent_lowat), INT32_MIN, INT32_MAX, false},
+    {TCP_THIN_LINEAR_TIMEOUTS, FIELD(thin_linear), 0, 1, false},
+    {TCP_SAVE_SYN, FIELD(save_syn), 0, 2, false},
+    {OPT_INQ, FIELD(inq), 0, 1, false},
+    {OPT_RTO_MAX_MS, FIELD(rto_max), 1000, 120000, false},
+};
+
+void tcp_parameters_init(struct tcp_parameters *opt)
+{
+    *opt = (struct tcp_parameters){
+        .keepidle = 7200,
+        .keepintvl = 75,
+        .keepcnt = 9,
+        .syncnt = 6,
+        .linger2 = 60,
+        .quickack = 1,
+        .rto_max = 120000,
+        .congestion = "cubic",
+    };
+}
+
+static int *number_of(struct tcp_parameters *opt, int name, const struct number_option **ret)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(numbers); i++)
+        if (numbers[i].name == name) {
+            *ret = &numbers[i];
+            return (int *)((char *)opt + numbers[i].offset);
+        }
+    return NULL;
+}
+
+static int set_congestion(struct tcp_socket *t, const void *value, size_t size)
+{
+    char name[sizeof(t->opt.congestion)] = {0};
+
+    if (size < 1)
+        return -EINVAL;
+    memcpy(name, value, MIN(size, sizeof(name) - 1));
+    if (strcmp(name, "cubic") != 0 && strcmp(name, "reno") != 0)
+        return -ENOENT;
+    memcpy(t->opt.congestion, name, sizeof(name));
+    return 0;
+}
+
+static int check_number(struct tcp_socket *t, const struct number_option *option, int value)
+{
+    if (value < option->min || value > option->max)
+        /* 0 leaves the segments' size to us. */
+        return option->name == TCP_MAXSEG && value == 0 ? 0 : -EINVAL;
+    if ((option->name == TCP_FASTOPEN || option->name == TCP_FASTOPEN_NO_COOKIE) &&
+        t->state != TCP_IDLE && t->state != TCP_LISTENING)
+        return -EINVAL;
+    return 0;
+}
+
+int tcp_setsockopt(struct socket *s, int level, int name, const void *value, size_t size)
+{
+    struct tcp_socket *t = tcp_of(s);
+    const struct number_option *option = NULL;
+    int *field, number, err;
+
+    if (level != IPPROTO_TCP)
+        return ip_setsockopt(s, level, name, value, size);
+    if (name == TCP_CONGESTION)
+        return set_congestion(t, value, size);
+    if (name == TCP_ULP)
+        return size < 1 ? -EINVAL : -ENOENT;
+    err = socket_option_int(value, size, &number);
+    if (err < 0)
+        return err;
+    field = number_of(&t->opt, name, &option);
+    if (!field)
+        return name == TCP_REPAIR ? -EPERM : -ENOPROTOOPT;
+    lock_acquire(&s->lock);
+    err = check_number(t, option, number);
+    if (!err)
+        *field = option->is_switch ? number != 0 : number;
+    lock_release(&s->lock);
+    return err;
+}
+
+static int get_info(struct tcp_socket *t, void *value, size_t *size)
+{
+    struct tcp_conn *c = tcp_get_conn(t);
+    struct tcp_info info = {
+        .tcpi_state = tcp_state_number(t, c),
+        .tcpi_rto = 1000000,
+        .tcpi_snd_mss = 536,
+        .tcpi_rcv_mss = 536,
+        .tcpi_snd_cwnd = 10,
+        .tcpi_snd_ssthresh = INT32_MAX,
+        .tcpi_reordering = 3,
+    };
+
+    if (c) {
+        info.tcpi_options = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE;
+        info.tcpi_rto = 200000;
+        info.tcpi_snd_mss = TCP_LO_MSS;
+        info.tcpi_advmss = info.tcpi_pmtu = 65535;
+        info.tcpi_rtt = 10;
+        info.tcpi_rttvar = 5;
+        lock_acquire(&c->lock);
+        info.tcpi_bytes_received = c->end[t->side].arrived;
+        info.tcpi_bytes_acked = c->end[1 - t->side].arrived;
+        info.tcpi_bytes_sent = c->end[1 - t->side].arrived;
+        lock_release(&c->lock);
+    } else if (t->state == TCP_LISTENING) {
+        lock_acquire(&tcp_sock(t)->lock);
+        info.tcpi_unacked = t->queued;
+        info.tcpi_sacked = t->backlog;
+        lock_release(&tcp_sock(t)->lock);
+    }
+    tcp_conn_unref(c);
+    return socket_option_put(value, size, &info, sizeof(info));
+}
+
+int tcp_getsockopt(struct socket *s, int level, int name, void *value, size_t *size)
+{
+    struct tcp_socket *t = tcp_of(s);
+    const struct number_option *option = NULL;
+    const int *field;
+
+    if (level != IPPROTO_TCP)
+        return ip_getsockopt(s, level, name, value, size);
+    switch (name) {
+    case TCP_INFO:
+        return get_info(t, value, size);
+    case TCP_CONGESTION:
+        return socket_option_put(value, size, t->opt.congestion, sizeof(t->opt.congestion));
+    case TCP_ULP:
+    case TCP_CC_INFO:
+        *size = 0;
+        return 0;
+    case TCP_MAXSEG:
+        return socket_option_put_int(value, size,
+                                     t->state == TCP_CONNECTED ? TCP_LO_MSS
+                                     : t->opt.maxseg           ? t->opt.maxseg
+                                                               : 536);
+    case TCP_TIMESTAMP:
+        return socket_option_put_int(value, size, 0);
+    case TCP_REPAIR:
+        return -EPERM;
+    default:
+        field = number_of(&t->opt, name, &option);
+        return field ? socket_option_put_int(value, size, *field) : -ENOPROTOOPT;
+    }
+}
+
+/* SO_RCVBUF and SO_SNDBUF count from now on, in a connection that is there, too. */
+void tcp_option_changed(struct socket *s, int name)
+{
+    struct tcp_socket *t = tcp_of(s);
+    struct tcp_conn *c;
+
+    if (name != SO_RCVBUF && name != SO_SNDBUF && name != SO_RCVBUFFORCE && name != SO_SNDBUFFORCE)
+        return;
+    c = tcp_get_conn(t);
+    if (!c)
+        return;
+    lock_acquire(&c->lock);
+    if (s->opt.rcvbuf_locked)
+        c->end[t->side].rcvbuf = s->opt.rcvbuf / 2;
+    if (s->opt.sndbuf_locked)
+        c->end[t->side].sndbuf = s->opt.sndbuf / 2;
+    lock_release(&c->lock);
+    tcp_conn_unref(c);
+}

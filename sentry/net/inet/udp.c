@@ -1,0 +1,229 @@
+/* A UDP socket's life, and what it says of itself. */
+#include <asm/ioctls.h>
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <stdlib.h>
+
+#include "sentry/net/inet/udp.h"
+
+/* Newer than some headers. */
+#define OPT_NO_CHECK6_TX 101
+#define OPT_NO_CHECK6_RX 102
+
+static void purge(struct udp_socket *u)
+{
+    struct list all = LIST_INIT(all);
+
+    lock_acquire(&u->inet.sock.lock);
+    while (!list_empty(&u->messages)) {
+        struct list *node = u->messages.next;
+
+        list_del_init(node);
+        list_add_tail(&all, node);
+    }
+    u->queued = 0;
+    lock_release(&u->inet.sock.lock);
+    while (!list_empty(&all)) {
+        struct udp_message *m = list_first(&all, struct udp_message, node);
+
+        list_del_init(&m->node);
+        free(m);
+    }
+}
+
+static void udp_close(struct socket *s)
+{
+    struct udp_socket *u = udp_of(s);
+
+    port_drop(&u->inet);
+    __atomic_store_n(&u->shut, 3, __ATOMIC_RELEASE);
+    purge(u);
+}
+
+static void udp_free(struct socket *s)
+{
+    struct udp_socket *u = udp_of(s);
+
+    free(u->gathered);
+    inet_socket_fini(&u->inet);
+    lock_destroy(&u->read_lock);
+    free(u);
+}
+
+/* AF_UNSPEC: from everybody again. */
+static void disconnect(struct udp_socket *u)
+{
+    struct inet_socket *s = &u->inet;
+
+    lock_acquire(&s->sock.lock);
+    s->remote.port = 0;
+    s->remote.addr = addr_any(s);
+    s->local.addr = s->bound;
+    lock_release(&s->sock.lock);
+    if (!s->bound_port) {
+        port_drop(s);
+        s->local.port = 0;
+    }
+}
+
+static int udp_connect(struct socket *sock, const struct socket_address *addr, bool first,
+                       struct socket **ret_wait)
+{
+    struct udp_socket *u = udp_of(sock);
+    struct inet_socket *s = &u->inet;
+    struct in6_addr src;
+    struct endpoint to;
+    int err;
+
+    if (addr->size < sizeof(addr->family))
+        return -EINVAL;
+    if (addr->family == AF_UNSPEC) {
+        disconnect(u);
+        return 0;
+    }
+    err = endpoint_parse(s, addr, false, &to);
+    if (!err)
+        err = endpoint_route(s, &to, &src);
+    if (err == -EACCES && sock->opt.broadcast) {
+        src = addr_v4(INADDR_LOOPBACK);
+        err = 0;
+    }
+    if (!err)
+        err = inet_autobind(s);
+    if (err < 0)
+        return err == -EADDRINUSE ? -EAGAIN : err;
+    lock_acquire(&sock->lock);
+    s->remote = to;
+    s->local.addr = src;
+    lock_release(&sock->lock);
+    return 0;
+}
+
+static int udp_shutdown(struct socket *s, int how)
+{
+    struct udp_socket *u = udp_of(s);
+
+    __atomic_fetch_or(&u->shut, (uint8_t)(how + 1), __ATOMIC_ACQ_REL);
+    socket_wake(s, POLLIN | POLLRDNORM | POLLOUT | POLLRDHUP | POLLHUP);
+    return u->inet.remote.port ? 0 : -ENOTCONN;
+}
+
+static uint32_t udp_poll(struct socket *s)
+{
+    struct udp_socket *u = udp_of(s);
+    uint8_t shut = __atomic_load_n(&u->shut, __ATOMIC_ACQUIRE);
+    uint32_t events = POLLOUT | POLLWRNORM | POLLWRBAND;
+
+    lock_acquire(&s->lock);
+    if (!list_empty(&u->messages))
+        events |= POLLIN | POLLRDNORM;
+    lock_release(&s->lock);
+    if (shut & 1)
+        events |= POLLIN | POLLRDNORM | POLLRDHUP;
+    if (shut == 3)
+        events |= POLLHUP;
+    return events | (socket_error(s) ? POLLERR : 0);
+}
+
+static long udp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg)
+{
+    struct udp_socket *u = udp_of(s);
+    int answer = 0;
+
+    if (cmd != SIOCINQ && cmd != SIOCOUTQ)
+        return -ENOTTY;
+    lock_acquire(&s->lock);
+    if (cmd == SIOCINQ && !list_empty(&u->messages))
+        answer = (int)list_first(&u->messages, struct udp_message, node)->size;
+    lock_release(&s->lock);
+    return inet_answer(mm, arg, answer);
+}
+
+static int *number_of(struct udp_socket *u, int name)
+{
+    switch (name) {
+    case UDP_CORK:
+        return &u->cork;
+    case OPT_NO_CHECK6_TX:
+        return &u->no_check6_tx;
+    case OPT_NO_CHECK6_RX:
+        return &u->no_check6_rx;
+    default:
+        return NULL;
+    }
+}
+
+static int udp_setsockopt(struct socket *s, int level, int name, const void *value, size_t size)
+{
+    int *field, number, err;
+
+    if (level != IPPROTO_UDP)
+        return ip_setsockopt(s, level, name, value, size);
+    err = socket_option_int(value, size, &number);
+    if (err < 0)
+        return err;
+    field = number_of(udp_of(s), name);
+    if (!field)
+        return -ENOPROTOOPT;
+    *field = number != 0;
+    return 0;
+}
+
+static int udp_getsockopt(struct socket *s, int level, int name, void *value, size_t *size)
+{
+    const int *field;
+
+    if (level != IPPROTO_UDP)
+        return ip_getsockopt(s, level, name, value, size);
+    field = number_of(udp_of(s), name);
+    return field ? socket_option_put_int(value, size, *field) : -ENOPROTOOPT;
+}
+
+void udp_report(struct inet_socket *s, struct inet_report *ret)
+{
+    struct udp_socket *u = udp_of(&s->sock);
+
+    lock_acquire(&s->sock.lock);
+    *ret = (struct inet_report){
+        .local = s->local.addr,
+        .remote = s->remote.addr,
+        .local_port = s->local.port,
+        .remote_port = s->remote.port,
+        .state = s->remote.port ? TCP_ESTABLISHED : TCP_CLOSE,
+        .unread = (uint32_t)u->queued,
+        .uid = s->sock.uid,
+        .ino = s->sock.ino,
+    };
+    lock_release(&s->sock.lock);
+}
+
+static const struct socket_operations udp_operations = {
+    .bind = inet_bind,
+    .connect = udp_connect,
+    .getname = inet_getname,
+    .sendmsg = udp_send,
+    .recvmsg = udp_receive,
+    .shutdown = udp_shutdown,
+    .setsockopt = udp_setsockopt,
+    .getsockopt = udp_getsockopt,
+    .ioctl = udp_ioctl,
+    .poll = udp_poll,
+    .close = udp_close,
+    .free = udp_free,
+};
+
+int udp_create(struct net_ns *net, int domain, int protocol, struct socket **ret)
+{
+    struct udp_socket *u = calloc(1, sizeof(*u));
+
+    if (!u)
+        return -ENOBUFS;
+    inet_socket_init(&u->inet, net, &udp_operations, domain, SOCK_DGRAM, protocol);
+    lock_init(&u->read_lock);
+    list_init(&u->messages);
+    *ret = &u->inet.sock;
+    return 0;
+}

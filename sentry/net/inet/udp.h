@@ -1,0 +1,41 @@
+/* UDP, for its own files alone: a datagram lies in its receiver's queue at once, or is dropped. */
+#ifndef SENTRY_NET_INET_UDP_H
+#define SENTRY_NET_INET_UDP_H
+
+#include "sentry/net/inet/internal.h"
+
+#define UDP_SIZE_MAX_V4 65507
+#define UDP_SIZE_MAX_V6 65527
+
+struct udp_message {
+    struct list node;
+    struct endpoint from;
+    struct in6_addr to;
+    uint64_t time_ns; /* CLOCK_REALTIME of its arrival */
+    uint32_t size;
+    uint8_t tos, ttl;
+    char data[];
+};
+
+struct udp_socket {
+    struct inet_socket inet;
+    struct lock read_lock;
+    /* Under sock.lock: */
+    struct list messages;
+    uint64_t queued; /* bytes, with SOCKET_MESSAGE_COST for each */
+    uint32_t dropped;
+    struct udp_message *gathered; /* MSG_MORE, UDP_CORK: not sent yet; owned */
+    struct endpoint gathered_to;
+    int cork, encap, no_check6_tx, no_check6_rx;
+    uint8_t shut; /* 1: receive, 2: send; atomic */
+};
+
+static inline struct udp_socket *udp_of(struct socket *s)
+{
+    return container_of(s, struct udp_socket, inet.sock);
+}
+
+ssize_t udp_send(struct socket *s, struct socket_message *msg);
+ssize_t udp_receive(struct socket *s, struct socket_message *msg);
+
+#endif
