@@ -252,6 +252,15 @@ static int connect_result(struct tcp_socket *t)
     return err == 1 ? 0 : err;
 }
 
+/* A port that nobody asked for goes with the connection. */
+static void drop_chosen_port(struct tcp_socket *t)
+{
+    if (!t->inet.bound_port) {
+        port_drop(&t->inet);
+        t->inet.local.port = 0;
+    }
+}
+
 static int begin_connect(struct tcp_socket *t, struct endpoint *to)
 {
     struct socket *s = tcp_sock(t);
@@ -267,6 +276,8 @@ static int begin_connect(struct tcp_socket *t, struct endpoint *to)
     /* As the handshake is never over when a Linux program that does not wait comes back. */
     t->unreported = err == 1 || (nonblock && (!err || err == -ECONNREFUSED));
     lock_release(&s->lock);
+    if (err < 0)
+        drop_chosen_port(t);
     if (nonblock && err == -ECONNREFUSED)
         socket_set_error(s, ECONNREFUSED);
     return t->unreported ? -EINPROGRESS : err;
@@ -391,13 +402,9 @@ void tcp_disconnect(struct tcp_socket *t, bool reset)
         __atomic_store_n(&s->accepting, 0, __ATOMIC_RELAXED);
         stop_listening(t);
     }
-    /* A port that nobody asked for goes with the connection. */
-    if (!t->inet.bound_port) {
-        port_drop(&t->inet);
-        t->inet.local.port = 0;
-    } else if (state == TCP_LISTENING) {
+    drop_chosen_port(t);
+    if (state == TCP_LISTENING)
         port_deafen(&t->inet);
-    }
     __atomic_store_n(&t->reset, false, __ATOMIC_RELEASE);
     __atomic_store_n(&s->error, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&t->shut, 0, __ATOMIC_RELEASE);
