@@ -4,6 +4,8 @@
 
 #include "sentry/net/inet/internal.h"
 
+static const struct in6_addr any_v6 = IN6ADDR_ANY_INIT, loopback_v6 = IN6ADDR_LOOPBACK_INIT;
+
 #define SIN6_SIZE_OLD 24 /* RFC 2133: without sin6_scope_id */
 
 struct in6_addr addr_v4(uint32_t host_order)
@@ -48,7 +50,7 @@ bool addr_equal(const struct in6_addr *a, const struct in6_addr *b)
 
 struct in6_addr addr_any(const struct inet_socket *s)
 {
-    return s->sock.domain == AF_INET ? addr_v4(INADDR_ANY) : in6addr_any;
+    return s->sock.domain == AF_INET ? addr_v4(INADDR_ANY) : any_v6;
 }
 
 static int parse_v4(const struct socket_address *addr, struct endpoint *ret)
@@ -108,7 +110,7 @@ int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6
     if (v4 && s->sock.domain == AF_INET6 && s->ip.v6only)
         return -ENETUNREACH;
     if (addr_is_any(&dst->addr))
-        dst->addr = v4 ? addr_v4(INADDR_LOOPBACK) : in6addr_loopback;
+        dst->addr = v4 ? addr_v4(INADDR_LOOPBACK) : loopback_v6;
     if (!addr_is_loopback(&dst->addr) && !addr_is_multicast(&dst->addr))
         return addr_is_broadcast(&dst->addr) && s->sock.type == SOCK_DGRAM ? -EACCES : -ENETUNREACH;
     if (!addr_is_any(&s->bound)) {
@@ -116,7 +118,7 @@ int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6
             return v4 ? -ENETUNREACH : -EINVAL;
         *ret_src = s->bound;
     } else {
-        *ret_src = v4 ? addr_v4(INADDR_LOOPBACK) : in6addr_loopback;
+        *ret_src = v4 ? addr_v4(INADDR_LOOPBACK) : loopback_v6;
     }
     return 0;
 }
