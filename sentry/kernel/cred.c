@@ -11,6 +11,7 @@
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/userns.h"
 #include "sentry/vfs/identity.h"
+#include "sentry/vfs/landlock.h"
 
 static int compare_ids(const void *a, const void *b)
 {
@@ -70,6 +71,7 @@ struct cred *cred_copy(const struct cred *old, uint32_t group_count)
     user_ns_ref(cred->user_ns);
     cred->group_count = group_count;
     memcpy(cred->groups, old->groups, MIN(group_count, old->group_count) * sizeof(uint32_t));
+    landlock_domain_ref(cred->landlock);
     key_cred_copied(cred);
     return cred;
 }
@@ -106,6 +108,7 @@ const struct cred *cred_ref(const struct cred *cred)
 const struct cred *cred_unref(const struct cred *cred)
 {
     if (cred && refcount_put(&((struct cred *)cred)->refs)) {
+        landlock_domain_unref(cred->landlock);
         key_cred_freed((struct cred *)cred);
         user_ns_unref(cred->user_ns);
         free((struct cred *)cred);
@@ -178,6 +181,7 @@ static void use_for_files(const struct cred *cred, uint32_t uid, uint32_t gid, u
         .caps = caps,
         .uids = cred->user_ns == &user_ns_first ? NULL : &cred->user_ns->maps[ID_USER],
         .gids = &cred->user_ns->maps[ID_GROUP],
+        .landlock = cred->landlock,
     };
 
     vfs_identity_set(&identity);

@@ -8,6 +8,7 @@
 #include "base/refcount.h"
 
 struct key;
+struct landlock_domain;
 struct task;
 struct user_ns;
 
@@ -21,7 +22,8 @@ struct cred {
     uint64_t cap_effective, cap_permitted, cap_inheritable, cap_bounding, cap_ambient;
     uint32_t securebits;
     bool no_new_privs;
-    uint8_t default_keyring; /* KEY_REQKEY_DEFL_*: where requested keys go */
+    uint8_t default_keyring;          /* KEY_REQKEY_DEFL_*: where requested keys go */
+    struct landlock_domain *landlock; /* owned reference, or NULL: rules it has laid on itself */
     /* Owned references, or NULL (key.h). */
     struct key *thread_keyring, *process_keyring, *session_keyring;
     uint32_t group_count;

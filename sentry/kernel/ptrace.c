@@ -8,6 +8,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/tree.h"
+#include "sentry/vfs/landlock.h"
 
 /* A request to the tracee's thread; lives on the tracer's stack. */
 struct trace_remote {
@@ -93,6 +94,16 @@ static struct task *parent_task_locked(struct process *process)
     return parent->leader;
 }
 
+/* Landlock: a tracer must not be held by rules that do not hold the tracee. */
+static bool rules_permit(struct task *tracer, struct task *task)
+{
+    const struct cred *cred = task_get_cred(tracer);
+    bool good = landlock_contains(cred->landlock, task->cred->landlock);
+
+    cred_unref(cred);
+    return good;
+}
+
 int ptrace_traceme(struct task *task)
 {
     struct process *process = task->process;
@@ -100,8 +111,10 @@ int ptrace_traceme(struct task *task)
     int error = -EPERM;
 
     lock_acquire(&task->kernel->lock);
-    lock_acquire(&process->lock);
     parent = parent_task_locked(process);
+    if (parent && !rules_permit(parent, task))
+        parent = NULL;
+    lock_acquire(&process->lock);
     if (!task->trace.tracer && parent && !parent->dead) {
         link_locked(parent, task, false, 0);
         error = 0;

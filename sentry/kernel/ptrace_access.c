@@ -5,6 +5,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/task.h"
+#include "sentry/vfs/landlock.h"
 
 static bool same_identity(const struct cred *caller, const struct cred *target, bool fs)
 {
@@ -23,6 +24,10 @@ int ptrace_may_access(struct task *caller, struct task *target, enum ptrace_mode
     if (caller->process == target->process)
         return 0;
     other = task_get_cred(target);
+    if (!landlock_contains(cred->landlock, other->landlock)) {
+        cred_unref(other);
+        return -EPERM;
+    }
     if (cred_has_ns_cap(cred, other->user_ns, CAP_SYS_PTRACE))
         granted = true;
     else if (same_identity(cred, other, fs) && cred->user_ns == other->user_ns &&

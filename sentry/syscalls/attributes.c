@@ -12,6 +12,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/vfs/landlock.h"
 #include "sentry/vfs/setattr.h"
 
 /* Where a pipe or something else without a place was meant, nothing can be changed. */
@@ -76,6 +77,8 @@ SYSCALL_DEFINE2(truncate, uaddr_t, path, int64_t, size)
         if (!err)
             err = check_size(task, old_size, (uint64_t)size);
         if (!err)
+            err = landlock_check(&found.path, LANDLOCK_TRUNCATE);
+        if (!err)
             err = vfs_truncate(&found.path, (uint64_t)size);
     }
     walk_result_unref(&found);
@@ -99,6 +102,8 @@ SYSCALL_DEFINE2(ftruncate, int, fd, int64_t, size)
         err = file_stat(file, &st);
     if (!err)
         err = check_size(task, (uint64_t)st.st_size, (uint64_t)size);
+    if (!err && (file->landlock_denied & LANDLOCK_TRUNCATE))
+        err = -EACCES;
     if (!err)
         err = file->ops->truncate(file, (uint64_t)size);
     file_unref(file);

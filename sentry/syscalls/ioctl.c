@@ -11,6 +11,7 @@
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/tty.h"
+#include "sentry/vfs/landlock.h"
 
 static long set_nonblock(struct task *task, struct file *file, uaddr_t arg)
 {
@@ -104,7 +105,9 @@ SYSCALL_DEFINE3(ioctl, int, fd, uint32_t, cmd, uint64_t, arg)
         result = socket_is(file) ? owner(task, file, cmd, arg) : -ENOTTY;
         break;
     default:
-        if (file->terminal)
+        if (file->landlock_denied & LANDLOCK_IOCTL_DEV)
+            result = -EACCES;
+        else if (file->terminal)
             result = terminal_ioctl(task, file, cmd, arg);
         else
             result = file->ops->ioctl ? file->ops->ioctl(file, task->mm, cmd, arg) : -ENOTTY;

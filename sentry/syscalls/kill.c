@@ -10,6 +10,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/kill.h"
+#include "sentry/vfs/landlock.h"
 
 siginfo_t kill_info(const struct task *task, int signo, int code)
 {
@@ -31,16 +32,20 @@ void kill_take_ids(const struct task *task, siginfo_t *info)
 int kill_check_permission(struct task *task, struct task *target, int signo)
 {
     const struct cred *cred = task->cred, *other;
-    bool may;
+    bool may, scoped;
 
     if (signo < 0 || signo > SIGNAL_COUNT)
         return -EINVAL;
     other = task_get_cred(target);
     may = cred->euid == other->suid || cred->euid == other->uid || cred->uid == other->suid ||
           cred->uid == other->uid || cred_has_ns_cap(cred, other->user_ns, CAP_KILL);
+    scoped = landlock_scoped(cred->landlock, other->landlock, LANDLOCK_SIGNAL);
     cred_unref(other);
-    if (task->process == target->process || may ||
-        (signo == SIGCONT && task->process->sid == target->process->sid))
+    if (task->process == target->process)
+        return 0;
+    if (scoped)
+        return -EPERM;
+    if (may || (signo == SIGCONT && task->process->sid == target->process->sid))
         return 0;
     return -EPERM;
 }

@@ -1,6 +1,6 @@
 /*
- * Which security modules there are and what they say of the caller: capabilities alone, which keep
- * no attributes. Linux security/lsm_syscalls.c.
+ * Which security modules there are and what they say of the caller: capabilities and Landlock,
+ * which keep no attributes. Linux security/lsm_syscalls.c.
  */
 #include <errno.h>
 
@@ -10,6 +10,7 @@
 
 #define LSM_ID_UNDEF      0
 #define LSM_ID_CAPABILITY 100
+#define LSM_ID_LANDLOCK   110
 #define LSM_ATTR_UNDEF    0
 #define LSM_FLAG_SINGLE   1u
 
@@ -19,7 +20,7 @@ struct guest_lsm_ctx {
 };
 static_assert(sizeof(struct guest_lsm_ctx) == 32, "struct lsm_ctx");
 
-static const uint64_t modules[] = {LSM_ID_CAPABILITY};
+static const uint64_t modules[] = {LSM_ID_CAPABILITY, LSM_ID_LANDLOCK};
 
 SYSCALL_DEFINE3(lsm_list_modules, uaddr_t, ids, uaddr_t, size_ptr, unsigned, flags)
 {

@@ -95,6 +95,7 @@ struct file {
     bool counts_as_writer;            /* of at's inode and mount; undone by file_fini() */
     bool denies_writers;              /* likewise: it is being executed */
     bool dissolves;                   /* a tree of mounts that is alone goes with it */
+    uint32_t landlock_denied;         /* what its opener was not granted (landlock.h) */
     struct path at; /* where it was opened; empty for what is not in the tree: pipes, stdio */
     struct terminal *terminal; /* borrowed from the implementation; NULL for all but terminals */
     char *path; /* how /proc/self/fd names what is not in the tree; owned; may be NULL */

@@ -8,6 +8,8 @@
 
 #include "sentry/vfs/idmap.h"
 
+struct landlock_domain;
+
 struct vfs_identity {
     uint32_t uid, gid;      /* fsuid, fsgid */
     const uint32_t *groups; /* ascending; borrowed: the setter keeps them */
@@ -18,6 +20,7 @@ struct vfs_identity {
      * capabilities count for ids that they map. NULL: the first one. Borrowed like groups.
      */
     const struct id_map *const *uids, *const *gids;
+    const struct landlock_domain *landlock; /* borrowed likewise; NULL: none (landlock.h) */
 };
 
 /* This thread's; never NULL. */

@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/vfs/identity.h"
+#include "sentry/vfs/landlock.h"
 #include "sentry/vfs/permission.h"
 
 static struct name last_name(const struct walk_parent *parent)
@@ -16,9 +17,9 @@ static struct name last_name(const struct walk_parent *parent)
 
 /*
  * With tree_lock held: may the last name of `parent` be made? filename_create(), may_create(). A
- * name that is there goes before everything else.
+ * name that is there goes before everything else. `mode` 0: another name of something.
  */
-static int check_new_name(const struct walk_parent *parent, bool directory)
+static int check_new_name(const struct walk_parent *parent, uint32_t mode)
 {
     struct dentry *dir = parent->path.dentry, *there;
     int err = dentry_lookup_locked(dir, parent->name, &there);
@@ -29,11 +30,12 @@ static int check_new_name(const struct walk_parent *parent, bool directory)
     }
     if (err != -ENOENT)
         return err;
-    if (parent->slash && !directory)
+    if (parent->slash && !S_ISDIR(mode))
         return -ENOENT;
     if (path_read_only(&parent->path))
         return -EROFS;
-    return may_make(dir);
+    err = mode ? landlock_check_make(&parent->path, mode) : 0;
+    return err ? err : may_make(dir);
 }
 
 static bool is_device(const struct inode_make *make)
@@ -53,7 +55,7 @@ static int make_locked(const struct walk_parent *parent, struct inode_make *make
                        struct inode **ret)
 {
     struct dentry *dir = parent->path.dentry;
-    int err = check_new_name(parent, S_ISDIR(make->mode));
+    int err = check_new_name(parent, make->mode);
 
     if (!err)
         err = check_device(make);
@@ -136,14 +138,29 @@ int vfs_make_unnamed(const struct path *dir, struct inode_make *make, bool linka
 
 /* ---- link ---------------------------------------------------------------------------------- */
 
+static int check_link_rules(const struct walk_parent *parent, struct dentry *object)
+{
+    struct dentry *dir = dentry_parent(object);
+    const struct landlock_refer refer = {.mount = parent->path.mount,
+                                         .old = object,
+                                         .old_dir = dir ? dir : object,
+                                         .new_dir = parent->path.dentry};
+    int err = landlock_check_refer(&refer);
+
+    dentry_unref(dir);
+    return err;
+}
+
 static int link_locked(const struct walk_parent *parent, const struct walk_result *object)
 {
     struct dentry *dir = parent->path.dentry;
-    int err = check_new_name(parent, false);
+    int err = check_new_name(parent, 0);
 
     /* Another mount goes before the directory's permissions, and after EEXIST and EROFS. */
     if ((!err || err == -EACCES) && (object->file || object->path.mount != parent->path.mount))
         return -EXDEV;
+    if (!err)
+        err = check_link_rules(parent, object->path.dentry);
     if (err < 0)
         return err;
     if (inode_type(object->path.dentry->inode) == S_IFDIR || !dir->inode->ops->link)
@@ -191,7 +208,9 @@ static int check_removal(const struct walk_parent *parent, struct dentry *victim
         return mounted ? -EBUSY : -EROFS;
     if (read_only)
         return is_dir ? -EISDIR : -EROFS;
-    err = may_remove(dir, victim->inode);
+    err = landlock_check_remove(&parent->path, victim);
+    if (!err)
+        err = may_remove(dir, victim->inode);
     if (err < 0)
         return err;
     if (directory && !is_dir)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "sentry/vfs/landlock.h"
 #include "sentry/vfs/modify.h"
 #include "sentry/vfs/permission.h"
 
@@ -114,8 +115,9 @@ static int settle(const struct path *at, uint32_t flags, struct file *f)
 static int open_at(const struct path *at, uint32_t flags, bool made, struct file **ret)
 {
     struct inode *inode = at->dentry->inode;
+    uint32_t denied;
     struct file *f;
-    int err;
+    int err = 0;
 
     if (flags & O_PATH) {
         if ((flags & O_DIRECTORY) && inode_type(inode) != S_IFDIR)
@@ -126,13 +128,17 @@ static int open_at(const struct path *at, uint32_t flags, bool made, struct file
         flags &= ~(uint32_t)O_TRUNC;
     else
         err = check_open(at, flags);
-    if (!made && err < 0)
+    if (!err)
+        err = landlock_check_open(at, flags, &denied);
+    if (err < 0)
         return err;
     if (!inode->ops->open)
         return -ENXIO;
     err = inode->ops->open(at->dentry, flags & ~(uint32_t)OPEN_ONLY_FLAGS, &f);
     if (err < 0)
         return err;
+    if (denied && refcount_read(&f->refs) == 1)
+        f->landlock_denied = denied;
     err = settle(at, flags, f);
     if (err < 0)
         file_unref(f);
@@ -252,8 +258,10 @@ int vfs_open_within(struct fs_context *fs, const struct path *start, const char 
 /* Programs that may be executed and not read are opened all the same. */
 static int open_for_exec(const struct path *at, struct file **ret)
 {
-    int err = open_at(at, O_RDONLY, at->dentry->sb->checks_modes, ret);
+    int err = landlock_check(at, LANDLOCK_EXECUTE);
 
+    if (!err)
+        err = open_at(at, O_RDONLY, at->dentry->sb->checks_modes, ret);
     if (!err)
         (*ret)->denies_writers = true;
     return err;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sentry/vfs/landlock.h"
 #include "sentry/vfs/modify.h"
 #include "sentry/vfs/permission.h"
 
@@ -136,6 +137,19 @@ static int carry_out(const struct renaming *r)
     return r->flags & RENAME_WHITEOUT ? leave_whiteout(r) : 0;
 }
 
+static int check_rules(const struct renaming *r)
+{
+    const struct landlock_refer refer = {.mount = r->old_parent->path.mount,
+                                         .old = r->old,
+                                         .target = r->target,
+                                         .old_dir = r->old_parent->path.dentry,
+                                         .new_dir = r->new_parent->path.dentry,
+                                         .removes = true,
+                                         .exchange = r->flags & RENAME_EXCHANGE};
+
+    return landlock_check_refer(&refer);
+}
+
 static int rename_locked(struct renaming *r)
 {
     int err = look_up(r);
@@ -144,6 +158,8 @@ static int rename_locked(struct renaming *r)
         err = check_shape(r);
     if (!err && path_read_only(&r->old_parent->path))
         err = -EROFS;
+    if (!err)
+        err = check_rules(r);
     if (err < 0 || (r->target && r->target->inode == r->old->inode))
         return err;
     err = check_permissions(r);
