@@ -123,6 +123,12 @@ struct trash {
         .vmas = NULL, .count = 0                                                                   \
     }
 
+/* Memory that others must not reach by ptrace(2) and its like. */
+static inline bool vma_is_secret(const struct vma *vma)
+{
+    return vma->object && vma->object->kind == MAPPABLE_SECRET;
+}
+
 static inline bool vma_is_private(const struct vma *vma)
 {
     return !(vma->flags & VMA_SHARED);

@@ -48,8 +48,16 @@ struct mappable_ops {
     bool wants_write_notice;
 };
 
+/* What a mapping of it is like. */
+enum mappable_kind {
+    MAPPABLE_PLAIN,
+    MAPPABLE_SECRET, /* memfd_secret(2): locked, and not for others' hands */
+    MAPPABLE_HUGE,   /* of huge pages, of which there are none */
+};
+
 struct mappable {
     const struct mappable_ops *ops;
+    enum mappable_kind kind; /* set before it is mapped */
     refcount_t refs;
     uint64_t id; /* never used twice: futex keys */
 

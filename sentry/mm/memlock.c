@@ -11,8 +11,8 @@
 /* What may vanish at any time is not locked, nor is that an error (mlock_fixup()). */
 static uint32_t flags_with_lock(const struct vma *vma, uint32_t lock_flags)
 {
-    if (vma->flags & VMA_DROPPABLE)
-        return vma->flags;
+    if ((vma->flags & VMA_DROPPABLE) || vma_is_secret(vma))
+        return vma->flags; /* the latter is locked for good */
     return (vma->flags & ~LOCK_FLAGS) | lock_flags;
 }
 

@@ -136,6 +136,11 @@ static int check_hugetlb(const struct mm *mm, const struct mm_map_args *args)
     int log = (args->flags >> MAP_HUGE_SHIFT) & MAP_HUGE_MASK, type = args->flags & MAP_TYPE;
     bool fixed = args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
 
+    if (args->object && args->object->kind == MAPPABLE_HUGE) {
+        if (!is_aligned(args->offset, HUGE_PAGE_SIZE))
+            return -EINVAL;
+        return args->flags & MAP_NORESERVE ? 0 : -ENOMEM;
+    }
     if (args->object || !(args->flags & MAP_HUGETLB))
         return 0;
     if (log != 0 && log != 21 && log != 30)
@@ -237,6 +242,8 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
         return -ENOMEM;
     if (args->object || args->max_prot) /* /dev/zero is anonymous, and was opened in some way */
         like.max_prot = (uint8_t)args->max_prot;
+    if (args->object && args->object->kind == MAPPABLE_SECRET)
+        like.flags |= VMA_LOCKED | VMA_DONTDUMP;
     if (!args->object && (args->flags & MAP_TYPE) == MAP_SHARED) {
         struct memfile_stats stats;
 
@@ -250,8 +257,10 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
     }
     lock_acquire(&mm->lock);
     err = map_locked(mm, args, size, &like, &trash, &addr);
-    populate = !err && ((like.flags & (VMA_LOCKED | VMA_LOCKONFAULT)) == VMA_LOCKED ||
-                        (args->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE);
+    populate = !err &&
+               ((like.flags & (VMA_LOCKED | VMA_LOCKONFAULT)) == VMA_LOCKED ||
+                (args->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE) &&
+               !vma_is_secret(&like);
     mm_unlock(mm, &trash);
     mappable_unref(shmem);
     if (err)

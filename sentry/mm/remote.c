@@ -32,8 +32,17 @@ static bool may_write(struct mm *mm, uaddr_t addr) __must_hold(mm->lock)
     return vma && (vma_is_private(vma) || (vma->prot & PROT_WRITE));
 }
 
+static bool is_secret(struct mm *mm, uaddr_t addr) __must_hold(mm->lock)
+{
+    const struct vma *vma = vma_at(mm, addr);
+
+    return vma && vma_is_secret(vma);
+}
+
 static uint8_t *remote_byte(struct mm *mm, uaddr_t addr, bool write) __must_hold(mm->lock)
 {
+    if (is_secret(mm, addr))
+        return NULL;
     for (;;) {
         uint64_t entry = pmap_get(&mm->pmap, addr);
 
@@ -87,6 +96,21 @@ size_t mm_remote_read(struct mm *mm, uaddr_t addr, void *buf, size_t size)
 size_t mm_remote_write(struct mm *mm, uaddr_t addr, const void *buf, size_t size)
 {
     return transfer(mm, addr, (uint8_t *)buf, size, true);
+}
+
+uint64_t mm_not_secret(struct mm *mm, uaddr_t addr, uint64_t size)
+{
+    uint64_t before = size;
+
+    lock_acquire(&mm->lock);
+    for (struct vma *v = vma_find(mm, addr); v && v->start < addr + size; v = vma_next(v)) {
+        if (!vma_is_secret(v))
+            continue;
+        before = v->start > addr ? v->start - addr : 0;
+        break;
+    }
+    lock_release(&mm->lock);
+    return before;
 }
 
 /* The page stays in the page map; the platform's mapping comes back with the fault. */

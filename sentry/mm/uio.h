@@ -29,6 +29,7 @@ struct uio {
     uint32_t count, index;
     uint64_t done_in_segment;
     uint64_t left;
+    bool no_append;      /* RWF_NOAPPEND: the position counts in spite of O_APPEND */
     uint64_t size_limit; /* no file may become longer by this write: RLIMIT_FSIZE */
 };
 

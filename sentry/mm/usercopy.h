@@ -28,6 +28,8 @@ ssize_t strncpy_from_user(struct mm *mm, char *dst, uaddr_t src, size_t size);
  */
 size_t mm_remote_read(struct mm *mm, uaddr_t addr, void *buf, size_t size);
 size_t mm_remote_write(struct mm *mm, uaddr_t addr, const void *buf, size_t size);
+/* How many of these bytes lie before the first that is nobody else's business: memfd_secret(2). */
+uint64_t mm_not_secret(struct mm *mm, uaddr_t addr, uint64_t size);
 /* Makes the program's next access to the page at addr fault, whatever it may do there. */
 void mm_remote_hide(struct mm *mm, uaddr_t addr);
 

@@ -10,6 +10,7 @@
 #include "sentry/net/socket.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/syscalls/ioctl.h"
 #include "sentry/syscalls/tty.h"
 #include "sentry/vfs/landlock.h"
 
@@ -113,6 +114,8 @@ SYSCALL_DEFINE3(ioctl, int, fd, uint32_t, cmd, uint64_t, arg)
             result = file->ops->ioctl ? file->ops->ioctl(file, task->mm, cmd, arg) : -ENOTTY;
         if (result == -ENOTTY && cmd == FIONREAD)
             result = bytes_left(task, file, arg);
+        else if (result == -ENOTTY)
+            result = ioctl_file(task, file, cmd, arg);
         break;
     }
     file_unref(file);

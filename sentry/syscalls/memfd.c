@@ -1,9 +1,10 @@
-/* memfd_create(2). */
+/* memfd_create(2), memfd_secret(2). */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 
 #include "sentry/fs/tmpfs/memfd.h"
+#include "sentry/fs/tmpfs/secretmem.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
@@ -13,6 +14,18 @@
 #define LINUX_MFD_EXEC        0x10U
 
 #define NAME_LONGEST          249 /* with "memfd:" in front, NAME_MAX */
+
+/* Of 2 MiB, unless told, or 1 GiB. */
+static int create_huge(const char *name, unsigned flags, struct file **ret)
+{
+    unsigned log = flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+
+    if (log != 0 && log != 21 && log != 30)
+        return -ENODEV;
+    return hugemem_create(name, 1UL << (log ? log : 21),
+                          flags & (MFD_ALLOW_SEALING | LINUX_MFD_NOEXEC_SEAL),
+                          !(flags & LINUX_MFD_NOEXEC_SEAL), ret);
+}
 
 SYSCALL_DEFINE2(memfd_create, uaddr_t, name_ptr, unsigned, flags)
 {
@@ -30,9 +43,18 @@ SYSCALL_DEFINE2(memfd_create, uaddr_t, name_ptr, unsigned, flags)
     n = strncpy_from_user(task->mm, name, name_ptr, sizeof(name));
     if (n < 0)
         return n == -ENAMETOOLONG ? -EINVAL : n;
-    /* There are no huge pages, as with an empty pool of a size that does not exist. */
-    if (flags & MFD_HUGETLB)
-        return -ENODEV;
-    err = memfd_create_file(name, flags, &file);
+    err = flags & MFD_HUGETLB ? create_huge(name, flags, &file)
+                              : memfd_create_file(name, flags, &file);
     return err < 0 ? err : task_install(task, file, 0, flags & MFD_CLOEXEC);
+}
+
+SYSCALL_DEFINE1(memfd_secret, unsigned, flags)
+{
+    struct file *file;
+    int err;
+
+    if (flags & ~(unsigned)O_CLOEXEC)
+        return -EINVAL;
+    err = secretmem_create(&file);
+    return err < 0 ? err : task_install(task, file, 0, flags & O_CLOEXEC);
 }

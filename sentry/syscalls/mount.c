@@ -10,6 +10,7 @@
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/mount.h"
 #include "sentry/vfs/fstype.h"
+#include "sentry/vfs/landlock.h"
 #include "sentry/vfs/mount_ops.h"
 
 #define MS_NOSYMFOLLOW_BIT 256UL
@@ -169,7 +170,7 @@ static int do_mount(struct task *task, const struct path *path, struct mount_arg
     uint32_t flags = flags_of(args->flags);
     uint64_t ms = args->flags;
 
-    if (!task_may_mount(task))
+    if (!task_may_mount(task) || landlock_check_mounts() < 0)
         return -EPERM;
     /* A remount keeps what is said of access times, unless it says something. */
     if ((ms & MS_REMOUNT) && !(ms & ATIME_FLAGS)) {
@@ -231,7 +232,9 @@ SYSCALL_DEFINE2(umount2, uaddr_t, target, int, flags)
         return task_may_mount(task) ? -EINVAL : -EPERM;
     }
     root = fs_context_root(task->fs);
-    err = vfs_umount(task_mount_ns(task), &found.path, &root, flags);
+    err = landlock_check_mounts();
+    if (!err)
+        err = vfs_umount(task_mount_ns(task), &found.path, &root, flags);
     path_unref(&root);
     path_unref(&found.path); /* this was no use, as walk_result_unref() would have it */
     return err;
@@ -252,7 +255,9 @@ SYSCALL_DEFINE2(pivot_root, uaddr_t, new_root, uaddr_t, put_old)
     err = at_path_walk(task, AT_FDCWD, put_old, how, &old);
     if (!err) {
         root = fs_context_root(task->fs);
-        err = vfs_pivot_root(task_mount_ns(task), &to.path, &old.path, &root);
+        err = landlock_check_mounts();
+        if (!err)
+            err = vfs_pivot_root(task_mount_ns(task), &to.path, &old.path, &root);
         if (!err)
             mntns_move_roots(task, &root, &to.path);
         path_unref(&root);

@@ -9,6 +9,7 @@
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/mount.h"
+#include "sentry/vfs/landlock.h"
 #include "sentry/vfs/mount_ops.h"
 #include "sentry/vfs/open.h"
 
@@ -182,7 +183,9 @@ SYSCALL_DEFINE5(move_mount, int, from_dirfd, uaddr_t, from_path, int, to_dirfd, 
     err = find_place(task, to_dirfd, to_path, to_walk, &to);
     if (err < 0)
         return err;
-    err = find_place(task, from_dirfd, from_path, from_walk, &from);
+    err = landlock_check_mounts();
+    if (!err)
+        err = find_place(task, from_dirfd, from_path, from_walk, &from);
     if (!err) {
         err = flags & MOVE_SET_GROUP
                   ? vfs_mount_set_group(task_mount_ns(task), &to, &from)

@@ -37,6 +37,9 @@ static uint64_t transfer(struct mm *mm, uaddr_t addr, uint64_t size, struct uio 
         ssize_t n;
 
         want = MIN(want, CHUNK);
+        want = mm_not_secret(mm, addr + done, want);
+        if (want == 0)
+            break;
         if (write) {
             n = uio_copy_in(local, buf, want);
             moved = n > 0 ? copy_to_user_partial(mm, addr + done, buf, (size_t)n) : 0;

@@ -17,6 +17,8 @@
 #include "sentry/syscalls/sockets.h"
 #include "sentry/syscalls/tty.h"
 
+#define LINUX_RWF_NOAPPEND 0x20 /* newer than Debian 12's headers */
+
 /* The sleep of a transfer. */
 struct transfer_wait {
     bool told; /* `entry` is in the file's queue */
@@ -38,8 +40,8 @@ static bool write_goes_on(const struct task_transfer *t, ssize_t n, bool nonbloc
 }
 
 /*
- * Flags that hint, or ask for what always holds here; -EOPNOTSUPP for the others, as file systems
- * answer that lack them.
+ * Flags that hint, or ask for what always holds here; -EOPNOTSUPP for the others (RWF_ATOMIC,
+ * RWF_DONTCACHE), as tmpfs and overlayfs answer.
  */
 static int apply_flags(struct task_transfer *t)
 {
@@ -48,8 +50,12 @@ static int apply_flags(struct task_transfer *t)
     if (!(t->write ? file_can_write(t->file) : file_can_read(t->file)) ||
         (t->positioned && !t->file->ops->llseek))
         return 0; /* refused for that first */
-    if (t->flags & ~(RWF_HIPRI | RWF_NOWAIT | RWF_DSYNC | RWF_SYNC | RWF_APPEND))
+    if (t->flags &
+        ~(RWF_HIPRI | RWF_NOWAIT | RWF_DSYNC | RWF_SYNC | RWF_APPEND | LINUX_RWF_NOAPPEND))
         return -EOPNOTSUPP;
+    if ((t->flags & RWF_APPEND) && (t->flags & LINUX_RWF_NOAPPEND))
+        return -EINVAL;
+    t->uio->no_append = t->flags & LINUX_RWF_NOAPPEND;
     if (!(t->flags & RWF_APPEND) || !t->write || !t->file->ops->llseek)
         return 0;
     if (file_stat(t->file, &st) < 0)

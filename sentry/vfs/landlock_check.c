@@ -59,7 +59,9 @@ static void climb(const struct landlock_domain *domain, struct mount *mount, str
         struct dentry *parent;
 
         apply_rules(domain, at.dentry, denied);
-        mount_cross_up(&at); /* what is covered is hidden, and its rules with it */
+        /* What is covered is hidden, and its rules with it. */
+        if (mount_cross_up(&at, NULL) < 0)
+            break;
         parent = dentry_parent(at.dentry);
         if (!parent)
             break;

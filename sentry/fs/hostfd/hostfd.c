@@ -67,7 +67,7 @@ static ssize_t seekable_write(struct file *f, struct uio *uio, int64_t *pos)
     struct hostfd *h = hostfd_of(f);
 
     /* The guest asked for O_APPEND with F_SETFL; the host's flag stays as it is. */
-    if (!pos && (f->flags & O_APPEND) && !h->host_append)
+    if (!pos && (f->flags & O_APPEND) && !h->host_append && !uio->no_append)
         host_lseek(h->host->fd, 0, SEEK_END);
     return hostio_write(h->host->fd, uio, pos, UINT64_MAX);
 }

@@ -57,7 +57,8 @@ static ssize_t tmpfs_write(struct file *f, struct uio *uio, int64_t *pos)
     ssize_t n;
 
     lock_acquire(&inode->content_lock);
-    offset = f->flags & O_APPEND ? shmem_file_size(inode->data) : (uint64_t)*pos;
+    offset =
+        (f->flags & O_APPEND) && !uio->no_append ? shmem_file_size(inode->data) : (uint64_t)*pos;
     n = check_limits(uio, offset);
     if (n > 0)
         n = check_seals(inode, offset, n);

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "sentry/fs/tmpfs/internal.h"
+#include "sentry/fs/tmpfs/secretmem.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/mount.h"
@@ -42,6 +43,7 @@ int memfd_setup(struct memfile *memfile, uint64_t size_limit, uint64_t inode_lim
     if (err < 0)
         return err;
     sb->hidden = true;
+    secretmem_setup(memfile, tmpfs_of(sb)->budget);
     err = mount_ns_create(sb, &ns);
     super_unref(sb);
     if (!err)
@@ -98,6 +100,8 @@ int memfd_add_seals(struct file *f, uint32_t seals)
         return -EPERM;
     if (seals & ~(uint32_t)TMPFS_SEALS)
         return -EINVAL;
+    if (hugemem_add_seals(f, seals, &err))
+        return err;
     if (!inode)
         return -EINVAL;
     lock_acquire(&inode->content_lock);
@@ -122,6 +126,8 @@ int memfd_get_seals(struct file *f)
     struct tmpfs_inode *inode = sealable(f);
     int seals;
 
+    if (hugemem_get_seals(f, &seals))
+        return seals;
     if (!inode)
         return -EINVAL;
     lock_acquire(&inode->lock);

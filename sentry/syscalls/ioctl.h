@@ -1,0 +1,13 @@
+/* Inside the calls: requests of ioctl(2) that any file answers, ioctl_file.c. */
+#ifndef SENTRY_SYSCALLS_IOCTL_H
+#define SENTRY_SYSCALLS_IOCTL_H
+
+#include "base/compiler.h"
+
+struct file;
+struct task;
+
+/* -ENOTTY: none of them. */
+long ioctl_file(struct task *task, struct file *file, uint32_t cmd, uint64_t arg);
+
+#endif
