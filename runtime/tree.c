@@ -123,7 +123,7 @@ static int mount_kernel_trees(struct tree *tree, const struct tree_config *confi
     if (!err)
         err = mount_on(tree, "/dev/pts", pts, MOUNT_NOSUID | MOUNT_NOEXEC);
     if (!err)
-        err = procfs_create(&proc);
+        err = procfs_create(NULL, &proc);
     if (!err)
         err = mount_on(tree, "/proc", proc, SAFE_FLAGS);
     return err ? err : mount_on(tree, "/sys", sys, SAFE_FLAGS | MOUNT_READ_ONLY);

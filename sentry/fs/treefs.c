@@ -19,6 +19,8 @@
 struct tree_super {
     struct super_block sb;
     int64_t magic;
+    void (*release)(void *arg);
+    void *arg;
 };
 
 struct tree_inode {
@@ -481,15 +483,18 @@ static const struct inode_operations magic_operations = {
 
 static void tree_super_release(struct super_block *sb)
 {
-    free(container_of(sb, struct tree_super, sb));
+    struct tree_super *super = container_of(sb, struct tree_super, sb);
+
+    if (super->release)
+        super->release(super->arg);
+    free(super);
 }
 
-int treefs_create(const struct tree_node *root, const char *type, int64_t magic, uint32_t dev_minor,
-                  struct super_block **ret)
+int treefs_create_with(const struct tree_config *config, struct super_block **ret)
 {
     struct tree_super *super = calloc(1, sizeof(*super));
-    uint64_t dev = makedev(0, dev_minor);
-    struct inode *inode = super ? inode_new(root, 0, dev, 1) : NULL;
+    uint64_t dev = makedev(0, config->dev_minor);
+    struct inode *inode = super ? inode_new(config->root, config->key, dev, 1) : NULL;
 
     if (!inode || super_init(&super->sb, inode, tree_super_release) < 0) {
         inode_unref(inode);
@@ -498,8 +503,19 @@ int treefs_create(const struct tree_node *root, const char *type, int64_t magic,
     }
     super->sb.read_only = true;
     super->sb.dev = (uint32_t)dev;
-    super->sb.type = type;
-    super->magic = magic;
+    super->sb.type = config->type;
+    super->magic = config->magic;
+    super->release = config->release;
+    super->arg = config->arg;
     *ret = &super->sb;
     return 0;
+}
+
+int treefs_create(const struct tree_node *root, const char *type, int64_t magic, uint32_t dev_minor,
+                  struct super_block **ret)
+{
+    const struct tree_config config = {
+        .root = root, .type = type, .magic = magic, .dev_minor = dev_minor};
+
+    return treefs_create_with(&config, ret);
 }

@@ -70,4 +70,16 @@ const struct tree_node *treefs_dir_node(const struct file *file, uint64_t *ret_k
  */
 int treefs_create(const struct tree_node *root, const char *type, int64_t magic, uint32_t dev_minor,
                   struct super_block **ret);
+
+/* The same with a key for the root, and something that the tree keeps. */
+struct tree_config {
+    const struct tree_node *root;
+    uint64_t key;
+    const char *type;
+    int64_t magic;
+    uint32_t dev_minor;
+    void (*release)(void *arg); /* when the tree goes; NULL: nothing */
+    void *arg;
+};
+int treefs_create_with(const struct tree_config *config, struct super_block **ret);
 #endif

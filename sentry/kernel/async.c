@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/session.h"
 #include "sentry/vfs/file.h"
@@ -178,11 +179,14 @@ static bool exists(struct kernel *kernel, int type, int32_t pid)
 
 int async_set_owner(struct task *task, struct file *file, int type, int32_t pid)
 {
+    int32_t asked = pid;
     struct async *a;
 
     if (type < ASYNC_TID || type > ASYNC_GROUP)
         return -EINVAL;
-    if (pid != 0 && !exists(task->kernel, type, pid))
+    if (pid != 0)
+        pid = task_global_pid(task, pid);
+    if (asked != 0 && !exists(task->kernel, type, pid))
         return -ESRCH;
     a = async_make(task, file);
     if (!a)

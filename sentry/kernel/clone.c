@@ -14,6 +14,7 @@
 #include "sentry/kernel/key.h"
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rseq.h"
 #include "sentry/kernel/sem.h"
@@ -31,13 +32,16 @@
                 CLONE_NEWPID | CLONE_NEWNET) |                                                     \
      CLONE_NEWTIME)
 #define CLONE_BUILT                                                                                \
-    ((uint64_t)(CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET))
+    ((uint64_t)(CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET |     \
+                CLONE_NEWPID))
 #define TLS_MAX             0x7ffffffff000UL
 #define CLONE_CLEAR_SIGHAND 0x100000000UL
 
 /* The combinations that Linux's copy_process() refuses, in its order, and what we lack. */
-static int check_flags(uint64_t flags)
+static int check_flags(const struct task *task, uint64_t flags)
 {
+    const struct process *process = task->process;
+
     if ((flags & (CLONE_NEWNS | CLONE_FS)) == (CLONE_NEWNS | CLONE_FS) ||
         (flags & (CLONE_NEWUSER | CLONE_FS)) == (CLONE_NEWUSER | CLONE_FS))
         return -EINVAL;
@@ -45,7 +49,10 @@ static int check_flags(uint64_t flags)
         return -EINVAL;
     if ((flags & CLONE_SIGHAND) && !(flags & CLONE_VM))
         return -EINVAL;
-    if ((flags & CLONE_THREAD) && (flags & (CLONE_NEWUSER | CLONE_NEWPID)))
+    if ((flags & CLONE_PARENT) && process->unkillable)
+        return -EINVAL; /* init's siblings would have no reaper */
+    if ((flags & CLONE_THREAD) && ((flags & (CLONE_NEWUSER | CLONE_NEWPID)) ||
+                                   &process->pid_ns->ns != task->namespaces->ns[NS_PID]))
         return -EINVAL;
     if ((flags & LINUX_CLONE_PIDFD) && (flags & CLONE_DETACHED))
         return -EINVAL;
@@ -110,31 +117,51 @@ static int copy_files(struct task *parent, struct task *child, uint64_t flags)
     return error;
 }
 
-/* Who it is, and in which namespaces: those that it gets anew belong to its user namespace. */
-static int copy_identity(struct task *parent, struct task *child, uint64_t flags)
-{
-    struct user_ns *user_ns;
-    struct cred *cred;
-    int error;
+/* Who the child is, and in which namespaces. */
+struct identity {
+    const struct cred *cred;
+    struct ns_proxy *namespaces;
+};
 
-    child->cred = key_cred_for_child(parent->cred, flags & CLONE_THREAD);
-    if (!child->cred)
+/* Replaces the child's credentials by some in a user namespace of its own. */
+static int enter_new_user_ns(struct task *parent, const struct cred **cred)
+{
+    struct user_ns *ns;
+    struct cred *own;
+    int error = user_ns_create_for(parent, &ns);
+
+    if (error < 0)
+        return error;
+    own = cred_copy(*cred, (*cred)->group_count);
+    if (!own) {
+        user_ns_unref(ns);
         return -ENOMEM;
-    if (flags & CLONE_NEWUSER) {
-        cred = cred_copy(child->cred, child->cred->group_count);
-        if (!cred)
-            return -ENOMEM;
-        cred_unref(child->cred);
-        child->cred = cred;
-        error = user_ns_create_for(parent, &user_ns);
-        if (error < 0)
-            return error;
-        cred_enter_user_ns(cred, user_ns);
     }
-    if (flags & CLONE_NAMESPACES & ~(uint64_t)CLONE_NEWUSER)
-        return ns_proxy_unshare(parent, flags, child->cred, &child->namespaces);
-    child->namespaces = ns_proxy_ref(parent->namespaces);
+    cred_enter_user_ns(own, ns);
+    cred_unref(*cred);
+    *cred = own;
     return 0;
+}
+
+/* The namespaces that it gets anew belong to its user namespace. */
+static int copy_identity(struct task *parent, uint64_t flags, struct identity *ret)
+{
+    struct identity own = {.cred = key_cred_for_child(parent->cred, flags & CLONE_THREAD)};
+    int error = 0;
+
+    if (!own.cred)
+        return -ENOMEM;
+    if (flags & CLONE_NEWUSER)
+        error = enter_new_user_ns(parent, &own.cred);
+    if (error == 0 && (flags & CLONE_NAMESPACES & ~(uint64_t)CLONE_NEWUSER))
+        error = ns_proxy_unshare(parent, flags, own.cred, &own.namespaces);
+    else if (error == 0)
+        own.namespaces = ns_proxy_ref(parent->namespaces);
+    if (error < 0)
+        cred_unref(own.cred);
+    else
+        *ret = own;
+    return error;
 }
 
 static void copy_attributes(struct task *parent, struct task *child, uint64_t flags)
@@ -222,6 +249,7 @@ static int tell_numbers(struct task *child, void *arg)
 {
     struct birth *birth = arg;
     const struct clone_request *request = birth->request;
+    int32_t shown = task_shown_pid(birth->parent, child->tid);
     int error;
 
     if (request->flags & LINUX_CLONE_PIDFD) {
@@ -238,18 +266,20 @@ static int tell_numbers(struct task *child, void *arg)
     if (birth->event || (request->flags & CLONE_PTRACE))
         ptrace_inherit(birth->parent, child);
     if (request->flags & CLONE_PARENT_SETTID)
-        copy_to_user(birth->parent->mm, request->parent_tid, &child->tid, sizeof(child->tid));
+        copy_to_user(birth->parent->mm, request->parent_tid, &shown, sizeof(shown));
     if (request->flags & CLONE_CHILD_SETTID)
-        copy_to_user(child->mm, request->child_tid, &child->tid, sizeof(child->tid));
+        copy_to_user(child->mm, request->child_tid, &child->vtid, sizeof(child->vtid));
     if (request->flags & CLONE_CHILD_CLEARTID)
         child->clear_child_tid = request->child_tid;
     return 0;
 }
 
 /* The process of a task that is no thread of its maker's. */
-static struct process *copy_process(struct task *parent, const struct clone_request *request)
+static struct process *copy_process(struct task *parent, struct ns *ns,
+                                    const struct clone_request *request)
 {
-    struct process *old = parent->process, *process = process_create(parent->kernel);
+    struct process *old = parent->process;
+    struct process *process = process_create(parent->kernel, pid_ns_of(ns));
 
     if (!process)
         return NULL;
@@ -275,14 +305,15 @@ static struct process *copy_process(struct task *parent, const struct clone_requ
     return process;
 }
 
-static struct task *create_child(struct task *parent, const struct clone_request *request)
+static struct task *create_child(struct task *parent, const struct identity *own,
+                                 const struct clone_request *request)
 {
     struct process *process;
     struct task *child;
 
     if (request->flags & CLONE_THREAD)
         return task_create(parent->kernel, parent->process);
-    process = copy_process(parent, request);
+    process = copy_process(parent, own->namespaces->ns[NS_PID], request);
     if (!process)
         return NULL;
     child = task_create(parent->kernel, process);
@@ -321,9 +352,10 @@ long task_clone(struct task *parent, const struct clone_request *request)
         .event = ptrace_clone_event(parent, request),
         .handle = -1,
     };
-    int error = check_flags(request->flags);
+    int error = check_flags(parent, request->flags);
+    struct identity own;
     struct task *child;
-    int32_t tid;
+    int32_t tid, shown;
 
     if (error < 0)
         return error;
@@ -335,14 +367,21 @@ long task_clone(struct task *parent, const struct clone_request *request)
     /* A signal for the group must not miss the new member: first deliver, then come again. */
     if (task_interrupted(parent))
         return -ERESTARTNOINTR;
-    child = create_child(parent, request);
-    if (!child)
+    error = copy_identity(parent, request->flags, &own);
+    if (error < 0)
+        return error;
+    child = create_child(parent, &own, request);
+    if (!child) {
+        cred_unref(own.cred);
+        ns_proxy_unref(own.namespaces);
         return -ENOMEM;
+    }
+    child->cred = own.cred;
+    child->namespaces = own.namespaces;
     copy_attributes(parent, child, request->flags);
-    child->wanted_tid = request->wanted_tid;
-    error = copy_identity(parent, child, request->flags);
-    if (error == 0)
-        error = copy_context(parent, child, request);
+    child->wanted_tids = request->wanted_tids;
+    child->wanted_count = request->wanted_count;
+    error = copy_context(parent, child, request);
     if (error == 0)
         error = copy_files(parent, child, request->flags);
     if (error == 0 && (request->flags & CLONE_SYSVSEM))
@@ -353,18 +392,19 @@ long task_clone(struct task *parent, const struct clone_request *request)
     if (error == 0)
         error = task_start(child, tell_numbers, &birth);
     tid = child->tid;
+    shown = task_shown_pid(parent, tid);
     if (error < 0 && birth.handle >= 0)
         fdtable_close(parent->files, birth.handle);
     if (error < 0) {
         task_unref(child);
     } else {
         if (birth.event)
-            ptrace_event(parent, birth.event, (uint64_t)tid);
+            ptrace_event_task(parent, birth.event, tid);
         if (request->flags & CLONE_VFORK) {
             wait_for_vfork(parent, child);
-            ptrace_event(parent, PTRACE_EVENT_VFORK_DONE, (uint64_t)tid);
+            ptrace_event_task(parent, PTRACE_EVENT_VFORK_DONE, tid);
         }
     }
     task_unref(child);
-    return error < 0 ? error : tid;
+    return error < 0 ? error : shown;
 }

@@ -9,14 +9,16 @@ struct task;
 struct clone_request {
     uint64_t flags; /* CLONE_*, without the exit signal */
     uaddr_t parent_tid, child_tid;
-    uaddr_t pidfd;      /* where CLONE_PIDFD stores the handle */
-    int32_t wanted_tid; /* clone3's set_tid; 0: any */
+    uaddr_t pidfd;              /* where CLONE_PIDFD stores the handle */
+    const int32_t *wanted_tids; /* clone3's set_tid, the innermost namespace's first */
+    int wanted_count;
     int exit_signal;
     uaddr_t stack; /* the new stack pointer; 0: the caller's */
     uaddr_t tls;
 };
 
-/* The new task's number, or -errno as clone(2): EINVAL, EAGAIN, ENOMEM, EPERM, EEXIST, EMFILE. */
+/* The new task's number in the parent's namespace, or -errno as clone(2): EINVAL, EAGAIN, ENOMEM,
+ * EPERM, EEXIST, EMFILE. */
 long task_clone(struct task *parent, const struct clone_request *request);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time.h"
 
@@ -23,7 +24,7 @@ bool cpu_clock_is(clockid_t clock)
 
 static int find_thread(struct task *task, int32_t tid, struct cpu_clock *ret)
 {
-    struct task *target = tid == 0 ? task_ref(task) : task_find(task->kernel, tid);
+    struct task *target = tid == 0 ? task_ref(task) : task_lookup(task, tid);
 
     if (!target || target->process != task->process) {
         task_unref(target);
@@ -35,10 +36,10 @@ static int find_thread(struct task *task, int32_t tid, struct cpu_clock *ret)
 
 static int find_process(struct task *task, int32_t pid, bool reading, struct cpu_clock *ret)
 {
-    bool own = pid == 0 || (reading && pid == task->tid);
-    struct task *target = own ? task_ref(task) : task_find(task->kernel, pid);
+    bool own = pid == 0 || (reading && pid == task->vtid);
+    struct task *target = own ? task_ref(task) : task_lookup(task, pid);
 
-    if (!target || (!own && target->process->pid != pid)) {
+    if (!target || (!own && task_shown_pid(task, target->process->pid) != pid)) {
         task_unref(target);
         return -EINVAL;
     }

@@ -6,6 +6,7 @@
 
 #include "sentry/fs/terminal.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/session.h"
 #include "sentry/vfs/file.h"
@@ -202,7 +203,7 @@ int ctty_get_session(struct task *task, struct terminal *t, bool master, int32_t
     if ((!master && task->process->tty != t) || !t->session)
         result = -ENOTTY;
     else
-        *ret = t->session;
+        *ret = task_shown_pid(task, t->session);
     lock_release(&task->kernel->lock);
     return result;
 }
@@ -216,7 +217,7 @@ int ctty_get_foreground(struct task *task, struct terminal *t, bool master, int3
     if (!master && task->process->tty != t)
         result = -ENOTTY;
     else
-        *ret = lent ? KERNEL_PID_SENTRY : t->foreground; /* lent: nobody's of us */
+        *ret = lent ? KERNEL_PID_SENTRY : task_shown_pid(task, t->foreground); /* lent: not ours */
     lock_release(&task->kernel->lock);
     return result;
 }
@@ -253,6 +254,7 @@ int ctty_set_foreground(struct task *task, struct terminal *t, int32_t pgid)
     if (pgid < 0)
         return -EINVAL;
     lock_acquire(&kernel->lock);
+    pgid = task_global_pid(task, pgid);
     session = session_of_locked(kernel, pgid);
     if (process->tty != t || t->session != process->sid)
         result = -ENOTTY;

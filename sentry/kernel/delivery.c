@@ -122,6 +122,9 @@ static int next_handler(struct task *task, struct delivery *ret_delivery)
         d.action = take_action(process, signo);
         if (d.action.handler == (uaddr_t)SIG_IGN)
             continue;
+        if (d.action.handler == (uaddr_t)SIG_DFL && process->unkillable &&
+            !(SIGNAL_BIT(signo) & SIGNALS_UNBLOCKABLE))
+            continue; /* init of a pid namespace gets only what it handles */
         trace_signal(task, &d.info);
         if (d.action.handler != (uaddr_t)SIG_DFL)
             break;

@@ -116,10 +116,7 @@ static void become_leader(struct task *task)
     old = process->leader;
     if (old != task) {
         ptrace_unlink_locked(old);
-        pid_free_locked(kernel, task);
-        pid_free_locked(kernel, old);
-        task->tid = process->pid;
-        kernel->pids[task->tid] = task_ref(task);
+        pid_take_over_locked(kernel, task, old);
         process->leader = task_ref(task);
         __atomic_store_n(&process->leader_dead, false, __ATOMIC_RELEASE);
         wait_queue_wake(&process->exit_events, POLLIN | POLLRDNORM | POLLHUP);

@@ -6,6 +6,7 @@
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/posixtimer.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/proxy.h"
@@ -66,6 +67,7 @@ void task_exit(struct task *task)
     lock_release(&kernel->lock);
 
     process_async_leave(process);
+    pid_ns_task_ends(task);
     task_leave_memory(task);
     usage_keep_memory(task);
     sem_exit(task);

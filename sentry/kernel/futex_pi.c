@@ -15,6 +15,7 @@
 
 #include "sentry/kernel/futex_internal.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/mm/usercopy.h"
 
 #define CHAIN_MAX 1024 /* longer chains of owners count as a deadlock */
@@ -145,10 +146,10 @@ static int claim_word(struct futex_sleeper *s, uint32_t word, const struct task 
     struct mm *mm = s->task->mm;
 
     if (tid == 0) {
-        wanted = (word & FUTEX_OWNER_DIED) | (uint32_t)s->task->tid;
+        wanted = (word & FUTEX_OWNER_DIED) | (uint32_t)s->task->vtid;
         if (more_waiters)
             wanted |= FUTEX_WAITERS;
-    } else if (!owner || (uint32_t)owner->tid != tid) {
+    } else if (!owner || (uint32_t)owner->vtid != tid) {
         return FUTEX_PI_RETRY;
     } else if (owner->pi_exited) {
         /* It marked its robust locks before it said so: is this one of them? */
@@ -173,13 +174,13 @@ int futex_pi_acquire(struct futex_sleeper *s, struct task *owner, bool more_wait
     if (user_load32(s->task->mm, s->pi_addr, &word) < 0)
         return -EFAULT;
     tid = word & FUTEX_TID_MASK;
-    if (tid == (uint32_t)s->task->tid)
+    if (tid == (uint32_t)s->task->vtid)
         return -EDEADLK;
     if (has_plain_sleeper(bucket, &s->pi_key))
         return -EINVAL;
     if (pi) {
         owner = pi->owner;
-        if (tid != (uint32_t)owner->tid && !(tid == 0 && (word & FUTEX_OWNER_DIED)))
+        if (tid != (uint32_t)owner->vtid && !(tid == 0 && (word & FUTEX_OWNER_DIED)))
             return -EINVAL;
     } else {
         result = claim_word(s, word, owner, more_waiters);
@@ -219,7 +220,7 @@ int futex_pi_owner(struct task *task, uaddr_t addr, struct task **ret_owner)
             *ret_owner = NULL;
             return 0;
         }
-        owner = task_find(task->kernel, (int32_t)(word & FUTEX_TID_MASK));
+        owner = task_lookup(task, (int32_t)(word & FUTEX_TID_MASK));
         if (!owner && user_load32(task->mm, addr, &again) < 0)
             return -EFAULT;
     } while (!owner && again != word && !task_interrupted(task));
@@ -322,12 +323,12 @@ static int unlock_locked(struct task *task, uaddr_t addr, uint32_t word,
     if (pi ? pi->owner != task : has_plain_sleeper(bucket, key))
         return -EINVAL;
     if (pi)
-        wanted = (uint32_t)list_first(&pi->waiters, struct futex_sleeper, node)->task->tid |
+        wanted = (uint32_t)list_first(&pi->waiters, struct futex_sleeper, node)->task->vtid |
                  FUTEX_WAITERS;
     if (user_cmpxchg32(task->mm, addr, word, wanted, &seen) < 0)
         return -EFAULT;
     if (seen != word)
-        return (seen & FUTEX_TID_MASK) == (uint32_t)task->tid || !pi ? FUTEX_PI_RETRY : -EINVAL;
+        return (seen & FUTEX_TID_MASK) == (uint32_t)task->vtid || !pi ? FUTEX_PI_RETRY : -EINVAL;
     if (pi)
         hand_over(pi, batch);
     return 0;
@@ -350,7 +351,7 @@ int futex_unlock_pi(struct task *task, struct futex_word word)
             error = user_load32(task->mm, word.addr, &value);
         if (error < 0)
             return error;
-        if ((value & FUTEX_TID_MASK) != (uint32_t)task->tid)
+        if ((value & FUTEX_TID_MASK) != (uint32_t)task->vtid)
             return -EPERM;
         bucket = futex_bucket_of(table, &key);
         lock_acquire(&bucket->lock);
@@ -367,7 +368,7 @@ int futex_unlock_pi(struct task *task, struct futex_word word)
 static void bequeath(struct futex_pi *pi, struct wake_batch *batch)
 {
     struct futex_sleeper *s = list_first(&pi->waiters, struct futex_sleeper, node);
-    uint32_t wanted = (uint32_t)s->task->tid | FUTEX_WAITERS | FUTEX_OWNER_DIED, word, seen;
+    uint32_t wanted = (uint32_t)s->task->vtid | FUTEX_WAITERS | FUTEX_OWNER_DIED, word, seen;
     int error = user_load32(s->task->mm, s->pi_addr, &word);
 
     while (error == 0) {

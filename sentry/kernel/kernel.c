@@ -20,6 +20,7 @@
 #include "sentry/kernel/load.h"
 #include "sentry/kernel/netcaller.h"
 #include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/rseq.h"
@@ -39,6 +40,8 @@ static void kernel_free(struct kernel *kernel)
     free(kernel->pids);
     free(kernel->groups);
     free(kernel->sessions);
+    free(kernel->pid_names);
+    free(kernel->pid_namespaces);
     free(kernel);
 }
 
@@ -68,10 +71,14 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->pids = calloc(KERNEL_PID_MAX, sizeof(*kernel->pids));
     kernel->groups = calloc(KERNEL_PID_MAX, sizeof(struct process_group *));
     kernel->sessions = calloc(KERNEL_PID_MAX, sizeof(struct session *));
+    kernel->pid_names = calloc(KERNEL_PID_MAX, sizeof(struct pid_names *));
+    kernel->pid_namespaces = calloc(PID_NS_SLOTS, sizeof(struct pid_ns *));
+    lock_init(&kernel->names_lock);
     kernel->futexes = futex_table_create();
     kernel->mm_env = config->mm_env;
     net_start();
     if (!kernel->pids || !kernel->groups || !kernel->sessions || !kernel->futexes ||
+        !kernel->pid_names || !kernel->pid_namespaces ||
         ns_create_initial(kernel, config->hostname) < 0) {
         kernel_free(kernel);
         return -ENOMEM;
@@ -88,7 +95,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->no_fastpath = config->no_fastpath;
     kernel->stop_sandbox = config->stop_sandbox;
     kernel->caller_controls_jobs = config->caller_controls_jobs;
-    kernel->last_pid = KERNEL_PID_FIRST - 1;
+    pid_ns_of(kernel->initial_ns[NS_PID])->last_pid = KERNEL_PID_FIRST - 1;
     kernel->boot_ns = host_monotonic_ns();
     kernel->hwcap = config->mm_env->limits.hwcap;
     kernel->hwcap2 = config->mm_env->limits.hwcap2;
@@ -130,7 +137,8 @@ static void take_mount_ns(struct kernel *kernel, struct fs_context *fs)
 
 static struct task *create_first_task(struct kernel *kernel, const struct kernel_init *init)
 {
-    struct process *process = process_create(kernel);
+    struct pid_ns *ns = pid_ns_of(kernel->initial_ns[NS_PID]);
+    struct process *process = process_create(kernel, ns);
     struct task *task;
 
     if (!process)

@@ -27,6 +27,8 @@ struct timepage;
 struct vdso;
 struct file;
 struct mount_ns;
+struct pid_names;
+struct pid_ns;
 struct process_group;
 struct ns;
 struct rlimit64;
@@ -101,7 +103,10 @@ struct kernel {
     struct task **pids __guarded_by(lock);            /* KERNEL_PID_MAX slots; a reference each */
     struct process_group **groups __guarded_by(lock); /* by number, like pids; borrowed */
     struct session **sessions __guarded_by(lock);
-    int32_t last_pid __guarded_by(lock);
+    struct lock
+        names_lock; /* innermost: what numbers are below the first pid namespace (pidns.h) */
+    struct pid_names **pid_names __guarded_by(names_lock);   /* by number; owned */
+    struct pid_ns **pid_namespaces __guarded_by(names_lock); /* by slot; borrowed */
     uint64_t serials; /* atomic: numbers for kernel_serial() */
     uint32_t task_count __guarded_by(lock);
     uint64_t tasks_made __guarded_by(lock);
@@ -141,9 +146,12 @@ void kernel_signal_terminal(struct kernel *kernel, int signo);
 
 /*
  * A free number for `task`, which is entered in the table (the table takes a reference); sets
- * task->tid. -EAGAIN when all are in use, -EEXIST when task->wanted_tid is. kernel->lock held.
+ * task->tid and vtid. -EAGAIN when all are in use, -ENOMEM when the namespace's init has ended;
+ * -EEXIST, -EINVAL, -EPERM by task->wanted_tids. kernel->lock held.
  */
 int pid_alloc_locked(struct kernel *kernel, struct task *task);
 void pid_free_locked(struct kernel *kernel, struct task *task);
+/* The thread that execs takes the number of the leader, which has ended; its own is given back. */
+void pid_take_over_locked(struct kernel *kernel, struct task *task, struct task *leader);
 
 #endif

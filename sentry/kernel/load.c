@@ -6,6 +6,7 @@
 
 #include "host/clock.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/wait/timer.h"
 
@@ -79,6 +80,6 @@ void load_get(struct kernel *kernel, struct load *ret)
     ret->cpu_ns += kernel->ended_cpu_ns;
     ret->switches += kernel->ended_switches;
     ret->forks = kernel->tasks_made;
-    ret->last_pid = kernel->last_pid;
+    ret->last_pid = pid_ns_of(kernel->initial_ns[NS_PID])->last_pid;
     lock_release(&kernel->lock);
 }

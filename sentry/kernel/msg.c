@@ -15,6 +15,7 @@
 
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 
 /* All messages of a namespace, with their heads: bounds what programs can make the Sentry keep. */
@@ -369,8 +370,8 @@ int msg_stat(struct task *task, int id, enum ipc_stat_by by, struct msqid_ds *re
             .__msg_cbytes = q->bytes,
             .msg_qnum = q->count,
             .msg_qbytes = q->max_bytes,
-            .msg_lspid = q->last_sender,
-            .msg_lrpid = q->last_receiver,
+            .msg_lspid = task_shown_pid(task_current(), q->last_sender),
+            .msg_lrpid = task_shown_pid(task_current(), q->last_receiver),
         };
         ipc_get_perm(&q->ipc, &ret->msg_perm);
         result = q->ipc.id;

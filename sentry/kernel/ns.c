@@ -9,6 +9,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/netcaller.h"
 #include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/userns.h"
 
 #define FIRST_INUM 0xf0000000UL /* of namespaces that are made later */
@@ -111,6 +112,7 @@ struct uts_ns *task_uts(const struct task *task)
 static struct ns *create_object(struct kernel *kernel, enum ns_type type, struct ns *old)
 {
     struct ipc_ns *ipc;
+    struct pid_ns *pid;
     struct uts_ns *uts;
 
     switch (type) {
@@ -122,6 +124,9 @@ static struct ns *create_object(struct kernel *kernel, enum ns_type type, struct
         return ipc ? &ipc->ns : NULL;
     case NS_NET:
         return net_namespace_create();
+    case NS_PID:
+        pid = pid_ns_create(kernel, old ? pid_ns_of(old) : NULL);
+        return pid ? &pid->ns : NULL;
     default:
         return calloc(1, sizeof(struct ns));
     }

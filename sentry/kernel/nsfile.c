@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/userns.h"
 #include "sentry/mm/usercopy.h"
@@ -17,6 +18,13 @@
 #define NSFS_MINOR      4
 #define NSFS_MAGIC      0x6e736673
 #define NS_GET_ID_IOCTL _IOR(NSIO, 13, uint64_t)
+
+#ifndef NS_GET_PID_FROM_PIDNS
+#define NS_GET_PID_FROM_PIDNS  _IOR(NSIO, 6, int)
+#define NS_GET_TGID_FROM_PIDNS _IOR(NSIO, 7, int)
+#define NS_GET_PID_IN_PIDNS    _IOR(NSIO, 8, int)
+#define NS_GET_TGID_IN_PIDNS   _IOR(NSIO, 9, int)
+#endif
 
 struct ns_file {
     struct file file;
@@ -76,6 +84,33 @@ static long open_owner(struct ns *ns)
     return open_ns(&ns->owner->ns);
 }
 
+static long open_parent(struct pid_ns *ns)
+{
+    if (!ns->parent || !pid_ns_is_below(ns->parent, task_current()->process->pid_ns))
+        return -EPERM;
+    return open_ns(&ns->parent->ns);
+}
+
+/* Numbers of one namespace in the other: NS_GET_PID_FROM_PIDNS and its kin. */
+static long translate(struct ns *base, uint32_t cmd, uint64_t number)
+{
+    bool from = cmd == NS_GET_PID_FROM_PIDNS || cmd == NS_GET_TGID_FROM_PIDNS;
+    bool process = cmd == NS_GET_TGID_FROM_PIDNS || cmd == NS_GET_TGID_IN_PIDNS;
+    struct pid_ns *own = task_current()->process->pid_ns, *ns;
+    struct task *task;
+    int32_t shown;
+
+    if (base->type != NS_PID)
+        return -EINVAL;
+    ns = pid_ns_of(base);
+    task = task_find(ns->kernel, pid_global(from ? ns : own, (int32_t)number));
+    if (!task)
+        return -ESRCH;
+    shown = pid_shown(from ? own : ns, process ? task->process->pid : task->tid);
+    task_unref(task);
+    return shown ? shown : -ESRCH;
+}
+
 static long owner_uid(struct ns *ns, struct mm *mm, uint64_t arg)
 {
     uint32_t uid;
@@ -99,9 +134,14 @@ static long ns_file_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t 
     case NS_GET_PARENT:
         if (ns->type == NS_USER)
             return open_owner(ns);
-        return ns->type == NS_PID ? -EPERM : -EINVAL;
+        return ns->type == NS_PID ? open_parent(pid_ns_of(ns)) : -EINVAL;
     case NS_GET_OWNER_UID:
         return owner_uid(ns, mm, arg);
+    case NS_GET_PID_FROM_PIDNS:
+    case NS_GET_TGID_FROM_PIDNS:
+    case NS_GET_PID_IN_PIDNS:
+    case NS_GET_TGID_IN_PIDNS:
+        return translate(ns, cmd, arg);
     case NS_GET_ID_IOCTL:
         return copy_struct_to_user(mm, arg, &ns->id);
     default:

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/userns.h"
 
@@ -65,12 +66,22 @@ void ns_proxy_set(struct ns_proxy *proxy, enum ns_type type, struct ns *ns)
     ns_unref(old);
 }
 
+/* One that has unshared it already has to fork first; Linux copy_pid_ns(). */
+static int check_pid_ns(struct task *task, struct pid_ns *old, struct user_ns *owner)
+{
+    if (old != task->process->pid_ns || !user_ns_is_below(owner, old->ns.owner))
+        return -EINVAL;
+    return old->level >= PID_NS_LEVEL_MAX ? -ENOSPC : 0;
+}
+
 static int replace(struct task *task, struct ns_proxy *proxy, enum ns_type type,
                    struct user_ns *owner)
 {
     struct ns *ns;
-    int error = ns_create(task, type, proxy->ns[type], owner, &ns);
+    int error = type == NS_PID ? check_pid_ns(task, pid_ns_of(proxy->ns[type]), owner) : 0;
 
+    if (error == 0)
+        error = ns_create(task, type, proxy->ns[type], owner, &ns);
     if (error == 0)
         ns_proxy_set(proxy, type, ns);
     return error;
@@ -107,6 +118,9 @@ struct ns *task_get_child_ns(struct task *task, enum ns_type type)
         ns = ns_ref(type == NS_TIME ? task->namespaces->time_for_children
                                     : task->namespaces->ns[type]);
     lock_release(&task->process->lock);
+    /* One that nobody has been in yet is not shown. */
+    if (ns && type == NS_PID && pid_ns_of(ns)->level > 0 && !pid_ns_of(ns)->init)
+        return ns_unref(ns);
     return ns;
 }
 
@@ -118,7 +132,7 @@ struct ns *task_get_ns(struct task *task, enum ns_type type)
     if (type == NS_USER)
         ns = ns_ref(&task->cred->user_ns->ns);
     else if (task->namespaces)
-        ns = ns_ref(task->namespaces->ns[type]);
+        ns = ns_ref(type == NS_PID ? &task->process->pid_ns->ns : task->namespaces->ns[type]);
     lock_release(&task->process->lock);
     return ns;
 }

@@ -17,6 +17,7 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/file.h"
@@ -163,9 +164,9 @@ static void fill_info(struct task *task, struct guest_pidfd_info *ret)
     *ret = (struct guest_pidfd_info){
         .mask = PIDFD_INFO_HAVE_PID | PIDFD_INFO_HAVE_CRED | PIDFD_INFO_HAVE_CGRP,
         .cgroup = CGROUP_ROOT_ID,
-        .pid = (uint32_t)task->tid,
-        .tgid = (uint32_t)process->pid,
-        .ppid = (uint32_t)process->parent_pid,
+        .pid = (uint32_t)task_shown_pid(task_current(), task->tid),
+        .tgid = (uint32_t)task_shown_pid(task_current(), process->pid),
+        .ppid = (uint32_t)task_shown_pid(task_current(), process->parent_pid),
         .ruid = cred_shown_uid(viewer, cred->uid),
         .rgid = cred_shown_gid(viewer, cred->gid),
         .euid = cred_shown_uid(viewer, cred->euid),
@@ -214,10 +215,18 @@ static long pidfd_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t ar
 static ssize_t pidfd_info(struct file *f, char *buf, size_t size)
 {
     struct task *task = pidfd_task(f);
-    int32_t pid = task ? task->tid : -1;
+    struct pid_ns *ns = task_current()->process->pid_ns;
+    int32_t numbers[PID_NS_LEVEL_MAX + 1];
+    int count = task ? pid_numbers(ns, task->tid, numbers) : 0;
+    int length = snprintf(buf, size, "Pid:\t%d\nNSpid:", count ? numbers[0] : task ? 0 : -1);
 
+    if (count == 0)
+        numbers[count++] = task ? 0 : -1;
+    for (int i = 0; i < count; i++)
+        length += snprintf(buf + length, size - (size_t)length, "\t%d", numbers[i]);
+    length += snprintf(buf + length, size - (size_t)length, "\n");
     task_unref(task);
-    return snprintf(buf, size, "Pid:\t%d\nNSpid:\t%d\n", pid, pid);
+    return length;
 }
 
 static void pidfd_release(struct file *f)

@@ -9,6 +9,7 @@
 #include "sentry/kernel/cpuclock.h"
 #include "sentry/kernel/cputimer.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 
 #define TIMER_BUCKETS 32
@@ -364,7 +365,7 @@ static int set_event(struct task *task, struct posix_timer *t, const struct sige
     info->si_value = event->sigev_value;
     switch (t->notify) {
     case SIGEV_SIGNAL | SIGEV_THREAD_ID:
-        t->thread = task_find(task->kernel, event->_sigev_un._tid);
+        t->thread = task_lookup(task, event->_sigev_un._tid);
         if (!t->thread || t->thread->process != task->process)
             return -EINVAL;
         break;

@@ -7,10 +7,11 @@
 #include "host/clock.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/itimer.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/posixtimer.h"
 #include "sentry/vfs/file.h"
 
-struct process *process_create(struct kernel *kernel)
+struct process *process_create(struct kernel *kernel, struct pid_ns *ns)
 {
     struct process *process = calloc(1, sizeof(*process));
 
@@ -18,6 +19,7 @@ struct process *process_create(struct kernel *kernel)
         return NULL;
     refcount_set(&process->refs, 1);
     process->kernel = kernel;
+    process->pid_ns = pid_ns_ref(ns);
     lock_init(&process->lock);
     list_init(&process->threads);
     list_init(&process->asyncs);
@@ -54,6 +56,7 @@ struct process *process_unref(struct process *process)
     if (process->exe)
         file_unref(process->exe);
     lock_destroy(&process->lock);
+    ns_unref(&process->pid_ns->ns);
     free(process);
     return NULL;
 }

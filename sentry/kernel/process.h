@@ -14,14 +14,18 @@
 #include "sentry/wait/wait.h"
 
 struct file;
+struct pid_ns;
 struct posix_timers;
 struct process_group;
 struct terminal;
 
 struct process {
     refcount_t refs;
-    struct kernel *kernel; /* borrowed */
-    int32_t pid;
+    struct kernel *kernel;   /* borrowed */
+    struct pid_ns *pid_ns;   /* owned reference: the one that it is in, all its life */
+    int32_t pid;             /* in the first pid namespace, like all numbers here (pidns.h) */
+    int32_t vpid;            /* in its own */
+    bool unkillable;         /* init of a pid namespace: gets no signal that it does not handle */
     struct sighand *sighand; /* owned reference; replaced by execve alone, with one thread left */
 
     struct lock lock;
@@ -98,7 +102,7 @@ struct process *process_ref(struct process *process);
 struct process *process_unref(struct process *process); /* takes NULL, returns NULL */
 
 /* An empty process: its first task gives it its number. NULL without memory. */
-struct process *process_create(struct kernel *kernel);
+struct process *process_create(struct kernel *kernel, struct pid_ns *ns);
 
 /*
  * Starts the end of the whole process with this wait status, unless it has begun already: kicks

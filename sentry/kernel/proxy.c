@@ -20,6 +20,7 @@ struct task *proxy_create(struct task *of)
     proxy->kernel = of->kernel;
     proxy->process = process_ref(of->process);
     proxy->tid = of->tid;
+    proxy->vtid = of->vtid;
     memcpy(proxy->comm, of->comm, sizeof(proxy->comm));
     proxy->mm = mm_ref(of->mm);
     proxy->files = fdtable_ref(of->files);

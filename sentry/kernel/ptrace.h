@@ -128,6 +128,8 @@ int32_t ptrace_tracer_tid(struct task *task);
 
 /* The event is reported where the tracer asked for it. */
 void ptrace_event(struct task *task, int event, uint64_t message);
+/* The same with the number of a task for a message. */
+void ptrace_event_task(struct task *task, int event, int32_t tid);
 bool ptrace_wants_event(struct task *task, int event);
 /* PTRACE_EVENT_EXIT, which even a killed task reports. */
 void ptrace_exit_event(struct task *task, int status);

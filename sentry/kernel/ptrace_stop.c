@@ -14,6 +14,7 @@
 #include "host/futex.h"
 #include "sentry/kernel/clone.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace.h"
 
@@ -136,7 +137,7 @@ static int notify_locked(struct task *task, int code, int cld, uint64_t message,
     siginfo_t info = {.si_signo = SIGTRAP, .si_code = code};
 
     info.si_signo = code & 0x7f;
-    info.si_pid = task->tid;
+    info.si_pid = task->vtid;
     info.si_uid = cred_shown_uid(task->cred, task->cred->uid);
     return stop_locked(task, code, cld, &info, message, leaving);
 }
@@ -169,6 +170,22 @@ void ptrace_event(struct task *task, int event, uint64_t message)
         notify(task, SIGTRAP | event << 8, message);
 }
 
+/* About a task, whose number the tracer is told as it has it. */
+void ptrace_event_task(struct task *task, int event, int32_t tid)
+{
+    struct task *tracer;
+    uint64_t number = 0;
+
+    if (likely(!task->trace.tracer))
+        return;
+    lock_acquire(&task->process->lock);
+    tracer = task->trace.tracer;
+    if (tracer)
+        number = (uint64_t)task_shown_pid(tracer, tid);
+    lock_release(&task->process->lock);
+    ptrace_event(task, event, number);
+}
+
 void ptrace_exit_event(struct task *task, int status)
 {
     if (likely(!task->trace.tracer) || !ptrace_wants_event(task, PTRACE_EVENT_EXIT))
@@ -186,7 +203,7 @@ void ptrace_execed(struct task *task, int32_t old_tid)
     if (likely(!task->trace.tracer))
         return;
     if (ptrace_wants_event(task, PTRACE_EVENT_EXEC)) {
-        notify(task, SIGTRAP | PTRACE_EVENT_EXEC << 8, (uint64_t)old_tid);
+        ptrace_event_task(task, PTRACE_EVENT_EXEC, old_tid);
         return;
     }
     info.si_pid = task->process->pid;

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/tree.h"
@@ -101,7 +102,7 @@ static int scan_tracees(struct task *tracer, const struct wait_request *request,
         ended = report_end(task, request, ret);
         if (!ended && !report_stop(task, request, ret))
             continue;
-        ret->pid = task->tid;
+        ret->pid = task_shown_pid(tracer, task->tid);
         ret->uid = cred_shown_uid(tracer->cred, task->cred->uid);
         process_usage(task->process, &ret->usage);
         usage_add(&ret->usage, &task->process->children_usage);

@@ -31,7 +31,7 @@ static void owner_died(struct task *task, uaddr_t addr, bool pi, bool pending)
         return;
     }
     for (;;) {
-        if ((word & FUTEX_TID_MASK) != (uint32_t)task->tid)
+        if ((word & FUTEX_TID_MASK) != (uint32_t)task->vtid)
             return;
         if (user_cmpxchg32(task->mm, addr, word, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED, &seen) <
             0)

@@ -162,7 +162,7 @@ static int install_locked(struct task *task, struct seccomp_filter *filter, uint
     if (flags & SECCOMP_FILTER_FLAG_TSYNC) {
         stubborn = find_stubborn_locked(task);
         if (stubborn)
-            return flags & SECCOMP_FILTER_FLAG_TSYNC_ESRCH ? -ESRCH : stubborn->tid;
+            return flags & SECCOMP_FILTER_FLAG_TSYNC_ESRCH ? -ESRCH : stubborn->vtid;
     }
     filter->prev = task->seccomp.filter;
     __atomic_store_n(&task->seccomp.filter, filter, __ATOMIC_RELEASE);

@@ -17,6 +17,7 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/seccomp.h"
 #include "sentry/mm/usercopy.h"
@@ -184,7 +185,7 @@ static int take_question(struct seccomp_notify *notify, struct seccomp_notif *re
         q->state = RECEIVED;
         *ret = (struct seccomp_notif){
             .id = q->id,
-            .pid = (uint32_t)q->task->tid,
+            .pid = (uint32_t)task_shown_pid(task_current(), q->task->tid),
             .data = q->data,
         };
         result = 1;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 
 struct process_group *group_find_locked(struct kernel *kernel, int32_t pgid)
@@ -28,6 +29,7 @@ static void session_put(struct kernel *kernel, struct session *session)
     if (!list_empty(&session->groups))
         return;
     kernel->sessions[session->sid] = NULL;
+    pid_names_drop_locked(kernel, session->sid);
     free(session);
 }
 
@@ -66,6 +68,7 @@ void group_leave_locked(struct process *process)
     if (!list_empty(&group->members))
         return;
     kernel->groups[group->pgid] = NULL;
+    pid_names_drop_locked(kernel, group->pgid);
     list_del_init(&group->node);
     session_put(kernel, group->session);
     free(group);

@@ -19,6 +19,7 @@
 
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/mappable.h"
 
@@ -353,8 +354,8 @@ static void fill(const struct shm_segment *s, struct shmid_ds *ret)
         .shm_atime = s->attach_time,
         .shm_dtime = s->detach_time,
         .shm_ctime = s->change_time,
-        .shm_cpid = s->creator,
-        .shm_lpid = s->last,
+        .shm_cpid = task_shown_pid(task_current(), s->creator),
+        .shm_lpid = task_shown_pid(task_current(), s->last),
         .shm_nattch = s->attached,
     };
     ipc_get_perm(&s->ipc, &ret->shm_perm);

@@ -14,6 +14,7 @@
 #include "sentry/kernel/itimer.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/posixtimer.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/siginfo.h"
@@ -97,16 +98,26 @@ bool signal_default_ignored(int signo)
     return SIGNALS_DEFAULT_IGNORED & SIGNAL_BIT(signo);
 }
 
-/* A blocked signal is kept even if it is ignored now: the action may change before it is taken. */
-static bool is_ignored(struct process *process, const struct task *task, int signo)
+static bool action_ignores(struct process *process, int signo)
 {
-    struct linux_sigaction action;
+    uaddr_t handler = get_action(process, signo).handler;
 
+    return handler == (uaddr_t)SIG_IGN ||
+           (handler == (uaddr_t)SIG_DFL && signal_default_ignored(signo));
+}
+
+/*
+ * A blocked signal is kept even if it is ignored now: the action may change before it is taken.
+ * `forced`: by the kernel, or from a pid namespace above.
+ */
+static bool is_ignored(struct process *process, const struct task *task, int signo, bool forced)
+{
     if (task && ((task->blocked & SIGNAL_BIT(signo)) || task->trace.tracer))
         return false; /* a tracer sees it first */
-    action = get_action(process, signo);
-    return action.handler == (uaddr_t)SIG_IGN ||
-           (action.handler == (uaddr_t)SIG_DFL && signal_default_ignored(signo));
+    if (action_ignores(process, signo))
+        return true;
+    return process->unkillable && !(forced && (SIGNAL_BIT(signo) & SIGNALS_UNBLOCKABLE)) &&
+           get_action(process, signo).handler == (uaddr_t)SIG_DFL;
 }
 
 static void drop_everywhere(struct process *process, uint64_t set)
@@ -180,6 +191,7 @@ static void show_ids(const struct task *receiver, siginfo_t *info)
     case SIGINFO_QUEUE:
     case SIGINFO_CHILD:
         info->si_uid = cred_shown_uid(receiver->cred, info->si_uid);
+        info->si_pid = task_shown_pid(receiver, info->si_pid);
         break;
     default:
         break;
@@ -214,7 +226,7 @@ static int enqueue(struct task *receiver, struct sigpending *pending, int signo,
 }
 
 /* What comes before queueing: whose mask counts, or NULL when nothing is to be queued. */
-static struct task *begin_send(struct process *process, struct task *task, int signo)
+static struct task *begin_send(struct process *process, struct task *task, int signo, bool forced)
 {
     if (process->group_exit && signo == SIGKILL)
         ptrace_kill_again_locked(process);
@@ -223,11 +235,11 @@ static struct task *begin_send(struct process *process, struct task *task, int s
     job_control(process, signo);
     if (!task)
         task = list_first(&process->threads, struct task, process_node);
-    if (signo == SIGKILL) {
+    if (signo == SIGKILL && !(process->unkillable && !forced)) {
         process_group_exit_locked(process, SIGKILL);
         return NULL;
     }
-    return is_ignored(process, task, signo) ? NULL : task;
+    return is_ignored(process, task, signo, forced) ? NULL : task;
 }
 
 /* Tells who will take it. */
@@ -240,10 +252,20 @@ static void end_send(struct process *process, struct task *task, int signo, bool
         task_kick_locked(task, TASK_WORK_SIGNAL);
 }
 
+/* Not to be refused by a pid namespace's init: Linux send_signal_locked(). */
+static bool is_forced(const struct process *process, const siginfo_t *info)
+{
+    const struct task *sender = task_current();
+
+    if (!info || !sender || info->si_code == SI_KERNEL)
+        return true;
+    return info->si_code <= 0 && !pid_ns_sees(process->pid_ns, sender->tid);
+}
+
 /* `task` NULL: to the process. */
 static int send_locked(struct process *process, struct task *task, int signo, const siginfo_t *info)
 {
-    struct task *receiver = begin_send(process, task, signo);
+    struct task *receiver = begin_send(process, task, signo, is_forced(process, info));
     int error;
 
     if (!receiver)
@@ -260,7 +282,7 @@ bool signal_send_timer_locked(struct process *process, struct task *task, struct
     struct sigpending *pending = task ? &task->pending : &process->pending;
     int signo = entry->info.si_signo;
 
-    if (!begin_send(process, task, signo))
+    if (!begin_send(process, task, signo, false))
         return false;
     if (list_empty(&entry->node))
         list_add_tail(&pending->queue, &entry->node);
@@ -296,7 +318,7 @@ int signal_send_process(struct process *process, int signo, const siginfo_t *inf
 
 void signal_send_busy_locked(struct process *process, int signo)
 {
-    struct task *receiver = begin_send(process, NULL, signo);
+    struct task *receiver = begin_send(process, NULL, signo, true);
 
     if (receiver && enqueue(receiver, &process->pending, signo, NULL) == 0)
         end_send(process, NULL, signo, true);
@@ -312,6 +334,8 @@ void signal_force(struct task *task, const siginfo_t *info)
     lock_acquire(&process->sighand->lock);
     if (action->handler == (uaddr_t)SIG_IGN || (task->blocked & bit))
         action->handler = (uaddr_t)SIG_DFL;
+    if (action->handler == (uaddr_t)SIG_DFL && !task->trace.tracer)
+        process->unkillable = false; /* what it did itself nobody can keep it from */
     lock_release(&process->sighand->lock);
     task->blocked &= ~bit;
     send_locked(process, task, info->si_signo, info);
@@ -468,7 +492,7 @@ int signal_set_action(struct task *task, int signo, const struct linux_sigaction
     }
     lock_release(&process->sighand->lock);
     /* POSIX: what becomes ignored is no longer pending. */
-    if (new_action && is_ignored(process, NULL, signo))
+    if (new_action && action_ignores(process, signo))
         drop_everywhere(process, SIGNAL_BIT(signo));
     else if (new_action)
         posix_timers_unignored_locked(process, signo);

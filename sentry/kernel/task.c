@@ -16,6 +16,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/key.h"
 #include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rseq.h"
 #include "sentry/kernel/sem.h"
@@ -231,6 +232,7 @@ static int task_publish(struct task *task)
             if (!process->leader) {
                 process->leader = task_ref(task);
                 process->pid = task->tid;
+                process->vpid = task->vtid;
                 cpu_timers_start_locked(process);
             }
             job_thread_joins_locked(task);
@@ -412,9 +414,9 @@ void task_update_fastpath(struct task *task)
 
     if (!page)
         return;
-    page->pid = (uint32_t)task->process->pid;
-    page->tid = (uint32_t)task->tid;
-    page->ppid = (uint32_t)task->process->parent_pid;
+    page->pid = (uint32_t)task->process->vpid;
+    page->tid = (uint32_t)task->vtid;
+    page->ppid = (uint32_t)task_shown_pid(task, task->process->parent_pid);
     page->uid = cred_shown_uid(cred, cred->uid);
     page->euid = cred_shown_uid(cred, cred->euid);
     page->gid = cred_shown_gid(cred, cred->gid);

@@ -73,12 +73,14 @@ struct task_sched {
 
 struct task {
     refcount_t refs;
-    struct kernel *kernel;   /* borrowed: outlives every task */
-    struct process *process; /* owned reference */
-    int32_t tid;
-    int32_t wanted_tid; /* clone3(2)'s set_tid, until it has its number; 0: any */
-    uint64_t serial;    /* never used again, unlike the tid */
-    char comm[16];      /* PR_SET_NAME; NUL-terminated */
+    struct kernel *kernel;      /* borrowed: outlives every task */
+    struct process *process;    /* owned reference */
+    int32_t tid;                /* in the first pid namespace */
+    int32_t vtid;               /* in its own: what it knows itself by */
+    const int32_t *wanted_tids; /* clone3(2)'s set_tid, the innermost first; until it has them */
+    int wanted_count;
+    uint64_t serial; /* never used again, unlike the tid */
+    char comm[16];   /* PR_SET_NAME; NUL-terminated */
 
     /*
      * Only the task's own thread changes these, under process->lock, and only it may use them

@@ -3,6 +3,7 @@
 #include "host/futex.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/session.h"
 
@@ -28,7 +29,7 @@ static void refresh_parent(struct process *process)
 
         if (!page)
             continue;
-        WRITE_ONCE(page->ppid, (uint32_t)process->parent_pid);
+        WRITE_ONCE(page->ppid, (uint32_t)task_shown_pid(task, process->parent_pid));
         task->ctx->ops->ctx_interrupt(task->ctx);
     }
     lock_release(&process->lock);
@@ -96,7 +97,7 @@ void tree_settle_zombie_locked(struct process *process)
 
     if (ptrace_keeps_from_parent(process)) {
         ptrace_tell_end_locked(process->leader, process->exit_status);
-    } else if (!parent) {
+    } else if (!parent || (parent->unkillable && parent->pid_ns->closed)) {
         tree_reap_locked(process);
     } else if (process->exit_signal == SIGCHLD && tree_is_careless(parent)) {
         /* Not even a signal for who ignores it, be it blocked; SA_NOCLDWAIT alone gets it. */
@@ -109,14 +110,20 @@ void tree_settle_zombie_locked(struct process *process)
     }
 }
 
-/* The nearest ancestor that asked for orphans and lives; NULL: the Sentry. */
+/*
+ * The nearest ancestor in the same pid namespace that asked for orphans and lives; else that
+ * namespace's init, in the first one the Sentry (NULL).
+ */
 static struct process *find_reaper(const struct process *process)
 {
+    const struct pid_ns *ns = process->pid_ns;
     struct process *reaper = process->parent;
 
-    while (reaper && !(reaper->subreaper && !reaper->zombie))
+    while (reaper && reaper->pid_ns == ns && !(reaper->subreaper && !reaper->zombie))
         reaper = reaper->parent;
-    return reaper;
+    if (reaper && reaper->pid_ns == ns)
+        return reaper;
+    return ns->init != process ? ns->init : NULL;
 }
 
 /* PR_SET_PDEATHSIG: told when the thread ends that the process is a child of. */

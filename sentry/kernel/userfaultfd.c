@@ -399,7 +399,7 @@ static bool next_message(struct userfaultfd *u, struct uffd_msg *ret)
         ret->arg.pagefault.address =
             u->features & UFFD_FEATURE_EXACT_ADDRESS ? w->addr : round_down(w->addr, PAGE_SIZE);
         if (u->features & UFFD_FEATURE_THREAD_ID)
-            ret->arg.pagefault.feat.ptid = (uint32_t)w->task->tid;
+            ret->arg.pagefault.feat.ptid = (uint32_t)w->task->vtid;
         break;
     }
     lock_release(&u->base.lock);

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/tree.h"
 
@@ -106,7 +107,7 @@ static int scan_locked(struct task *task, const struct wait_request *request,
         ended = !kept && report_end(child, request, ret);
         if (!ended && ((traced && !kept) || !report_stop(child, request, ret)))
             continue;
-        ret->pid = child->pid;
+        ret->pid = task_shown_pid(task, child->pid);
         ret->uid = shown_uid(task, child->leader);
         process_usage(child, &ret->usage);
         usage_add(&ret->usage, &child->children_usage);

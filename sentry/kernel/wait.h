@@ -8,7 +8,7 @@ struct process;
 struct task;
 
 struct wait_request {
-    int32_t pid;                   /* this child; 0: see pgid */
+    int32_t pid;                   /* this child, by its global number; 0: see pgid */
     int32_t pgid;                  /* any of this group; 0: any at all */
     const struct process *process; /* this one, if not NULL: a handle on it was given */
     int options; /* WEXITED, WSTOPPED, WCONTINUED, WNOHANG, WNOWAIT, __WCLONE, __WALL, __WNOTHREAD
@@ -16,7 +16,7 @@ struct wait_request {
 };
 
 struct wait_result {
-    int32_t pid;        /* 0: WNOHANG, and nothing to tell yet */
+    int32_t pid;        /* as the waiter sees it; 0: WNOHANG, and nothing to tell yet */
     uint32_t uid;       /* as the waiter's user namespace has it */
     int code;           /* CLD_* */
     int status;         /* as wait(2) encodes it */

@@ -3,6 +3,7 @@
 #include <linux/capability.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
@@ -39,7 +40,7 @@ SYSCALL_DEFINE2(capget, uaddr_t, header_ptr, uaddr_t, data_ptr)
         return words;
     if (header.pid < 0)
         return -EINVAL;
-    target = header.pid == 0 ? task_ref(task) : task_find(task->kernel, header.pid);
+    target = header.pid == 0 ? task_ref(task) : task_lookup(task, header.pid);
     if (!target)
         return -ESRCH;
     lock_acquire(&target->process->lock);
@@ -77,7 +78,7 @@ SYSCALL_DEFINE2(capset, uaddr_t, header_ptr, uaddr_t, data_ptr)
 
     if (words < 0)
         return words;
-    if (header.pid != 0 && header.pid != task->tid)
+    if (header.pid != 0 && header.pid != task->vtid)
         return -EPERM;
     if (copy_from_user(task->mm, data, data_ptr, (size_t)words * sizeof(data[0])) < 0)
         return -EFAULT;

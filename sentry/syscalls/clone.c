@@ -1,12 +1,13 @@
 /* clone(2) and clone3(2): arguments into one request. */
 #include <errno.h>
-#include <linux/capability.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <string.h>
 
 #include "sentry/kernel/clone.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 
@@ -82,27 +83,26 @@ static bool clone_args_valid(const struct clone_args *args)
     return args->stack <= USER_MAX && args->stack_size <= USER_MAX - args->stack;
 }
 
-/* set_tid: one number for each level of pid namespaces, the innermost first; we have one level. */
-static int get_wanted_tid(struct task *task, const struct clone_args *args, int32_t *ret_tid)
+/* set_tid: one number for each level of pid namespaces, the innermost first. */
+static int get_wanted_tids(struct task *task, const struct clone_args *args, int32_t *ret_tids)
 {
-    int32_t tids[SET_TID_MAX];
+    int levels = pid_ns_of(task->namespaces->ns[NS_PID])->level + 1;
 
     if (args->set_tid_size == 0)
         return 0;
-    if (copy_from_user(task->mm, tids, args->set_tid, args->set_tid_size * sizeof(tids[0])) < 0)
+    if (copy_from_user(task->mm, ret_tids, args->set_tid,
+                       args->set_tid_size * sizeof(ret_tids[0])) < 0)
         return -EFAULT;
-    if (args->set_tid_size > 1 || tids[0] < 1 || tids[0] >= KERNEL_PID_MAX)
-        return -EINVAL;
-    if (!task_has_cap(task, CAP_CHECKPOINT_RESTORE) && !task_has_cap(task, CAP_SYS_ADMIN))
-        return -EPERM;
-    *ret_tid = tids[0];
-    return 0;
+    if (args->flags & CLONE_NEWPID)
+        levels++;
+    return args->set_tid_size > (uint64_t)levels ? -EINVAL : 0;
 }
 
 SYSCALL_DEFINE2(clone3, uaddr_t, uargs, uint64_t, size)
 {
     struct clone_args args;
     struct clone_request request;
+    int32_t tids[SET_TID_MAX];
     int error = get_clone_args(task, uargs, size, &args);
 
     if (error < 0)
@@ -120,10 +120,12 @@ SYSCALL_DEFINE2(clone3, uaddr_t, uargs, uint64_t, size)
         .stack = args.stack + args.stack_size,
         .tls = args.tls,
         .pidfd = args.pidfd,
+        .wanted_tids = tids,
+        .wanted_count = (int)args.set_tid_size,
     };
     if ((args.flags & CLONE_PIDFD) && (args.flags & CLONE_PARENT_SETTID) &&
         args.pidfd == args.parent_tid)
         return -EINVAL;
-    error = get_wanted_tid(task, &args, &request.wanted_tid);
+    error = get_wanted_tids(task, &args, tids);
     return error < 0 ? error : task_clone(task, &request);
 }

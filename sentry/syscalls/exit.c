@@ -3,6 +3,7 @@
 #include <linux/capability.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/mm/usercopy.h"
@@ -27,7 +28,7 @@ SYSCALL_DEFINE1(exit_group, int, status)
 SYSCALL_DEFINE1(set_tid_address, uaddr_t, tidptr)
 {
     task->clear_child_tid = tidptr;
-    return task->tid;
+    return task->vtid;
 }
 
 SYSCALL_DEFINE2(set_robust_list, uaddr_t, head, uint64_t, size)
@@ -40,7 +41,7 @@ SYSCALL_DEFINE2(set_robust_list, uaddr_t, head, uint64_t, size)
 
 SYSCALL_DEFINE3(get_robust_list, int, pid, uaddr_t, head_ptr, uaddr_t, len_ptr)
 {
-    struct task *target = pid == 0 ? task_ref(task) : task_find(task->kernel, pid);
+    struct task *target = pid == 0 ? task_ref(task) : task_lookup(task, pid);
     const uint64_t size = ROBUST_HEAD_SIZE;
     uint64_t head = 0;
     int error = 0;

@@ -2,23 +2,24 @@
 #include <errno.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 
 SYSCALL_DEFINE0(getpid)
 {
-    return task->process->pid;
+    return task->process->vpid;
 }
 
 SYSCALL_DEFINE0(gettid)
 {
-    return task->tid;
+    return task->vtid;
 }
 
 SYSCALL_DEFINE0(getppid)
 {
-    return task->process->parent_pid;
+    return task_shown_pid(task, task->process->parent_pid);
 }
 
 SYSCALL_DEFINE0(getuid)
@@ -98,7 +99,7 @@ static struct process *find_process(struct task *task, int pid)
 
     if (pid == 0)
         return process_ref(task->process);
-    found = task_find(task->kernel, pid);
+    found = task_lookup(task, pid);
     if (!found)
         return NULL;
     process = process_ref(found->process);
@@ -115,7 +116,7 @@ static long number_of_absent(int pid)
 SYSCALL_DEFINE1(getpgid, int, pid)
 {
     struct process *process = find_process(task, pid);
-    long result = process ? process->pgid : number_of_absent(pid);
+    long result = process ? task_shown_pid(task, process->pgid) : number_of_absent(pid);
 
     process_unref(process);
     return result;
@@ -123,13 +124,13 @@ SYSCALL_DEFINE1(getpgid, int, pid)
 
 SYSCALL_DEFINE0(getpgrp)
 {
-    return task->process->pgid;
+    return task_shown_pid(task, task->process->pgid);
 }
 
 SYSCALL_DEFINE1(getsid, int, pid)
 {
     struct process *process = find_process(task, pid);
-    long result = process ? process->sid : number_of_absent(pid);
+    long result = process ? task_shown_pid(task, process->sid) : number_of_absent(pid);
 
     process_unref(process);
     return result;

@@ -8,6 +8,7 @@
 #include <sched.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/syscalls/define.h"
 
@@ -32,9 +33,9 @@ static bool is_meant(struct task *task, const struct task *target, int which, in
 {
     switch (which) {
     case IOPRIO_WHO_PROCESS:
-        return target->tid == (who ? who : task->tid);
+        return target->tid == (who ? task_global_pid(task, who) : task->tid);
     case IOPRIO_WHO_PGRP:
-        return target->process->pgid == (who ? who : task->process->pgid);
+        return target->process->pgid == (who ? task_global_pid(task, who) : task->process->pgid);
     default:
         return target->cred->uid ==
                (who ? cred_kernel_uid(task->cred, (uint32_t)who) : task->cred->uid);

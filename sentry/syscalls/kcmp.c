@@ -8,6 +8,7 @@
 #include "host/io.h"
 #include "sentry/fs/event/epoll.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/mm/usercopy.h"
@@ -123,7 +124,7 @@ static long compare_tasks(struct task *task, struct task *a, struct task *b, int
 
 SYSCALL_DEFINE5(kcmp, int, pid1, int, pid2, int, type, uint64_t, idx1, uint64_t, idx2)
 {
-    struct task *a = task_find(task->kernel, pid1), *b = task_find(task->kernel, pid2);
+    struct task *a = task_lookup(task, pid1), *b = task_lookup(task, pid2);
     long result = -ESRCH;
 
     if (a && b)

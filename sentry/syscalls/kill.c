@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/session.h"
 #include "sentry/kernel/siginfo.h"
@@ -25,8 +26,10 @@ void kill_take_ids(const struct task *task, siginfo_t *info)
 {
     enum siginfo_layout layout = siginfo_layout(info);
 
-    if (layout == SIGINFO_KILL || layout == SIGINFO_QUEUE || layout == SIGINFO_CHILD)
-        info->si_uid = cred_kernel_uid(task->cred, info->si_uid);
+    if (layout != SIGINFO_KILL && layout != SIGINFO_QUEUE && layout != SIGINFO_CHILD)
+        return;
+    info->si_uid = cred_kernel_uid(task->cred, info->si_uid);
+    info->si_pid = task_global_pid(task, info->si_pid);
 }
 
 int kill_check_permission(struct task *task, struct task *target, int signo)
@@ -60,7 +63,7 @@ static int send_to_process(struct task *task, struct task *target, int signo, co
 
 static long send_to_pid(struct task *task, int pid, int signo, const siginfo_t *info)
 {
-    struct task *target = task_find(task->kernel, pid);
+    struct task *target = task_lookup(task, pid);
     long error;
 
     if (!target && pid == KERNEL_PID_SENTRY) {
@@ -107,7 +110,8 @@ static long kill_all(struct task *task, int signo, const siginfo_t *info)
     for (int pid = 1; pid < KERNEL_PID_MAX; pid++) {
         struct task *target = kernel->pids[pid];
 
-        if (!target || target->process->leader != target || target->process == task->process)
+        if (!target || target->process->leader != target || target->process == task->process ||
+            task_shown_pid(task, pid) <= 1)
             continue;
         error = send_to_process(task, target, signo, info);
         sent += error == 0;
@@ -127,18 +131,20 @@ SYSCALL_DEFINE2(kill, int, pid, int, signo)
         return -ESRCH;
     if (pid == 0)
         return kill_group(task, task->process->pgid, signo, &info);
-    return pid == -1 ? kill_all(task, signo, &info) : kill_group(task, -pid, signo, &info);
+    if (pid == -1)
+        return kill_all(task, signo, &info);
+    return kill_group(task, task_global_pid(task, -pid), signo, &info);
 }
 
 /* tgid 0: whatever process the thread belongs to. */
 static long send_to_thread(struct task *task, int tgid, int tid, int signo, const siginfo_t *info)
 {
-    struct task *target = task_find(task->kernel, tid);
+    struct task *target = task_lookup(task, tid);
     long error;
 
     if (!target)
         return -ESRCH;
-    if (tgid > 0 && target->process->pid != tgid) {
+    if (tgid > 0 && task_shown_pid(task, target->process->pid) != tgid) {
         error = -ESRCH;
     } else {
         error = kill_check_permission(task, target, signo);
@@ -181,7 +187,7 @@ static int get_info(struct task *task, uaddr_t ptr, int signo, siginfo_t *ret_in
 
 static bool may_pretend(const struct task *task, const siginfo_t *info, int pid)
 {
-    return (info->si_code < 0 && info->si_code != SI_TKILL) || pid == task->tid;
+    return (info->si_code < 0 && info->si_code != SI_TKILL) || pid == task->vtid;
 }
 
 SYSCALL_DEFINE3(rt_sigqueueinfo, int, pid, int, signo, uaddr_t, info_ptr)

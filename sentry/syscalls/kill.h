@@ -10,7 +10,7 @@ void kill_take_ids(const struct task *task, siginfo_t *info);
 siginfo_t kill_info(const struct task *task, int signo, int code);
 /* kill(2): EINVAL for what is no signal, EPERM; takes the target's process->lock. */
 int kill_check_permission(struct task *task, struct task *target, int signo);
-/* To every process of a group. -ESRCH: there is none. */
+/* To every process of a group, by its global number. -ESRCH: there is none. */
 long kill_group(struct task *task, int pgid, int signo, const siginfo_t *info);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "sentry/kernel/cputimer.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/mm/usercopy.h"
@@ -57,7 +58,7 @@ static long change_limit(struct task *task, int pid, unsigned resource,
 
     if (resource >= RLIM_NLIMITS)
         return -EINVAL;
-    target = pid == 0 ? task_ref(task) : task_find(task->kernel, pid);
+    target = pid == 0 ? task_ref(task) : task_lookup(task, pid);
     if (!target)
         return -ESRCH;
     error = -EPERM;

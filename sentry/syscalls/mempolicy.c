@@ -7,6 +7,7 @@
 #include <linux/mempolicy.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
@@ -198,7 +199,7 @@ SYSCALL_DEFINE4(set_mempolicy_home_node, uaddr_t, start, uint64_t, size, uint64_
 /* The task of that number, 0 for the caller, if the caller may look at its memory. */
 static int find_target(struct task *task, int pid, struct task **ret)
 {
-    struct task *target = pid ? task_find(task->kernel, pid) : task_ref(task);
+    struct task *target = pid ? task_lookup(task, pid) : task_ref(task);
 
     if (!target)
         return -ESRCH;

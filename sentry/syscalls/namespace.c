@@ -8,6 +8,7 @@
 #include "sentry/kernel/nsfile.h"
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/sem.h"
@@ -24,7 +25,8 @@
 #define UNSHARE_ALL                                                                                \
     (NEW_ALL | CLONE_THREAD | CLONE_FS | CLONE_SIGHAND | CLONE_VM | CLONE_FILES | CLONE_SYSVSEM)
 #define NEW_BUILT                                                                                  \
-    ((uint64_t)(CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET))
+    ((uint64_t)(CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET |     \
+                CLONE_NEWPID))
 
 static bool is_alone(struct task *task)
 {
@@ -212,6 +214,8 @@ static int enter(struct task *task, struct ns *ns, struct change *change)
     if (ns->type == NS_MNT && !cred_has_own_cap(change->cred, CAP_SYS_CHROOT))
         return -EPERM;
     if (ns->type == NS_MNT && fs_context_shared(task->fs))
+        return -EINVAL;
+    if (ns->type == NS_PID && !pid_ns_is_below(pid_ns_of(ns), task->process->pid_ns))
         return -EINVAL;
     if (ns->type == NS_TIME && !is_alone(task))
         return -EUSERS;

@@ -6,6 +6,7 @@
 #include "sentry/fs/proc/proc.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/mm/usercopy.h"
@@ -37,7 +38,7 @@ SYSCALL_DEFINE2(pidfd_open, int, pid, unsigned, flags)
 
     if (flags & ~(PIDFD_FLAG_NONBLOCK | PIDFD_FLAG_THREAD) || pid <= 0)
         return -EINVAL;
-    target = task_find(task->kernel, pid);
+    target = task_lookup(task, pid);
     if (!target)
         return -ESRCH;
     error = pidfd_create(target, flags, &file);

@@ -8,6 +8,7 @@
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/session.h"
 #include "sentry/kernel/wait.h"
@@ -32,6 +33,14 @@ SYSCALL_DEFINE0(vfork)
                             });
 }
 
+/* The global number; one that no child has where nobody is meant. */
+static int32_t child_number(struct task *task, int32_t number)
+{
+    int32_t global = task_global_pid(task, number);
+
+    return global > 0 ? global : INT32_MAX;
+}
+
 SYSCALL_DEFINE4(wait4, int, pid, uaddr_t, status_ptr, int, options, uaddr_t, usage_ptr)
 {
     struct wait_request request = {.options = options | WEXITED};
@@ -43,9 +52,9 @@ SYSCALL_DEFINE4(wait4, int, pid, uaddr_t, status_ptr, int, options, uaddr_t, usa
     if (pid == INT32_MIN)
         return -ESRCH;
     if (pid > 0)
-        request.pid = pid;
+        request.pid = child_number(task, pid);
     else if (pid != -1)
-        request.pgid = pid == 0 ? task->process->pgid : -pid;
+        request.pgid = pid == 0 ? task->process->pgid : child_number(task, -pid);
     error = wait_for_child(task, &request, &result);
     if (error < 0 || result.pid == 0)
         return error;
@@ -64,10 +73,10 @@ static int waitid_request(struct task *task, int type, int id, struct wait_reque
     case P_ALL:
         return 0;
     case P_PID:
-        request->pid = id;
+        request->pid = child_number(task, id);
         return id <= 0 ? -EINVAL : 0;
     case P_PGID:
-        request->pgid = id ? id : task->process->pgid;
+        request->pgid = id > 0 ? child_number(task, id) : task->process->pgid;
         return id < 0 ? -EINVAL : 0;
     case P_PIDFD:
         if (id < 0)
@@ -171,12 +180,13 @@ SYSCALL_DEFINE2(setpgid, int, pid, int, pgid)
     int error = -ESRCH;
 
     if (!pid)
-        pid = task->process->pid;
+        pid = task->process->vpid;
     if (!pgid)
         pgid = pid;
     if (pgid < 0)
         return -EINVAL;
-    target = task_find(kernel, pid);
+    pgid = task_global_pid(task, pgid);
+    target = task_lookup(task, pid);
     if (!target)
         return -ESRCH;
     lock_acquire(&kernel->lock);
@@ -196,7 +206,7 @@ SYSCALL_DEFINE0(setsid)
     result = session_make_locked(process);
     if (result == 0) {
         ctty_drop_locked(process);
-        result = process->pid;
+        result = process->vpid;
     }
     lock_release(&kernel->lock);
     return result;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
@@ -13,7 +14,7 @@
 /* -ESRCH, -EPERM. */
 static int get_mm(struct task *task, int pid, struct mm **ret)
 {
-    struct task *target = task_find(task->kernel, pid);
+    struct task *target = task_lookup(task, pid);
     int err = 0;
 
     if (!target)

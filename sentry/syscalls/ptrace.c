@@ -6,6 +6,7 @@
 
 #include "abi/ptrace.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/syscalls/define.h"
 
@@ -134,7 +135,7 @@ SYSCALL_DEFINE4(ptrace, long, request, long, pid, uaddr_t, addr, uaddr_t, data)
 
     if (request == PTRACE_TRACEME)
         return ptrace_traceme(task);
-    target = task_find(task->kernel, (int32_t)pid);
+    target = task_lookup(task, (int32_t)pid);
     if (!target) /* the Sentry is there, but nobody's tracee */
         return pid == KERNEL_PID_SENTRY && (request == PTRACE_ATTACH || request == PTRACE_SEIZE)
                    ? -EPERM

@@ -13,6 +13,7 @@
 #include "host/thread.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time.h"
 #include "sentry/mm/usercopy.h"
@@ -35,7 +36,7 @@ SYSCALL_DEFINE0(sched_yield)
 /* A reference to the task that a pid argument means, 0 for the caller. */
 static struct task *find_task(struct task *task, int pid)
 {
-    return pid == 0 ? task_ref(task) : task_find(task->kernel, pid);
+    return pid == 0 ? task_ref(task) : task_lookup(task, pid);
 }
 
 static bool same_owner(const struct task *task, const struct task *target)
@@ -291,9 +292,9 @@ static bool is_meant(struct task *task, const struct task *target, int which, in
 {
     switch (which) {
     case PRIO_PROCESS:
-        return target->tid == (who ? who : task->tid);
+        return target->tid == (who ? task_global_pid(task, who) : task->tid);
     case PRIO_PGRP:
-        return target->process->pgid == (who ? who : task->process->pgid);
+        return target->process->pgid == (who ? task_global_pid(task, who) : task->process->pgid);
     default:
         return target->cred->uid ==
                (who ? cred_kernel_uid(task->cred, (uint32_t)who) : task->cred->uid);

@@ -8,6 +8,7 @@
 
 #include "platform/fake/fake.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/mm/usercopy.h"
@@ -44,7 +45,7 @@ static inline struct kernel *kernel_make(void)
 /* The first task of a new process; rsp in the middle of the scratch memory. */
 static inline struct task *task_make(struct kernel *kernel)
 {
-    struct process *process = process_create(kernel);
+    struct process *process = process_create(kernel, pid_ns_of(kernel->initial_ns[NS_PID]));
     const struct mm_map_args args = {
         .addr = SCRATCH,
         .size = SCRATCH_SIZE,

@@ -17,8 +17,22 @@ void proc_printf(struct proc_text *text, const char *fmt, ...) __printf(2, 3);
 /* pid.c: /proc/PID, whose key is the number, and /proc/PID/fd/N. */
 extern const struct tree_node proc_pid_node;
 
-/* The task with that number, referenced; NULL when there is none. It may be ending. */
-struct task *proc_find_task(uint64_t tid);
+/*
+ * Each /proc shows one pid namespace, whose slot (pidns.h) is in the keys of all its directories;
+ * in those of a task's, beside the number that the Sentry knows it by. Names are that namespace's.
+ */
+#define PROC_KEY(slot, tid) ((uint64_t)(slot) << 15 | (uint64_t)(tid))
+#define PROC_KEY_TID(key)   ((int32_t)((key)&0x7fff))
+#define PROC_KEY_SLOT(key)  ((uint32_t)((key) >> 15))
+
+/* The task of that key, referenced; NULL when there is none. It may be ending. */
+struct task *proc_find_task(uint64_t key);
+/* What the /proc of that key shows for a global number; 0: it is not seen there. */
+int32_t proc_shown(uint64_t key, int32_t global);
+/* All its numbers from that namespace inwards, each behind a tab. */
+void proc_print_numbers(struct proc_text *text, uint64_t key, int32_t global);
+/* The global number of a name; 0: nobody's. */
+int32_t proc_global(uint64_t key, int32_t number);
 /*
  * The same for what only those see who may look into the task (PTRACE_MODE_READ_FSCREDS). -ESRCH;
  * -EACCES.
@@ -86,6 +100,12 @@ ssize_t proc_cpuinfo_text(uint64_t key, char *buf, size_t size);
 /* system.c: /proc/loadavg, /proc/stat */
 ssize_t proc_loadavg_text(uint64_t key, char *buf, size_t size);
 ssize_t proc_stat_text_all(uint64_t key, char *buf, size_t size);
+
+/* syspid.c: two files of /proc/sys/kernel */
+ssize_t proc_pid_max_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_ns_last_pid_text(uint64_t key, char *buf, size_t size);
+int proc_pid_max_write(uint64_t key, const char *text, size_t size);
+int proc_ns_last_pid_write(uint64_t key, const char *text, size_t size);
 
 /* sysctl.c: /proc/sys */
 extern const struct tree_node proc_sys_nodes[4];

@@ -7,6 +7,7 @@
 
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/mm/usercopy.h"
@@ -15,9 +16,49 @@
 
 #define TEXT_AREA_MAX (128UL << 10) /* of cmdline and environ */
 
-struct task *proc_find_task(uint64_t tid)
+static_assert(KERNEL_PID_MAX == 1 << 15, "a number takes 15 bits of a key");
+
+struct task *proc_find_task(uint64_t key)
 {
-    return tid <= INT32_MAX ? task_find(task_current()->kernel, (int32_t)tid) : NULL;
+    return task_find(task_current()->kernel, PROC_KEY_TID(key));
+}
+
+/* Of the namespace that a /proc shows; the mount keeps it. */
+static struct pid_ns *shown_ns(uint64_t key)
+{
+    return pid_ns_at(task_current()->kernel, PROC_KEY_SLOT(key));
+}
+
+int32_t proc_shown(uint64_t key, int32_t global)
+{
+    struct pid_ns *ns = shown_ns(key);
+    int32_t number = ns ? pid_shown(ns, global) : 0;
+
+    if (ns)
+        ns_unref(&ns->ns);
+    return number;
+}
+
+int32_t proc_global(uint64_t key, int32_t number)
+{
+    struct pid_ns *ns = shown_ns(key);
+    int32_t global = ns ? pid_global(ns, number) : 0;
+
+    if (ns)
+        ns_unref(&ns->ns);
+    return global;
+}
+
+void proc_print_numbers(struct proc_text *text, uint64_t key, int32_t global)
+{
+    struct pid_ns *ns = shown_ns(key);
+    int32_t numbers[PID_NS_LEVEL_MAX + 1] = {0};
+    int count = ns ? pid_numbers(ns, global, numbers) : 0;
+
+    for (int i = 0; i < MAX(count, 1); i++)
+        proc_printf(text, "\t%d", numbers[i]);
+    if (ns)
+        ns_unref(&ns->ns);
 }
 
 int proc_look_into(uint64_t tid, struct task **ret)
@@ -341,6 +382,7 @@ static int find_thread(uint64_t key, struct name name, const struct tree_node **
 
     if (err < 0)
         return err;
+    tid = PROC_KEY(PROC_KEY_SLOT(key), proc_global(key, (int32_t)tid));
     if (!same_process(key, tid))
         return -ENOENT;
     *ret_node = &thread_node;
@@ -358,8 +400,10 @@ static int64_t next_thread(uint64_t key, int64_t from)
         return -1;
     lock_acquire(&task->process->lock);
     list_for_each (thread, &task->process->threads, process_node) {
-        if (thread->tid >= from && (found < 0 || thread->tid < found))
-            found = thread->tid;
+        int32_t tid = proc_shown(key, thread->tid);
+
+        if (tid > 0 && tid >= from && (found < 0 || tid < found))
+            found = tid;
     }
     lock_release(&task->process->lock);
     task_unref(task);

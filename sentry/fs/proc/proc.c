@@ -11,6 +11,7 @@
 #include "host/clock.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time.h"
 #include "sentry/vfs/fstype.h"
@@ -31,14 +32,18 @@ void proc_printf(struct proc_text *text, const char *fmt, ...)
 
 static ssize_t self_readlink(uint64_t key, char *buf, size_t size)
 {
-    return snprintf(buf, size, "%d", task_current()->process->pid);
+    int32_t pid = proc_shown(key, task_current()->process->pid);
+
+    return pid ? snprintf(buf, size, "%d", pid) : -ENOENT;
 }
 
 static ssize_t thread_self_readlink(uint64_t key, char *buf, size_t size)
 {
     struct task *task = task_current();
 
-    return snprintf(buf, size, "%d/task/%d", task->process->pid, task->tid);
+    int32_t pid = proc_shown(key, task->process->pid), tid = proc_shown(key, task->tid);
+
+    return pid ? snprintf(buf, size, "%d/task/%d", pid, tid) : -ENOENT;
 }
 
 static ssize_t meminfo_text(uint64_t key, char *buf, size_t size)
@@ -101,12 +106,15 @@ static int find_pid(uint64_t key, struct name name, const struct tree_node **ret
     memcpy(digits, name.text, name.size);
     digits[name.size] = '\0';
     tid = strtol(digits, &end, 10);
-    task = *end ? NULL : proc_find_task((uint64_t)tid);
+    if (*end || tid >= KERNEL_PID_MAX)
+        return -ENOENT;
+    key = PROC_KEY(PROC_KEY_SLOT(key), proc_global(key, (int32_t)tid));
+    task = proc_find_task(key);
     if (!task)
         return -ENOENT;
     task_unref(task);
     *ret_node = &proc_pid_node;
-    *ret_key = (uint64_t)tid;
+    *ret_key = key;
     return 0;
 }
 
@@ -114,8 +122,9 @@ static int64_t list_pids(uint64_t key, int64_t from, char *ret_name, size_t size
                          const struct tree_node **ret_node)
 {
     for (int64_t tid = MAX(from, (int64_t)1); tid < KERNEL_PID_MAX; tid++) {
-        struct task *task = proc_find_task((uint64_t)tid);
-        bool leader = task && task->process->pid == tid;
+        int32_t global = proc_global(key, (int32_t)tid);
+        struct task *task = proc_find_task((uint64_t)global);
+        bool leader = task && task->process->pid == global;
 
         task_unref(task);
         if (leader) {
@@ -157,14 +166,33 @@ int32_t procfs_pid_of(const struct file *file)
 {
     uint64_t key;
 
-    return treefs_dir_node(file, &key) == &proc_pid_node ? (int32_t)key : -1;
+    return treefs_dir_node(file, &key) == &proc_pid_node ? PROC_KEY_TID(key) : -1;
 }
 
-int procfs_create(struct super_block **ret)
+static void drop_ns(void *arg)
 {
-    int err = treefs_create(&root, "proc", PROC_SUPER_MAGIC, PROC_MINOR, ret);
+    struct pid_ns *ns = arg;
 
-    if (err == 0)
-        (*ret)->read_only = false; /* programs' memory can be written */
-    return err;
+    ns_unref(&ns->ns);
+}
+
+int procfs_create(struct pid_ns *ns, struct super_block **ret)
+{
+    const struct tree_config config = {
+        .root = &root,
+        .key = PROC_KEY(ns ? ns->slot : 0, 0),
+        .type = "proc",
+        .magic = PROC_SUPER_MAGIC,
+        .dev_minor = PROC_MINOR,
+        .release = ns ? drop_ns : NULL,
+        .arg = ns,
+    };
+    int err = treefs_create_with(&config, ret);
+
+    if (err < 0)
+        return err;
+    if (ns)
+        pid_ns_ref(ns);
+    (*ret)->read_only = false; /* programs' memory can be written */
+    return 0;
 }

@@ -8,11 +8,13 @@
 #include "base/compiler.h"
 
 struct file;
+struct pid_ns;
 struct super_block;
 
-/* The number of the process whose /proc/PID this open directory is; -1: it is another file. */
+/* The global number of the process whose /proc/PID this open directory is; -1: another file. */
 int32_t procfs_pid_of(const struct file *file);
 
-int procfs_create(struct super_block **ret);
+/* What is seen from that pid namespace, which gets a reference; NULL: from the first one. */
+int procfs_create(struct pid_ns *ns, struct super_block **ret);
 
 #endif

@@ -80,15 +80,15 @@ static char shown_state(struct task *task)
     return task == task_current() ? 'R' : task_state(task);
 }
 
-static void status_ids(struct proc_text *text, struct task *task)
+static void status_ids(struct proc_text *text, uint64_t key, struct task *task)
 {
     const struct cred *cred = task_get_cred(task), *viewer = task_current()->cred;
     struct fdtable *files = task_get_files(task);
     struct process *process = task->process;
 
-    proc_printf(text, "Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n", process->pid, task->tid,
-                process->parent_pid);
-    proc_printf(text, "TracerPid:\t%d\n", ptrace_tracer_tid(task));
+    proc_printf(text, "Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n", proc_shown(key, process->pid),
+                proc_shown(key, task->tid), proc_shown(key, process->parent_pid));
+    proc_printf(text, "TracerPid:\t%d\n", proc_shown(key, ptrace_tracer_tid(task)));
     proc_printf(text, "Uid:\t%u\t%u\t%u\t%u\n", cred_shown_uid(viewer, cred->uid),
                 cred_shown_uid(viewer, cred->euid), cred_shown_uid(viewer, cred->suid),
                 cred_shown_uid(viewer, cred->fsuid));
@@ -98,8 +98,15 @@ static void status_ids(struct proc_text *text, struct task *task)
     proc_printf(text, "FDSize:\t%d\nGroups:\t", files ? fdtable_capacity(files) : 0);
     for (uint32_t i = 0; i < cred->group_count; i++)
         proc_printf(text, "%u ", cred_shown_gid(viewer, cred->groups[i]));
-    proc_printf(text, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n",
-                process->pid, task->tid, process->pgid, process->sid);
+    proc_printf(text, "\nNStgid:");
+    proc_print_numbers(text, key, process->pid);
+    proc_printf(text, "\nNSpid:");
+    proc_print_numbers(text, key, task->tid);
+    proc_printf(text, "\nNSpgid:");
+    proc_print_numbers(text, key, process->pgid);
+    proc_printf(text, "\nNSsid:");
+    proc_print_numbers(text, key, process->sid);
+    proc_printf(text, "\nKthread:\t0\n");
     fdtable_unref(files);
     cred_unref(cred);
 }
@@ -153,7 +160,7 @@ ssize_t proc_status_text(uint64_t tid, char *buf, size_t size)
         proc_printf(&text, "Umask:\t%04o\n", fs_context_umask(fs));
     fs_context_unref(fs);
     proc_printf(&text, "State:\t%s\n", state_name(shown_state(task)));
-    status_ids(&text, task);
+    status_ids(&text, tid, task);
     mm = task_get_mm(task);
     if (mm)
         status_memory(&text, mm);
@@ -213,11 +220,12 @@ ssize_t proc_stat_text(uint64_t tid, char *buf, size_t size)
     if (process->leader == task)
         process_usage(process, &v.usage);
     children = &process->children_usage;
-    proc_printf(&text, "%d (%.15s) %c %d %d %d ", task->tid, v.comm, shown_state(task),
-                process->parent_pid, process->pgid, process->sid);
+    proc_printf(&text, "%d (%.15s) %c %d %d %d ", proc_shown(tid, task->tid), v.comm,
+                shown_state(task), proc_shown(tid, process->parent_pid),
+                proc_shown(tid, process->pgid), proc_shown(tid, process->sid));
     /* tty_nr tpgid flags, faults, times */
     ctty_describe(process, &tty, &foreground);
-    proc_printf(&text, "%u %d ", tty, foreground);
+    proc_printf(&text, "%u %d ", tty, foreground > 0 ? proc_shown(tid, foreground) : foreground);
     proc_printf(&text, "4194304 %lu %lu %lu %lu %lu %lu %lu %lu ", own->minor_faults,
                 children->minor_faults, own->major_faults, children->major_faults,
                 own->user_ns / NS_PER_TICK, own->system_ns / NS_PER_TICK,

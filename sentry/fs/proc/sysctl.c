@@ -138,7 +138,6 @@ static int domainname_write(uint64_t key, const char *text, size_t size)
     return uts_write(task_uts(task_current())->domainname, text);
 }
 
-CONSTANT_TEXT(pid_max, "%d", KERNEL_PID_MAX)
 CONSTANT_TEXT(threads_max, "%d", KERNEL_THREADS_MAX)
 CONSTANT_TEXT(zero, "%d", 0)
 CONSTANT_TEXT(tainted, "%d", 0)
@@ -326,7 +325,14 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("ostype", ostype_text),
     TREE_TEXT("panic", panic_text),
     TREE_TEXT("perf_event_paranoid", perf_event_paranoid_text),
-    TREE_TEXT("pid_max", pid_max_text),
+    {.name = "ns_last_pid",
+     .mode = S_IFREG | 0666,
+     .text = proc_ns_last_pid_text,
+     .write = proc_ns_last_pid_write},
+    {.name = "pid_max",
+     .mode = S_IFREG | 0644,
+     .text = proc_pid_max_text,
+     .write = proc_pid_max_write},
     TREE_DIR("random", random_nodes),
     NUMBER_FILE("printk", printk),
     TREE_TEXT("randomize_va_space", randomize_va_space_text),

@@ -1,0 +1,505 @@
+/* Pid namespaces: numbers on several levels, init and its end: pid_namespaces(7). */
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "check.h"
+
+static int pipes[3][2];
+
+static void open_pipes(void)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(pipes); i++)
+        CHECK_EQ(pipe(pipes[i]), 0);
+}
+
+static void pass(int which)
+{
+    CHECK_EQ(write(pipes[which][1], "x", 1), 1);
+}
+
+static void await(int which)
+{
+    char c;
+
+    CHECK_EQ(read(pipes[which][0], &c, 1), 1);
+}
+
+/* A child in a new namespace (or where unshare and setns left us), which runs `fn` and ends. */
+static pid_t start(int (*fn)(void), uint64_t flags)
+{
+    pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
+
+    if (pid == 0) {
+        check_failures = 0;
+        int status = fn();
+
+        _exit(check_failures ? 99 : status);
+    }
+    CHECK(pid > 0);
+    return pid;
+}
+
+static int status_of(pid_t pid)
+{
+    int status = -1;
+
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void run(int (*fn)(void), uint64_t flags)
+{
+    CHECK_EQ(status_of(start(fn, flags)), 0);
+}
+
+static pid_t gettid_(void)
+{
+    return (pid_t)syscall(SYS_gettid);
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+static int see_child(void)
+{
+    CHECK_EQ(getpid(), 2);
+    CHECK_EQ(getppid(), 1);
+    return 0;
+}
+
+static int see_numbers(void)
+{
+    siginfo_t info;
+    pid_t pid;
+
+    CHECK_EQ(getpid(), 1);
+    CHECK_EQ(gettid_(), 1);
+    CHECK_EQ(getppid(), 0);
+    CHECK_EQ(getpgrp(), 0); /* of a group above */
+    CHECK_EQ(getsid(0), 0);
+    pid = start(see_child, 0);
+    CHECK_EQ(pid, 2);
+    CHECK_EQ(waitid(P_PID, 2, &info, WEXITED), 0);
+    CHECK_EQ(info.si_pid, 2);
+    CHECK_EQ(info.si_status, 0);
+    CHECK_EQ(setsid(), 1);
+    CHECK_EQ(getpgrp(), 1);
+    CHECK_EQ(getsid(0), 1);
+    CHECK_EQ(getpgid(1), 1);
+    CHECK_ERRNO(kill(7, 0), ESRCH);
+    CHECK_ERRNO(getpgid(7), ESRCH);
+    return 0;
+}
+
+/* ---- orphans --------------------------------------------------------------------------------- */
+
+static int make_orphan(void)
+{
+    if (fork() == 0) {
+        await(0);
+        CHECK_EQ(getppid(), 1);
+        _exit(check_failures ? 99 : 7);
+    }
+    return 0;
+}
+
+static int adopt(void)
+{
+    int status;
+
+    open_pipes();
+    CHECK_EQ(status_of(start(make_orphan, 0)), 0);
+    pass(0);
+    CHECK_EQ(wait(&status), 3);
+    CHECK_EQ(WEXITSTATUS(status), 7);
+    return 0;
+}
+
+/* ---- init's signals -------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t caught;
+
+static void on_signal(int signo, siginfo_t *info, void *context)
+{
+    caught = info->si_pid + 1;
+}
+
+static int signal_init(void)
+{
+    CHECK_EQ(kill(1, SIGKILL), 0);
+    CHECK_EQ(kill(1, SIGSTOP), 0);
+    CHECK_EQ(kill(1, SIGTERM), 0);
+    CHECK_EQ(kill(1, SIGUSR1), 0);
+    return 0;
+}
+
+static int be_init(void)
+{
+    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
+
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    CHECK_EQ(kill(1, SIGKILL), 0);
+    CHECK_EQ(kill(getpid(), SIGTERM), 0);
+    CHECK_EQ(status_of(start(signal_init, 0)), 0);
+    CHECK_EQ(caught, 2 + 1);
+    caught = 0;
+    CHECK_ERRNO(syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0), EINVAL);
+    pass(0);
+    while (!caught)
+        usleep(1000);
+    CHECK_EQ(caught, 0 + 1); /* from somebody above */
+    pass(0);
+    for (;;)
+        pause();
+    return 0;
+}
+
+static int die_by_fault(void)
+{
+    static volatile uintptr_t nowhere = 8;
+
+    *(volatile int *)nowhere = 1;
+    return 0;
+}
+
+static void test_init_signals(void)
+{
+    pid_t pid;
+    int status;
+
+    open_pipes();
+    pid = start(be_init, CLONE_NEWPID);
+    await(0);
+    CHECK_EQ(kill(pid, SIGTERM), 0); /* it has no handler: nothing */
+    CHECK_EQ(kill(pid, SIGUSR1), 0);
+    await(0);
+    CHECK_EQ(kill(pid, SIGSTOP), 0);
+    CHECK_EQ(waitpid(pid, &status, WUNTRACED), pid);
+    CHECK_EQ(status, SIGSTOP << 8 | 0x7f);
+    CHECK_EQ(kill(pid, SIGCONT), 0);
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_EQ(status_of(pid), SIGKILL);
+    CHECK_EQ(status_of(start(die_by_fault, CLONE_NEWPID)) & 0x7f, SIGSEGV);
+}
+
+/* ---- the end of init ------------------------------------------------------------------------- */
+
+static int sleep_for_ever(void)
+{
+    sigset_t set;
+
+    sigfillset(&set);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    pass(0);
+    for (;;)
+        pause();
+    return 0;
+}
+
+static int leave_behind(void)
+{
+    for (int i = 0; i < 3; i++)
+        start(sleep_for_ever, 0);
+    for (int i = 0; i < 3; i++)
+        await(0);
+    return 5;
+}
+
+static void test_end(void)
+{
+    struct pollfd ended;
+    pid_t pid;
+
+    open_pipes();
+    pid = start(leave_behind, CLONE_NEWPID);
+    CHECK_EQ(status_of(pid), 5 << 8);
+    /* All of them are gone: nobody holds the pipe any more. */
+    close(pipes[0][1]);
+    ended = (struct pollfd){pipes[0][0], POLLIN, 0};
+    CHECK_EQ(poll(&ended, 1, 0), 1);
+    CHECK_EQ(ended.revents, POLLHUP);
+}
+
+static int nothing(void)
+{
+    return 0;
+}
+
+static int unshare_and_fork(void)
+{
+    char text[64];
+    pid_t pid;
+
+    CHECK_EQ(unshare(CLONE_NEWPID), 0);
+    CHECK_ERRNO(unshare(CLONE_NEWPID), EINVAL); /* fork first */
+    CHECK_ERRNO(readlink("/proc/self/ns/pid_for_children", text, sizeof(text)), ENOENT);
+    CHECK_ERRNO(syscall(SYS_clone, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD,
+                        0, 0, 0, 0),
+                EINVAL);
+    pid = start(nothing, 0);
+    CHECK_EQ(status_of(pid), 0);
+    CHECK_ERRNO(fork(), ENOMEM); /* its init has gone */
+    return 0;
+}
+
+/* ---- seen from above ------------------------------------------------------------------------- */
+
+static int wait_inside(void)
+{
+    pass(0);
+    await(1);
+    return 0;
+}
+
+static int nest(void)
+{
+    pid_t pid = start(wait_inside, CLONE_NEWPID);
+
+    CHECK_EQ(pid, 2);
+    pass(2);
+    return status_of(pid);
+}
+
+static ino_t number_of(int fd)
+{
+    struct stat st;
+
+    CHECK_EQ(fstat(fd, &st), 0);
+    return st.st_ino;
+}
+
+static pid_t only_child(pid_t pid)
+{
+    char path[64], text[64] = "";
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+    fd = open(path, O_RDONLY);
+    if (fd < 0)
+        return 0;
+    CHECK(read(fd, text, sizeof(text) - 1) > 0);
+    close(fd);
+    return atoi(text);
+}
+
+static void see_status(pid_t pid, const char *what, const char *want_end)
+{
+    char path[64], text[4096], want[128], *line;
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    fd = open(path, O_RDONLY);
+    n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n < 0 ? 0 : n] = '\0';
+    snprintf(want, sizeof(want), "%s:\t%d%s\n", what, pid, want_end);
+    line = strstr(text, want);
+    CHECK(line != NULL);
+}
+
+static void test_levels(void)
+{
+    char path[64];
+    pid_t pid, inner = 0;
+    int outer_ns, ns;
+
+    open_pipes();
+    pid = start(nest, CLONE_NEWPID);
+    await(0);
+    await(2);
+    see_status(pid, "NSpid", "\t1");
+    see_status(pid, "Tgid", "");
+    inner = only_child(pid);
+    if (inner) {
+        see_status(inner, "NSpid", "\t2\t1");
+        snprintf(path, sizeof(path), "/proc/%d/ns/pid", inner);
+        ns = open(path, O_RDONLY);
+        CHECK(ns >= 0);
+        snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+        outer_ns = open(path, O_RDONLY);
+        CHECK_EQ(number_of(ioctl(ns, NS_GET_PARENT)), number_of(outer_ns));
+        CHECK_ERRNO(ioctl(open("/proc/self/ns/pid", O_RDONLY), NS_GET_PARENT), EPERM);
+        close(ns);
+        close(outer_ns);
+    }
+    pass(1);
+    CHECK_EQ(status_of(pid), 0);
+}
+
+/* ---- entering -------------------------------------------------------------------------------- */
+
+static int enter_child(void)
+{
+    CHECK(getpid() > 1);
+    CHECK_EQ(getppid(), 0);
+    CHECK_EQ(kill(1, 0), 0);
+    return 3;
+}
+
+static int enter(void)
+{
+    pid_t pid, mine = getpid();
+    int fd;
+
+    open_pipes();
+    pid = start(wait_inside, CLONE_NEWPID);
+    await(0);
+    fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    CHECK_EQ(setns(fd, CLONE_NEWPID), 0);
+    CHECK_EQ(getpid(), mine);
+    CHECK_EQ(status_of(start(enter_child, 0)), 3 << 8);
+    CHECK_EQ(setns(open("/proc/self/ns/pid", O_RDONLY), CLONE_NEWPID), 0);
+    CHECK_EQ(status_of(start(nothing, 0)), 0);
+    pass(1);
+    CHECK_EQ(status_of(pid), 0);
+    return 0;
+}
+
+static int enter_above(void)
+{
+    CHECK_ERRNO(setns(pipes[0][0], CLONE_NEWPID), EINVAL);
+    return 0;
+}
+
+static void test_enter_above(void)
+{
+    pipes[0][0] = open("/proc/self/ns/pid", O_RDONLY);
+    run(enter_above, CLONE_NEWPID);
+}
+
+/* ---- chosen numbers -------------------------------------------------------------------------- */
+
+static pid_t clone_at(uint64_t flags, const pid_t *tids, size_t count)
+{
+    struct clone_args args = {
+        .flags = flags,
+        .exit_signal = SIGCHLD,
+        .set_tid = (uint64_t)(uintptr_t)tids,
+        .set_tid_size = count,
+    };
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+    if (pid == 0)
+        _exit(getpid() == tids[0] ? 0 : 98);
+    return pid;
+}
+
+static int choose(void)
+{
+    int fd = open("/proc/sys/kernel/ns_last_pid", O_RDWR);
+    char text[16] = "";
+    pid_t one[] = {77}, two[] = {1, 55}, bad[] = {5, 56}, taken[] = {1},
+          many[] = {1, 2, 3, 4, 5, 6};
+
+    CHECK_EQ(read(fd, text, sizeof(text)), 2);
+    CHECK_EQ(strcmp(text, "1\n"), 0);
+    CHECK_EQ(pwrite(fd, "500", 3, 0), 3);
+    CHECK_EQ(status_of(start(nothing, 0)), 0);
+    close(fd);
+    fd = open("/proc/sys/kernel/ns_last_pid", O_RDWR);
+    CHECK_EQ(read(fd, text, sizeof(text)), 4);
+    CHECK_EQ(strcmp(text, "501\n"), 0);
+    CHECK_EQ(clone_at(0, one, 1), 77);
+    CHECK_EQ(status_of(77), 0);
+    CHECK_EQ(clone_at(CLONE_NEWPID, two, 2), 55);
+    CHECK_EQ(status_of(55), 0);
+    CHECK_ERRNO(clone_at(CLONE_NEWPID, bad, 2), EINVAL); /* it has to be 1 */
+    CHECK_ERRNO(clone_at(0, taken, 1), EEXIST);
+    CHECK_ERRNO(clone_at(0, many, 6), EINVAL);
+    return 0;
+}
+
+/* ---- kill, groups, sigqueue ------------------------------------------------------------------ */
+
+static int kill_everybody(void)
+{
+    pid_t pid[3];
+
+    open_pipes();
+    for (int i = 0; i < 3; i++) {
+        pid[i] = start(sleep_for_ever, 0);
+        await(0);
+    }
+    CHECK_EQ(kill(-1, SIGKILL), 0);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(status_of(pid[i]), SIGKILL);
+    CHECK_ERRNO(kill(-1, SIGKILL), ESRCH);
+    return 0;
+}
+
+static int tell_above(void)
+{
+    sigset_t set;
+    siginfo_t info;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    pass(0);
+    CHECK_EQ(sigwaitinfo(&set, &info), SIGUSR1);
+    CHECK_EQ(info.si_code, SI_QUEUE);
+    CHECK_EQ(info.si_pid, 0); /* not seen from here */
+    return 0;
+}
+
+static void test_queue(void)
+{
+    union sigval value = {.sival_int = 4};
+    pid_t pid;
+
+    open_pipes();
+    pid = start(tell_above, CLONE_NEWPID);
+    await(0);
+    CHECK_EQ(sigqueue(pid, SIGUSR1, value), 0);
+    CHECK_EQ(status_of(pid), 0);
+}
+
+/* ---- init that is more than one thread, and one that execs ------------------------------------
+ */
+
+static int exec_init(void)
+{
+    char *argv[] = {"pidns", "exec", NULL};
+
+    execv("/proc/self/exe", argv);
+    return 97;
+}
+
+static int as_execed(void)
+{
+    CHECK_EQ(getpid(), 1);
+    CHECK_EQ(kill(1, SIGKILL), 0);
+    CHECK_EQ(status_of(start(see_child, 0)), 0);
+    return check_failures ? 99 : 42;
+}
+
+int main(int argc, char **argv)
+{
+    if (geteuid() != 0)
+        check_skip("needs root");
+    if (argc > 1)
+        return as_execed();
+    run(see_numbers, CLONE_NEWPID);
+    run(adopt, CLONE_NEWPID);
+    test_init_signals();
+    test_end();
+    run(unshare_and_fork, 0);
+    test_levels();
+    run(enter, 0);
+    test_enter_above();
+    run(choose, CLONE_NEWPID);
+    run(kill_everybody, CLONE_NEWPID);
+    test_queue();
+    CHECK_EQ(status_of(start(exec_init, CLONE_NEWPID)), 42 << 8);
+    return check_done();
+}
