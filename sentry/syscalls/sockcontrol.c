@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/rights.h"
@@ -50,14 +51,17 @@ static int add_files(struct task *task, const uint8_t *data, size_t size,
     return 0;
 }
 
+/* Of the kernel's ids. */
 static bool may_claim(const struct task *task, const struct ucred *claim)
 {
     const struct cred *c = task->cred;
     bool uid = claim->uid == c->uid || claim->uid == c->euid || claim->uid == c->suid;
     bool gid = claim->gid == c->gid || claim->gid == c->egid || claim->gid == c->sgid;
 
-    return (claim->pid == task->process->pid || task_has_cap(task, CAP_SYS_ADMIN)) &&
-           (uid || task_has_cap(task, CAP_SETUID)) && (gid || task_has_cap(task, CAP_SETGID));
+    return (claim->pid == task->process->pid ||
+            task_has_ns_cap(task, task->process->pid_ns->ns.owner, CAP_SYS_ADMIN)) &&
+           (uid || task_has_own_cap(task, CAP_SETUID)) &&
+           (gid || task_has_own_cap(task, CAP_SETGID));
 }
 
 static int claim_creds(struct task *task, const uint8_t *data, size_t size,
@@ -69,6 +73,9 @@ static int claim_creds(struct task *task, const uint8_t *data, size_t size,
     if (size != sizeof(claim))
         return -EINVAL;
     memcpy(&claim, data, sizeof(claim));
+    claim.pid = task_global_pid(task, claim.pid);
+    claim.uid = cred_kernel_uid(task->cred, claim.uid);
+    claim.gid = cred_kernel_gid(task->cred, claim.gid);
     if (!may_claim(task, &claim))
         return -EPERM;
     claimed = task_find(task->kernel, claim.pid);
@@ -227,7 +234,11 @@ static void put_creds(struct control_out *out, const struct net_creds *creds)
     struct ucred cred = {.uid = OVERFLOW_ID, .gid = OVERFLOW_ID};
 
     if (creds->known)
-        cred = (struct ucred){.pid = creds->pid, .uid = creds->uid, .gid = creds->gid};
+        cred = (struct ucred){
+            .pid = task_shown_pid(out->task, creds->pid),
+            .uid = cred_shown_uid(out->task->cred, creds->uid),
+            .gid = cred_shown_gid(out->task->cred, creds->gid),
+        };
     put(out, SOL_SOCKET, SCM_CREDENTIALS, &cred, sizeof(cred));
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
@@ -44,21 +45,26 @@ static struct net_peer *peer_of(struct socket *s)
     return s->ops->peer ? s->ops->peer(s) : NULL;
 }
 
-static int peer_cred(struct socket *s, void *value, size_t *size)
+static int peer_cred(struct task *task, struct socket *s, void *value, size_t *size)
 {
     struct net_peer *peer = peer_of(s);
     struct ucred cred = {.uid = NO_ID, .gid = NO_ID};
 
     if (peer)
-        cred = (struct ucred){.pid = peer->pid, .uid = peer->uid, .gid = peer->gid};
+        cred = (struct ucred){
+            .pid = task_shown_pid(task, peer->pid),
+            .uid = cred_shown_uid(task->cred, peer->uid),
+            .gid = cred_shown_gid(task->cred, peer->gid),
+        };
     net_peer_unref(peer);
     return socket_option_put(value, size, &cred, sizeof(cred));
 }
 
 /* -ERANGE, with the size that is needed, when there is too little room. */
-static int peer_groups(struct socket *s, void *value, size_t *size)
+static int peer_groups(struct task *task, struct socket *s, void *value, size_t *size)
 {
     struct net_peer *peer = peer_of(s);
+    uint32_t *shown = value;
     size_t needed;
     int err = 0;
 
@@ -68,7 +74,8 @@ static int peer_groups(struct socket *s, void *value, size_t *size)
     if (*size < needed || needed > OPTION_MAX)
         err = -ERANGE;
     else
-        memcpy(value, peer->groups, needed);
+        for (uint32_t i = 0; i < peer->group_count; i++)
+            shown[i] = cred_shown_gid(task->cred, peer->groups[i]);
     *size = needed;
     net_peer_unref(peer);
     return err;
@@ -116,9 +123,9 @@ static int get_value(struct task *task, struct socket *s, int level, int name, v
         return s->ops->getsockopt ? s->ops->getsockopt(s, level, name, value, size) : -EOPNOTSUPP;
     switch (name) {
     case SO_PEERCRED:
-        return peer_cred(s, value, size);
+        return peer_cred(task, s, value, size);
     case SO_PEERGROUPS:
-        return peer_groups(s, value, size);
+        return peer_groups(task, s, value, size);
     case OPT_PEERPIDFD:
         return peer_pidfd(task, s, value, size);
     case SO_PEERNAME:
@@ -131,7 +138,7 @@ static int get_value(struct task *task, struct socket *s, int level, int name, v
 static int get_option(struct task *task, struct socket *s, int level, int name, uaddr_t addr,
                       uaddr_t size_addr)
 {
-    uint8_t value[OPTION_MAX] = {0};
+    uint8_t value[OPTION_MAX] __attribute__((aligned(8))) = {0};
     size_t used;
     int size, err;
 
