@@ -6,6 +6,8 @@
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/fs/tty/devpts.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/task.h"
 #include "sentry/vfs/fstype.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/inode.h"
@@ -35,9 +37,10 @@ static int make_tmpfs(const struct fs_setup *setup, struct super_block **ret)
     return err;
 }
 
+/* What is seen from where the caller is. */
 static int make_proc(const struct fs_setup *setup, struct super_block **ret)
 {
-    return procfs_create(ret);
+    return procfs_create(task_current()->process->pid_ns, ret);
 }
 
 static int make_devpts(const struct fs_setup *setup, struct super_block **ret)
