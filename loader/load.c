@@ -35,6 +35,7 @@
 
 struct load {
     const struct load_request *req;
+    struct load_request own; /* what req points to: a copy, since whose program it is shows late */
     struct why why;
     /* argv as the `#!` lines make it: `words` come first, then req->argv from rest_index on. */
     const char **argv;
@@ -385,11 +386,17 @@ int loader_load(const struct load_request *req, struct load_result *ret_result, 
 
     if (!load)
         return -ENOMEM;
-    load->req = req;
+    load->own = *req;
+    load->req = &load->own;
     load->why = (struct why){ret_why, why_size};
     r = read_files(load, limits);
+    if (r == 0 && req->identify) {
+        r = req->identify(req->identify_arg, load->exe.file, &load->own);
+        if (r)
+            why_set(&load->why, r, "may not be run (%s)", strerror(-r));
+    }
     if (r == 0) {
-        placement_choose(req, limits, req->vdso ? vdso_size(req->vdso) : 0, &load->place);
+        placement_choose(&load->own, limits, req->vdso ? vdso_size(req->vdso) : 0, &load->place);
         r = map_images(load);
     }
     if (r == 0)

@@ -41,6 +41,12 @@ struct load_request {
     /* Opens the PT_INTERP or `#!` interpreter by path; a reference for the caller, or -errno. */
     int (*open)(void *arg, const char *path, struct file **ret);
     void *open_arg;
+    /*
+     * Tells who runs the ELF that was found, which may not be `exe`: changes the ids, `secure`,
+     * `randomize` and stack_limit of the request it is given. 0 or -errno; NULL: nothing to change.
+     */
+    int (*identify)(void *arg, struct file *elf, struct load_request *request);
+    void *identify_arg;
 };
 
 struct load_result {

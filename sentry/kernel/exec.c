@@ -9,7 +9,6 @@
 #include "sentry/kernel/exec.h"
 
 #include <errno.h>
-#include <linux/securebits.h>
 #include <string.h>
 #include <sys/personality.h>
 
@@ -17,8 +16,8 @@
 #include "host/io.h"
 #include "loader/loader.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/key.h"
 #include "sentry/kernel/posixtimer.h"
+#include "sentry/kernel/privilege.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/proxy.h"
 #include "sentry/kernel/rlimit.h"
@@ -26,20 +25,46 @@
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
 
+#define STACK_SECURE (8UL << 20) /* _STK_LIM */
+
+struct identifying {
+    struct task *task;
+    struct exec_identity identity;
+};
+
+/* load_request.identify */
+static int identify(void *arg, struct file *elf, struct load_request *load)
+{
+    struct identifying *i = arg;
+    const struct cred *cred;
+    int error = privilege_of_exec(i->task, elf, &i->identity);
+
+    if (error < 0)
+        return error;
+    cred = i->identity.cred;
+    load->uid = cred_shown_uid(cred, cred->uid);
+    load->euid = cred_shown_uid(cred, cred->euid);
+    load->gid = cred_shown_gid(cred, cred->gid);
+    load->egid = cred_shown_gid(cred, cred->egid);
+    load->secure = i->identity.secure;
+    if (i->identity.persona_clear & ADDR_NO_RANDOMIZE)
+        load->randomize = true;
+    if (load->secure)
+        load->stack_limit = MIN(load->stack_limit, STACK_SECURE);
+    return 0;
+}
+
 int exec_load(struct task *task, const struct exec_request *request, struct mm **ret_mm,
-              struct load_result *ret_result, char *ret_why, size_t why_size)
+              struct load_result *ret_result, struct exec_identity *ret_identity, char *ret_why,
+              size_t why_size)
 {
     struct kernel *kernel = task->kernel;
+    struct identifying identifying = {.task = task};
     struct load_request load = {
         .exe = request->exe,
         .path = request->path,
         .argv = request->argv,
         .envp = request->envp,
-        .uid = cred_shown_uid(task->cred, task->cred->uid),
-        .euid = cred_shown_uid(task->cred, task->cred->euid),
-        .gid = cred_shown_gid(task->cred, task->cred->gid),
-        .egid = cred_shown_gid(task->cred, task->cred->egid),
-        .secure = task->cred->uid != task->cred->euid || task->cred->gid != task->cred->egid,
         .randomize = !(task->personality & ADDR_NO_RANDOMIZE),
         .stack_limit = task_rlimit(task, RLIMIT_STACK),
         .hwcap = kernel->hwcap,
@@ -48,6 +73,8 @@ int exec_load(struct task *task, const struct exec_request *request, struct mm *
         .vdso = kernel->vdso,
         .open = request->open,
         .open_arg = request->open_arg,
+        .identify = identify,
+        .identify_arg = &identifying,
     };
     int error = mm_create(kernel->mm_env, &load.mm);
 
@@ -57,10 +84,13 @@ int exec_load(struct task *task, const struct exec_request *request, struct mm *
     error = host_random(&load.entropy, sizeof(load.entropy));
     if (error == 0)
         error = loader_load(&load, ret_result, ret_why, why_size);
-    if (error < 0)
+    if (error < 0) {
         mm_unref(load.mm);
-    else
+        exec_identity_drop(&identifying.identity);
+    } else {
         *ret_mm = load.mm;
+        *ret_identity = identifying.identity;
+    }
     return error;
 }
 
@@ -125,28 +155,22 @@ static void become_leader(struct task *task)
     lock_release(&kernel->lock);
 }
 
-/* Capabilities across execve without file capabilities (capabilities(7)), and keepcaps. */
-static int change_cred(struct task *task)
+/* fs/exec.c:begin_new_exec(): what a stronger program must not inherit. */
+void exec_take_identity(struct task *task, struct exec_identity *identity)
 {
-    const struct cred *old = task->cred;
-    struct cred *cred = cred_copy(old, old->group_count);
-    uint32_t root = cred_kernel_uid(old, 0);
+    struct process *process = task->process;
+    struct rlimit64 *stack = &process->limits[RLIMIT_STACK];
 
-    if (!cred)
-        return -ENOMEM;
-    cred->suid = cred->fsuid = cred->euid;
-    cred->sgid = cred->fsgid = cred->egid;
-    if (!(cred->securebits & SECBIT_NOROOT) && (cred->euid == root || cred->uid == root)) {
-        cred->cap_permitted = old->cap_inheritable | old->cap_bounding;
-        cred->cap_effective = cred->euid == root ? cred->cap_permitted : 0;
-        cred->cap_ambient = 0;
-    } else {
-        cred->cap_permitted = cred->cap_effective = old->cap_ambient;
-    }
-    cred->securebits &= ~SECBIT_KEEP_CAPS;
-    key_cred_exec(cred);
-    task_set_cred(task, cred);
-    return 0;
+    lock_acquire(&process->lock);
+    process->dumpable = !identity->undumpable;
+    if (identity->secure)
+        stack->rlim_cur = MIN(stack->rlim_cur, STACK_SECURE);
+    lock_release(&process->lock);
+    if (identity->secure || identity->stronger)
+        task->parent_death_signal = 0;
+    task->personality &= ~identity->persona_clear;
+    task_set_cred(task, identity->cred);
+    identity->cred = NULL;
 }
 
 static int unshare_tables(struct task *task)
@@ -197,7 +221,6 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     old_exe = process->exe;
     process->exe = result->exe;
     process->has_execed = true;
-    process->dumpable = 1;
     task->personality &= ~(uint32_t)READ_IMPLIES_EXEC; /* as for any 64-bit program */
     process->membarrier_registered = 0;
     process->exec_count++;
@@ -215,11 +238,12 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
 
 int exec_program(struct task *task, const struct exec_request *request)
 {
+    struct exec_identity identity = {.cred = NULL};
     struct load_result result;
     int32_t old_tid = task->tid;
     char why[160];
     struct mm *mm;
-    int error = exec_load(task, request, &mm, &result, why, sizeof(why));
+    int error = exec_load(task, request, &mm, &result, &identity, why, sizeof(why));
 
     if (error < 0)
         return error;
@@ -228,18 +252,19 @@ int exec_program(struct task *task, const struct exec_request *request)
         /* The work bits are set: the task leaves before it could see this result. */
         mm_unref(mm);
         file_unref(result.exe);
+        exec_identity_drop(&identity);
         return error;
     }
     become_leader(task);
     error = unshare_tables(task);
-    if (error == 0)
-        error = change_cred(task);
     if (error < 0) {
+        exec_identity_drop(&identity);
         mm_unref(mm);
         file_unref(result.exe);
         process_group_exit(task->process, SIGKILL);
         return error;
     }
+    exec_take_identity(task, &identity);
     change_program(task, mm, &result);
     task_update_fastpath(task);
     ptrace_execed(task, old_tid);

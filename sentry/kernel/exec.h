@@ -10,6 +10,8 @@ struct load_result;
 struct mm;
 struct task;
 
+struct exec_identity;
+
 struct exec_request {
     struct file *exe;        /* borrowed */
     const char *path;        /* as AT_EXECFN shows it */
@@ -21,11 +23,15 @@ struct exec_request {
 };
 
 /*
- * A fresh address space with the program in it, under the task's identity and limits. Nothing of
- * the task changes. -errno as loader_load(), with its words in ret_why.
+ * A fresh address space with the program in it, under the task's limits and the identity that the
+ * program's file gives it (privilege.h). Nothing of the task changes. -errno as loader_load(), with
+ * its words in ret_why.
  */
 int exec_load(struct task *task, const struct exec_request *request, struct mm **ret_mm,
-              struct load_result *ret_result, char *ret_why, size_t why_size);
+              struct load_result *ret_result, struct exec_identity *ret_identity, char *ret_why,
+              size_t why_size);
+/* Makes that identity, whose reference is taken over, the task's. */
+void exec_take_identity(struct task *task, struct exec_identity *identity);
 /* Points the task's registers at the loaded program. */
 void exec_set_registers(struct task *task, const struct load_result *result);
 

@@ -21,6 +21,7 @@
 #include "sentry/kernel/netcaller.h"
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/pidns.h"
+#include "sentry/kernel/privilege.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/rseq.h"
@@ -171,12 +172,16 @@ static int load_first(struct task *task, const struct kernel_init *init, char *r
         .open = init->open,
         .open_arg = init->open_arg,
     };
+    struct exec_identity identity;
     struct load_result result;
-    int error = exec_load(task, &request, &task->mm, &result, ret_why, why_size);
+    int error = exec_load(task, &request, &task->mm, &result, &identity, ret_why, why_size);
 
     if (error < 0)
         return error;
     task->process->exe = result.exe;
+    cred_unref(task->cred);
+    task->cred = identity.cred;
+    task->process->dumpable = !identity.undumpable;
     memcpy(task->comm, result.comm, sizeof(task->comm));
     exec_set_registers(task, &result);
     return 0;

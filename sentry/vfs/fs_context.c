@@ -51,6 +51,11 @@ struct fs_context *fs_context_ref(struct fs_context *fs)
     return fs;
 }
 
+uint32_t fs_context_users(const struct fs_context *fs)
+{
+    return refcount_read(&fs->refs);
+}
+
 bool fs_context_shared(const struct fs_context *fs)
 {
     return refcount_read(&fs->refs) > 1;

@@ -12,6 +12,8 @@ int fs_context_clone(struct fs_context *fs, struct fs_context **ret); /* fork wi
 struct fs_context *fs_context_ref(struct fs_context *fs);
 struct fs_context *fs_context_unref(struct fs_context *fs);
 bool fs_context_shared(const struct fs_context *fs);
+/* How many have it. */
+uint32_t fs_context_users(const struct fs_context *fs);
 
 /* New references. */
 struct path fs_context_root(struct fs_context *fs);

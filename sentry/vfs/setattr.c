@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "host/clock.h"
+#include "sentry/vfs/filecaps.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/mount.h"
 #include "sentry/vfs/permission.h"
@@ -69,6 +70,7 @@ int vfs_chown(const struct path *path, uint32_t uid, uint32_t gid)
     uint32_t old_gid = __atomic_load_n(&inode->gid, __ATOMIC_RELAXED);
     bool owner = vfs_identity()->uid == old_uid, may = has_cap(inode, CAP_CHOWN);
     struct inode_attr attr = {.mask = ATTR_MODE, .uid = uid, .gid = gid};
+    int err;
 
     if (path_read_only(path))
         return -EROFS;
@@ -83,7 +85,10 @@ int vfs_chown(const struct path *path, uint32_t uid, uint32_t gid)
             return -EPERM;
     }
     attr.mode = mode_after_chown(inode);
-    return change(dentry, &attr);
+    err = change(dentry, &attr);
+    if (err == 0)
+        file_caps_drop(dentry);
+    return err;
 }
 
 int vfs_set_times(const struct path *path, const struct timespec times[2])

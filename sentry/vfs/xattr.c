@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sentry/vfs/filecaps.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/mount.h"
 #include "sentry/vfs/permission.h"
@@ -13,6 +14,11 @@
 static bool in_space(const char *name, const char *prefix)
 {
     return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_file_caps(const char *name)
+{
+    return strcmp(name, FILE_CAPS_NAME) == 0;
 }
 
 int xattr_check_name(const char *name)
@@ -35,6 +41,8 @@ static int check_permission(const struct path *path, const char *name, bool writ
 
     if (write && path_read_only(path))
         return -EROFS;
+    if (is_file_caps(name))
+        return 0; /* file_caps_set() knows */
     if (in_space(name, XATTR_SECURITY_PREFIX))
         return write && !vfs_has_cap(CAP_SYS_ADMIN) ? -EPERM : 0;
     if (in_space(name, XATTR_SYSTEM_PREFIX))
@@ -59,6 +67,8 @@ ssize_t vfs_getxattr(const struct path *path, const char *name, void *buf, size_
         err = xattr_check_name(name);
     if (err < 0)
         return err;
+    if (is_file_caps(name))
+        return file_caps_get(path->dentry, buf, size);
     return ops->getxattr ? ops->getxattr(path->dentry, name, buf, size) : -ENODATA;
 }
 
@@ -72,6 +82,8 @@ int vfs_setxattr(const struct path *path, const char *name, const void *value, s
         err = xattr_check_name(name);
     if (err < 0)
         return err;
+    if (is_file_caps(name))
+        return file_caps_set(path->dentry, value, size, flags);
     return ops->setxattr ? ops->setxattr(path->dentry, name, value, size, flags) : -EOPNOTSUPP;
 }
 
@@ -84,6 +96,8 @@ int vfs_removexattr(const struct path *path, const char *name)
         err = xattr_check_name(name);
     if (err < 0)
         return err;
+    if (is_file_caps(name))
+        return file_caps_set(path->dentry, NULL, 0, XATTR_REPLACE);
     return ops->setxattr ? ops->setxattr(path->dentry, name, NULL, 0, XATTR_REPLACE) : -EOPNOTSUPP;
 }
 

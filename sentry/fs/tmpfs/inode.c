@@ -149,6 +149,8 @@ void tmpfs_drop_privileges(struct tmpfs_inode *inode)
 
     if (mode != inode_mode(&inode->inode))
         __atomic_store_n(&inode->inode.mode, mode, __ATOMIC_RELAXED);
+    if (!list_empty(&inode->xattrs))
+        tmpfs_drop_file_caps(inode);
 }
 
 static int64_t size_of(struct tmpfs_inode *inode)

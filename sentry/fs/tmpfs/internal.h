@@ -138,6 +138,8 @@ ssize_t tmpfs_getxattr(struct dentry *dentry, const char *name, void *buf, size_
 int tmpfs_setxattr(struct dentry *dentry, const char *name, const void *value, size_t size,
                    int flags);
 ssize_t tmpfs_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t size);
+/* Whoever writes to a file takes its capabilities. */
+void tmpfs_drop_file_caps(struct tmpfs_inode *inode);
 void tmpfs_xattrs_free(struct tmpfs_inode *inode);
 
 /* file.c */

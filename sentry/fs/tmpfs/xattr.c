@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sentry/fs/tmpfs/internal.h"
+#include "sentry/vfs/filecaps.h"
 
 struct tmpfs_xattr {
     struct list node;
@@ -139,6 +140,18 @@ ssize_t tmpfs_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t s
     }
     lock_release(&inode->lock);
     return n < 0 ? n : (ssize_t)total;
+}
+
+void tmpfs_drop_file_caps(struct tmpfs_inode *inode)
+{
+    struct tmpfs_xattr *x;
+
+    lock_acquire(&inode->lock);
+    x = list_empty(&inode->xattrs) ? NULL : find(inode, FILE_CAPS_NAME);
+    if (x)
+        list_del_init(&x->node);
+    lock_release(&inode->lock);
+    xattr_free(inode, x);
 }
 
 void tmpfs_xattrs_free(struct tmpfs_inode *inode)
