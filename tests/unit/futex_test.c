@@ -189,7 +189,7 @@ Test(futex, robust_list, .init = setup, .timeout = 30)
     uaddr_t head = SCRATCH + 0x100, mine = SCRATCH + 0x200, theirs = SCRATCH + 0x300;
     uint32_t word;
 
-    first->tid = 77;
+    first->tid = first->vtid = 77;
     put64(head, mine);
     put64(head + 8, 0x20);
     put64(head + 16, 0);
