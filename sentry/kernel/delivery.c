@@ -3,8 +3,10 @@
  * call that the signal interrupted goes on (Linux arch/x86/kernel/signal.c, kernel/signal.c).
  */
 #include <errno.h>
+#include <sys/wait.h>
 #include <sys/syscall.h>
 
+#include "sentry/kernel/core.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
@@ -54,6 +56,19 @@ static void settle_call(struct task *task, const struct linux_sigaction *handler
     }
 }
 
+/* Another end may come first meanwhile: then that is it. */
+static void dump_and_exit_locked(struct task *task, const siginfo_t *info)
+{
+    struct process *process = task->process;
+    int status = info->si_signo;
+
+    lock_release(&process->lock);
+    if (core_dump(task, info))
+        status |= WCOREFLAG;
+    lock_acquire(&process->lock);
+    process_group_exit_locked(process, status);
+}
+
 static void default_action_locked(struct task *task, const siginfo_t *info)
 {
     struct process *process = task->process;
@@ -61,6 +76,8 @@ static void default_action_locked(struct task *task, const siginfo_t *info)
 
     if (SIGNAL_BIT(signo) & SIGNALS_STOP)
         job_stop_locked(task, signo);
+    else if (core_signal(signo) && core_wanted_locked(process))
+        dump_and_exit_locked(task, info);
     else if (!signal_default_ignored(signo))
         process_group_exit_locked(process, signo);
 }

@@ -103,8 +103,7 @@ void exec_set_registers(struct task *task, const struct load_result *result)
     };
 }
 
-/* Ends all other threads; -EAGAIN when the process itself is ending, or another execve is first. */
-static int end_other_threads(struct task *task)
+int exec_end_other_threads(struct task *task)
 {
     struct process *process = task->process;
     struct task *other;
@@ -247,7 +246,7 @@ int exec_program(struct task *task, const struct exec_request *request)
 
     if (error < 0)
         return error;
-    error = end_other_threads(task);
+    error = exec_end_other_threads(task);
     if (error < 0) {
         /* The work bits are set: the task leaves before it could see this result. */
         mm_unref(mm);

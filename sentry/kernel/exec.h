@@ -32,6 +32,8 @@ int exec_load(struct task *task, const struct exec_request *request, struct mm *
               size_t why_size);
 /* Makes that identity, whose reference is taken over, the task's. */
 void exec_take_identity(struct task *task, struct exec_identity *identity);
+/* Ends all other threads; -EAGAIN when the process itself is ending, or another execve is first. */
+int exec_end_other_threads(struct task *task);
 /* Points the task's registers at the loaded program. */
 void exec_set_registers(struct task *task, const struct load_result *result);
 

@@ -2,6 +2,7 @@
  * The end of a task, and of a process with its last task. The leader's number stays taken until the
  * process is reaped, so that nobody else gets a pid that a parent still waits for.
  */
+#include "sentry/kernel/core.h"
 #include "sentry/kernel/cputimer.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/jobs.h"
@@ -66,6 +67,7 @@ void task_exit(struct task *task)
     lock_acquire(&kernel->lock);
     lock_release(&kernel->lock);
 
+    core_thread_leaves(task);
     process_async_leave(process);
     pid_ns_task_ends(task);
     task_leave_memory(task);

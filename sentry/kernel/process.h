@@ -13,6 +13,7 @@
 #include "sentry/wait/timer.h"
 #include "sentry/wait/wait.h"
 
+struct core;
 struct file;
 struct pid_ns;
 struct posix_timers;
@@ -59,6 +60,7 @@ struct process {
     struct cpu_timers cpu_timers;                         /* setitimer(2), RLIMIT_CPU */
     struct posix_timers *posix_timers __guarded_by(lock); /* owned; NULL before the first */
 
+    struct core *core __guarded_by(lock); /* a dump that is being made (core.h), on its stack */
     struct task *exec_task __guarded_by(lock); /* the thread that execve leaves over; borrowed */
 
     /* The tree, under kernel->lock (tree.c). */

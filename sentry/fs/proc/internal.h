@@ -107,6 +107,12 @@ ssize_t proc_ns_last_pid_text(uint64_t key, char *buf, size_t size);
 int proc_pid_max_write(uint64_t key, const char *text, size_t size);
 int proc_ns_last_pid_write(uint64_t key, const char *text, size_t size);
 
+/* syscore.c: two more */
+ssize_t proc_core_pattern_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_core_uses_pid_text(uint64_t key, char *buf, size_t size);
+int proc_core_pattern_write(uint64_t key, const char *text, size_t size);
+int proc_core_uses_pid_write(uint64_t key, const char *text, size_t size);
+
 /* sysctl.c: /proc/sys */
 extern const struct tree_node proc_sys_nodes[4];
 /* sysuser.c: /proc/sys/user */

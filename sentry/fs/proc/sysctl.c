@@ -152,8 +152,6 @@ CONSTANT_TEXT(shm_rmid_forced, "%d", 0)
 CONSTANT_TEXT(aio_max_nr, "%d", 65536)
 CONSTANT_TEXT(io_uring_group, "%d", -1)
 CONSTANT_TEXT(max_user_watches, "%d", EPOLL_WATCHES_MAX)
-CONSTANT_TEXT(core_pattern, "%s", "|/bin/false") /* nothing is dumped: core(5) */
-CONSTANT_TEXT(core_uses_pid, "%d", 0)
 CONSTANT_TEXT(ctrl_alt_del, "%d", 0)
 CONSTANT_TEXT(panic, "%d", 0)
 CONSTANT_TEXT(file_max, "%lu", (unsigned long)INT64_MAX)
@@ -307,8 +305,14 @@ static const struct tree_node key_nodes[] = {
 
 static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("cap_last_cap", cap_last_cap_text),
-    TREE_TEXT("core_pattern", core_pattern_text),
-    TREE_TEXT("core_uses_pid", core_uses_pid_text),
+    {.name = "core_pattern",
+     .mode = S_IFREG | 0644,
+     .text = proc_core_pattern_text,
+     .write = proc_core_pattern_write},
+    {.name = "core_uses_pid",
+     .mode = S_IFREG | 0644,
+     .text = proc_core_uses_pid_text,
+     .write = proc_core_uses_pid_write},
     TREE_TEXT("ctrl-alt-del", ctrl_alt_del_text),
     TREE_TEXT("dmesg_restrict", dmesg_restrict_text),
     NUMBER_FILE("domainname", domainname),
