@@ -112,6 +112,12 @@ static int map_part(const struct vdso *vdso, struct mm *mm, uaddr_t addr, uint64
     return mm_map(mm, &args, &addr);
 }
 
+int vdso_map_parameters(const struct vdso *vdso, struct mm *mm, uaddr_t code)
+{
+    return map_part(vdso, mm, code - PARAMETERS_SIZE, 0, PARAMETERS_SIZE, PROT_READ, PROT_READ,
+                    "[vvar]");
+}
+
 int vdso_map(const struct vdso *vdso, struct mm *mm, uaddr_t hint, uaddr_t *ret_addr)
 {
     struct mm_map_args place = {

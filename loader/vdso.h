@@ -27,6 +27,8 @@ void vdso_destroy(struct vdso *vdso);
 /* Bytes of address space that vdso_map() takes. */
 uint64_t vdso_size(const struct vdso *vdso);
 
+/* Puts this one's parameter page in front of the code at AT_SYSINFO_EHDR, in place of another's. */
+int vdso_map_parameters(const struct vdso *vdso, struct mm *mm, uaddr_t code);
 /* Maps both near `hint` (0: anywhere). ret_addr is AT_SYSINFO_EHDR. Errors as mm_map(). */
 int vdso_map(const struct vdso *vdso, struct mm *mm, uaddr_t hint, uaddr_t *ret_addr);
 

@@ -52,6 +52,7 @@ struct sandbox {
     const struct platform_ops *ops;
     struct mm_env env;
     struct vdso vdso;
+    struct vdso plain_vdso; /* for time namespaces */
     struct tree tree;
     struct strace_filter strace;
     struct kernel *kernel;
@@ -235,6 +236,7 @@ static int start_kernel(struct sandbox *s)
         .table = &syscall_table,
         .strace = &s->strace,
         .vdso = &s->vdso,
+        .plain_vdso = &s->plain_vdso,
         .timepage = NULL,
         .release = KVMSENTRY_UNAME_RELEASE,
         .version = KVMSENTRY_UNAME_VERSION,
@@ -246,6 +248,8 @@ static int start_kernel(struct sandbox *s)
     int err;
 
     err = vdso_create(s->env.memfile, &s->vdso);
+    if (!err)
+        err = vdso_create(s->env.memfile, &s->plain_vdso);
     if (err)
         return failed("vDSO", err);
     config.timepage = s->vdso.timepage;

@@ -19,6 +19,7 @@
 #include "sentry/kernel/rseq.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/session.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/kernel/tree.h"
 #include "sentry/kernel/userns.h"
 #include "sentry/mm/usercopy.h"
@@ -33,7 +34,8 @@
      CLONE_NEWTIME)
 #define CLONE_BUILT                                                                                \
     ((uint64_t)(CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET |     \
-                CLONE_NEWPID))
+                CLONE_NEWPID) |                                                                    \
+     CLONE_NEWTIME)
 #define TLS_MAX             0x7ffffffff000UL
 #define CLONE_CLEAR_SIGHAND 0x100000000UL
 
@@ -99,6 +101,8 @@ static int copy_files(struct task *parent, struct task *child, uint64_t flags)
         child->mm = mm_ref(parent->mm);
     else
         error = mm_fork(parent->mm, &child->mm);
+    if (error == 0 && child->namespaces->ns[NS_TIME] != parent->namespaces->ns[NS_TIME])
+        error = time_ns_map(child, child->namespaces, child->mm);
     if (error < 0)
         return error;
     if (flags & CLONE_FILES)
@@ -122,6 +126,12 @@ struct identity {
     const struct cred *cred;
     struct ns_proxy *namespaces;
 };
+
+static void drop_identity(struct identity *own)
+{
+    cred_unref(own->cred);
+    ns_proxy_unref(own->namespaces);
+}
 
 /* Replaces the child's credentials by some in a user namespace of its own. */
 static int enter_new_user_ns(struct task *parent, const struct cred **cred)
@@ -157,8 +167,10 @@ static int copy_identity(struct task *parent, uint64_t flags, struct identity *r
         error = ns_proxy_unshare(parent, flags, own.cred, &own.namespaces);
     else if (error == 0)
         own.namespaces = ns_proxy_ref(parent->namespaces);
+    if (error == 0 && !(flags & CLONE_VM))
+        error = ns_proxy_enter_time(&own.namespaces);
     if (error < 0)
-        cred_unref(own.cred);
+        drop_identity(&own);
     else
         *ret = own;
     return error;
@@ -372,8 +384,7 @@ long task_clone(struct task *parent, const struct clone_request *request)
         return error;
     child = create_child(parent, &own, request);
     if (!child) {
-        cred_unref(own.cred);
-        ns_proxy_unref(own.namespaces);
+        drop_identity(&own);
         return -ENOMEM;
     }
     child->cred = own.cred;

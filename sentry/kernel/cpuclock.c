@@ -6,6 +6,7 @@
 #include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time.h"
+#include "sentry/kernel/timens.h"
 
 #define CLOCK_PER_THREAD 4
 #define CLOCK_WHICH      3
@@ -103,13 +104,23 @@ uint64_t cpu_clock_wait_locked(const struct cpu_clock *clock, uint64_t left_ns)
     return MAX(left_ns / at_once, WAIT_MIN_NS);
 }
 
+static int read_shown(const struct task *task, clockid_t clock, uint64_t *ret_ns)
+{
+    uint64_t ns;
+
+    if (!time_read(clock, &ns))
+        return -EINVAL;
+    *ret_ns = time_shown(task, clock, ns);
+    return 0;
+}
+
 int clock_read(struct task *task, clockid_t clock, uint64_t *ret_ns)
 {
     struct cpu_clock cpu;
     int error;
 
     if (!cpu_clock_is(clock))
-        return time_read(clock, ret_ns) ? 0 : -EINVAL;
+        return read_shown(task, clock, ret_ns);
     error = cpu_clock_find(task, clock, true, &cpu);
     if (error == 0)
         *ret_ns = cpu_clock_ns(&cpu);

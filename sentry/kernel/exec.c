@@ -16,12 +16,14 @@
 #include "host/io.h"
 #include "loader/loader.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/posixtimer.h"
 #include "sentry/kernel/privilege.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/proxy.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/rseq.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
 
@@ -70,16 +72,21 @@ int exec_load(struct task *task, const struct exec_request *request, struct mm *
         .hwcap = kernel->hwcap,
         .hwcap2 = kernel->hwcap2,
         .min_sigstack = kernel->min_sigstack,
-        .vdso = kernel->vdso,
         .open = request->open,
         .open_arg = request->open_arg,
         .identify = identify,
         .identify_arg = &identifying,
     };
-    int error = mm_create(kernel->mm_env, &load.mm);
+    struct ns_proxy *namespaces = ns_proxy_ref(task->namespaces);
+    int error = ns_proxy_enter_time(&namespaces);
 
-    if (error < 0)
+    load.vdso = time_vdso(task, namespaces);
+    if (error == 0)
+        error = mm_create(kernel->mm_env, &load.mm);
+    if (error < 0) {
+        ns_proxy_unref(namespaces);
         return error;
+    }
     rlimits_apply(task, load.mm);
     error = host_random(&load.entropy, sizeof(load.entropy));
     if (error == 0)
@@ -87,9 +94,11 @@ int exec_load(struct task *task, const struct exec_request *request, struct mm *
     if (error < 0) {
         mm_unref(load.mm);
         exec_identity_drop(&identifying.identity);
+        ns_proxy_unref(namespaces);
     } else {
         *ret_mm = load.mm;
         *ret_identity = identifying.identity;
+        ret_identity->namespaces = namespaces;
     }
     return error;
 }
@@ -170,6 +179,8 @@ void exec_take_identity(struct task *task, struct exec_identity *identity)
     task->personality &= ~identity->persona_clear;
     task_set_cred(task, identity->cred);
     identity->cred = NULL;
+    task_set_namespaces(task, identity->namespaces);
+    identity->namespaces = NULL;
 }
 
 static int unshare_tables(struct task *task)

@@ -91,6 +91,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     if (config->strace)
         kernel->strace = *config->strace;
     kernel->vdso = config->vdso;
+    kernel->plain_vdso = config->plain_vdso;
     kernel->release = config->release;
     kernel->version = config->version;
     kernel->no_fastpath = config->no_fastpath;
@@ -181,6 +182,7 @@ static int load_first(struct task *task, const struct kernel_init *init, char *r
     task->process->exe = result.exe;
     cred_unref(task->cred);
     task->cred = identity.cred;
+    task_set_namespaces(task, identity.namespaces);
     task->process->dumpable = !identity.undumpable;
     memcpy(task->comm, result.comm, sizeof(task->comm));
     exec_set_registers(task, &result);

@@ -45,6 +45,7 @@ struct kernel_config {
     const struct syscall_table *table;
     const struct strace_filter *strace; /* NULL: none */
     const struct vdso *vdso;            /* NULL: programs get none, and time comes by calls */
+    const struct vdso *plain_vdso;      /* the same with a page that is never written (timens.h) */
     struct timepage *timepage;          /* NULL: the kernel keeps one of its own */
     const char *release;                /* uname -r */
     const char *version;                /* uname -v */
@@ -82,6 +83,7 @@ struct kernel {
     const struct syscall_table *table;
     struct strace_filter strace;
     const struct vdso *vdso;
+    const struct vdso *plain_vdso; /* whose page tells no time (timens.h); NULL: none */
     const char *release, *version;
     struct ns *initial_ns[8];  /* by enum ns_type (ns.h); owned references */
     struct mount_ns *mount_ns; /* the first one; borrowed from the runtime */

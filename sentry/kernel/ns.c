@@ -10,6 +10,7 @@
 #include "sentry/kernel/netcaller.h"
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/pidns.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/kernel/userns.h"
 
 #define FIRST_INUM 0xf0000000UL /* of namespaces that are made later */
@@ -108,6 +109,22 @@ struct uts_ns *task_uts(const struct task *task)
 
 /* ---- making them -------------------------------------------------------------------------- */
 
+/* The offsets of the one that is left; they may be changed until somebody is in it. */
+static struct ns *create_time(struct ns *old)
+{
+    struct time_ns *ns = calloc(1, sizeof(*ns));
+
+    if (!ns)
+        return NULL;
+    if (old) {
+        ns->monotonic = time_ns_offset(time_ns_of(old), CLOCK_MONOTONIC);
+        ns->boottime = time_ns_offset(time_ns_of(old), CLOCK_BOOTTIME);
+    } else {
+        ns->frozen = true;
+    }
+    return &ns->ns;
+}
+
 /* The object alone; NULL without memory. */
 static struct ns *create_object(struct kernel *kernel, enum ns_type type, struct ns *old)
 {
@@ -127,6 +144,8 @@ static struct ns *create_object(struct kernel *kernel, enum ns_type type, struct
     case NS_PID:
         pid = pid_ns_create(kernel, old ? pid_ns_of(old) : NULL);
         return pid ? &pid->ns : NULL;
+    case NS_TIME:
+        return create_time(old);
     default:
         return calloc(1, sizeof(struct ns));
     }

@@ -8,6 +8,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/kernel/userns.h"
 
 struct ns_proxy *ns_proxy_create_initial(struct kernel *kernel)
@@ -66,6 +67,37 @@ void ns_proxy_set(struct ns_proxy *proxy, enum ns_type type, struct ns *ns)
     ns_unref(old);
 }
 
+static void set_child_time(struct ns_proxy *proxy, struct ns *ns)
+{
+    struct ns *old = proxy->time_for_children;
+
+    proxy->time_for_children = ns;
+    ns_unref(old);
+}
+
+int ns_proxy_enter_time(struct ns_proxy **proxy)
+{
+    struct ns_proxy *own, *old = *proxy;
+
+    if (likely(old->ns[NS_TIME] == old->time_for_children))
+        return 0;
+    own = ns_proxy_copy(old);
+    if (!own)
+        return -ENOMEM;
+    time_ns_freeze(time_ns_of(own->time_for_children));
+    ns_proxy_set(own, NS_TIME, ns_ref(own->time_for_children));
+    ns_proxy_unref(old);
+    *proxy = own;
+    return 0;
+}
+
+void ns_proxy_join_time(struct ns_proxy *proxy, struct ns *ns)
+{
+    time_ns_freeze(time_ns_of(ns));
+    ns_proxy_set(proxy, NS_TIME, ns_ref(ns));
+    set_child_time(proxy, ns_ref(ns));
+}
+
 /* One that has unshared it already has to fork first; Linux copy_pid_ns(). */
 static int check_pid_ns(struct task *task, struct pid_ns *old, struct user_ns *owner)
 {
@@ -82,7 +114,9 @@ static int replace(struct task *task, struct ns_proxy *proxy, enum ns_type type,
 
     if (error == 0)
         error = ns_create(task, type, proxy->ns[type], owner, &ns);
-    if (error == 0)
+    if (error == 0 && type == NS_TIME)
+        set_child_time(proxy, ns); /* the task itself stays where it is */
+    else if (error == 0)
         ns_proxy_set(proxy, type, ns);
     return error;
 }

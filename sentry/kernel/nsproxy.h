@@ -25,6 +25,11 @@ struct ns_proxy *ns_proxy_copy(const struct ns_proxy *proxy);
 /* Replaces one, whose reference is dropped; the new one's is taken over. */
 void ns_proxy_set(struct ns_proxy *proxy, enum ns_type type, struct ns *ns);
 
+/* In place of *proxy one that is where its children would begin, of time; -ENOMEM. */
+int ns_proxy_enter_time(struct ns_proxy **proxy);
+/* setns(2): both are this one from now on; of a copy. */
+void ns_proxy_join_time(struct ns_proxy *proxy, struct ns *ns);
+
 /*
  * With new namespaces for the CLONE_NEW* among `flags`, owned by the user namespace of `cred`.
  * -EPERM: the task lacks CAP_SYS_ADMIN there; -ENOSPC, -ENOMEM.

@@ -11,6 +11,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/timens.h"
 
 #define TIMER_BUCKETS 32
 #define OVERRUN_MAX   INT32_MAX /* DELAYTIMER_MAX */
@@ -250,7 +251,8 @@ int posix_timer_set(struct process *process, int32_t id, int flags,
     if (setting->value_ns) {
         t->timer.clock = clock_timer_base(t->clock, absolute);
         now = now_locked(t);
-        t->expires_ns = absolute ? setting->value_ns : time_add(now, setting->value_ns);
+        t->expires_ns = absolute ? time_taken(task_current(), t->clock, setting->value_ns)
+                                 : time_add(now, setting->value_ns);
         if (t->notify != SIGEV_NONE)
             arm_locked(t, now);
     }

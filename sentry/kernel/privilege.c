@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "sentry/kernel/key.h"
+#include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/userns.h"
@@ -206,4 +207,5 @@ int privilege_of_exec(struct task *task, struct file *exe, struct exec_identity 
 void exec_identity_drop(struct exec_identity *identity)
 {
     identity->cred = cred_unref(identity->cred);
+    identity->namespaces = ns_proxy_unref(identity->namespaces);
 }

@@ -9,14 +9,15 @@
 #include "sentry/kernel/cred.h"
 
 struct file;
-struct load_request;
+struct ns_proxy;
 
 struct exec_identity {
-    const struct cred *cred; /* owned reference; NULL before */
-    bool secure;             /* AT_SECURE: it can more than who called it */
-    bool stronger;           /* or is somebody else than before */
-    bool undumpable;         /* others may not look into it */
-    uint32_t persona_clear;  /* what it does not inherit of personality(2) */
+    const struct cred *cred;     /* owned reference; NULL before */
+    struct ns_proxy *namespaces; /* likewise: it enters the time namespace of its children */
+    bool secure;                 /* AT_SECURE: it can more than who called it */
+    bool stronger;               /* or is somebody else than before */
+    bool undumpable;             /* others may not look into it */
+    uint32_t persona_clear;      /* what it does not inherit of personality(2) */
 };
 
 /*

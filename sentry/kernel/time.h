@@ -33,7 +33,8 @@ uint64_t time_realtime_ns(void);
 /* Nanoseconds that clock_getres(2) tells. */
 uint64_t time_resolution_ns(clockid_t clock);
 
-/* Any clock that clock_gettime(2) knows, CPU clocks of tasks and processes included. -EINVAL. */
+/* Any clock that clock_gettime(2) knows, as the task's time namespace has it, CPU clocks of tasks
+ * and processes included. -EINVAL. */
 int clock_read(struct task *task, clockid_t clock, uint64_t *ret_ns);
 
 /* `ns` on CLOCK_MONOTONIC for an absolute time of `clock` (real-time family or monotonic). */

@@ -15,6 +15,8 @@
 
 #include "sentry/fs/event/anon.h"
 #include "sentry/kernel/clocktimer.h"
+#include "sentry/kernel/task.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/file.h"
@@ -222,7 +224,8 @@ int timerfd_set(struct file *f, int flags, const struct timer_setting *setting,
     time_read(base, &now);
     if (t->armed)
         error = clock_timer_arm(&t->timer, base,
-                                absolute ? setting->value_ns : time_add(now, setting->value_ns));
+                                absolute ? time_taken(task_current(), t->clock, setting->value_ns)
+                                         : time_add(now, setting->value_ns));
     if (take_cancel_locked(t))
         error = -ECANCELED;
     lock_release(&t->lock);

@@ -7,6 +7,7 @@
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/time.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 
@@ -63,7 +64,7 @@ static int get_deadline(struct task *task, int op, uaddr_t timeout, uint64_t *re
     if ((op & FUTEX_CMD_MASK) == FUTEX_WAIT)
         *ret_deadline = time_add(time_monotonic_ns(), ns);
     else
-        *ret_deadline = time_to_monotonic(clock, ns);
+        *ret_deadline = time_to_monotonic(clock, time_taken(task, clock, ns));
     return 0;
 }
 

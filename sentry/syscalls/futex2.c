@@ -9,6 +9,7 @@
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/time.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 
@@ -46,7 +47,7 @@ static int get_deadline(struct task *task, uaddr_t timeout, int clock, uint64_t 
         return -EFAULT;
     if (!timespec_valid(&ts))
         return -EINVAL;
-    *ret_deadline = time_to_monotonic(clock, timespec_ns(&ts));
+    *ret_deadline = time_to_monotonic(clock, time_taken(task, clock, timespec_ns(&ts)));
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/sem.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/kernel/userns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
@@ -26,7 +27,8 @@
     (NEW_ALL | CLONE_THREAD | CLONE_FS | CLONE_SIGHAND | CLONE_VM | CLONE_FILES | CLONE_SYSVSEM)
 #define NEW_BUILT                                                                                  \
     ((uint64_t)(CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET |     \
-                CLONE_NEWPID))
+                CLONE_NEWPID) |                                                                    \
+     CLONE_NEWTIME)
 
 static bool is_alone(struct task *task)
 {
@@ -169,6 +171,8 @@ static int begin_change(struct task *task, struct change *change)
 
 static void end_change(struct task *task, struct change *change, bool done)
 {
+    bool other_time;
+
     if (!done) {
         ns_proxy_unref(change->namespaces);
         cred_unref(change->cred);
@@ -176,7 +180,10 @@ static void end_change(struct task *task, struct change *change, bool done)
     }
     if (change->leaves_ipc)
         sem_exit(task); /* what is undone lies in the old one */
+    other_time = change->namespaces->ns[NS_TIME] != task->namespaces->ns[NS_TIME];
     task_set_namespaces(task, change->namespaces);
+    if (other_time)
+        time_ns_map(task, task->namespaces, task->mm);
     if (change->cred_is_new)
         task_set_cred(task, change->cred);
     else
@@ -220,7 +227,10 @@ static int enter(struct task *task, struct ns *ns, struct change *change)
     if (ns->type == NS_TIME && !is_alone(task))
         return -EUSERS;
     change->leaves_ipc |= ns->type == NS_IPC;
-    ns_proxy_set(change->namespaces, ns->type, ns_ref(ns));
+    if (ns->type == NS_TIME)
+        ns_proxy_join_time(change->namespaces, ns);
+    else
+        ns_proxy_set(change->namespaces, ns->type, ns_ref(ns));
     return 0;
 }
 

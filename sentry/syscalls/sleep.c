@@ -7,6 +7,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 
@@ -85,7 +86,10 @@ static long sleep_relative(struct task *task, clockid_t clock, uint64_t deadline
     }
     if (error != -ERESTARTSYS)
         return error;
-    if (clock_read(task, clock, &now) < 0 || now >= deadline_ns)
+    if (clock_read(task, clock, &now) < 0)
+        return 0;
+    now = time_taken(task, clock, now);
+    if (now >= deadline_ns)
         return 0;
     left = ns_timespec(deadline_ns - now);
     if (rem && copy_struct_to_user(task->mm, rem, &left) < 0)
@@ -194,7 +198,7 @@ SYSCALL_DEFINE4(clock_nanosleep, int, clock, int, flags, uaddr_t, request, uaddr
         return sleep_cpu(task, clock, flags, ns, rem);
     clock = sleep_base(clock, flags);
     if (flags & TIMER_ABSTIME) {
-        error = sleep_until(task, clock, ns);
+        error = sleep_until(task, clock, time_taken(task, clock, ns));
         return error == -ERESTARTSYS ? -ERESTARTNOHAND : error;
     }
     time_read(clock, &now);

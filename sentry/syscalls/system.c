@@ -12,6 +12,7 @@
 #include "sentry/kernel/load.h"
 #include "sentry/kernel/ns.h"
 #include "sentry/kernel/time.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 
@@ -51,7 +52,9 @@ SYSCALL_DEFINE1(sysinfo, uaddr_t, buf)
     struct load load;
 
     memfile_get_stats(kernel->mm_env->memfile, &memory);
-    info.uptime = (long)((time_monotonic_ns() - kernel->boot_ns) / NSEC_PER_SEC) + 1; /* up */
+    info.uptime = (long)(time_shown(task, CLOCK_BOOTTIME, time_monotonic_ns() - kernel->boot_ns) /
+                         NSEC_PER_SEC) +
+                  1; /* up */
     info.totalram = memory.limit;
     info.freeram = memory.limit - memory.allocated;
     load_get(kernel, &load);

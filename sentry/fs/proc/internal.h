@@ -75,6 +75,10 @@ ssize_t proc_timerslack_text(uint64_t tid, char *buf, size_t size);
 int proc_timerslack_write(uint64_t tid, const char *text, size_t size);
 ssize_t proc_schedstat_text(uint64_t tid, char *buf, size_t size);
 
+/* timens.c: /proc/PID/timens_offsets */
+ssize_t proc_timens_text(uint64_t key, char *buf, size_t size);
+int proc_timens_write(uint64_t key, const char *text, size_t size);
+
 /* usermap.c: /proc/PID/uid_map and its kin */
 int proc_uid_map_open(uint64_t key, uint32_t flags, struct file **ret);
 int proc_gid_map_open(uint64_t key, uint32_t flags, struct file **ret);

@@ -424,6 +424,11 @@ static int64_t list_threads(uint64_t key, int64_t from, char *ret_name, size_t s
 
 static const struct tree_node pid_nodes[] = {
     THREAD_NODES,
+    {.name = "timens_offsets",
+     .mode = S_IFREG | 0644,
+     .text = proc_timens_text,
+     .write = proc_timens_write,
+     .owner = proc_task_owner},
     TASK_DIR("task", 0555, find_thread, list_threads),
     {
         .name = "timerslack_ns",

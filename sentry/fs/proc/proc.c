@@ -13,6 +13,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/kernel/time.h"
 #include "sentry/vfs/fstype.h"
 
@@ -68,7 +69,9 @@ static ssize_t meminfo_text(uint64_t key, char *buf, size_t size)
 
 static ssize_t uptime_text(uint64_t key, char *buf, size_t size)
 {
-    uint64_t up = (host_monotonic_ns() - task_current()->kernel->boot_ns) / 10000000;
+    uint64_t up = time_shown(task_current(), CLOCK_BOOTTIME,
+                             host_monotonic_ns() - task_current()->kernel->boot_ns) /
+                  10000000;
 
     /* Nobody counts idle time. */
     return snprintf(buf, size, "%lu.%02lu 0.00\n", up / 100, up % 100);

@@ -7,6 +7,7 @@
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/timens.h"
 #include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/vfs/fdtable.h"
@@ -231,7 +232,8 @@ ssize_t proc_stat_text(uint64_t tid, char *buf, size_t size)
                 own->user_ns / NS_PER_TICK, own->system_ns / NS_PER_TICK,
                 children->user_ns / NS_PER_TICK, children->system_ns / NS_PER_TICK);
     proc_printf(&text, "%d %d %u 0 %lu ", PRIORITY_0 + v.sched.nice, v.sched.nice, v.threads,
-                (task->start_ns - task->kernel->boot_ns) / NS_PER_TICK);
+                time_shown(task_current(), CLOCK_BOOTTIME, task->start_ns - task->kernel->boot_ns) /
+                    NS_PER_TICK);
     stat_tail(&text, task, &v);
     task_unref(task);
     return (ssize_t)text.length;
