@@ -12,6 +12,8 @@
 struct gofer_config {
     const char *root; /* host directory that becomes the guest's "/"; NULL for the host's own */
     bool search_all;  /* keep CAP_DAC_READ_SEARCH, which the caller has */
+    bool share;       /* serves host/share_protocol.h: a folder of the command line's */
+    bool writable;    /* a share's: the folder can be changed */
 };
 
 /*
@@ -22,9 +24,10 @@ struct gofer_config {
 int gofer_main(int socket, const struct gofer_config *config);
 
 struct gofer {
-    int socket;   /* to the Sentry */
-    int root;     /* O_PATH: nothing above it is reachable */
-    int proc_fds; /* /proc/self/fd, for host_reopen() */
+    int socket;    /* to the Sentry */
+    int root;      /* O_PATH: nothing above it is reachable */
+    int proc_fds;  /* /proc/self/fd, for host_reopen() */
+    bool writable; /* a share's folder can be changed */
 };
 
 /*
@@ -33,5 +36,8 @@ struct gofer {
  */
 struct gofer_request;
 int gofer_serve(struct gofer *gofer, struct gofer_request *req, size_t size);
+/* The same for a share. */
+struct share_request;
+int share_serve(struct gofer *gofer, struct share_request *req, size_t size);
 
 #endif

@@ -6,12 +6,14 @@
 
 #include "base/log.h"
 #include "gofer/gofer.h"
+#include "host/change.h"
 #include "host/gofer_protocol.h"
 #include "host/io.h"
 #include "host/jail.h"
 #include "host/landlock.h"
 #include "host/message.h"
 #include "host/path.h"
+#include "host/share_protocol.h"
 
 /* Low, fixed numbers: whatever else the process had open can then be closed in one range. */
 enum { SOCKET_FD = 3, ROOT_FD, PROC_FD, FIRST_FREE_FD };
@@ -36,20 +38,27 @@ static int take_descriptors(int socket, const struct gofer_config *config, struc
     if (socket < 0 || root < 0 || proc < 0 || host_dup_over(socket, SOCKET_FD) < 0 ||
         host_dup_over(root, ROOT_FD) < 0 || host_dup_over(proc, PROC_FD) < 0)
         return -EMFILE;
-    *ret = (struct gofer){.socket = SOCKET_FD, .root = ROOT_FD, .proc_fds = PROC_FD};
+    *ret = (struct gofer){
+        .socket = SOCKET_FD, .root = ROOT_FD, .proc_fds = PROC_FD, .writable = config->writable};
     return 0;
 }
 
-static int lock_in(int root, bool search_all)
+static int lock_in(const struct gofer *gofer, const struct gofer_config *config)
 {
-    struct jail_request jail = {.roles = JAIL_GOFER};
+    struct jail_request jail = {.roles = config->writable ? JAIL_GOFER | JAIL_SHARE : JAIL_GOFER};
     int err;
 
     jail_isolate();
-    err = jail_drop_privileges_but(search_all ? 1UL << CAP_DAC_READ_SEARCH : 0);
+    err = jail_drop_privileges_but(config->search_all ? 1UL << CAP_DAC_READ_SEARCH : 0);
+    if (!err && config->share) {
+        /* Modes are the program's business; objects are reached by their descriptors' names. */
+        host_clear_umask();
+        err = host_enter_proc_fds(gofer->proc_fds);
+    }
     if (!err) {
         /* The filter cannot look into openat2(2)'s flags: here the host keeps us from writing. */
-        err = host_landlock_read_only(root);
+        err = config->writable ? host_landlock_beneath(gofer->root)
+                               : host_landlock_read_only(gofer->root);
         if (err < 0)
             log_info("gofer: no Landlock domain (%s)", strerror(-err));
         err = jail_enter(&jail);
@@ -59,17 +68,36 @@ static int lock_in(int root, bool search_all)
     return err;
 }
 
+/* One message served; false: the conversation is over. */
+static bool serve_one(struct gofer *gofer, const struct gofer_config *config, int *ret_status)
+{
+    static union {
+        struct gofer_request gofer;
+        struct share_request share;
+    } req;
+    int passed, err;
+    ssize_t n = host_receive_message(gofer->socket, &req, sizeof(req), &passed);
+
+    *ret_status = n < 0;
+    if (n <= 0)
+        return false;
+    if (passed >= 0)
+        host_close(passed);
+    err = config->share ? share_serve(gofer, &req.share, (size_t)n)
+                        : gofer_serve(gofer, &req.gofer, (size_t)n);
+    *ret_status = err < 0;
+    return err == 0;
+}
+
 int gofer_main(int socket, const struct gofer_config *config)
 {
-    static struct gofer_request req;
     struct gofer gofer;
-    int null_fd, passed;
-    ssize_t n;
+    int null_fd, status;
 
     if (take_descriptors(socket, config, &gofer) < 0)
         return 1;
     null_fd = host_open_null();
-    if (null_fd < 0 || lock_in(gofer.root, config->search_all) < 0)
+    if (null_fd < 0 || lock_in(&gofer, config) < 0)
         return 1;
     /* stdio and the log stay until here, for the lines about the jail's rules. Kept longer, they
      * would hold the caller's pipes open after the sandbox has ended. */
@@ -77,13 +105,7 @@ int gofer_main(int socket, const struct gofer_config *config)
         host_dup_over(null_fd, fd);
     host_close_range(FIRST_FREE_FD, UINT_MAX);
 
-    for (;;) {
-        n = host_receive_message(gofer.socket, &req, sizeof(req), &passed);
-        if (n <= 0)
-            return n < 0;
-        if (passed >= 0)
-            host_close(passed);
-        if (gofer_serve(&gofer, &req, (size_t)n) < 0)
-            return 1;
-    }
+    while (serve_one(&gofer, config, &status))
+        ;
+    return status;
 }

@@ -17,6 +17,7 @@ enum jail_role {
     JAIL_KVM = 2,
     JAIL_PTRACE = 4,
     JAIL_GOFER = 8,
+    JAIL_SHARE = 16,
 };
 
 /* Collected from the parts of the sandbox before the jail closes. */

@@ -61,12 +61,10 @@ static uint64_t all_file_rights(long abi)
     return (1UL << counts[(abi < newest ? abi : newest) - 1]) - 1;
 }
 
-int host_landlock_read_only(int root)
+/* Of `allowed`, what the host knows. */
+static int confine(int root, uint64_t allowed)
 {
-    struct landlock_path_beneath_attr beneath = {
-        .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR,
-        .parent_fd = root,
-    };
+    struct landlock_path_beneath_attr beneath = {.parent_fd = root};
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     uint64_t rights;
     int fd, err = 0;
@@ -74,6 +72,7 @@ int host_landlock_read_only(int root)
     if (abi < 1)
         return abi < 0 ? -errno : -EOPNOTSUPP;
     rights = all_file_rights(abi);
+    beneath.allowed_access = allowed & rights;
     fd = (int)syscall(SYS_landlock_create_ruleset, &rights, sizeof(rights), 0);
     if (fd < 0)
         return -errno;
@@ -82,4 +81,16 @@ int host_landlock_read_only(int root)
         err = -errno;
     close(fd);
     return err;
+}
+
+int host_landlock_read_only(int root)
+{
+    return confine(root, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR);
+}
+
+int host_landlock_beneath(int root)
+{
+    /* 13 and 14: REFER and TRUNCATE, of later ABIs. */
+    return confine(root, ((1UL << 15) - 1) & ~(uint64_t)(LANDLOCK_ACCESS_FS_EXECUTE |
+                                                         LANDLOCK_ACCESS_FS_MAKE_BLOCK));
 }

@@ -20,5 +20,7 @@ int host_landlock_enclose(void);
  * `root` (an O_PATH descriptor). Needs no_new_privs. Errors as above.
  */
 int host_landlock_read_only(int root);
+/* The same, with the right to change what is beneath `root`, but to make no device. */
+int host_landlock_beneath(int root);
 
 #endif

@@ -25,6 +25,7 @@ enum {
     KEY_ROOTFS,
     KEY_READ_ONLY,
     KEY_TMPFS,
+    KEY_BIND,
     KEY_DIFF,
     KEY_FILE_ACCESS,
 };
@@ -50,6 +51,10 @@ static const struct argp_option option_table[] = {
      "Nothing can be changed but in /tmp, /var/tmp, /dev/shm, /run and what --tmpfs adds", 3},
     {"tmpfs", KEY_TMPFS, "PATH[:size=BYTES[k|m|g]]", 0,
      "An empty tree in memory at PATH, which is made if it is not there; may be repeated", 3},
+    {"bind", KEY_BIND, "HOST:GUEST[:ro]", 0,
+     "The host's folder HOST, changed by both sides, at GUEST, which is made if it is not there; "
+     "with ro the program can only read it. May be repeated",
+     3},
     {"diff", KEY_DIFF, "FILE", 0,
      "When the program ends, list in FILE (- for standard error) what it changed in the host's "
      "tree, as it sees it: A added, C changed, D removed",
@@ -135,6 +140,27 @@ static void add_tmpfs(struct argp_state *state, struct options *o, char *arg)
         argp_error(state, "--tmpfs=%s: not an absolute path", arg);
 }
 
+static void add_bind(struct argp_state *state, struct options *o, char *arg)
+{
+    char *guest = strchr(arg, ':'), *mode = guest ? strchr(guest + 1, ':') : NULL;
+    struct option_bind *bind;
+
+    if (!guest || guest == arg || guest[1] != '/' ||
+        (mode && strcmp(mode, ":ro") != 0 && strcmp(mode, ":rw") != 0))
+        argp_error(state, "--bind=%s: not of the form HOST:/GUEST or HOST:/GUEST:ro", arg);
+    bind = realloc(o->binds, (o->bind_count + 1) * sizeof(*bind));
+    if (!bind)
+        argp_failure(state, EXIT_SANDBOX, ENOMEM, "--bind");
+    o->binds = bind;
+    bind += o->bind_count++;
+    *bind = (struct option_bind){.host = arg, .guest = guest + 1};
+    *guest = '\0';
+    if (mode) {
+        bind->read_only = strcmp(mode, ":ro") == 0;
+        *mode = '\0';
+    }
+}
+
 static void take_program(struct argp_state *state, struct options *o)
 {
     char **argv = state->argv + state->next - 1;
@@ -184,6 +210,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_TMPFS:
         add_tmpfs(state, o, arg);
+        return 0;
+    case KEY_BIND:
+        add_bind(state, o, arg);
         return 0;
     case KEY_DIFF:
         o->diff = arg;

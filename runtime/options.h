@@ -17,6 +17,13 @@ struct option_tmpfs {
     uint64_t size; /* bytes; 0: half of the memory */
 };
 
+/* --bind HOST:GUEST[:ro] */
+struct option_bind {
+    const char *host, *guest;
+    bool read_only;
+    int socket; /* to its gofer, once that runs */
+};
+
 enum command { COMMAND_RUN, COMMAND_DOCTOR };
 
 struct options {
@@ -33,6 +40,8 @@ struct options {
     struct option_tmpfs *tmpfs; /* owned; tmpfs_count of them */
     size_t tmpfs_count;
     bool exclusive;    /* --file-access: nobody else changes the host's tree */
+    struct option_bind *binds; /* owned; bind_count of them */
+    size_t bind_count;
     const char *cwd;   /* NULL: the caller's */
     bool clear_env;    /* start from an empty environment */
     bool stats;        /* print counters at the end (bench) */

@@ -132,7 +132,7 @@ static int ask_host(struct sandbox *s)
     return 0;
 }
 
-static int start_gofer(struct sandbox *s)
+static int start_gofer(const struct gofer_config *config, int *ret_socket)
 {
     int fds[2], err;
     pid_t pid;
@@ -143,17 +143,27 @@ static int start_gofer(struct sandbox *s)
     pid = host_fork_dying_with_us();
     if (pid < 0)
         return failed("gofer: fork", pid);
-    if (pid == 0) {
-        const struct gofer_config config = {
-            .root = s->options->rootfs,
-            .search_all = s->search_all,
-        };
-
-        host_exit(gofer_main(fds[1], &config));
-    }
+    if (pid == 0)
+        host_exit(gofer_main(fds[1], config));
     host_close(fds[1]);
-    s->gofer_socket = fds[0];
+    *ret_socket = fds[0];
     return 0;
+}
+
+/* One for the tree, and one for each folder that is shared. */
+static int start_gofers(struct sandbox *s)
+{
+    const struct gofer_config tree = {.root = s->options->rootfs, .search_all = s->search_all};
+    int err = start_gofer(&tree, &s->gofer_socket);
+
+    for (size_t i = 0; i < s->options->bind_count && !err; i++) {
+        struct option_bind *bind = &s->options->binds[i];
+        const struct gofer_config share = {
+            .root = bind->host, .share = true, .writable = !bind->read_only};
+
+        err = start_gofer(&share, &bind->socket);
+    }
+    return err;
 }
 
 /* While /proc can still be read. */
@@ -219,6 +229,8 @@ static int start_tree(struct sandbox *s)
         .exclusive = s->options->exclusive,
         .checks_modes = s->search_all,
         .handles = handle_limit(),
+        .binds = s->options->binds,
+        .bind_count = s->options->bind_count,
     };
     int err;
 
@@ -293,7 +305,7 @@ static int make(struct sandbox *s)
     /* Before the gofer is forked: a ^C at the terminal is for the guest, not for one of us. */
     s->ignored_signals = forward_block();
     if (!err)
-        err = start_gofer(s);
+        err = start_gofers(s);
     if (!err)
         err = start_platform(s);
     if (err)

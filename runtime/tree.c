@@ -15,6 +15,7 @@
 #include "sentry/fs/overlay/overlay.h"
 #include "sentry/fs/pipe/fifo.h"
 #include "sentry/fs/proc/proc.h"
+#include "sentry/fs/share/share.h"
 #include "sentry/fs/sys/sys.h"
 #include "sentry/fs/tmpfs/memfd.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
@@ -166,6 +167,25 @@ static int mount_writable_trees(struct tree *tree, const struct tree_config *con
             mount_tmpfs(tree, config, config->tmpfs[i].path, 0755, config->tmpfs[i].size, minor++);
     }
     return err;
+}
+
+static int mount_shares(struct tree *tree, const struct tree_config *config)
+{
+    for (size_t i = 0; i < config->bind_count; i++) {
+        const struct option_bind *bind = &config->binds[i];
+        const struct share_config share = {
+            .socket = bind->socket, .memfile = config->memfile, .read_only = bind->read_only};
+        struct super_block *sb;
+        int err = share_create(&share, &sb);
+
+        if (!err)
+            err = mount_on(tree, bind->guest, sb);
+        if (err < 0) {
+            log_error("--bind=%s:%s: %s", bind->host, bind->guest, strerror(-err));
+            return err;
+        }
+    }
+    return 0;
 }
 
 /* Before anything is mounted: also where the program starts in the host's /tmp. */
@@ -325,6 +345,8 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
         err = mount_kernel_trees(ret_tree, config, tty);
     if (!err)
         err = mount_writable_trees(ret_tree, config);
+    if (!err)
+        err = mount_shares(ret_tree, config);
     return err ? err : return_to_cwd(ret_tree);
 }
 

@@ -12,6 +12,7 @@ struct fdtable;
 struct fs_context;
 struct gofer_client;
 struct mount_ns;
+struct option_bind;
 struct option_tmpfs;
 struct super_block;
 struct terminal;
@@ -45,6 +46,8 @@ struct tree_config {
     bool exclusive;    /* --file-access */
     bool checks_modes; /* the gofer sees everything, so modes and owners decide here */
     uint32_t handles;  /* host descriptors that may be kept for the next open */
+    const struct option_bind *binds; /* the host's folders; their sockets are taken over */
+    size_t bind_count;
 };
 
 /*

@@ -1,0 +1,254 @@
+/*
+ * Open files of a share: the gofer donated a descriptor with the rights that the program asked for,
+ * and bytes go straight to it. Those who have mapped the file see what is written.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "host/change.h"
+#include "host/io.h"
+#include "host/path.h"
+#include "sentry/fs/hostio.h"
+#include "sentry/fs/share/internal.h"
+#include "sentry/mm/uio.h"
+#include "sentry/vfs/dirent.h"
+#include "sentry/vfs/file.h"
+
+#define GETDENTS_BYTES 16384
+
+struct share_file {
+    struct file file;
+    struct host_file *host;
+    struct memfile *memfile; /* borrowed */
+    struct lock write_lock;  /* a write at the end is at the end */
+};
+
+/* What getdents64(2) fills in. */
+struct dirent64_abi {
+    uint64_t ino;
+    int64_t off;
+    uint16_t reclen;
+    uint8_t type;
+    char name[];
+};
+
+static struct share_file *share_file_of(struct file *f)
+{
+    return container_of(f, struct share_file, file);
+}
+
+static int fd_of(struct file *f)
+{
+    return share_file_of(f)->host->fd;
+}
+
+static ssize_t share_read(struct file *f, struct uio *uio, int64_t *pos)
+{
+    return hostio_read(fd_of(f), uio, pos, UINT64_MAX);
+}
+
+static ssize_t write_at(struct file *f, struct uio *uio, int64_t *pos)
+{
+    int64_t at = *pos;
+    ssize_t n;
+
+    if (f->flags & O_APPEND) {
+        at = host_lseek(fd_of(f), 0, SEEK_END);
+        if (at < 0)
+            return (ssize_t)at;
+    }
+    if (uio->left == 0)
+        return 0;
+    if ((uint64_t)at >= uio->size_limit)
+        return -EFBIG;
+    *pos = at;
+    n = hostio_write(fd_of(f), uio, pos, uio->size_limit - (uint64_t)at);
+    if (n > 0)
+        hostio_changed(share_file_of(f)->host, share_file_of(f)->memfile, (uint64_t)at,
+                       (uint64_t)n);
+    return n;
+}
+
+static ssize_t share_write(struct file *f, struct uio *uio, int64_t *pos)
+{
+    struct share_file *s = share_file_of(f);
+    ssize_t n;
+
+    if (!(f->flags & O_APPEND))
+        return write_at(f, uio, pos);
+    lock_acquire(&s->write_lock);
+    n = write_at(f, uio, pos);
+    lock_release(&s->write_lock);
+    return n;
+}
+
+static int64_t share_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
+{
+    if (whence == SEEK_CUR)
+        return file_seek_in(offset, whence, pos, 0);
+    return host_lseek(fd_of(f), offset, whence);
+}
+
+static int share_fstat(struct file *f, struct linux_stat *ret)
+{
+    int err = hostio_stat(fd_of(f), ret);
+
+    if (!err && f->at.dentry)
+        share_update(share_inode_of(f->at.dentry), ret);
+    return err;
+}
+
+static int share_fstatfs(struct file *f, struct linux_statfs *ret)
+{
+    return hostio_statfs(fd_of(f), ret);
+}
+
+static int share_mmap(struct file *f, struct mappable **ret_object)
+{
+    struct share_file *s = share_file_of(f);
+
+    return hostio_mmap(s->host, s->memfile, ret_object);
+}
+
+/* Stores to pages do not reach the host's file: no mapping may promise that they do. */
+static int share_map_begin(struct file *f, int prot, bool shared, int *max_prot)
+{
+    if (shared && (prot & PROT_WRITE))
+        return -ENODEV;
+    if (shared)
+        *max_prot &= ~PROT_WRITE;
+    return 0;
+}
+
+static void share_map_end(struct file *f, int max_prot, bool shared)
+{
+}
+
+static int share_ftruncate(struct file *f, uint64_t size)
+{
+    struct share_file *s = share_file_of(f);
+    struct linux_stat st;
+    int err = share_fstat(f, &st);
+
+    if (!err)
+        err = host_truncate(fd_of(f), size);
+    if (!err)
+        hostio_changed(s->host, s->memfile, MIN(size, (uint64_t)st.st_size), UINT64_MAX);
+    return err;
+}
+
+static int share_allocate(struct file *f, int mode, uint64_t offset, uint64_t size)
+{
+    /* The jail's rule; holes would have to be told to those who mapped the file. */
+    if (mode & ~FALLOC_FL_KEEP_SIZE)
+        return -EOPNOTSUPP;
+    return host_allocate(fd_of(f), mode, offset, size);
+}
+
+static int share_sync(struct file *f)
+{
+    return host_fsync(fd_of(f));
+}
+
+static int64_t dir_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
+{
+    if (whence == SEEK_CUR && offset == 0)
+        return pos;
+    return host_lseek(fd_of(f), offset, whence);
+}
+
+/* Passes on what one getdents64(2) returned; false when the sink is full. */
+static bool emit_all(struct dirent_sink *sink, const char *buf, size_t size, int64_t *pos)
+{
+    for (size_t at = 0; at < size;) {
+        const struct dirent64_abi *d = (const struct dirent64_abi *)(buf + at);
+        size_t length = strnlen(d->name, d->reclen - offsetof(struct dirent64_abi, name));
+
+        if (!sink->emit(sink, d->name, length, d->ino, d->off, d->type))
+            return false;
+        *pos = d->off;
+        at += d->reclen;
+    }
+    return true;
+}
+
+static int dir_getdents(struct file *f, struct dirent_sink *sink, int64_t *pos)
+{
+    char *buf = malloc(GETDENTS_BYTES);
+    ssize_t n;
+
+    if (!buf)
+        return -ENOMEM;
+    /* What the last call fetched and could not pass on is fetched again. */
+    n = host_lseek(fd_of(f), *pos, SEEK_SET);
+    if (n >= 0) {
+        do {
+            n = host_getdents(fd_of(f), buf, GETDENTS_BYTES);
+        } while (n > 0 && emit_all(sink, buf, (size_t)n, pos));
+    }
+    free(buf);
+    return n < 0 ? (int)n : 0;
+}
+
+static void share_release(struct file *f)
+{
+    struct share_file *s = share_file_of(f);
+
+    host_file_unref(s->host);
+    lock_destroy(&s->write_lock);
+    file_fini(f);
+    free(s);
+}
+
+static const struct file_operations regular_operations = {
+    .read = share_read,
+    .write = share_write,
+    .llseek = share_llseek,
+    .stat = share_fstat,
+    .statfs = share_fstatfs,
+    .mmap = share_mmap,
+    .map_begin = share_map_begin,
+    .map_end = share_map_end,
+    .truncate = share_ftruncate,
+    .allocate = share_allocate,
+    .sync = share_sync,
+    .release = share_release,
+};
+
+static const struct file_operations dir_operations = {
+    .llseek = dir_llseek,
+    .stat = share_fstat,
+    .statfs = share_fstatfs,
+    .getdents = dir_getdents,
+    .sync = share_sync,
+    .release = share_release,
+};
+
+int share_file_create(struct dentry *dentry, int fd, uint32_t flags, struct file **ret)
+{
+    bool dir = inode_type(dentry->inode) == S_IFDIR;
+    struct share_file *s = calloc(1, sizeof(*s));
+    char name[PATH_MAX] = "/";
+
+    if (!s) {
+        host_close(fd);
+        return -ENOMEM;
+    }
+    if (dentry_path(dentry, name + 1, sizeof(name) - 1) < 0)
+        name[1] = '\0';
+    s->host = host_file_create(fd, name);
+    if (!s->host) {
+        free(s);
+        return -ENOMEM;
+    }
+    file_init(&s->file, dir ? &dir_operations : &regular_operations, flags);
+    lock_init(&s->write_lock);
+    s->memfile = share_inode_of(dentry)->fs->memfile;
+    *ret = &s->file;
+    return 0;
+}
