@@ -313,10 +313,24 @@ static int open_host_tree(struct tree *tree, const struct tree_config *config,
     return goferfs_create(&gofer, ret);
 }
 
+/* A working directory that only our mounts have. */
+static int enter_mounted_cwd(struct tree *tree, const char *cwd)
+{
+    struct walk_result at;
+    int err = path_walk(tree->fs, NULL, cwd, WALK_FOLLOW | WALK_DIRECTORY, &at);
+
+    if (err)
+        return err;
+    fs_context_set_cwd(tree->fs, at.path);
+    walk_result_unref(&at);
+    return 0;
+}
+
 int tree_create(const struct tree_config *config, struct tree *ret_tree)
 {
     struct super_block *root;
     struct file *tty;
+    bool on_host = true;
     int err;
 
     vfs_set_fifo_operations(&fifo_operations);
@@ -337,6 +351,10 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
         err = fs_context_create(ret_tree->host_ns, config->umask, &ret_tree->host_fs);
     if (!err)
         err = enter_cwd(ret_tree, config->cwd);
+    if (err == -ENOENT) {
+        on_host = false;
+        err = 0;
+    }
     if (!err)
         err = fdtable_create(&ret_tree->files);
     if (!err)
@@ -347,7 +365,9 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
         err = mount_writable_trees(ret_tree, config);
     if (!err)
         err = mount_shares(ret_tree, config);
-    return err ? err : return_to_cwd(ret_tree);
+    if (err)
+        return err;
+    return on_host ? return_to_cwd(ret_tree) : enter_mounted_cwd(ret_tree, config->cwd);
 }
 
 int tree_open_exec(struct tree *tree, const char *path, struct file **ret)

@@ -37,8 +37,6 @@ int hostio_statfs(int fd, struct linux_statfs *ret);
 
 /* hostmap.c: read-only pages of a regular file, shared by all who map it. `h` is referenced. */
 int hostio_mmap(struct host_file *h, struct memfile *mf, struct mappable **ret);
-/* [offset, offset+size) of the file was written by us, or the file was cut there. */
-void hostio_changed(struct host_file *h, struct memfile *mf, uint64_t offset, uint64_t size);
 /* Lets caches go that are kept for the next one. */
 void hostio_forget_maps(void);
 

@@ -195,28 +195,6 @@ void hostio_forget_maps(void)
     free_all(&gone);
 }
 
-void hostio_changed(struct host_file *h, struct memfile *mf, uint64_t offset, uint64_t size)
-{
-    struct mappable *object = NULL;
-    struct identity identity;
-    struct kept *kept;
-
-    if (identify(h->fd, &identity) < 0)
-        return;
-    lock_acquire(&kept_lock);
-    list_for_each (kept, &kept_files, node) {
-        if (kept->memfile != mf || !same_file(&kept->identity, &identity))
-            continue;
-        kept->identity = identity; /* what it has is right, but for these bytes */
-        object = mappable_ref(kept->object);
-        break;
-    }
-    lock_release(&kept_lock);
-    if (object)
-        pagecache_invalidate(object, offset, size, false);
-    mappable_unref(object);
-}
-
 int hostio_mmap(struct host_file *h, struct memfile *mf, struct mappable **ret)
 {
     static const struct pagecache_source source = {

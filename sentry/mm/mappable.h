@@ -108,11 +108,20 @@ uint64_t shmem_resident_size(struct mappable *m);
 struct pagecache_source {
     ssize_t (*read)(void *arg, uint64_t offset, void *buf, size_t size);
     uint64_t (*size_now)(void *arg);
+    /*
+     * The other way round, for a cache that shared mappings may change: what they did is written at
+     * msync(2), by pagecache_flush(), and when the cache goes. NULL: no mapping may write.
+     */
+    ssize_t (*write)(void *arg, uint64_t offset, const void *buf, size_t size);
     void (*release)(void *arg);
     void (*name)(void *arg, char *buf, size_t size);
 };
 /* The file has changed there or became shorter: what is cached is forgotten, mappings included. */
 void pagecache_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too);
+/* What mappings changed in the range is written. -EIO, -ENOSPC... */
+int pagecache_flush(struct mappable *m, uint64_t offset, uint64_t size);
+/* The range was written there, not through mappings: cached pages of it take the new bytes over. */
+void pagecache_reread(struct mappable *m, uint64_t offset, uint64_t size);
 /*
  * Guest memory has run out: lets all cached pages go, mapped ones too, and returns the bytes.
  * Called without locks.

@@ -5,6 +5,9 @@
  *
  * `lock` is held while the source is read: two faults on one file read it once.
  *
+ * A cache that shared mappings may change knows which pages they may have changed (`dirty`): from
+ * the first write of a mapping on, as long as there is one that may write.
+ *
  * What is cached can be read again. So when guest memory runs out, all of it is let go, mapped
  * pages too, and comes back by faults (pagecache_reclaim).
  */
@@ -12,6 +15,7 @@
 #include <stdlib.h>
 
 #include "base/lock.h"
+#include "base/log.h"
 #include "sentry/mm/mappable.h"
 #include "sentry/mm/pmap.h"
 
@@ -26,6 +30,7 @@ struct pagecache {
 
     struct lock lock; /* guards what follows */
     struct pmap pages;
+    struct pmap dirty; /* its entries only say where: PMAP_PRESENT */
 };
 
 static struct lock all_lock = LOCK_INIT;
@@ -81,6 +86,89 @@ static int fill(struct pagecache *pc, uint64_t offset, uint64_t file_end) __must
     return err;
 }
 
+static int mark_dirty(struct pagecache *pc, uint64_t offset, uint64_t size) __must_hold(pc->lock)
+{
+    int err = 0;
+
+    /* Page by page: a run's entries would count upwards into the flags of others. */
+    for (uint64_t at = offset; at < offset + size && !err; at += PAGE_SIZE)
+        err = pmap_set_run(&pc->dirty, at, PAGE_SIZE, PMAP_PRESENT);
+    return err;
+}
+
+/* Writes [offset, end), page aligned, of which all is cached, as far as the file reaches. */
+static int write_run(struct pagecache *pc, struct memfile_range range, uint64_t offset,
+                     uint64_t size) __must_hold(pc->lock)
+{
+    const uint8_t *bytes = memfile_ptr(pc->memfile, range.start);
+    uint64_t left = offset < size ? MIN(range.size, size - offset) : 0;
+
+    while (left > 0) {
+        ssize_t n = pc->source.write(pc->arg, offset, bytes, left);
+
+        if (n == -EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? (int)n : -EIO;
+        bytes += n;
+        offset += (uint64_t)n;
+        left -= (uint64_t)n;
+    }
+    return 0;
+}
+
+/* `clean`: nobody can have a page mapped for writing, so what was written is not dirty any more. */
+static int flush(struct pagecache *pc, uint64_t start, uint64_t end, bool clean)
+    __must_hold(pc->lock)
+{
+    uint64_t size = pc->dirty.present ? pc->source.size_now(pc->arg) : 0;
+    struct pmap_iter it;
+    int err = 0;
+
+    for (pmap_iter_init(&it, &pc->dirty, start, end); pmap_iter_next(&it) && !err;) {
+        uint64_t page = pmap_get(&pc->pages, it.addr);
+
+        if (page)
+            err =
+                write_run(pc, (struct memfile_range){page & ~PMAP_FLAGS, PAGE_SIZE}, it.addr, size);
+        if (clean && !err)
+            pmap_iter_set(&it, 0);
+    }
+    return err;
+}
+
+int pagecache_flush(struct mappable *m, uint64_t offset, uint64_t size)
+{
+    struct pagecache *pc = to_pagecache(m);
+    uint64_t start = round_down(offset, PAGE_SIZE);
+    uint64_t end = size > PMAP_SPAN || offset > PMAP_SPAN - size ? PMAP_SPAN : offset + size;
+    int err;
+
+    if (!pc->source.write)
+        return 0;
+    lock_acquire(&pc->lock);
+    err = flush(pc, start, end, false);
+    lock_release(&pc->lock);
+    return err;
+}
+
+void pagecache_reread(struct mappable *m, uint64_t offset, uint64_t size)
+{
+    struct pagecache *pc = to_pagecache(m);
+    uint64_t end = MIN(offset + size, PMAP_SPAN);
+    struct pmap_iter it;
+
+    lock_acquire(&pc->lock);
+    for (pmap_iter_init(&it, &pc->pages, round_down(offset, PAGE_SIZE), end);
+         pmap_iter_next(&it);) {
+        uint64_t low = MAX(it.addr, offset), high = MIN(it.addr + PAGE_SIZE, end);
+        uint8_t *page = memfile_ptr(pc->memfile, it.entry & ~PMAP_FLAGS);
+
+        (void)read_all(pc, low, page + (low - it.addr), high - low);
+    }
+    lock_release(&pc->lock);
+}
+
 static int pagecache_get_pages(struct mappable *m, uint64_t offset, uint64_t want, bool write,
                                struct memfile_range *ret_range)
 {
@@ -88,22 +176,30 @@ static int pagecache_get_pages(struct mappable *m, uint64_t offset, uint64_t wan
     uint64_t file_end = end_of_file(pc);
     int err = 0;
 
-    if (offset >= file_end || write)
-        return -EFAULT; /* writable shared mappings are refused by max_prot */
+    if (offset >= file_end || (write && !pc->source.write))
+        return -EFAULT; /* where nothing can be written, max_prot refused such mappings */
     lock_acquire(&pc->lock);
     if (!pmap_get(&pc->pages, offset))
         err = fill(pc, offset, file_end);
     if (!err) {
         *ret_range = pmap_run_at(&pc->pages, offset, MIN(want, file_end - offset));
-        memfile_ref(pc->memfile, *ret_range);
+        if (write)
+            err = mark_dirty(pc, offset, ret_range->size);
     }
+    if (!err)
+        memfile_ref(pc->memfile, *ret_range);
     lock_release(&pc->lock);
     return err;
 }
 
 static void drop_pages(struct pagecache *pc, uint64_t start, uint64_t end)
 {
+    int err;
+
     lock_acquire(&pc->lock);
+    err = flush(pc, start, end, true);
+    if (err < 0)
+        log_error("a mapped file could not be written back (%d)", -err);
     pmap_unref_range(&pc->pages, pc->memfile, start, end);
     lock_release(&pc->lock);
 }
@@ -113,6 +209,9 @@ void pagecache_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bo
     uint64_t start = round_down(offset, PAGE_SIZE);
     uint64_t end = size > PMAP_SPAN || offset > PMAP_SPAN - size ? PMAP_SPAN : offset + size;
 
+    /* What mappings write from here on they write to pages that they ask for anew. */
+    if (to_pagecache(m)->source.write)
+        mappable_invalidate(m, start, round_up(end, PAGE_SIZE) - start, false);
     drop_pages(to_pagecache(m), start, round_up(end, PAGE_SIZE));
     mappable_invalidate(m, start, round_up(end, PAGE_SIZE) - start, private_too);
 }
@@ -188,6 +287,7 @@ static void pagecache_release(struct mappable *m)
     lock_release(&all_lock);
 
     drop_pages(pc, 0, PMAP_SPAN);
+    pmap_destroy(&pc->dirty);
     if (pc->source.release)
         pc->source.release(pc->arg);
     lock_destroy(&pc->lock);
@@ -212,6 +312,15 @@ static const struct mappable_ops pagecache_ops = {
     .resident = pagecache_resident,
 };
 
+static const struct mappable_ops writable_ops = {
+    .get_pages = pagecache_get_pages,
+    .release = pagecache_release,
+    .name = pagecache_name,
+    .sync = pagecache_flush,
+    .resident = pagecache_resident,
+    .wants_write_notice = true,
+};
+
 int pagecache_create(struct memfile *mf, const struct pagecache_source *source, void *arg,
                      struct mappable **ret)
 {
@@ -219,12 +328,13 @@ int pagecache_create(struct memfile *mf, const struct pagecache_source *source, 
 
     if (!pc)
         return -ENOMEM;
-    mappable_init(&pc->base, &pagecache_ops);
+    mappable_init(&pc->base, source->write ? &writable_ops : &pagecache_ops);
     pc->memfile = mf;
     pc->source = *source;
     pc->arg = arg;
     lock_init(&pc->lock);
     pmap_init(&pc->pages);
+    pmap_init(&pc->dirty);
     lock_acquire(&all_lock);
     list_add_tail(&all_caches, &pc->all_node);
     all_count++;

@@ -83,7 +83,7 @@ def compare(tally, label, native, outcome, unchanged):
         return
     lines = list(difflib.unified_diff(native[1].splitlines(), text.splitlines(), "native",
                                       "sandbox", lineterm="", n=0))
-    why = f"status {status}" if unchanged else "the tree outside was changed"
+    why = f"status {status}" if unchanged else "the tree outside is not what it should be"
     tally.add("failed", label, "\n    ".join([why, *lines[:20]]))
 
 
@@ -135,6 +135,47 @@ def test_trees_of_options(command, platform, tree, tally):
         status, text = run(words, tree)
         good = status == want and out in text and err in text
         tally.add("passed" if good else "failed", f"{name} on {platform}", f"{status}: {text}")
+
+
+def contents(top):
+    """What is in a tree, without what differs between two copies of it."""
+    result = {}
+    for folder, folders, files in os.walk(top):
+        for name in [*folders, *files]:
+            path = os.path.join(folder, name)
+            st = os.lstat(path)
+            text = None
+            if stat.S_ISREG(st.st_mode):
+                with open(path, "rb") as file:
+                    text = file.read()
+            size = 0 if stat.S_ISDIR(st.st_mode) else st.st_size
+            result[os.path.relpath(path, top)] = (st.st_mode, st.st_nlink, size, text)
+    return result
+
+
+def test_bind(command, platforms, tally):
+    """A folder that both sides change: what the program did is what is there afterwards."""
+    build = os.path.dirname(command.program)
+    with tempfile.TemporaryDirectory(dir=build) as top:
+        trees = {name: os.path.join(top, name) for name in ("native", *platforms)}
+        for tree in trees.values():
+            os.mkdir(tree)
+            make_tree(tree, build)
+        native = run(["./writing", "kept"], trees["native"])
+        if native[0] != 0:
+            tally.add("failed", "bind natively", native[1])
+            return
+        for platform in platforms:
+            base = [command.program, f"--platform={platform}", "--cwd=/shared"]
+            before = snapshot(trees[platform])
+            status, text = run([*base, f"--bind={trees[platform]}:/shared:ro", "--", "/bin/sh", "-c",
+                                "cat a/f1; echo x > a/f1; chmod 600 a/f1; rm a/f1; mkdir x"], top)
+            good = status == 1 and text.startswith("first\n") and text.count("Read-only file system") == 4
+            good = good and before == snapshot(trees[platform])
+            tally.add("passed" if good else "failed", f"bind read-only on {platform}", f"{status}: {text}")
+            outcome = run([*base, f"--bind={trees[platform]}:/shared", "--", "./writing", "kept"], top)
+            compare(tally, f"bind on {platform}", native, outcome,
+                    contents(trees[platform]) == contents(trees["native"]))
 
 
 def test_overlay(command, platforms, tally):

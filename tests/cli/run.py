@@ -28,7 +28,7 @@ import terminal
 from debuggers import test_debuggers
 from guest_outcome import Tally
 from hostfiles import test_host_files
-from overlay import test_overlay
+from overlay import test_bind, test_overlay
 from run_guest import PLATFORMS, usable_platforms
 
 TIMEOUT = 20  # seconds; a hang is what some of these look for
@@ -300,7 +300,7 @@ def main():
     parser.add_argument("--kills", type=int, default=100, help="starts on each platform")
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*",
-                        help="input, options, hosts, jail, debuggers, hostfiles, terminal, trees, overlay, "
+                        help="input, options, hosts, jail, debuggers, hostfiles, terminal, trees, overlay, bind, "
                              "kill; all")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
@@ -312,7 +312,7 @@ def main():
         return 2
     tests = {"input": test_input, "options": test_options, "hosts": test_hosts, "jail": test_jail,
              "debuggers": test_debuggers, "hostfiles": test_host_files, "terminal": test_terminal,
-             "trees": test_trees, "overlay": test_overlay,
+             "trees": test_trees, "overlay": test_overlay, "bind": test_bind,
              "kill": lambda *words: test_kill(*words, args.kills)}
     usable = usable_platforms(command.program)
     platforms = [name for name in PLATFORMS if usable[name] is None]

@@ -7,7 +7,6 @@
 #include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "host/change.h"
@@ -24,8 +23,7 @@
 struct share_file {
     struct file file;
     struct host_file *host;
-    struct memfile *memfile; /* borrowed */
-    struct lock write_lock;  /* a write at the end is at the end */
+    struct lock write_lock; /* a write at the end is at the end */
 };
 
 /* What getdents64(2) fills in. */
@@ -49,7 +47,10 @@ static int fd_of(struct file *f)
 
 static ssize_t share_read(struct file *f, struct uio *uio, int64_t *pos)
 {
-    return hostio_read(fd_of(f), uio, pos, UINT64_MAX);
+    struct share_inode *s = share_inode_of(f->at.dentry);
+    int err = share_pages_flush(s->fs, &s->inode, (uint64_t)*pos, uio->left);
+
+    return err < 0 ? err : hostio_read(fd_of(f), uio, pos, UINT64_MAX);
 }
 
 static ssize_t write_at(struct file *f, struct uio *uio, int64_t *pos)
@@ -69,8 +70,8 @@ static ssize_t write_at(struct file *f, struct uio *uio, int64_t *pos)
     *pos = at;
     n = hostio_write(fd_of(f), uio, pos, uio->size_limit - (uint64_t)at);
     if (n > 0)
-        hostio_changed(share_file_of(f)->host, share_file_of(f)->memfile, (uint64_t)at,
-                       (uint64_t)n);
+        share_pages_written(share_inode_of(f->at.dentry)->fs, f->at.dentry->inode, (uint64_t)at,
+                            (uint64_t)n);
     return n;
 }
 
@@ -110,35 +111,21 @@ static int share_fstatfs(struct file *f, struct linux_statfs *ret)
 
 static int share_mmap(struct file *f, struct mappable **ret_object)
 {
-    struct share_file *s = share_file_of(f);
+    struct share_inode *s = share_inode_of(f->at.dentry);
 
-    return hostio_mmap(s->host, s->memfile, ret_object);
-}
-
-/* Stores to pages do not reach the host's file: no mapping may promise that they do. */
-static int share_map_begin(struct file *f, int prot, bool shared, int *max_prot)
-{
-    if (shared && (prot & PROT_WRITE))
-        return -ENODEV;
-    if (shared)
-        *max_prot &= ~PROT_WRITE;
-    return 0;
-}
-
-static void share_map_end(struct file *f, int max_prot, bool shared)
-{
+    return share_pages_get(s->fs, &s->inode, share_file_of(f)->host,
+                           (f->flags & O_ACCMODE) == O_RDWR, ret_object);
 }
 
 static int share_ftruncate(struct file *f, uint64_t size)
 {
-    struct share_file *s = share_file_of(f);
-    struct linux_stat st;
-    int err = share_fstat(f, &st);
+    struct share_inode *s = share_inode_of(f->at.dentry);
+    int err = share_pages_flush(s->fs, &s->inode, 0, UINT64_MAX);
 
     if (!err)
         err = host_truncate(fd_of(f), size);
     if (!err)
-        hostio_changed(s->host, s->memfile, MIN(size, (uint64_t)st.st_size), UINT64_MAX);
+        share_pages_cut(s->fs, &s->inode, size);
     return err;
 }
 
@@ -152,7 +139,10 @@ static int share_allocate(struct file *f, int mode, uint64_t offset, uint64_t si
 
 static int share_sync(struct file *f)
 {
-    return host_fsync(fd_of(f));
+    struct share_inode *s = share_inode_of(f->at.dentry);
+    int err = share_pages_flush(s->fs, &s->inode, 0, UINT64_MAX);
+
+    return err < 0 ? err : host_fsync(fd_of(f));
 }
 
 static int64_t dir_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
@@ -212,8 +202,6 @@ static const struct file_operations regular_operations = {
     .stat = share_fstat,
     .statfs = share_fstatfs,
     .mmap = share_mmap,
-    .map_begin = share_map_begin,
-    .map_end = share_map_end,
     .truncate = share_ftruncate,
     .allocate = share_allocate,
     .sync = share_sync,
@@ -248,7 +236,6 @@ int share_file_create(struct dentry *dentry, int fd, uint32_t flags, struct file
     }
     file_init(&s->file, dir ? &dir_operations : &regular_operations, flags);
     lock_init(&s->write_lock);
-    s->memfile = share_inode_of(dentry)->fs->memfile;
     *ret = &s->file;
     return 0;
 }

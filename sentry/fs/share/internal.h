@@ -8,6 +8,9 @@
 #include "host/share_protocol.h"
 #include "sentry/vfs/inode.h"
 
+struct host_file;
+struct mappable;
+
 struct share {
     struct super_block sb;
     struct memfile *memfile;       /* borrowed */
@@ -15,6 +18,9 @@ struct share {
     int socket __guarded_by(lock); /* -1 once the conversation has failed */
     struct share_request request __guarded_by(lock);
     struct share_reply reply __guarded_by(lock);
+    struct lock pages_lock;                     /* innermost but for reference counts */
+    struct list pages __guarded_by(pages_lock); /* of files that are mapped (pages.c) */
+    uint32_t pages_count;                       /* atomic */
 };
 
 struct share_inode {
@@ -72,6 +78,18 @@ int share_remove(struct dentry *dir, struct dentry *victim);
 int share_rename(struct dentry *old_dir, struct dentry *old, struct dentry *new_dir,
                  struct name name, struct dentry *replaced);
 int share_exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir, struct dentry *b);
+
+/* pages.c: what is mapped of a file, by whomever; `dev` and `ino` say which. */
+/* The object to map. `writable`: `host` is open for writing, and mappings may be, too. */
+int share_pages_get(struct share *fs, const struct inode *inode, struct host_file *host,
+                    bool writable, struct mappable **ret);
+/* Before bytes are read from the host: what mappings changed of them goes there. */
+int share_pages_flush(struct share *fs, const struct inode *inode, uint64_t offset, uint64_t size);
+/* After bytes were written to the host. */
+void share_pages_written(struct share *fs, const struct inode *inode, uint64_t offset,
+                         uint64_t size);
+/* After the file was cut. */
+void share_pages_cut(struct share *fs, const struct inode *inode, uint64_t size);
 
 /* file.c */
 /* Takes over `fd`, on failure too. */

@@ -177,12 +177,19 @@ static int share_setattr(struct dentry *dentry, const struct inode_attr *attr)
 
 static int share_truncate(struct dentry *dentry, uint64_t size)
 {
+    struct share *fs = share_inode_of(dentry)->fs;
     const struct share_request_head head = {.op = SHARE_SETATTR,
                                             .handle = share_inode_of(dentry)->handle,
                                             .mask = SHARE_ATTR_SIZE,
                                             .size = size};
 
-    return size > INT64_MAX ? -EFBIG : change(dentry, &head);
+    int err = size > INT64_MAX ? -EFBIG : share_pages_flush(fs, dentry->inode, 0, UINT64_MAX);
+
+    if (!err)
+        err = change(dentry, &head);
+    if (!err)
+        share_pages_cut(fs, dentry->inode, size);
+    return err;
 }
 
 static ssize_t get_xattr(struct dentry *dentry, enum share_op op, struct name name, void *buf,
@@ -250,6 +257,7 @@ static void share_super_release(struct super_block *sb)
 
     if (fs->socket >= 0)
         host_close(fs->socket);
+    lock_destroy(&fs->pages_lock);
     lock_destroy(&fs->lock);
     free(fs);
 }
@@ -270,6 +278,8 @@ int share_create(const struct share_config *config, struct super_block **ret)
     fs->sb.checks_modes = true;
     fs->sb.read_only = config->read_only;
     fs->memfile = config->memfile;
+    lock_init(&fs->pages_lock);
+    list_init(&fs->pages);
     lock_init(&fs->lock);
     fs->socket = config->socket;
     err = share_ask(fs, &head, no_name, NULL, 0, &answer);
