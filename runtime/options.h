@@ -39,7 +39,7 @@ struct options {
     const char *diff;   /* where the list of what was changed goes when the program ends; NULL */
     struct option_tmpfs *tmpfs; /* owned; tmpfs_count of them */
     size_t tmpfs_count;
-    bool exclusive;    /* --file-access: nobody else changes the host's tree */
+    bool exclusive;            /* --file-access: nobody else changes the host's tree */
     struct option_bind *binds; /* owned; bind_count of them */
     size_t bind_count;
     const char *cwd;   /* NULL: the caller's */

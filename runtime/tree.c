@@ -179,7 +179,8 @@ static int mount_shares(struct tree *tree, const struct tree_config *config)
         int err = share_create(&share, &sb);
 
         if (!err)
-            err = mount_on(tree, bind->guest, sb);
+            err = mount_on(tree, bind->guest, sb,
+                           MOUNT_NOSUID | MOUNT_NODEV | (bind->read_only ? MOUNT_READ_ONLY : 0));
         if (err < 0) {
             log_error("--bind=%s:%s: %s", bind->host, bind->guest, strerror(-err));
             return err;
