@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 ssize_t host_read(int fd, void *buf, size_t size)
@@ -120,4 +121,18 @@ int host_random(void *buf, size_t size)
         size -= (size_t)n;
     }
     return 0;
+}
+
+ssize_t host_getxattr(int fd, const char *name, void *buf, size_t size)
+{
+    ssize_t n = fgetxattr(fd, name, buf, size);
+
+    return n < 0 ? -errno : n;
+}
+
+ssize_t host_listxattr(int fd, char *buf, size_t size)
+{
+    ssize_t n = flistxattr(fd, buf, size);
+
+    return n < 0 ? -errno : n;
 }

@@ -24,6 +24,9 @@ void host_close(int fd);
 int host_fstat(int fd, struct stat *ret_stat);
 int host_fstatfs(int fd, struct statfs *ret_statfs);
 int host_fsync(int fd);
+/* fgetxattr(2), flistxattr(2) of a descriptor that is open for reading. */
+ssize_t host_getxattr(int fd, const char *name, void *buf, size_t size);
+ssize_t host_listxattr(int fd, char *buf, size_t size);
 /* fcntl(2) F_GETFL: the O_* flags the descriptor was opened with. */
 int host_get_flags(int fd);
 /* fcntl(2) F_DUPFD_CLOEXEC: a copy numbered at least `min`. */

@@ -178,6 +178,33 @@ def test_bind(command, platforms, tally):
                     contents(trees[platform]) == contents(trees["native"]))
 
 
+def test_attributes(command, platform, tree, tally):
+    """Extended attributes of host files are seen, copied up with the file, and changed inside alone."""
+    path = os.path.join(tree, "a/f1")
+    try:
+        os.setxattr(path, "user.kvmsentry", b"host")
+        os.setxattr(os.path.join(tree, "a"), "user.folder", b"too")
+    except OSError as error:
+        tally.add("skipped", f"attributes on {platform}", str(error))
+        return
+    script = """import os
+print(os.listxattr('a/f1'), os.getxattr('a/f1', 'user.kvmsentry'), os.listxattr('a'), os.listxattr('a/f2'))
+f = os.open('a/f1', os.O_RDONLY)
+print(os.getxattr(f, 'user.kvmsentry'))
+os.setxattr('a/f1', 'user.more', b'1')
+print(sorted(os.listxattr('a/f1')), os.getxattr('a/f1', 'user.kvmsentry'), open('a/f1').read())
+os.removexattr('a/f1', 'user.kvmsentry')
+print(os.listxattr(f))
+os.chmod('a', 0o700)
+print(os.getxattr('a', 'user.folder'))
+"""
+    want = ("['user.kvmsentry'] b'host' ['user.folder'] []\nb'host'\n['user.kvmsentry', 'user.more'] b'host' "
+            "first\n\n['user.more']\nb'too'\n")
+    status, text = run([command.program, f"--platform={platform}", "--", "/usr/bin/python3", "-c", script], tree)
+    good = status == 0 and text == want and os.listxattr(path) == ["user.kvmsentry"]
+    tally.add("passed" if good else "failed", f"attributes on {platform}", f"{status}: {text}")
+
+
 def test_overlay(command, platforms, tally):
     if os.getuid() != 0:
         tally.add("skipped", "overlay", "changes owners: needs root")
@@ -195,6 +222,7 @@ def test_overlay(command, platforms, tally):
             tally.add("failed", "overlay natively", native[1])
             return
         for platform in platforms:
+            test_attributes(command, platform, trees[platform], tally)
             before = snapshot(trees[platform])
             test_diff(command, platform, trees[platform], tally)
             test_trees_of_options(command, platform, trees[platform], tally)

@@ -178,26 +178,27 @@ static int open_anew(struct dentry *dentry, struct host_file **ret)
     return 0;
 }
 
-static int gofer_open(struct dentry *dentry, uint32_t flags, struct file **ret)
+int gofer_host_file(struct dentry *dentry, bool alone, struct host_file **ret)
 {
     struct gofer_inode *g = gofer_inode_of(dentry->inode);
-    /* The host has a place in a directory: two readers would disturb each other. */
-    bool alone = inode_type(dentry->inode) == S_IFDIR;
-    struct host_file *host = NULL;
     struct linux_stat st;
-    int err;
 
+    *ret = NULL;
     if (gofer_inode_look(g, &st)) {
         struct stamp now = stamp_of(&st);
 
-        host = handle_get_readable(g, g->fs->exclusive ? NULL : &now, alone);
+        *ret = handle_get_readable(g, g->fs->exclusive ? NULL : &now, alone);
     }
-    if (!host) {
-        err = open_anew(dentry, &host);
-        if (err < 0)
-            return err;
-    }
-    return gofer_file_create(dentry, host, flags, ret);
+    return *ret ? 0 : open_anew(dentry, ret);
+}
+
+static int gofer_open(struct dentry *dentry, uint32_t flags, struct file **ret)
+{
+    struct host_file *host;
+    /* The host has a place in a directory: two readers would disturb each other. */
+    int err = gofer_host_file(dentry, inode_type(dentry->inode) == S_IFDIR, &host);
+
+    return err < 0 ? err : gofer_file_create(dentry, host, flags, ret);
 }
 
 static int gofer_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
@@ -273,6 +274,8 @@ static const struct inode_operations gofer_operations = {
     .stat = gofer_stat,
     .statfs = gofer_statfs,
     .access = gofer_access,
+    .getxattr = gofer_getxattr,
+    .listxattr = gofer_listxattr,
     .release = gofer_inode_release,
 };
 

@@ -98,12 +98,18 @@ void gofer_inode_update(struct gofer_inode *g, const struct linux_stat *st);
  * alone, as they are remembered. False: the gofer has to be asked.
  */
 bool gofer_inode_look(struct gofer_inode *g, struct linux_stat *ret);
+/* The object open for reading, from what is held or by the gofer. `alone`: by nobody else. */
+int gofer_host_file(struct dentry *dentry, bool alone, struct host_file **ret);
 /* The path of `dentry` into the request. */
 int gofer_start_request(struct dentry *dentry, enum gofer_op op, struct gofer_request *req);
 uint32_t gofer_depth(struct dentry *dentry);
 /* Asks about `dentry` itself: a request with its whole path, all names but the last skipped. */
 int gofer_ask_about(struct dentry *dentry, enum gofer_op op, uint32_t mode,
                     struct gofer_reply *ret_reply, int *ret_fds);
+
+/* xattr.c */
+ssize_t gofer_getxattr(struct dentry *dentry, const char *name, void *buf, size_t size);
+ssize_t gofer_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t size);
 
 /* lookup.c */
 int gofer_lookup(struct dentry *dir, const struct name *names, int count, struct inode **ret_inodes,
