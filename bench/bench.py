@@ -38,11 +38,14 @@ OPERATIONS = [
 PROCESSES = [
     ("fork", "`fork` + `_exit` + `wait`", "fork_exit", ()),
     ("exec", "`fork` + `execve` of a static program + `wait`", "fork_exec", ()),
+    ("spawn", "`posix_spawn` of a static program (`vfork`, `execve`) + `wait`", "vfork_exec", ()),
     ("pipe2", "pipe ping-pong between processes, there and back", "pipe_switch", ()),
     ("futex2", "futex ping-pong between processes, there and back", "futex_switch", ()),
     ("epoll", "eventfd + `epoll_wait` between processes, there and back", "epoll_wake", ()),
     ("signal", "`tgkill` to itself, handler, `rt_sigreturn`", "signal", ()),
-    ("messages", "2 groups of 4 senders and 4 receivers, 640 messages by pipes", "messages", ()),
+    ("hack", "hackbench's pattern: 20 senders, 20 receivers, 2,000 messages by pipes",
+     "hackbench_pipes", ()),
+    ("hacks", "the same by sockets", "hackbench_sockets", ()),
     ("thousand", "1,000 threads at once: made, met, joined", "threads_1000", ()),
     ("myriad", "10,000 threads at once: made, met, joined", "threads_10000", ()),
 ]

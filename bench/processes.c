@@ -3,10 +3,12 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,10 +16,10 @@
 #include "bench/measure.h"
 
 #define STACK_BYTES 16384
-#define GROUPS      2
-#define PAIRS       4   /* senders, and as many receivers, of a group */
-#define MESSAGES    20  /* of each sender to each receiver */
-#define MESSAGE     100 /* bytes */
+/* As hackbench(8) has it, with fewer messages. */
+#define PAIRS    20  /* senders, and as many receivers, of a group */
+#define MESSAGES 5   /* of each sender to each receiver */
+#define MESSAGE  100 /* bytes */
 
 static void wait_for(pid_t pid)
 {
@@ -52,6 +54,20 @@ static uint64_t fork_exec(uint64_t count)
             execl("/proc/self/exe", "nothing", (char *)NULL);
             _exit(1);
         }
+        wait_for(pid);
+    }
+    return now_ns() - begin;
+}
+
+static uint64_t vfork_exec(uint64_t count)
+{
+    char *const arguments[] = {"nothing", NULL};
+    uint64_t begin = now_ns();
+    pid_t pid;
+
+    for (uint64_t i = 0; i < count; i++) {
+        if (posix_spawn(&pid, "/proc/self/exe", NULL, NULL, arguments, NULL) != 0)
+            die("posix_spawn");
         wait_for(pid);
     }
     return now_ns() - begin;
@@ -221,14 +237,19 @@ static void move(int fd, bool out, int messages)
     }
 }
 
-/* Groups in which every sender writes to every receiver's pipe. */
-static void group(pid_t pids[2 * PAIRS])
+static int socket_pair(int ends[2])
+{
+    return socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+}
+
+/* A group in which every sender writes to every receiver's pipe or socket. */
+static void group(pid_t pids[2 * PAIRS], int (*connect)(int ends[2]))
 {
     int ends[PAIRS][2];
 
     for (int i = 0; i < PAIRS; i++) {
-        if (pipe(ends[i]) != 0)
-            die("pipe");
+        if (connect(ends[i]) != 0)
+            die("connecting");
     }
     for (int i = 0; i < 2 * PAIRS; i++) {
         pids[i] = fork();
@@ -249,25 +270,40 @@ static void group(pid_t pids[2 * PAIRS])
     }
 }
 
-static uint64_t messages(uint64_t count)
+static uint64_t hackbench(uint64_t count, int (*connect)(int ends[2]))
 {
-    pid_t pids[GROUPS][2 * PAIRS];
     uint64_t begin = now_ns();
+    pid_t pids[2 * PAIRS];
 
     for (uint64_t i = 0; i < count; i++) {
-        for (int g = 0; g < GROUPS; g++)
-            group(pids[g]);
-        for (int p = 0; p < GROUPS * 2 * PAIRS; p++)
-            wait_for(pids[p / (2 * PAIRS)][p % (2 * PAIRS)]);
+        group(pids, connect);
+        for (int p = 0; p < 2 * PAIRS; p++)
+            wait_for(pids[p]);
     }
     return now_ns() - begin;
 }
 
+static uint64_t hackbench_pipes(uint64_t count)
+{
+    return hackbench(count, pipe);
+}
+
+static uint64_t hackbench_sockets(uint64_t count)
+{
+    return hackbench(count, socket_pair);
+}
+
 static const struct benchmark benchmarks[] = {
-    {"fork_exit", fork_exit},         {"fork_exec", fork_exec},
-    {"pipe_switch", pipe_switch},     {"futex_switch", futex_switch},
-    {"epoll_wake", epoll_wake},       {"signal", signals},
-    {"messages", messages},           {"threads_1000", threads_1000},
+    {"fork_exit", fork_exit},
+    {"fork_exec", fork_exec},
+    {"vfork_exec", vfork_exec},
+    {"pipe_switch", pipe_switch},
+    {"futex_switch", futex_switch},
+    {"epoll_wake", epoll_wake},
+    {"signal", signals},
+    {"hackbench_pipes", hackbench_pipes},
+    {"hackbench_sockets", hackbench_sockets},
+    {"threads_1000", threads_1000},
     {"threads_10000", threads_10000},
 };
 

@@ -109,10 +109,3 @@ pid_t host_gettid(void)
 {
     return (pid_t)syscall(SYS_gettid);
 }
-
-int host_current_cpu(void)
-{
-    int cpu = sched_getcpu();
-
-    return cpu < 0 ? -errno : cpu;
-}

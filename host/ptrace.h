@@ -48,8 +48,6 @@ bool host_stub_has_ended(pid_t tid);
 int host_kick_stub(pid_t tgid, pid_t tid, int signo);
 
 pid_t host_gettid(void);
-/* The CPU that this thread is on now; no system call where the vDSO knows. */
-int host_current_cpu(void);
 
 /*
  * Starts the ELF image (a complete static executable in memory) as a child with nothing of ours:

@@ -176,6 +176,13 @@ void host_yield(void)
     sched_yield();
 }
 
+int host_current_cpu(void)
+{
+    int cpu = sched_getcpu();
+
+    return cpu < 0 ? -errno : cpu;
+}
+
 void host_getcpu(unsigned *ret_cpu, unsigned *ret_node)
 {
     unsigned cpu = 0, node = 0;

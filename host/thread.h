@@ -33,6 +33,8 @@ uint64_t host_process_cpu_ns(void);
 int host_thread_cpu_clock(void);
 /* sched_yield(2). */
 void host_yield(void);
+/* The processor the caller runs on, or -errno; a few instructions. */
+int host_current_cpu(void);
 /* The processor the caller runs on, and its memory node: getcpu(2). */
 void host_getcpu(unsigned *ret_cpu, unsigned *ret_node);
 /* The processors that this process may use, as sched_getaffinity(2): the bytes filled, -errno. */

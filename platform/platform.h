@@ -209,6 +209,12 @@ struct platform_ops {
     void (*ctx_set_cpus)(struct context *ctx, const uint64_t *mask, size_t size);
     void (*ctx_set_nice)(struct context *ctx, int nice);
 
+    /*
+     * Own thread: it slept in the Sentry and was woken by a thread that ran on this processor (a
+     * hint, or negative). NULL: that is no matter.
+     */
+    void (*ctx_woken)(struct context *ctx, int cpu);
+
     /* This context's page for the fast path, or NULL where the platform has none. */
     struct fastpath_page *(*ctx_fastpath)(struct context *ctx);
 };

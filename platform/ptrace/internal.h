@@ -144,7 +144,8 @@ struct ptrace_platform {
 
     struct lock stubs_lock; /* guards what follows */
     struct list bound;      /* contexts that are bound to a CPU */
-    struct list shells;     /* spaces without a user, the last one first: shell.c */
+    unsigned int bound_count;
+    struct list shells; /* spaces without a user, the last one first: shell.c */
     unsigned int shell_count;
     bool stopping; /* the sandbox ends */
 };
@@ -185,6 +186,9 @@ struct placement {
     unsigned int timed, slow;  /* loose runs since the last decision; those over twice that */
     unsigned int loose_runs;   /* to be timed until the next one */
     unsigned int stayed_loose; /* decisions against binding in a row */
+    uint64_t woken_ns;         /* when its thread slept and was woken last */
+    unsigned int dense_wakes;  /* in a row that came shortly after each other */
+    int waker_cpu, bound_cpu;
 };
 
 struct ptrace_context {
@@ -325,6 +329,7 @@ void placement_after_run(struct ptrace_context *ctx, uint64_t ns);
 void placement_forget_locked(struct ptrace_context *ctx);
 /* The keeper's tick. */
 void placement_tick(void *arg);
+void context_woken(struct context *base, int cpu);
 void context_set_cpus(struct context *ctx, const uint64_t *mask, size_t size);
 void context_set_nice(struct context *ctx, int nice);
 

@@ -10,6 +10,10 @@
  *     |       the keeper's tick, every few milliseconds
  *   loose
  *
+ * Two tasks that wake each other in turns, each soon asleep again, are never busy at the same time:
+ * there the woken one is bound at once, to the CPU of its waker. Only as long as few are bound at
+ * all, for with more of them the CPUs have other things to do meanwhile.
+ *
  * A bound pair cannot be balanced away from a busy CPU; that lasts one tick at most. Where no CPU
  * is idle the scheduler keeps the two together by itself, loose runs are as quick as bound ones,
  * and the pair stays loose and balanced; likewise a program that computes instead of trapping. What
@@ -17,17 +21,20 @@
  */
 #include <string.h>
 
+#include "host/clock.h"
 #include "host/thread.h"
 #include "platform/ptrace/internal.h"
 
-#define LOOSE_RUNS 4  /* timed before the first decision */
-#define AGAIN_RUNS 32 /* and before each further one */
-#define LEARN_AT   16 /* decisions to stay loose until the next time bound is tried all the same */
+#define LOOSE_RUNS  4      /* timed before the first decision */
+#define AGAIN_RUNS  32     /* and before each further one */
+#define DENSE_NS    200000 /* between two wakes: it did not do much */
+#define DENSE_WAKES 4      /* so often, and it belongs to its waker */
+#define BOUND_FEW   1      /* other contexts that are bound */
+#define LEARN_AT    16 /* decisions to stay loose until the next time bound is tried all the same */
 
-static void bind(struct ptrace_context *ctx)
+static void bind(struct ptrace_context *ctx, int cpu)
 {
     struct ptrace_platform *p = ctx->p;
-    int cpu = host_current_cpu();
     cpu_set_t one;
 
     if (cpu < 0 || cpu >= CPU_SETSIZE)
@@ -38,9 +45,13 @@ static void bind(struct ptrace_context *ctx)
         return;
     host_set_affinity(ctx->stub.tid, &one, sizeof(one));
     lock_acquire(&p->stubs_lock);
-    list_add_tail(&p->bound, &ctx->bound_node);
+    if (!ctx->bound) {
+        list_add_tail(&p->bound, &ctx->bound_node);
+        __atomic_store_n(&p->bound_count, p->bound_count + 1, __ATOMIC_RELAXED);
+    }
     __atomic_store_n(&ctx->bound, true, __ATOMIC_RELAXED);
     lock_release(&p->stubs_lock);
+    ctx->placement.bound_cpu = cpu;
     keeper_want_tick(&p->keeper);
 }
 
@@ -48,6 +59,7 @@ static void bind(struct ptrace_context *ctx)
 static void unbind_locked(struct ptrace_context *ctx)
 {
     list_del_init(&ctx->bound_node);
+    __atomic_store_n(&ctx->p->bound_count, ctx->p->bound_count - 1, __ATOMIC_RELAXED);
     if (ctx->stub.tid)
         host_set_affinity(ctx->stub.tid, &ctx->cpus, sizeof(ctx->cpus));
     host_set_affinity(ctx->tracer, &ctx->cpus, sizeof(ctx->cpus));
@@ -70,12 +82,45 @@ static bool should_bind(struct placement *pl)
     return true;
 }
 
+/* To its waker, if it should be there and is not: the CPU, or -1. */
+static int wanted_cpu(const struct ptrace_context *ctx, bool bound)
+{
+    const struct placement *pl = &ctx->placement;
+    unsigned int others = __atomic_load_n(&ctx->p->bound_count, __ATOMIC_RELAXED) - bound;
+
+    if (pl->dense_wakes < DENSE_WAKES || others > BOUND_FEW ||
+        (bound && pl->bound_cpu == pl->waker_cpu))
+        return -1;
+    if (pl->waker_cpu < 0 || !CPU_ISSET((size_t)pl->waker_cpu, &ctx->cpus))
+        return -1;
+    return pl->waker_cpu;
+}
+
 void placement_before_run(struct ptrace_context *ctx)
 {
-    if (likely(__atomic_load_n(&ctx->bound, __ATOMIC_RELAXED)) || !ctx->p->bind)
+    bool bound = __atomic_load_n(&ctx->bound, __ATOMIC_RELAXED);
+    int cpu;
+
+    if (!ctx->p->bind)
         return;
-    if (ctx->placement.timed >= ctx->placement.loose_runs && should_bind(&ctx->placement))
-        bind(ctx);
+    cpu = wanted_cpu(ctx, bound);
+    if (unlikely(cpu >= 0)) {
+        bind(ctx, cpu);
+        ctx->placement.dense_wakes = 0; /* once, and not at every turn if both are moved about */
+    } else if (!bound && ctx->placement.timed >= ctx->placement.loose_runs &&
+               should_bind(&ctx->placement)) {
+        bind(ctx, host_current_cpu());
+    }
+}
+
+void context_woken(struct context *base, int cpu)
+{
+    struct placement *pl = &ptrace_context(base)->placement;
+    uint64_t now = host_monotonic_ns();
+
+    pl->dense_wakes = now - pl->woken_ns < DENSE_NS ? pl->dense_wakes + 1 : 0;
+    pl->woken_ns = now;
+    pl->waker_cpu = cpu;
 }
 
 void placement_after_run(struct ptrace_context *ctx, uint64_t ns)

@@ -21,6 +21,7 @@
 
 struct waiter {
     uint32_t state; /* host futex word: WAITER_WOKEN, WAITER_INTERRUPTED, WAITER_PARKED bits */
+    int waker_cpu;  /* atomic; the processor on which it was woken last, a hint */
 };
 
 struct wait_queue {
@@ -46,6 +47,7 @@ void waiter_init(struct waiter *w);
  */
 int waiter_park(struct waiter *w, uint64_t deadline_ns);
 void waiter_wake(struct waiter *w);
+int waiter_waker_cpu(const struct waiter *w);
 void waiter_interrupt(struct waiter *w);
 /*
  * Between these two calls of a thread nobody whom it wakes runs yet: for one who holds a lock that

@@ -13,6 +13,7 @@
 #include <errno.h>
 
 #include "host/futex.h"
+#include "host/thread.h"
 
 #define WAITER_WOKEN       1u
 #define WAITER_INTERRUPTED 2u
@@ -29,6 +30,7 @@ static _Thread_local struct {
 void waiter_init(struct waiter *w)
 {
     __atomic_store_n(&w->state, 0, __ATOMIC_RELAXED);
+    w->waker_cpu = -1;
 }
 
 static void waiter_unpark(struct waiter *w)
@@ -84,8 +86,14 @@ void waiter_let_wakes(void)
     held.count = 0;
 }
 
+int waiter_waker_cpu(const struct waiter *w)
+{
+    return __atomic_load_n(&w->waker_cpu, __ATOMIC_RELAXED);
+}
+
 void waiter_wake(struct waiter *w)
 {
+    __atomic_store_n(&w->waker_cpu, host_current_cpu(), __ATOMIC_RELAXED);
     waiter_latch(w, WAITER_WOKEN);
 }
 
