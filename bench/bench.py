@@ -49,6 +49,9 @@ PROCESSES = [
     ("thousand", "1,000 threads at once: made, met, joined", "threads_1000", ()),
     ("myriad", "10,000 threads at once: made, met, joined", "threads_10000", ()),
 ]
+# System calls of both sides: fork, wait4, set_robust_list, exit_group; two writes and two reads.
+CALLS_OF = {"fork": 4, "pipe2": 4}
+ROUNDS_OF = {"myriad": 1}  # it takes long, and is one long operation
 IN_PROCESSES = {name for _, _, name, _ in PROCESSES}
 
 
@@ -181,6 +184,8 @@ def print_operations(bench, places, rounds, operations):
     times = {(where, key): [] for where in places for key, *_ in operations}
     for number in range(rounds):
         for key, _, name, options in operations:
+            if number >= ROUNDS_OF.get(key, rounds):
+                continue
             # Each round begins with another place, so that none always follows the same one.
             for where in places[number % len(places):] + places[:number % len(places)]:
                 options_here = options if where != "native" else ()
@@ -225,20 +230,49 @@ def print_whole(bench, places, rounds):
                   *[f"{memory[where][index] / 1024:.1f} MiB" for where in places]))
 
 
-def print_limits(bench, medians):
-    """The bare loops: what one round trip costs this host, whoever makes it; and what the Sentry
-    needs for a call that it serves."""
+def bare_loops(bench):
+    """What one round trip costs this host, whoever makes it: (name, ns or why not) by platform."""
     program = os.path.join(bench.build, "bench", "bench_bare")
     result = subprocess.run([program], capture_output=True, text=True, timeout=120, check=False)
-    print(row("physical limit", "median", "a call served by the Sentry", "ratio"))
-    print(row("---", "---:", "---:", "---:"))
+    loops = {}
     for line in result.stdout.splitlines():
         name, value = line.split(": ", 1)
-        served = medians.get(("kvm" if "KVM" in name else "ptrace", "sentry"))
-        if not value.isdigit() or served is None:
-            print(row(name, short(float(value)) if value.isdigit() else value, "-", "-"))
+        loops["kvm" if "KVM" in name else "ptrace"] = (
+            name, float(value) if value.isdigit() else value)
+    return loops
+
+
+def print_limits(loops, medians):
+    """The bare loops, and what the Sentry needs for a call that it serves."""
+    print(row("physical limit", "median", "a call served by the Sentry", "ratio"))
+    print(row("---", "---:", "---:", "---:"))
+    for where, (name, value) in loops.items():
+        served = medians.get((where, "sentry"))
+        if isinstance(value, str) or served is None:
+            print(row(name, value if isinstance(value, str) else short(value), "-", "-"))
         else:
-            print(row(name, short(float(value)), short(served), f"{served / float(value):.2f}"))
+            print(row(name, short(value), short(served), f"{served / value:.2f}"))
+
+
+def print_traps(loops, medians, places):
+    """Operations next to the system calls that the programs make for them, as bare round trips."""
+    cells = ["its traps alone", "calls"]
+    for where in places[1:]:
+        cells += [f"{where}: traps", "measured", "ratio"]
+    print(row(*cells))
+    print(row("---", *["---:"] * (len(cells) - 1)))
+    for key, title, _, _ in PROCESSES:
+        if key not in CALLS_OF:
+            continue
+        cells = [title, str(CALLS_OF[key])]
+        for where in places[1:]:
+            value, measured = loops.get(where, ("", "-"))[1], medians[where, key]
+            if isinstance(value, str):
+                cells += ["-", short(measured), "-"]
+            else:
+                alone = CALLS_OF[key] * value
+                cells += [short(alone), short(measured), f"{measured / alone:.2f}"]
+        print(row(*cells))
 
 
 def main():
@@ -263,14 +297,17 @@ def main():
             print(f"{where} is left out: {reason}\n")
         else:
             places.append(where)
+    loops = bare_loops(bench)
     if args.only != "calls":
-        print_operations(bench, places, args.rounds, PROCESSES)
+        medians = print_operations(bench, places, args.rounds, PROCESSES)
+        print()
+        print_traps(loops, medians, places)
         print()
     if args.only == "processes":
         return 0
     medians = print_operations(bench, places, args.rounds, OPERATIONS)
     print()
-    print_limits(bench, medians)
+    print_limits(loops, medians)
     print()
     print_whole(bench, places, args.rounds)
     return 0
