@@ -238,11 +238,13 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
     current = ctx;
     if (unlikely(__atomic_load_n(&s->retired, __ATOMIC_ACQUIRE)) && space_sweep(s) < 0)
         return killed(ctx, false);
+    gate_enter(&ctx->p->gate);
     __atomic_store_n(&ctx->running, true, __ATOMIC_SEQ_CST);
     start = host_monotonic_ns();
     __atomic_store_n(&ctx->run_start_ns, start, __ATOMIC_RELAXED);
     trap = run(ctx, ret_info);
     ns = host_monotonic_ns() - start;
+    gate_leave(&ctx->p->gate);
     placement_after_run(ctx, ns);
     __atomic_store_n(&ctx->run_start_ns, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&ctx->guest_ns, ctx->guest_ns + ns, __ATOMIC_RELEASE);

@@ -124,8 +124,14 @@ void keeper_want_tick(struct keeper *k);
 
 /* --- the three nouns --- */
 
+struct gate {
+    uint32_t inside, outside; /* atomic; threads */
+    uint32_t left;            /* futex word: counts those who made room */
+};
+
 struct ptrace_platform {
     struct platform base;
+    struct gate gate;
     struct memfile *memfile; /* borrowed: the runtime's, outlives the platform */
     struct keeper keeper;
     struct stub master; /* the keeper's */
@@ -283,6 +289,11 @@ void context_get_bases(struct context *ctx, uint64_t *ret_fs, uint64_t *ret_gs);
 int context_set_bases(struct context *ctx, uint64_t fs, uint64_t gs);
 /* The calling thread's member in this space, or NULL. It is stopped. */
 struct stub *context_own_member(struct ptrace_space *s);
+
+/* --- gate.c: around the time in which a stub runs --- */
+
+void gate_enter(struct gate *g);
+void gate_leave(struct gate *g);
 
 /* --- cputime.c --- */
 
