@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes docs/COMPAT.md from the table of system calls; --check only tells whether it is current."""
+"""Writes docs/COMPAT.md from the table of system calls and from what was measured with others' tests
+(docs/conformance.txt, kept by hand); --check only tells whether it is current."""
 
 import collections
 import os
@@ -9,11 +10,13 @@ sys.dont_write_bytecode = True
 import syscall_table
 
 OUTPUT = os.path.join(syscall_table.ROOT, "docs", "COMPAT.md")
+MEASURED = os.path.join(syscall_table.ROOT, "docs", "conformance.txt")
 
 HEAD = """\
 # System calls
 
-Generated from `sentry/syscalls/syscalls.def` by `./dev doc`; edit the table, not this page.
+Generated from `sentry/syscalls/syscalls.def` and `docs/conformance.txt` by `./dev doc`; edit those,
+not this page.
 
 The Sentry answers as Linux {release}. Of the {total} numbers which that kernel's x86-64 table has:
 
@@ -33,6 +36,44 @@ RELEASE = "6.18"
 def table(head, rows):
     lines = ["| " + " | ".join(head) + " |", "|---:" + "|---" * (len(head) - 1) + "|"]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def percent(passed, total):
+    return f"{passed} of {total} ({100 * passed / total:.1f} %)"
+
+
+def measured():
+    """Lines of docs/conformance.txt: `# comment`, `text ...`, `date DAY`, `count FAMILY TOTAL KVM PTRACE`,
+    `not PLATFORM TEST... : reason`."""
+    texts, counts, failures, day = [], [], [], ""
+    with open(MEASURED, encoding="utf-8") as source:
+        for line in source:
+            word, _, rest = line.strip().partition(" ")
+            if word == "text":
+                texts.append(rest)
+            elif word == "date":
+                day = rest
+            elif word == "count":
+                family, *numbers = rest.split()
+                counts.append((family, *map(int, numbers)))
+            elif word == "not":
+                head, _, reason = rest.partition(" : ")
+                platform, *tests = head.split()
+                failures.append((platform, tests, reason))
+            elif word and not word.startswith("#"):
+                raise SystemExit(f"{MEASURED}: {line.strip()}: not understood")
+    if not counts:
+        return []
+    total = ("all", *(sum(row[i] for row in counts) for i in (1, 2, 3)))
+    lines = ["", "## Linux Test Project", "", *texts, f"Measured on {day}.", ""]
+    lines += ["| family | KVM | ptrace |", "|---|---:|---:|"]
+    for family, tests, kvm, ptrace in counts + [total]:
+        lines.append(f"| {family} | {percent(kvm, tests)} | {percent(ptrace, tests)} |")
+    lines += ["", "Those that do not pass:", "", "| tests | where | why |", "|---|---|---|"]
+    for platform, tests, reason in failures:
+        names = ", ".join(f"`{test}`" for test in tests)
+        lines.append(f"| {names} | {'both' if platform == 'both' else platform} | {reason} |")
+    return lines
 
 
 def page(rows):
@@ -60,6 +101,7 @@ def page(rows):
     )
     lines += ["", "## Retired", ""]
     lines.append(", ".join(f"`{r.name}` ({r.number})" for r in rows if r.level == "RETIRED") + ".")
+    lines += measured()
     return "\n".join(lines) + "\n"
 
 
@@ -69,7 +111,7 @@ def main():
         with open(OUTPUT, encoding="utf-8") as current:
             if current.read() == text:
                 return 0
-        print("docs/COMPAT.md does not follow from sentry/syscalls/syscalls.def: run ./dev doc")
+        print("docs/COMPAT.md does not follow from the table of calls and docs/conformance.txt: run ./dev doc")
         return 1
     os.makedirs(os.path.dirname(OUTPUT), exist_ok=True)
     with open(OUTPUT, "w", encoding="utf-8") as output:

@@ -30,6 +30,14 @@ struct key_space key_space = {
     .dying = {&key_space.dying, &key_space.dying},
 };
 
+struct key_limits key_limits = {
+    .root_keys = 20000,
+    .root_bytes = 25000000,
+    .keys = 200,
+    .bytes = 20000,
+    .gc_delay = 300,
+};
+
 int64_t key_now(void)
 {
     return (int64_t)(time_realtime_ns() / NSEC_PER_SEC);
@@ -148,7 +156,7 @@ void key_unlock(void)
 int key_charge_locked(struct key *key, int64_t quota, int64_t memory)
 {
     struct key_user *user = key->user;
-    int64_t limit = user->uid == 0 ? KEY_ROOT_MAXBYTES : KEY_MAXBYTES;
+    int64_t limit = (int64_t)key_max_bytes(user->uid);
 
     if (memory > 0 && key_space.memory + (uint64_t)memory > KEY_BYTES_MAX)
         return -EDQUOT;
@@ -201,7 +209,7 @@ static int check_description(const struct key_spec *spec)
 
 static int charge_new(struct key *key, const struct key_spec *spec, size_t length)
 {
-    uint32_t limit = spec->uid == 0 ? KEY_ROOT_MAXKEYS : KEY_MAXKEYS;
+    uint64_t limit = key_max_keys(spec->uid);
 
     key->in_quota = !spec->over_quota;
     if (key_space.count >= KEYS_MAX || (key->in_quota && key->user->quota_keys >= limit))

@@ -23,13 +23,23 @@ struct cred;
 struct key;
 struct task;
 
+/* /proc/sys/kernel/keys: quotas of uid 0 and of others; each is read and written whole. */
+struct key_limits {
+    uint64_t root_keys, root_bytes, keys, bytes;
+    uint64_t gc_delay; /* seconds that an expired or revoked key stays to be seen */
+};
+extern struct key_limits key_limits;
+static inline uint64_t key_max_keys(uint32_t uid)
+{
+    return __atomic_load_n(uid == 0 ? &key_limits.root_keys : &key_limits.keys, __ATOMIC_RELAXED);
+}
+static inline uint64_t key_max_bytes(uint32_t uid)
+{
+    return __atomic_load_n(uid == 0 ? &key_limits.root_bytes : &key_limits.bytes, __ATOMIC_RELAXED);
+}
+
 #define KEYS_MAX            50000
 #define KEY_BYTES_MAX       (64UL << 20)
-#define KEY_ROOT_MAXKEYS    20000 /* /proc/sys/kernel/keys/: quotas of uid 0 and of others */
-#define KEY_ROOT_MAXBYTES   25000000
-#define KEY_MAXKEYS         200
-#define KEY_MAXBYTES        20000
-#define KEY_GC_DELAY        300 /* seconds that an expired or revoked key stays to be seen */
 #define KEY_PAYLOAD_MAX     (1024 * 1024 - 1)
 #define KEY_DESCRIPTION_MAX 4096 /* with its NUL */
 #define KEY_TYPE_MAX        32

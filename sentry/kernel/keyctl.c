@@ -266,8 +266,7 @@ long key_invalidate(struct task *task, int32_t id)
 /* The key counts for another user from now on. */
 static long give_to(struct key *key, uint32_t uid)
 {
-    uint32_t max_keys = uid == 0 ? KEY_ROOT_MAXKEYS : KEY_MAXKEYS;
-    uint32_t max_bytes = uid == 0 ? KEY_ROOT_MAXBYTES : KEY_MAXBYTES;
+    uint64_t max_keys = key_max_keys(uid), max_bytes = key_max_bytes(uid);
     struct key_user *user = key_user_locked(uid, true), *old = key->user;
 
     if (!user)

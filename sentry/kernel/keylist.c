@@ -77,10 +77,9 @@ int64_t key_list_users(int64_t from, char *buf, size_t size)
             next = user;
     if (next) {
         uid = next->uid;
-        snprintf(buf, size, "%5u: %5u %u/%u %u/%u %u/%u\n", next->uid, next->keys, next->keys,
-                 next->instantiated, next->quota_keys,
-                 next->uid == 0 ? KEY_ROOT_MAXKEYS : KEY_MAXKEYS, next->quota_bytes,
-                 next->uid == 0 ? KEY_ROOT_MAXBYTES : KEY_MAXBYTES);
+        snprintf(buf, size, "%5u: %5u %u/%u %u/%lu %u/%lu\n", next->uid, next->keys, next->keys,
+                 next->instantiated, next->quota_keys, key_max_keys(next->uid), next->quota_bytes,
+                 key_max_bytes(next->uid));
     }
     key_unlock();
     return uid;

@@ -134,8 +134,10 @@ void keyring_forget_locked(struct key *key)
 
 static bool is_over(const struct key *key, int64_t now)
 {
-    return key->invalidated || (key->revoked && now >= key->ended + KEY_GC_DELAY) ||
-           (key->expiry && now >= key->expiry + KEY_GC_DELAY);
+    int64_t delay = (int64_t)__atomic_load_n(&key_limits.gc_delay, __ATOMIC_RELAXED);
+
+    return key->invalidated || (key->revoked && now >= key->ended + delay) ||
+           (key->expiry && now >= key->expiry + delay);
 }
 
 /* What has been over for long leaves every keyring, and with that the world. */

@@ -7,6 +7,7 @@
 #include "host/futex.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/time.h"
 #include "sentry/kernel/tree.h"
 #include "sentry/vfs/landlock.h"
 
@@ -64,8 +65,30 @@ static int attach_locked(struct task *tracer, struct task *task, bool seize, uin
     return 0;
 }
 
+/* What has stopped already is a tracee at rest when attaching returns: Linux JOBCTL_TRAPPING. */
+static void await_stop(struct task *tracer, struct task *task)
+{
+    struct wait_queue *queue = &tracer->process->child_events;
+    struct process *process = task->process;
+    struct wait_entry entry;
+    bool done = false;
+
+    wait_entry_init(&entry, &tracer->waiter, 0);
+    wait_queue_add(queue, &entry);
+    while (!done) {
+        lock_acquire(&process->lock);
+        done =
+            task->trace.stopped || task->dead || task->trace.tracer != tracer || !process->stopped;
+        lock_release(&process->lock);
+        if (!done && task_block(tracer, TIME_NEVER) < 0)
+            break;
+    }
+    wait_queue_remove(queue, &entry);
+}
+
 int ptrace_attach(struct task *tracer, struct task *task, bool seize, uint32_t options)
 {
+    bool at_rest;
     int error;
 
     if (tracer->process == task->process)
@@ -75,9 +98,12 @@ int ptrace_attach(struct task *tracer, struct task *task, bool seize, uint32_t o
         return error;
     lock_acquire(&tracer->kernel->lock);
     lock_acquire(&task->process->lock);
+    at_rest = task->process->stopped && task->parked;
     error = attach_locked(tracer, task, seize, options);
     lock_release(&task->process->lock);
     lock_release(&tracer->kernel->lock);
+    if (error == 0 && at_rest)
+        await_stop(tracer, task);
     return error;
 }
 

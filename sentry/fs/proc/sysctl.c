@@ -161,6 +161,7 @@ NUMBER(overcommit_memory, &mm_tunables.overcommit, MM_OVERCOMMIT_GUESS, MM_OVERC
 NUMBER(overcommit_ratio, &mm_tunables.overcommit_ratio, 0, INT32_MAX)
 NUMBER(overcommit_kbytes, &mm_tunables.overcommit_kbytes, 0, UINT64_MAX / 1024)
 NUMBER(max_map_count, &mm_tunables.max_map_count, 0, INT32_MAX)
+NUMBER(io_uring_disabled, &task_current()->kernel->uring_disabled, 0, 2)
 NUMBER(shmall, &ipc_limits()->shm_pages, 0, UINT64_MAX)
 NUMBER(shmmax, &ipc_limits()->shm_size, 0, UINT64_MAX)
 NUMBER(shmmni, &ipc_limits()->shm_count, 0, IPC_COUNT_MAX)
@@ -289,18 +290,16 @@ static const struct tree_node seccomp_nodes[] = {
     TREE_TEXT("actions_logged", actions_logged_text),
 };
 
-CONSTANT_TEXT(key_gc_delay, "%d", KEY_GC_DELAY)
-CONSTANT_TEXT(key_maxbytes, "%d", KEY_MAXBYTES)
-CONSTANT_TEXT(key_maxkeys, "%d", KEY_MAXKEYS)
-CONSTANT_TEXT(key_root_maxbytes, "%d", KEY_ROOT_MAXBYTES)
-CONSTANT_TEXT(key_root_maxkeys, "%d", KEY_ROOT_MAXKEYS)
+NUMBER(key_gc_delay, &key_limits.gc_delay, 0, INT32_MAX)
+NUMBER(key_maxbytes, &key_limits.bytes, 0, INT32_MAX)
+NUMBER(key_maxkeys, &key_limits.keys, 0, INT32_MAX)
+NUMBER(key_root_maxbytes, &key_limits.root_bytes, 0, INT32_MAX)
+NUMBER(key_root_maxkeys, &key_limits.root_keys, 0, INT32_MAX)
 
 static const struct tree_node key_nodes[] = {
-    TREE_TEXT("gc_delay", key_gc_delay_text),
-    TREE_TEXT("maxbytes", key_maxbytes_text),
-    TREE_TEXT("maxkeys", key_maxkeys_text),
-    TREE_TEXT("root_maxbytes", key_root_maxbytes_text),
-    TREE_TEXT("root_maxkeys", key_root_maxkeys_text),
+    NUMBER_FILE("gc_delay", key_gc_delay),         NUMBER_FILE("maxbytes", key_maxbytes),
+    NUMBER_FILE("maxkeys", key_maxkeys),           NUMBER_FILE("root_maxbytes", key_root_maxbytes),
+    NUMBER_FILE("root_maxkeys", key_root_maxkeys),
 };
 
 static const struct tree_node kernel_nodes[] = {
@@ -317,7 +316,7 @@ static const struct tree_node kernel_nodes[] = {
     TREE_TEXT("dmesg_restrict", dmesg_restrict_text),
     NUMBER_FILE("domainname", domainname),
     NUMBER_FILE("hostname", hostname),
-    TREE_TEXT("io_uring_disabled", zero_text),
+    NUMBER_FILE("io_uring_disabled", io_uring_disabled),
     TREE_TEXT("io_uring_group", io_uring_group_text),
     TREE_DIR("keys", key_nodes),
     NUMBER_FILE("msg_next_id", msg_next_id),

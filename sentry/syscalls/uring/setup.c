@@ -1,5 +1,6 @@
 /* io_uring_setup(2): a ring as a file, and its shared memory. */
 #include <errno.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -277,9 +278,12 @@ static long create(struct task *task, struct uring_params *p, uaddr_t params)
 
 SYSCALL_DEFINE2(io_uring_setup, unsigned, entries, uaddr_t, params)
 {
+    uint64_t disabled = __atomic_load_n(&task->kernel->uring_disabled, __ATOMIC_RELAXED);
     struct uring_params p;
     int err;
 
+    if (disabled == 2 || (disabled == 1 && !task_has_cap(task, CAP_SYS_ADMIN)))
+        return -EPERM;
     if (copy_struct_from_user(task->mm, &p, params) < 0)
         return -EFAULT;
     err = check_flags(task, &p);
