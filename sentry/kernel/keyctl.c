@@ -136,6 +136,9 @@ static long negate_locked(struct task *task, const struct key_request *request,
     if (type == &key_type_keyring)
         return -EPERM;
     err = key_lookup_any_locked(task, id, &keyring);
+    /* construct_get_dest_keyring(): one's own default keyring, too, may forbid it. */
+    if (err == 0)
+        err = key_permission(task->cred, (struct key_ref){keyring.key, true}, KEY_WRITE);
     if (err == 0)
         err = key_create_locked(&spec, &key);
     if (err < 0)
