@@ -181,13 +181,16 @@ static const struct mappable_ops segment_ops = {
 /* ---- shmget ------------------------------------------------------------------------------- */
 
 /* Linux's huge page sizes exist, their pools are empty. */
-static int check_huge(int flags)
+static int check_huge(const struct task *task, int flags)
 {
     int log = flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
 
     if (!(flags & SHM_HUGETLB))
         return 0;
-    return log != 0 && log != 21 && log != 30 ? -EINVAL : -ENOMEM;
+    if (log != 0 && log != 21 && log != 30)
+        return -EINVAL;
+    /* can_do_hugetlb_shm(), with vm.hugetlb_shm_group 0 */
+    return task_has_cap(task, CAP_IPC_LOCK) || cred_in_group(task->cred, 0) ? -ENOMEM : -EPERM;
 }
 
 static int create(struct task *task, const struct ipc_request *request, struct ipc_object **ret)
@@ -203,7 +206,7 @@ static int create(struct task *task, const struct ipc_request *request, struct i
     if (pages > UINT64_MAX / PAGE_SIZE || ns->shm_pages + pages < pages ||
         ns->shm_pages + pages > ipc_limit(&ns->limits.shm_pages))
         return -ENOSPC;
-    err = check_huge(request->flags);
+    err = check_huge(task, request->flags);
     if (err < 0)
         return err;
     memfile_get_stats(ns->mm_env->memfile, &stats);

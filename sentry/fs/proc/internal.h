@@ -101,6 +101,9 @@ ssize_t proc_smaps_rollup_text(uint64_t tid, char *buf, size_t size);
 /* cpuinfo.c */
 ssize_t proc_cpuinfo_text(uint64_t key, char *buf, size_t size);
 
+/* config.c: /proc/config.gz */
+ssize_t proc_config_text(uint64_t key, char *buf, size_t size);
+
 /* system.c: /proc/loadavg, /proc/stat */
 ssize_t proc_loadavg_text(uint64_t key, char *buf, size_t size);
 ssize_t proc_stat_text_all(uint64_t key, char *buf, size_t size);

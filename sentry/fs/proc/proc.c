@@ -142,6 +142,7 @@ static int64_t list_pids(uint64_t key, int64_t from, char *ret_name, size_t size
 static const struct tree_node root_nodes[] = {
     {.name = "self", .mode = S_IFLNK | 0777, .readlink = self_readlink},
     {.name = "thread-self", .mode = S_IFLNK | 0777, .readlink = thread_self_readlink},
+    TREE_TEXT("config.gz", proc_config_text),
     TREE_TEXT("cpuinfo", proc_cpuinfo_text),
     TREE_TEXT("filesystems", filesystems_text),
     TREE_TEXT("key-users", proc_key_users_text),
