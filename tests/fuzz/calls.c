@@ -24,6 +24,7 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -130,6 +131,12 @@ static void open_things(void)
     syscall(SYS_signalfd4, -1, &(uint64_t){1UL << 9}, 8, 0);
     syscall(SYS_pidfd_open, getpid(), 0);
     syscall(SYS_inotify_init1, 0);
+    socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+    socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, ends);
+    socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
+    socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    socket(AF_INET, SOCK_DGRAM, 0);
+    socket(AF_INET6, SOCK_STREAM, 0);
 }
 
 static bool makes_process(uint32_t nr)

@@ -173,6 +173,68 @@ static void fill_words(struct random *r, uint64_t *at, size_t count)
     }
 }
 
+/* Where sockets of a round may meet: a few names and ports. */
+static void fill_sockaddr(struct random *r, uint64_t *at)
+{
+    uint8_t *bytes = (uint8_t *)at;
+
+    switch (random_below(r, 6)) {
+    case 0:
+    case 1: /* AF_UNIX; without a name, abstract, or a path */
+        at[0] = 1;
+        if (random_below(r, 3))
+            memcpy(bytes + 2, random_below(r, 2) ? "/tmp/s\0" : "\0name\0", 7);
+        bytes[2 + 5] ^= (uint8_t)random_below(r, 2);
+        break;
+    case 2:
+    case 3: /* AF_INET, 127.0.0.1 */
+        at[0] = 2 | (0x90 + random_below(r, 4)) << 24 | 0x0100007fUL << 32;
+        at[1] = 0;
+        break;
+    case 4: /* AF_INET6, ::1 or :: */
+        at[0] = 10 | (0x90 + random_below(r, 4)) << 24;
+        at[1] = 0;
+        at[2] = random_below(r, 2) << 56;
+        at[3] = 0;
+        break;
+    default:
+        at[0] = random_below(r, 48) | random_next(r) << 16;
+    }
+}
+
+/* struct msghdr, with buffers and perhaps descriptors that lie behind it. */
+static void fill_message(struct random *r, uint64_t *at)
+{
+    at[0] = random_below(r, 3) ? 0 : any_address(r); /* msg_name */
+    at[1] = random_below(r, 3) ? 0 : any_size(r);
+    at[2] = random_below(r, 6) ? (uint64_t)(at + 8) : any_address(r); /* msg_iov */
+    at[3] = random_below(r, 6) ? random_below(r, 2) : any_size(r);
+    at[4] = random_below(r, 3) ? (uint64_t)(at + 10) : any_address(r); /* msg_control */
+    at[5] = random_below(r, 2) ? 0 : random_below(r, 3) ? 24 : any_size(r);
+    at[6] = random_below(r, 6) ? 0 : any_flags(r);
+    at[8] = any_address(r);
+    at[9] = any_size(r);
+    at[10] = random_below(r, 4) ? 20 : any_size(r); /* cmsg_len */
+    at[11] = random_below(r, 4) ? 1 | (1 + random_below(r, 3)) << 32 : random_next(r);
+    at[12] = any_fd(r) | any_fd(r) << 32;
+}
+
+/* struct clone_args: flags of namespaces and threads, a few at a time. */
+static void fill_clone(struct random *r, uint64_t *at)
+{
+    static const uint32_t bits[] = {0x100,      0x200,     0x400,     0x800,     0x1000,
+                                    0x4000,     0x8000,    0x10000,   0x20000,   0x40000,
+                                    0x80000,    0x2000000, 0x4000000, 0x8000000, 0x10000000,
+                                    0x20000000, 0x40000000};
+
+    memset(at, 0, 11 * sizeof(*at));
+    for (uint64_t n = random_below(r, 4); n > 0; n--)
+        at[0] |= bits[random_below(r, sizeof(bits) / sizeof(bits[0]))];
+    at[4] = random_below(r, 4) ? 17 : random_below(r, 70);
+    if (random_below(r, 6) == 0)
+        at[random_below(r, 11)] = odd_number(r);
+}
+
 static bool named(const char *type, const char *word)
 {
     return strncmp(type, word, strlen(word)) == 0;
@@ -194,6 +256,12 @@ static void fill_type(struct random *r, const char *type, uint64_t *at)
         }
         if (named(type, "strv"))
             at[random_below(r, 4)] = 0;
+    } else if (named(type, "sockaddr")) {
+        fill_sockaddr(r, at);
+    } else if (named(type, "struct msghdr") || named(type, "struct mmsghdr")) {
+        fill_message(r, at);
+    } else if (named(type, "clone_args")) {
+        fill_clone(r, at);
     } else if (named(type, "sigset") || named(type, "fdset")) {
         at[0] = any_flags(r);
     }
