@@ -2,8 +2,9 @@
  * A binary heap of armed timers, earliest first. Each timer knows its slot, so disarming costs the
  * same as arming.
  *
- * `run_lock` is held while a function runs; timer_cancel() passes through it. Lock order: run_lock,
- * then whatever functions take, then `lock`.
+ * The thread says whose function it runs, and timer_cancel() waits for that one alone: its caller
+ * may hold a lock that another timer's function wants. Functions run without `lock`, which is
+ * innermost.
  */
 #include "sentry/wait/timer.h"
 
@@ -16,12 +17,14 @@
 #include "host/thread.h"
 
 static struct {
-    struct lock run_lock;
     struct lock lock;
     struct timer **heap; /* slots 1..count; guarded by lock, like the rest */
     size_t count, room;
-    uint32_t changed; /* futex word of the thread: a new earliest deadline */
-} timers = {.run_lock = LOCK_INIT, .lock = LOCK_INIT};
+    struct timer *running; /* its function is running; only compared */
+    uint32_t changed;      /* futex word of the thread: a new earliest deadline */
+    uint32_t finished;   /* futex word of those who cancel: counts functions that they waited for */
+    uint32_t cancelling; /* how many they are */
+} timers = {.lock = LOCK_INIT};
 
 static void put(struct timer *timer, size_t slot)
 {
@@ -119,10 +122,25 @@ void timer_disarm(struct timer *timer)
 
 void timer_cancel(struct timer *timer)
 {
-    /* First, so that a function that arms its own timer again cannot do so behind our back. */
-    lock_acquire(&timers.run_lock);
-    timer_disarm(timer);
-    lock_release(&timers.run_lock);
+    for (;;) {
+        uint32_t finished;
+        bool running;
+
+        lock_acquire(&timers.lock);
+        if (timer->slot)
+            heap_remove(timer);
+        running = timers.running == timer;
+        finished = timers.finished;
+        timers.cancelling += running;
+        lock_release(&timers.lock);
+        if (!running)
+            return;
+        /* Then once more: the function may have armed it again. */
+        host_futex_wait(&timers.finished, finished, HOST_NEVER);
+        lock_acquire(&timers.lock);
+        timers.cancelling--;
+        lock_release(&timers.lock);
+    }
 }
 
 /* Takes the earliest timer if it is due; else tells when to look again. */
@@ -138,6 +156,7 @@ static struct timer *take_due(uint64_t *ret_next, uint32_t *ret_changed)
         if (*ret_next <= host_monotonic_ns()) {
             timer = timers.heap[1];
             heap_remove(timer);
+            timers.running = timer;
         }
     }
     lock_release(&timers.lock);
@@ -150,14 +169,22 @@ static void timers_main(void *arg)
         uint64_t next;
         uint32_t changed;
         struct timer *timer;
+        bool awaited;
 
-        lock_acquire(&timers.run_lock);
         timer = take_due(&next, &changed);
-        if (timer)
-            timer->fn(timer);
-        lock_release(&timers.run_lock);
-        if (!timer)
+        if (!timer) {
             host_futex_wait(&timers.changed, changed, next);
+            continue;
+        }
+        timer->fn(timer);
+        lock_acquire(&timers.lock);
+        timers.running = NULL;
+        awaited = timers.cancelling > 0;
+        if (awaited)
+            __atomic_add_fetch(&timers.finished, 1, __ATOMIC_RELEASE);
+        lock_release(&timers.lock);
+        if (awaited)
+            host_futex_wake(&timers.finished, INT32_MAX);
     }
 }
 

@@ -24,7 +24,10 @@ void timer_init(struct timer *timer, void (*fn)(struct timer *timer));
 int timer_arm(struct timer *timer, uint64_t deadline_ns);
 /* Disarms; fn may still be running on the timers' thread. */
 void timer_disarm(struct timer *timer);
-/* Disarms and waits until fn is not running: before the timer is freed. Not from fn. */
+/*
+ * Disarms and waits until its fn is not running: before the timer is freed. Not from fn, and with
+ * no lock held that fn takes.
+ */
 void timer_cancel(struct timer *timer);
 
 #endif
