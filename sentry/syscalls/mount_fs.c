@@ -53,7 +53,11 @@ static void fs_release(struct file *f)
     free(fs);
 }
 
-static const struct file_operations fs_operations = {.read = fs_read, .release = fs_release};
+static const struct file_operations fs_operations = {
+    .read = fs_read,
+    .release = fs_release,
+    .no_splice = true,
+};
 
 static long create(struct task *task, const struct fs_type *type, struct super_block *sb,
                    bool cloexec)

@@ -66,7 +66,8 @@ static ssize_t move(struct task *task, const struct splice *s)
 /* Files that only pass events have no splice operations in Linux. */
 static bool can_splice(const struct file *f, bool write)
 {
-    return !f->ops->seek_ignored && (write ? f->ops->write != NULL : f->ops->read != NULL);
+    return !f->ops->seek_ignored && !f->ops->no_splice &&
+           (write ? f->ops->write != NULL : f->ops->read != NULL);
 }
 
 /* Where a file that is no pipe is read or written: *given, or its own position. */

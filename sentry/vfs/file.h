@@ -69,6 +69,7 @@ struct file_operations {
     /* The position is kept elsewhere: that of a host descriptor, shared with other processes. */
     bool own_position;
     bool not_passed;   /* refused by SCM_RIGHTS: unix(7) */
+    bool no_splice;    /* splice(2) and sendfile(2) do not take it, though it can be read */
     bool seek_ignored; /* without llseek: lseek(2) says 0 and does nothing, as on an eventfd */
 };
 

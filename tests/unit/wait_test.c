@@ -5,6 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/clock.h"
+#include "sentry/wait/timer.h"
 #include "sentry/wait/wait.h"
 
 static uint64_t now_ns(void)
@@ -145,4 +147,37 @@ Test(wait, host_descriptor_wakes_its_queue, .timeout = 30)
     close(fds[1]);
     cr_assert_eq(waiter_park(&w, UINT64_MAX), 0, "POLLHUP comes unasked");
     hostpoll_unwatch(watch);
+}
+
+static struct lock held;
+static bool begun; /* atomic */
+static int runs;   /* atomic */
+
+static void wants_lock(struct timer *timer)
+{
+    __atomic_store_n(&begun, true, __ATOMIC_RELEASE);
+    lock_acquire(&held);
+    lock_release(&held);
+    __atomic_add_fetch(&runs, 1, __ATOMIC_RELEASE);
+}
+
+/* Whoever cancels may hold what the function of another timer waits for. */
+Test(timer, cancelling_waits_for_its_own_function, .timeout = 20)
+{
+    static struct timer slow, other;
+
+    lock_init(&held);
+    cr_assert_eq(timers_start(), 0);
+    timer_init(&slow, wants_lock);
+    timer_init(&other, wants_lock);
+    lock_acquire(&held);
+    cr_assert_eq(timer_arm(&other, host_monotonic_ns() + 3600 * 1000000000UL), 0);
+    cr_assert_eq(timer_arm(&slow, 0), 0);
+    while (!__atomic_load_n(&begun, __ATOMIC_ACQUIRE))
+        usleep(1000);
+    timer_cancel(&other);
+    cr_expect_eq(__atomic_load_n(&runs, __ATOMIC_ACQUIRE), 0);
+    lock_release(&held);
+    timer_cancel(&slow);
+    cr_expect_eq(__atomic_load_n(&runs, __ATOMIC_ACQUIRE), 1, "cancelled when it had ended");
 }
