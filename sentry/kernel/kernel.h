@@ -94,9 +94,10 @@ struct kernel {
     uint64_t boot_ns;     /* CLOCK_MONOTONIC at creation */
     uint64_t hwcap, hwcap2;
     uint32_t fp_size, min_sigstack;
-    uint64_t cpus[16];      /* processors that the host lets us use */
-    bool sched_told;        /* atomic: some thread of ours is not scheduled as all others are */
-    /* /proc/sys/kernel/io_uring_disabled: 1: who lacks CAP_SYS_ADMIN makes none, 2: nobody. Atomic */
+    uint64_t cpus[16]; /* processors that the host lets us use */
+    bool sched_told;   /* atomic: some thread of ours is not scheduled as all others are */
+    /* /proc/sys/kernel/io_uring_disabled: 1: who lacks CAP_SYS_ADMIN makes none, 2: nobody. Atomic
+     */
     uint64_t uring_disabled;
     uint32_t cpu_mask_size; /* bytes of such a mask, as sched_getaffinity(2) tells */
     uint32_t cpu_mask_min;  /* the fewest that it takes: room for every processor there is */
