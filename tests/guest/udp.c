@@ -273,6 +273,62 @@ static void test_shutdown(void)
     close(b);
 }
 
+/* Marks for one datagram: control messages of sendmsg(2). */
+static void test_marks(void)
+{
+    int a = bound(INADDR_LOOPBACK, 0), b = socket(AF_INET, SOCK_DGRAM, 0), ttl = 7;
+    struct sockaddr_in to = v4(INADDR_LOOPBACK, port_of(a));
+    char byte = 'x', control[CMSG_SPACE(sizeof(int))], got[64];
+    struct iovec iov = {&byte, 1};
+    struct msghdr msg = {&to, sizeof(to), &iov, 1, control, sizeof(control), 0};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+    c->cmsg_level = IPPROTO_IP;
+    c->cmsg_type = IP_TTL;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(c), &ttl, sizeof(ttl));
+    CHECK_EQ(set_option(a, IPPROTO_IP, IP_RECVTTL, 1), 0);
+    CHECK_EQ(sendmsg(b, &msg, 0), 1);
+    msg.msg_control = got;
+    msg.msg_controllen = sizeof(got);
+    CHECK_EQ(recvmsg(a, &msg, 0), 1);
+    c = CMSG_FIRSTHDR(&msg);
+    CHECK(c && c->cmsg_type == IP_TTL && *(int *)CMSG_DATA(c) == 7);
+    msg.msg_control = control;
+    msg.msg_controllen = sizeof(control);
+    ttl = 256;
+    memcpy(CMSG_DATA((struct cmsghdr *)control), &ttl, sizeof(ttl));
+    CHECK_ERRNO(sendmsg(b, &msg, 0), EINVAL);
+    ((struct cmsghdr *)control)->cmsg_len = 4;
+    CHECK_ERRNO(sendmsg(b, &msg, 0), EINVAL);
+    close(a);
+    close(b);
+}
+
+/* UDP-Lite has ports of its own, and says how much a checksum covers. */
+static void test_lite(void)
+{
+    int udp = bound(INADDR_LOOPBACK, 0), a = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE), b;
+    struct sockaddr_in name = v4(INADDR_LOOPBACK, port_of(udp));
+    socklen_t size = sizeof(int);
+    char byte = 'l';
+    int value;
+
+    if (a < 0 && errno == EPROTONOSUPPORT) /* not every Linux has it */
+        return;
+    CHECK_EQ(bind(a, (struct sockaddr *)&name, sizeof(name)), 0);
+    b = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE);
+    CHECK_EQ(set_option(b, IPPROTO_UDPLITE, 10, 3), 0);
+    CHECK_EQ(getsockopt(b, IPPROTO_UDPLITE, 10, &value, &size), 0);
+    CHECK_EQ(value, 8);
+    CHECK_EQ(sendto(b, &byte, 1, 0, (struct sockaddr *)&name, sizeof(name)), 1);
+    CHECK_EQ(recv(a, &byte, 1, 0), 1);
+    CHECK_ERRNO(recv(udp, &byte, 1, MSG_DONTWAIT), EAGAIN);
+    close(a);
+    close(b);
+    close(udp);
+}
+
 /* A receiver that never reads: what has no room is dropped, and the sender never waits. */
 static void test_flood(void)
 {
@@ -301,6 +357,8 @@ int main(void)
     test_groups();
     test_v6();
     test_shutdown();
+    test_marks();
+    test_lite();
     test_flood();
     return check_done();
 }

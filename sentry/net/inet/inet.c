@@ -107,9 +107,9 @@ static int inet_create(struct net_ns *net, int domain, int type, int protocol, s
         /* ping_group_range lets nobody have the sockets of ICMP. */
         if (protocol == (domain == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6))
             return -EACCES;
-        if (protocol && protocol != IPPROTO_UDP)
+        if (protocol && protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE)
             return -EPROTONOSUPPORT;
-        return udp_create(net, domain, IPPROTO_UDP, ret);
+        return udp_create(net, domain, protocol ? protocol : IPPROTO_UDP, ret);
     case SOCK_RAW:
         if (protocol == 0)
             return -EPROTONOSUPPORT;

@@ -33,10 +33,12 @@ struct endpoint {
 
 #define INET_BUCKETS 256
 
+enum inet_protocol { INET_TCP, INET_UDP, INET_UDPLITE, INET_PROTOCOLS };
+
 struct inet_ns {
     struct lock lock;
-    struct list ports[2][INET_BUCKETS] __guarded_by(lock); /* of struct port: TCP, UDP */
-    uint32_t low, high;                                    /* ip_local_port_range */
+    struct list ports[INET_PROTOCOLS][INET_BUCKETS] __guarded_by(lock); /* of struct port */
+    uint32_t low, high;                                                 /* ip_local_port_range */
 };
 
 /* A port in use; gone with its last user. */
@@ -46,7 +48,7 @@ struct port {
     struct list accepted; /* connections of its listeners */
     uint32_t exclusive;   /* of those: without SO_REUSEADDR */
     uint16_t number;
-    uint8_t index; /* 0: TCP, 1: UDP */
+    uint8_t index; /* enum inet_protocol */
 };
 
 /* What IPPROTO_IP and IPPROTO_IPV6 keep; options.c has the table. */
@@ -125,11 +127,12 @@ void port_drop(struct inet_socket *s);
 /* listen(2): nobody else may listen there. -EADDRINUSE. */
 int port_listen(struct inet_socket *s);
 void port_deafen(struct inet_socket *s); /* and undoes it */
-/* The best receiver for what comes from `src` to `dst`, referenced; NULL. */
-struct inet_socket *port_find(struct net_ns *net, int type, const struct endpoint *dst,
+/* The best receiver for what `from` sends from `src` to `dst`, referenced; NULL. */
+struct inet_socket *port_find(const struct inet_socket *from, const struct endpoint *dst,
                               const struct endpoint *src);
-/* Each UDP socket at that port which `wants`, with a reference, up to `max`; how many. */
-int port_find_all(struct net_ns *net, const struct endpoint *dst, struct inet_socket **ret, int max,
+/* Each socket at that port which `wants`, with a reference, up to `max`; how many. */
+int port_find_all(const struct inet_socket *from, const struct endpoint *dst,
+                  struct inet_socket **ret, int max,
                   bool (*wants)(struct inet_socket *s, const struct endpoint *dst));
 
 /* ---- inet.c -----------------------------------------------------------------------------------

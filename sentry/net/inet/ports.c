@@ -29,10 +29,8 @@ int inet_ns_create(struct net_ns *net, void **ret)
     if (!ns)
         return -ENOMEM;
     lock_init(&ns->lock);
-    for (int i = 0; i < INET_BUCKETS; i++) {
-        list_init(&ns->ports[0][i]);
-        list_init(&ns->ports[1][i]);
-    }
+    for (int i = 0; i < INET_PROTOCOLS * INET_BUCKETS; i++)
+        list_init(&ns->ports[i / INET_BUCKETS][i % INET_BUCKETS]);
     ns->low = EPHEMERAL_LOW;
     ns->high = EPHEMERAL_HIGH;
     *ret = ns;
@@ -47,9 +45,9 @@ void inet_ns_destroy(void *data)
     free(ns);
 }
 
-static uint8_t index_of(int type)
+static uint8_t index_of(int protocol)
 {
-    return type == SOCK_STREAM ? 0 : 1;
+    return protocol == IPPROTO_TCP ? INET_TCP : protocol == IPPROTO_UDP ? INET_UDP : INET_UDPLITE;
 }
 
 static struct list *bucket_of(struct inet_ns *ns, uint8_t index, uint16_t number)
@@ -108,7 +106,7 @@ static bool conflict_locked(const struct inet_socket *s, struct port *port)
 
 static int enter_locked(struct inet_ns *ns, struct inet_socket *s, uint16_t number)
 {
-    uint8_t index = index_of(s->sock.type);
+    uint8_t index = index_of(s->sock.protocol);
     struct port *port = find_locked(ns, index, number);
 
     if (!port) {
@@ -131,7 +129,7 @@ static int enter_locked(struct inet_ns *ns, struct inet_socket *s, uint16_t numb
 static int take_any_locked(struct inet_ns *ns, struct inet_socket *s)
 {
     uint32_t count = ns->high - ns->low + 1, at;
-    uint8_t index = index_of(s->sock.type);
+    uint8_t index = index_of(s->sock.protocol);
 
     host_random(&at, sizeof(at));
     at %= count;
@@ -150,7 +148,7 @@ int port_take(struct inet_socket *s, uint16_t number)
     if (number && number < UNPRIVILEGED_FIRST && !vfs_has_cap(CAP_NET_BIND_SERVICE))
         return -EACCES;
     lock_acquire(&ns->lock);
-    port = number ? find_locked(ns, index_of(s->sock.type), number) : NULL;
+    port = number ? find_locked(ns, index_of(s->sock.protocol), number) : NULL;
     if (!number)
         err = take_any_locked(ns, s);
     else if (port && conflict_locked(s, port))
@@ -256,17 +254,17 @@ static uint32_t spread(const struct endpoint *src)
     return (src->port * 2654435761u) >> 16;
 }
 
-struct inet_socket *port_find(struct net_ns *net, int type, const struct endpoint *dst,
+struct inet_socket *port_find(const struct inet_socket *from, const struct endpoint *dst,
                               const struct endpoint *src)
 {
-    struct inet_ns *ns = inet_ns_of(net);
+    struct inet_ns *ns = inet_ns_of(from->sock.net);
     struct inet_socket *s, *best = NULL;
     struct port *port;
     int best_score = 0;
     uint32_t equals = 0, pick;
 
     lock_acquire(&ns->lock);
-    port = find_locked(ns, index_of(type), dst->port);
+    port = find_locked(ns, index_of(from->sock.protocol), dst->port);
     if (port) {
         list_for_each (s, &port->sockets, port_node) {
             int score = fit(s, dst, src);
@@ -294,16 +292,17 @@ struct inet_socket *port_find(struct net_ns *net, int type, const struct endpoin
     return best;
 }
 
-int port_find_all(struct net_ns *net, const struct endpoint *dst, struct inet_socket **ret, int max,
+int port_find_all(const struct inet_socket *from, const struct endpoint *dst,
+                  struct inet_socket **ret, int max,
                   bool (*wants)(struct inet_socket *s, const struct endpoint *dst))
 {
-    struct inet_ns *ns = inet_ns_of(net);
+    struct inet_ns *ns = inet_ns_of(from->sock.net);
     struct inet_socket *s;
     struct port *port;
     int count = 0;
 
     lock_acquire(&ns->lock);
-    port = find_locked(ns, index_of(SOCK_DGRAM), dst->port);
+    port = find_locked(ns, index_of(from->sock.protocol), dst->port);
     if (port)
         list_for_each (s, &port->sockets, port_node)
             if (count < max && wants(s, dst)) {
@@ -352,7 +351,7 @@ void inet_for_each(struct net_ns *net, int family, int protocol,
                    bool (*show)(const struct inet_report *report, void *arg), void *arg)
 {
     struct inet_socket **sockets = calloc(REPORT_MAX, sizeof(*sockets));
-    uint8_t index = protocol == IPPROTO_TCP ? 0 : 1;
+    uint8_t index = index_of(protocol);
     bool more = true;
 
     if (!sockets)
@@ -364,7 +363,7 @@ void inet_for_each(struct net_ns *net, int family, int protocol,
             struct inet_report report = {0};
 
             if (more) {
-                if (index == 0)
+                if (index == INET_TCP)
                     tcp_report(sockets[j], &report);
                 else
                     udp_report(sockets[j], &report);

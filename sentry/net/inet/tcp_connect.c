@@ -211,7 +211,7 @@ static int establish(struct tcp_socket *t, struct endpoint *to)
     in->local.addr = from;
     in->remote = *to;
     lock_release(&in->sock.lock);
-    found = port_find(in->sock.net, SOCK_STREAM, to, &in->local);
+    found = port_find(in, to, &in->local);
     if (!found)
         return -ECONNREFUSED;
     err = join(t, tcp_of(&found->sock));

@@ -13,6 +13,11 @@
 #define OPT_NO_CHECK6_TX 101
 #define OPT_NO_CHECK6_RX 102
 
+/* linux/udp.h */
+#define UDPLITE_SEND_CSCOV 10
+#define UDPLITE_RECV_CSCOV 11
+#define UDPLITE_HEADER     8
+
 static void purge(struct udp_socket *u)
 {
     struct list all = LIST_INIT(all);
@@ -151,16 +156,26 @@ static int *number_of(struct udp_socket *u, int name)
         return &u->no_check6_tx;
     case OPT_NO_CHECK6_RX:
         return &u->no_check6_rx;
+    case UDPLITE_SEND_CSCOV:
+        return u->inet.sock.protocol == IPPROTO_UDPLITE ? &u->send_coverage : NULL;
+    case UDPLITE_RECV_CSCOV:
+        return u->inet.sock.protocol == IPPROTO_UDPLITE ? &u->receive_coverage : NULL;
     default:
         return NULL;
     }
+}
+
+/* Nothing covers less than the header; 0 is all. */
+static int coverage(int number)
+{
+    return number > 0 && number < UDPLITE_HEADER ? UDPLITE_HEADER : MIN(MAX(number, 0), 0xffff);
 }
 
 static int udp_setsockopt(struct socket *s, int level, int name, const void *value, size_t size)
 {
     int *field, number, err;
 
-    if (level != IPPROTO_UDP)
+    if (level != s->protocol && level != IPPROTO_UDP)
         return ip_setsockopt(s, level, name, value, size);
     err = socket_option_int(value, size, &number);
     if (err < 0)
@@ -168,7 +183,8 @@ static int udp_setsockopt(struct socket *s, int level, int name, const void *val
     field = number_of(udp_of(s), name);
     if (!field)
         return -ENOPROTOOPT;
-    *field = number != 0;
+    *field =
+        name == UDPLITE_SEND_CSCOV || name == UDPLITE_RECV_CSCOV ? coverage(number) : number != 0;
     return 0;
 }
 
@@ -176,7 +192,7 @@ static int udp_getsockopt(struct socket *s, int level, int name, void *value, si
 {
     const int *field;
 
-    if (level != IPPROTO_UDP)
+    if (level != s->protocol && level != IPPROTO_UDP)
         return ip_getsockopt(s, level, name, value, size);
     field = number_of(udp_of(s), name);
     return field ? socket_option_put_int(value, size, *field) : -ENOPROTOOPT;

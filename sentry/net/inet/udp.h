@@ -26,8 +26,9 @@ struct udp_socket {
     uint32_t dropped;
     struct udp_message *gathered; /* MSG_MORE, UDP_CORK: not sent yet; owned */
     struct endpoint gathered_to;
-    int cork, encap, no_check6_tx, no_check6_rx;
-    uint8_t shut; /* 1: receive, 2: send; atomic */
+    int cork, no_check6_tx, no_check6_rx;
+    int send_coverage, receive_coverage; /* of UDP-Lite: bytes that the checksum covers */
+    uint8_t shut;                        /* 1: receive, 2: send; atomic */
 };
 
 static inline struct udp_socket *udp_of(struct socket *s)

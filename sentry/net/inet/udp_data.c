@@ -43,6 +43,74 @@ static int destination(struct udp_socket *u, struct socket_message *msg, struct 
     return ret->port ? 0 : -EDESTADDRREQ;
 }
 
+/* One control message that is for IPPROTO_IP or IPPROTO_IPV6. */
+static int take_control(const struct cmsghdr *c, const void *data, size_t size,
+                        struct udp_message *m)
+{
+    int number = 0;
+
+    if (size >= sizeof(int))
+        memcpy(&number, data, sizeof(int));
+    else if (size == 1)
+        number = *(const uint8_t *)data;
+    else
+        return -EINVAL;
+    if (c->cmsg_level == IPPROTO_IP) {
+        switch (c->cmsg_type) {
+        case IP_TTL:
+            m->ttl = (uint8_t)number;
+            return number < 1 || number > 255 ? -EINVAL : 0;
+        case IP_TOS:
+            m->tos = (uint8_t)number;
+            return number < 0 || number > 255 ? -EINVAL : 0;
+        case IP_PKTINFO: /* the device can only be lo, and the address only one of its own */
+            return size == sizeof(struct in_pktinfo) ? 0 : -EINVAL;
+        default:
+            return -EINVAL;
+        }
+    }
+    switch (c->cmsg_type) {
+    case IPV6_HOPLIMIT:
+        m->ttl = (uint8_t)(number == -1 ? 64 : number);
+        return size != sizeof(int) || number < -1 || number > 255 ? -EINVAL : 0;
+    case IPV6_TCLASS:
+        m->tos = (uint8_t)MAX(number, 0);
+        return size != sizeof(int) || number < -1 || number > 255 ? -EINVAL : 0;
+    case IPV6_PKTINFO:
+        return size >= sizeof(struct in6_pktinfo) ? 0 : -EINVAL;
+    default:
+        return -EINVAL;
+    }
+}
+
+/* The mark that the datagram carries: the socket's, or what its control messages say. */
+static int mark_message(const struct inet_socket *s, const struct socket_message *msg,
+                        const struct endpoint *to, struct udp_message *m)
+{
+    size_t at = 0;
+
+    m->tos = (uint8_t)(addr_is_v4(&to->addr) ? s->ip.tos : MAX(s->ip.tclass, 0));
+    m->ttl = (uint8_t)(addr_is_v4(&to->addr) ? s->ip.ttl : s->ip.unicast_hops);
+    if (m->ttl == UINT8_MAX)
+        m->ttl = 64;
+    while (msg->control && msg->control_size - at >= sizeof(struct cmsghdr)) {
+        struct cmsghdr c;
+        int err = 0;
+
+        memcpy(&c, msg->control + at, sizeof(c));
+        if (c.cmsg_len < sizeof(c) || c.cmsg_len > msg->control_size - at)
+            return -EINVAL;
+        if (c.cmsg_level == IPPROTO_IP || c.cmsg_level == IPPROTO_IPV6)
+            err = take_control(&c, msg->control + at + CMSG_LEN(0), c.cmsg_len - CMSG_LEN(0), m);
+        if (err < 0)
+            return err;
+        if (CMSG_ALIGN(c.cmsg_len) > msg->control_size - at)
+            break;
+        at += CMSG_ALIGN(c.cmsg_len);
+    }
+    return 0;
+}
+
 /* Copies the payload, behind what MSG_MORE has gathered. */
 static int take_payload(struct udp_socket *u, struct socket_message *msg, const struct endpoint *to,
                         struct udp_message **ret)
@@ -114,7 +182,7 @@ static int deliver_to_group(struct udp_socket *u, const struct endpoint *to, str
     int count;
     bool loop = addr_is_v4(&to->addr) ? u->inet.ip.multicast_loop : u->inet.ip.multicast_loop6;
 
-    count = loop ? port_find_all(u->inet.sock.net, to, found, RECEIVERS_MAX, wants_group) : 0;
+    count = loop ? port_find_all(&u->inet, to, found, RECEIVERS_MAX, wants_group) : 0;
     for (int i = 0; i < count; i++) {
         struct udp_message *copy = malloc(sizeof(*copy) + m->size);
 
@@ -146,14 +214,10 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
     }
     m->from = (struct endpoint){src, s->local.port};
     m->to = to->addr;
-    m->tos = (uint8_t)(addr_is_v4(&to->addr) ? s->ip.tos : MAX(s->ip.tclass, 0));
-    m->ttl = 64;
-    if (s->ip.ttl > 0)
-        m->ttl = (uint8_t)s->ip.ttl;
     m->time_ns = host_clock_ns(CLOCK_REALTIME);
     if (addr_is_multicast(&to->addr) || addr_is_broadcast(&to->addr))
         return deliver_to_group(u, to, m);
-    found = port_find(s->sock.net, SOCK_DGRAM, to, &m->from);
+    found = port_find(s, to, &m->from);
     if (!found) {
         /* What an ICMP message would say. */
         if (s->remote.port || s->ip.recverr || s->ip.recverr6)
@@ -188,6 +252,11 @@ ssize_t udp_send(struct socket *s, struct socket_message *msg)
     err = take_payload(u, msg, &to, &m);
     if (err < 0)
         return err;
+    err = mark_message(&u->inet, msg, &to, m);
+    if (err < 0) {
+        free(m);
+        return err;
+    }
     if ((msg->flags & MSG_MORE) || u->cork) {
         struct udp_message *other;
 
