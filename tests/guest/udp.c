@@ -12,22 +12,7 @@
 
 #include <linux/sockios.h>
 
-#include "check.h"
-
-static struct sockaddr_in v4(uint32_t addr, int port)
-{
-    return (struct sockaddr_in){
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(addr)};
-}
-
-static int port_of(int fd)
-{
-    struct sockaddr_storage name;
-    socklen_t size = sizeof(name);
-
-    CHECK_EQ(getsockname(fd, (struct sockaddr *)&name, &size), 0);
-    return ntohs(((struct sockaddr_in *)&name)->sin_port);
-}
+#include "inet.h"
 
 static int bound(uint32_t addr, int port)
 {
@@ -43,18 +28,6 @@ static ssize_t send_to(int fd, const void *data, size_t size, uint32_t addr, int
     struct sockaddr_in name = v4(addr, port);
 
     return sendto(fd, data, size, 0, (struct sockaddr *)&name, sizeof(name));
-}
-
-static int connect_to(int fd, uint32_t addr, int port)
-{
-    struct sockaddr_in name = v4(addr, port);
-
-    return connect(fd, (struct sockaddr *)&name, sizeof(name));
-}
-
-static int set_option(int fd, int level, int name, int value)
-{
-    return setsockopt(fd, level, name, &value, sizeof(value));
 }
 
 static short events_of(int fd, int timeout)
