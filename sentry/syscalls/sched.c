@@ -342,21 +342,21 @@ static long write_nice(struct task *task, struct task *target, int nice, long re
 }
 
 /* Our own "init", which is no task: as nice as any, and root's. */
-static bool is_sentry(int which, int who)
+static bool is_sentry(const struct task *task, int which, int who)
 {
-    return which == PRIO_PROCESS && who == KERNEL_PID_SENTRY;
+    return which == PRIO_PROCESS && who == KERNEL_PID_SENTRY && task->process->pid_ns->level == 0;
 }
 
 SYSCALL_DEFINE2(getpriority, int, which, int, who)
 {
-    if (is_sentry(which, who))
+    if (is_sentry(task, which, who))
         return 20;
     return for_each_meant(task, which, who, read_nice, 0);
 }
 
 SYSCALL_DEFINE3(setpriority, int, which, int, who, int, nice)
 {
-    if (is_sentry(which, who))
+    if (is_sentry(task, which, who))
         return task_has_cap(task, CAP_SYS_NICE) ? 0 : -EPERM;
     return for_each_meant(task, which, who, write_nice, MAX(NICE_MIN, MIN(nice, NICE_MAX)));
 }

@@ -464,6 +464,25 @@ static void test_queue(void)
     CHECK_EQ(status_of(pid), 0);
 }
 
+/* Task 1 of the first namespace is there for who looks for it. */
+static void test_first(void)
+{
+    int pid = 0, parent = -1;
+    char name[32], state;
+    struct stat st;
+    FILE *f = fopen("/proc/1/stat", "r");
+
+    CHECK(f != NULL);
+    if (!f)
+        return;
+    CHECK_EQ(fscanf(f, "%d (%31[^)]) %c %d", &pid, name, &state, &parent), 4);
+    fclose(f);
+    CHECK_EQ(pid, 1);
+    CHECK_EQ(parent, 0);
+    CHECK_EQ(stat("/proc/1/comm", &st), 0);
+    CHECK_EQ(kill(1, 0), 0);
+}
+
 /* ---- init that is more than one thread, and one that execs ------------------------------------
  */
 
@@ -500,6 +519,7 @@ int main(int argc, char **argv)
     run(choose, CLONE_NEWPID);
     run(kill_everybody, CLONE_NEWPID);
     test_queue();
+    test_first();
     CHECK_EQ(status_of(start(exec_init, CLONE_NEWPID)), 42 << 8);
     return check_done();
 }

@@ -14,6 +14,9 @@ struct proc_text {
 
 void proc_printf(struct proc_text *text, const char *fmt, ...) __printf(2, 3);
 
+/* sentry.c: /proc/1 where no task has that number */
+extern const struct tree_node proc_sentry_node;
+
 /* pid.c: /proc/PID, whose key is the number, and /proc/PID/fd/N. */
 extern const struct tree_node proc_pid_node;
 

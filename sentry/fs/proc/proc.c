@@ -112,6 +112,11 @@ static int find_pid(uint64_t key, struct name name, const struct tree_node **ret
     if (*end || tid >= KERNEL_PID_MAX)
         return -ENOENT;
     key = PROC_KEY(PROC_KEY_SLOT(key), proc_global(key, (int32_t)tid));
+    if (key == PROC_KEY(0, KERNEL_PID_SENTRY)) {
+        *ret_node = &proc_sentry_node;
+        *ret_key = key;
+        return 0;
+    }
     task = proc_find_task(key);
     if (!task)
         return -ENOENT;
@@ -127,12 +132,13 @@ static int64_t list_pids(uint64_t key, int64_t from, char *ret_name, size_t size
     for (int64_t tid = MAX(from, (int64_t)1); tid < KERNEL_PID_MAX; tid++) {
         int32_t global = proc_global(key, (int32_t)tid);
         struct task *task = proc_find_task((uint64_t)global);
+        bool sentry = PROC_KEY_SLOT(key) == 0 && tid == KERNEL_PID_SENTRY;
         bool leader = task && task->process->pid == global;
 
         task_unref(task);
-        if (leader) {
+        if (leader || sentry) {
             snprintf(ret_name, size, "%ld", tid);
-            *ret_node = &proc_pid_node;
+            *ret_node = sentry ? &proc_sentry_node : &proc_pid_node;
             return tid;
         }
     }
