@@ -165,6 +165,8 @@ static_assert(sizeof(struct uring_sync_cancel) == 64, "struct io_uring_sync_canc
 
 #define CQE_BUFFER                  (1u << 0)
 #define CQE_MORE                    (1u << 1)
+#define CQE_SOCK_NONEMPTY           (1u << 2)
+#define CQE_NOTIF                   (1u << 3)
 #define CQE_BUFFER_SHIFT            16
 
 #define URING_ENTER_GETEVENTS       (1u << 0)
@@ -205,6 +207,21 @@ static_assert(sizeof(struct uring_sync_cancel) == 64, "struct io_uring_sync_canc
 #define URING_MSG_FLAGS_PASS        (1u << 1)
 
 #define URING_NOP_INJECT_RESULT     (1u << 0)
+
+/* ioprio of operations on sockets */
+#define URING_RECVSEND_POLL_FIRST  (1u << 0)
+#define URING_RECV_MULTISHOT       (1u << 1)
+#define URING_RECVSEND_FIXED_BUF   (1u << 2)
+#define URING_SEND_ZC_REPORT_USAGE (1u << 3)
+#define URING_ACCEPT_MULTISHOT     (1u << 0)
+#define URING_ACCEPT_DONTWAIT      (1u << 1)
+#define URING_ACCEPT_POLL_FIRST    (1u << 2)
+#define URING_NOTIF_COPIED         (1u << 31)
+
+/* What RECVMSG with RECV_MULTISHOT puts in front of name, control messages and payload. */
+struct uring_recvmsg_out {
+    uint32_t name_size, control_size, payload_size, flags;
+};
 
 enum uring_opcode {
     URING_NOP,

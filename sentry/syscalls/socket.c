@@ -313,7 +313,8 @@ int task_connect(struct task *task, struct socket *s, const struct socket_addres
         struct socket *room = NULL;
 
         err = waiting = s->ops->connect(s, addr, first, &room);
-        if (err != -EAGAIN && err != -EINPROGRESS)
+        /* Begun by an earlier call: whoever waits waits for that. */
+        if (err != -EAGAIN && err != -EINPROGRESS && err != -EALREADY)
             break;
         if (nonblock) {
             socket_unref(room);
@@ -324,7 +325,7 @@ int task_connect(struct task *task, struct socket *s, const struct socket_addres
             break;
     }
     socket_sleep_end(&w);
-    return err == -ETIMEDOUT && (waiting == -EAGAIN || waiting == -EINPROGRESS) ? waiting : err;
+    return err == -ETIMEDOUT && waiting != -ETIMEDOUT ? waiting : err;
 }
 
 SYSCALL_DEFINE3(connect, int, fd, uaddr_t, addr, int, size)

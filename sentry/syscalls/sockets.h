@@ -69,6 +69,16 @@ ssize_t socket_sendmsg(struct task *task, struct socket *s, const struct guest_m
 /* recvmsg(2): the header's outputs are changed in the copy; the name goes out. */
 ssize_t socket_recvmsg(struct task *task, struct socket *s, struct guest_msghdr *hdr, int flags,
                        bool nonblock);
+/*
+ * The same in two steps, for io_uring: what the header points to is read first, the address into
+ * `ret_to` (size 0: none) and the buffers, which the caller releases. -EMSGSIZE, -EINVAL, -EFAULT.
+ */
+int msghdr_import(struct task *task, struct guest_msghdr *hdr, bool sends,
+                  struct socket_address *ret_to, struct uio *ret_uio);
+ssize_t socket_sendmsg_uio(struct task *task, struct socket *s, const struct guest_msghdr *hdr,
+                           struct socket_address *to, struct uio *uio, int flags, bool nonblock);
+ssize_t socket_recvmsg_uio(struct task *task, struct socket *s, struct guest_msghdr *hdr,
+                           struct uio *uio, int flags, bool nonblock);
 /* Writes what recvmsg(2) changes of a header. */
 int msghdr_to_user(struct task *task, uaddr_t addr, const struct guest_msghdr *hdr);
 

@@ -222,27 +222,43 @@ static ssize_t send_with_control(struct task *task, struct socket *s,
     return n;
 }
 
+ssize_t socket_sendmsg_uio(struct task *task, struct socket *s, const struct guest_msghdr *hdr,
+                           struct socket_address *to, struct uio *uio, int flags, bool nonblock)
+{
+    struct socket_message msg = {
+        .uio = uio,
+        .flags = (int)((unsigned)flags & ~INTERNAL_FLAGS),
+        .address = to,
+        .to_address = to != NULL,
+    };
+    ssize_t n = send_with_control(task, s, hdr, &msg, nonblock);
+
+    socket_message_end(&msg);
+    return n;
+}
+
+int msghdr_import(struct task *task, struct guest_msghdr *hdr, bool sends,
+                  struct socket_address *ret_to, struct uio *ret_uio)
+{
+    int err = check_header(hdr);
+
+    ret_to->size = 0;
+    if (!err && sends && hdr->name_size > 0)
+        err = address_from_user(task, hdr->name, hdr->name_size, ret_to);
+    return err ? err : uio_import(ret_uio, task->mm, hdr->iov, hdr->iov_count);
+}
+
 ssize_t socket_sendmsg(struct task *task, struct socket *s, const struct guest_msghdr *given,
                        int flags, bool nonblock)
 {
     struct guest_msghdr hdr = *given;
-    struct socket_address address;
-    struct socket_message msg = {.flags = (int)((unsigned)flags & ~INTERNAL_FLAGS)};
+    struct socket_address to;
     struct uio uio;
-    ssize_t n = check_header(&hdr);
+    ssize_t n = msghdr_import(task, &hdr, true, &to, &uio);
 
-    if (n == 0 && hdr.name_size > 0) {
-        n = address_from_user(task, hdr.name, hdr.name_size, &address);
-        msg.address = &address;
-        msg.to_address = true;
-    }
-    if (n == 0)
-        n = uio_import(&uio, task->mm, hdr.iov, hdr.iov_count);
     if (n < 0)
         return n;
-    msg.uio = &uio;
-    n = send_with_control(task, s, &hdr, &msg, nonblock);
-    socket_message_end(&msg);
+    n = socket_sendmsg_uio(task, s, &hdr, to.size ? &to : NULL, &uio, flags, nonblock);
     uio_release(&uio);
     return n;
 }
@@ -264,29 +280,36 @@ static int finish_receive(struct task *task, struct socket *s, struct socket_mes
     return 0;
 }
 
-ssize_t socket_recvmsg(struct task *task, struct socket *s, struct guest_msghdr *hdr, int flags,
-                       bool nonblock)
+ssize_t socket_recvmsg_uio(struct task *task, struct socket *s, struct guest_msghdr *hdr,
+                           struct uio *uio, int flags, bool nonblock)
 {
     struct socket_address address = {.size = 0};
     struct socket_control control = {.size = 0};
-    struct socket_message msg = {.flags = flags, .control_out = &control};
-    struct uio uio;
-    ssize_t n = check_header(hdr);
-    int err;
+    struct socket_message msg = {.uio = uio, .flags = flags, .control_out = &control};
+    ssize_t n;
 
-    if (n == 0)
-        n = uio_import(&uio, task->mm, hdr->iov, hdr->iov_count);
-    if (n < 0)
-        return n;
-    msg.uio = &uio;
     if (hdr->name)
         msg.address = &address;
     n = socket_receive(task, s, &msg, nonblock);
     if (n >= 0) {
-        err = finish_receive(task, s, &msg, hdr);
+        int err = finish_receive(task, s, &msg, hdr);
+
         n = err < 0 ? err : n;
     }
     socket_message_end(&msg);
+    return n;
+}
+
+ssize_t socket_recvmsg(struct task *task, struct socket *s, struct guest_msghdr *hdr, int flags,
+                       bool nonblock)
+{
+    struct socket_address unused;
+    struct uio uio;
+    ssize_t n = msghdr_import(task, hdr, false, &unused, &uio);
+
+    if (n < 0)
+        return n;
+    n = socket_recvmsg_uio(task, s, hdr, &uio, flags, nonblock);
     uio_release(&uio);
     return n;
 }

@@ -290,3 +290,30 @@ int64_t pipe_issue(struct uring_req *req, struct task *task)
         return -EINVAL;
     return CALL(SYS_pipe2, s->addr, s->op_flags, 0, 0, 0, 0);
 }
+
+int64_t shutdown_issue(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+
+    if (s->off || s->addr || s->op_flags)
+        return -EINVAL;
+    return CALL(SYS_shutdown, LENT, s->len, 0, 0, 0, 0);
+}
+
+int64_t bind_issue(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+
+    if (s->len || s->op_flags)
+        return -EINVAL;
+    return CALL(SYS_bind, LENT, s->addr, s->off, 0, 0, 0);
+}
+
+int64_t listen_issue(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+
+    if (s->addr || s->op_flags || s->off)
+        return -EINVAL;
+    return CALL(SYS_listen, LENT, s->len, 0, 0, 0, 0);
+}

@@ -44,6 +44,24 @@ int64_t pipe_issue(struct uring_req *req, struct task *task);
 /* Fields that the operation has no use for have to be 0. */
 int no_index_prep(struct uring_req *req, struct task *task);
 
+/* net.c: sockets */
+int send_prep(struct uring_req *req, struct task *task);
+int sendmsg_prep(struct uring_req *req, struct task *task);
+int64_t send_issue(struct uring_req *req, struct task *task);
+int64_t send_zc_issue(struct uring_req *req, struct task *task);
+int recv_prep(struct uring_req *req, struct task *task);
+int recvmsg_prep(struct uring_req *req, struct task *task);
+int64_t recv_issue(struct uring_req *req, struct task *task);
+int accept_prep(struct uring_req *req, struct task *task);
+int64_t accept_issue(struct uring_req *req, struct task *task);
+int connect_prep(struct uring_req *req, struct task *task);
+int64_t connect_issue(struct uring_req *req, struct task *task);
+int socket_prep(struct uring_req *req, struct task *task);
+int64_t socket_issue(struct uring_req *req, struct task *task);
+int64_t shutdown_issue(struct uring_req *req, struct task *task);
+int64_t bind_issue(struct uring_req *req, struct task *task);
+int64_t listen_issue(struct uring_req *req, struct task *task);
+
 /* move.c: between files and rings */
 int64_t splice_issue(struct uring_req *req, struct task *task);
 int64_t tee_issue(struct uring_req *req, struct task *task);

@@ -29,6 +29,7 @@ void req_unref(struct uring_req *req)
         async_poll_fini(&req->poll);
     if (req->uio_ready)
         uio_release(&req->uio);
+    free(req->net);
     file_unref(req->file);
     task_unref(req->proxy);
     cred_unref(req->cred);

@@ -91,11 +91,12 @@ struct uring_req {
     bool has_buffer;
     struct timer clock; /* TIMEOUT */
     uint64_t deadline_ns, interval_ns;
-    uint32_t target; /* completions until it is due */
-    bool counts;     /* `target` is valid */
-    bool counted;    /* in ring->counting */
-    bool good_late;  /* that a timeout came does not break its chain */
-    int64_t result;  /* for the job that finishes it */
+    uint32_t target;       /* completions until it is due */
+    bool counts;           /* `target` is valid */
+    bool counted;          /* in ring->counting */
+    bool good_late;        /* that a timeout came does not break its chain */
+    int64_t result;        /* for the job that finishes it */
+    struct uring_net *net; /* owned; of operations on sockets (net.c); NULL: none */
 };
 
 struct uring_overflow;

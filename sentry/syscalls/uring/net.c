@@ -1,0 +1,451 @@
+/*
+ * Operations on sockets. Each is tried without waiting; a socket that is not ready is watched like
+ * any file. Where readiness of the socket itself is not what is waited for (a full receiver's
+ * queue, a full backlog), a thread of the pool waits.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "sentry/kernel/netcaller.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/sockets.h"
+#include "sentry/syscalls/uring/ops.h"
+
+#define TYPE_MASK  0xf
+#define MADE_FLAGS ((unsigned)(SOCK_CLOEXEC | SOCK_NONBLOCK))
+
+/* What a request keeps of its entry's memory, which the program may use again once it is
+ * submitted. */
+struct uring_net {
+    struct guest_msghdr hdr;
+    struct socket_address to; /* size 0: none */
+    uint64_t done;            /* bytes that earlier attempts moved: MSG_WAITALL */
+    uint64_t whole;           /* bytes in all */
+};
+
+static int need_net(struct uring_req *req)
+{
+    req->net = calloc(1, sizeof(*req->net));
+    return req->net ? 0 : -ENOMEM;
+}
+
+static struct socket *socket_in(struct uring_req *req)
+{
+    return socket_is(req->file) ? socket_of(req->file) : NULL;
+}
+
+static bool is_message(const struct uring_req *req)
+{
+    return req->sqe.opcode == URING_SENDMSG || req->sqe.opcode == URING_SENDMSG_ZC ||
+           req->sqe.opcode == URING_RECVMSG;
+}
+
+/* The buffers of one operation are there. */
+static int set_buffers(struct uring_req *req, int err)
+{
+    req->uio_ready = err == 0;
+    req->net->whole = err == 0 ? req->uio.left : 0;
+    return err;
+}
+
+static int import_header(struct uring_req *req, struct task *task, bool sends)
+{
+    struct uring_net *net = req->net;
+
+    if (copy_struct_from_user(task->mm, &net->hdr, req->sqe.addr) < 0)
+        return -EFAULT;
+    return set_buffers(req, msghdr_import(task, &net->hdr, sends, &net->to, &req->uio));
+}
+
+/* ---- sending ----------------------------------------------------------------------------------
+ */
+
+static int check_send(const struct uring_req *req, bool zero_copy)
+{
+    uint32_t known = URING_RECVSEND_POLL_FIRST;
+
+    if (zero_copy)
+        known |= URING_RECVSEND_FIXED_BUF | URING_SEND_ZC_REPORT_USAGE;
+    if (req->sqe.ioprio & ~known)
+        return -EINVAL;
+    return zero_copy && (req->sqe.flags & SQE_CQE_SKIP_SUCCESS) ? -EINVAL : 0;
+}
+
+int send_prep(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+    int err = check_send(req, s->opcode == URING_SEND_ZC);
+
+    if (!err)
+        err = need_net(req);
+    if (!err && s->off)
+        err = address_from_user(task, s->off, (int)(s->file_index & 0xffff), &req->net->to);
+    if (err < 0)
+        return err;
+    req->nowait = s->op_flags & MSG_DONTWAIT;
+    if (s->ioprio & URING_RECVSEND_FIXED_BUF)
+        return set_buffers(req, uring_fixed_uio(req, task));
+    uio_init_user(&req->uio, task->mm, s->addr, s->len);
+    return set_buffers(req, 0);
+}
+
+int sendmsg_prep(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+    int err = check_send(req, s->opcode == URING_SENDMSG_ZC);
+
+    if (!err && (s->off || s->file_index))
+        err = -EINVAL;
+    if (!err)
+        err = need_net(req);
+    if (err < 0)
+        return err;
+    req->nowait = s->op_flags & MSG_DONTWAIT;
+    return import_header(req, task, true);
+}
+
+static ssize_t send_now(struct uring_req *req, struct task *task, struct socket *s, bool nonblock)
+{
+    struct uring_net *net = req->net;
+    int flags = (int)(req->sqe.op_flags | MSG_NOSIGNAL | (nonblock ? MSG_DONTWAIT : 0));
+
+    return socket_sendmsg_uio(task, s, &net->hdr, net->to.size ? &net->to : NULL, &req->uio, flags,
+                              nonblock);
+}
+
+/* What all attempts together have come to. */
+static int64_t total(struct uring_req *req, ssize_t n)
+{
+    struct uring_net *net = req->net;
+
+    if (n > 0)
+        net->done += (uint64_t)n;
+    else if (net->done == 0)
+        return n;
+    req->failed = (req->sqe.op_flags & MSG_WAITALL) && net->done < net->whole;
+    return (int64_t)net->done;
+}
+
+int64_t send_issue(struct uring_req *req, struct task *task)
+{
+    struct socket *s = socket_in(req);
+    ssize_t n;
+
+    if (!s)
+        return -ENOTSOCK;
+    n = send_now(req, task, s, !req->worker);
+    if (n > 0 && (req->sqe.op_flags & MSG_WAITALL) && req->uio.left > 0 && s->ops->stream &&
+        !req->nowait) {
+        req->net->done += (uint64_t)n;
+        return -EAGAIN;
+    }
+    if (n == -EAGAIN && !req->nowait) {
+        /* Ready by its own account: it is the other side that has no room. */
+        if (!req->worker && (file_poll(req->file, NULL) & POLLOUT))
+            return req_to_worker(req, task);
+        return n;
+    }
+    return total(req, n);
+}
+
+/* The bytes are copied, so that the buffer is free at once; but two completions say so. */
+int64_t send_zc_issue(struct uring_req *req, struct task *task)
+{
+    struct socket *s = socket_in(req);
+    int64_t n;
+
+    if (s && s->domain == AF_UNIX)
+        n = -EOPNOTSUPP;
+    else
+        n = send_issue(req, task);
+    if (n == REQ_PENDING || (n == -EAGAIN && !req->nowait))
+        return n;
+    req->failed |= n < 0;
+    if (!uring_post_more(req->ring, req->user_data, (int32_t)n, 0, false))
+        return n;
+    req->cqe_flags = CQE_NOTIF;
+    return req->sqe.ioprio & URING_SEND_ZC_REPORT_USAGE ? (int64_t)URING_NOTIF_COPIED : 0;
+}
+
+/* ---- receiving --------------------------------------------------------------------------------
+ */
+
+static int check_receive(struct uring_req *req)
+{
+    const struct uring_sqe *s = &req->sqe;
+
+    if (s->off || s->file_index)
+        return -EINVAL;
+    if (s->ioprio & ~(URING_RECVSEND_POLL_FIRST | URING_RECV_MULTISHOT))
+        return -EINVAL;
+    req->multishot = s->ioprio & URING_RECV_MULTISHOT;
+    if (req->multishot && (!(s->flags & SQE_BUFFER_SELECT) || (s->op_flags & MSG_WAITALL)))
+        return -EINVAL;
+    req->nowait = s->op_flags & (MSG_DONTWAIT | MSG_ERRQUEUE);
+    return need_net(req);
+}
+
+int recv_prep(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+    int err = check_receive(req);
+
+    if (err < 0)
+        return err;
+    if (req->multishot && s->len)
+        return -EINVAL;
+    if (s->flags & SQE_BUFFER_SELECT)
+        return 0;
+    uio_init_user(&req->uio, task->mm, s->addr, s->len);
+    return set_buffers(req, 0);
+}
+
+int recvmsg_prep(struct uring_req *req, struct task *task)
+{
+    struct uring_net *net;
+    int err = check_receive(req);
+
+    if (err < 0)
+        return err;
+    net = req->net;
+    if (!(req->sqe.flags & SQE_BUFFER_SELECT))
+        return import_header(req, task, false);
+    if (copy_struct_from_user(task->mm, &net->hdr, req->sqe.addr) < 0)
+        return -EFAULT;
+    if (net->hdr.iov_count > 1 || net->hdr.name_size < 0)
+        return -EINVAL;
+    if (req->multishot &&
+        ((uint64_t)net->hdr.name_size > INT32_MAX / 4 || net->hdr.control_size > INT32_MAX / 4))
+        return -EOVERFLOW;
+    return 0;
+}
+
+static int take_buffer(struct uring_req *req, struct task *task)
+{
+    uint32_t size;
+    int err;
+
+    if (req->has_buffer)
+        return 0;
+    if (!(file_poll(req->file, NULL) & (POLLIN | POLLHUP | POLLERR)))
+        return -EAGAIN; /* none is taken before there is something to put into it */
+    err = uring_select_buffer(req, task);
+    if (err < 0)
+        return err;
+    size = req->buffer.len;
+    if (!is_message(req) && req->sqe.len)
+        size = MIN(size, req->sqe.len);
+    uio_init_user(&req->uio, task->mm, req->buffer.addr, size);
+    req->cqe_flags |= CQE_BUFFER | (uint32_t)req->buffer.bid << CQE_BUFFER_SHIFT;
+    return set_buffers(req, 0);
+}
+
+/* Name, control messages and payload go behind each other into the buffer. */
+static ssize_t receive_into_buffer(struct uring_req *req, struct task *task, struct socket *s,
+                                   int flags)
+{
+    struct guest_msghdr hdr = req->net->hdr;
+    struct uring_recvmsg_out out = {0};
+    uint64_t head = sizeof(out) + (uint64_t)hdr.name_size + hdr.control_size;
+    uaddr_t base = req->buffer.addr;
+    ssize_t n;
+
+    if (req->uio.left < head)
+        return -EFAULT;
+    hdr.name = hdr.name_size ? base + sizeof(out) : 0;
+    hdr.control = hdr.control_size ? base + sizeof(out) + (uint64_t)hdr.name_size : 0;
+    uio_advance(&req->uio, head);
+    n = socket_recvmsg_uio(task, s, &hdr, &req->uio, flags | MSG_TRUNC, true);
+    if (n < 0)
+        return n;
+    out.name_size = hdr.name ? (uint32_t)hdr.name_size : 0;
+    out.control_size = (uint32_t)hdr.control_size;
+    out.payload_size = (uint32_t)n;
+    out.flags = hdr.flags;
+    if (copy_struct_to_user(task->mm, base, &out) < 0)
+        return -EFAULT;
+    return (ssize_t)(head + MIN((uint64_t)n, req->net->whole - head));
+}
+
+static ssize_t receive_now(struct uring_req *req, struct task *task, struct socket *s)
+{
+    int flags = (int)((req->sqe.op_flags & ~(uint32_t)MSG_WAITALL) | MSG_DONTWAIT);
+    struct guest_msghdr hdr = req->net->hdr;
+    ssize_t n;
+
+    if (!is_message(req))
+        return socket_recvmsg_uio(task, s, &hdr, &req->uio, flags, true);
+    if (req->multishot)
+        return receive_into_buffer(req, task, s, flags);
+    n = socket_recvmsg_uio(task, s, &hdr, &req->uio, flags, true);
+    if (n >= 0 && msghdr_to_user(task, req->sqe.addr, &hdr) < 0)
+        return -EFAULT;
+    return n;
+}
+
+static int64_t receive_once(struct uring_req *req, struct task *task)
+{
+    struct socket *s = socket_in(req);
+    ssize_t n;
+
+    if (!s)
+        return -ENOTSOCK;
+    n = req->sqe.flags & SQE_BUFFER_SELECT ? take_buffer(req, task) : 0;
+    if (n < 0)
+        return n;
+    n = receive_now(req, task, s);
+    if (n > 0 && (req->sqe.op_flags & MSG_WAITALL) && req->uio.left > 0 && s->ops->stream &&
+        !req->nowait && !(req->sqe.op_flags & MSG_PEEK)) {
+        req->net->done += (uint64_t)n;
+        return -EAGAIN;
+    }
+    if (n == -EAGAIN)
+        return n;
+    if (n > 0 && !req->multishot && (file_poll(req->file, NULL) & (POLLIN | POLLRDHUP)) == POLLIN)
+        req->cqe_flags |= CQE_SOCK_NONEMPTY;
+    return total(req, n);
+}
+
+int64_t recv_issue(struct uring_req *req, struct task *task)
+{
+    if (!req->multishot)
+        return receive_once(req, task);
+    for (;;) {
+        int64_t n;
+
+        req->net->done = 0;
+        n = receive_once(req, task);
+        if (n <= 0)
+            return n;
+        if (!uring_post_more(req->ring, req->user_data, (int32_t)n, req->cqe_flags, false))
+            return n; /* the last one, then */
+        req->has_buffer = req->uio_ready = false;
+        req->cqe_flags = 0;
+    }
+}
+
+/* ---- connections ------------------------------------------------------------------------------
+ */
+
+int accept_prep(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+
+    if (s->len || s->buf_index)
+        return -EINVAL;
+    if (s->ioprio & ~(URING_ACCEPT_MULTISHOT | URING_ACCEPT_DONTWAIT | URING_ACCEPT_POLL_FIRST))
+        return -EINVAL;
+    if ((s->op_flags & ~MADE_FLAGS) || (s->file_index && (s->op_flags & SOCK_CLOEXEC)))
+        return -EINVAL;
+    req->multishot = s->ioprio & URING_ACCEPT_MULTISHOT;
+    if (req->multishot && s->file_index && s->file_index != URING_FILE_INDEX_ALLOC)
+        return -EINVAL;
+    req->nowait = s->ioprio & URING_ACCEPT_DONTWAIT;
+    return 0;
+}
+
+static int64_t install(struct uring_req *req, struct task *task, struct file *file, bool cloexec)
+{
+    if (req->sqe.file_index)
+        return uring_install_fixed(req->ring, file, req->sqe.file_index);
+    return task_install(task, file, 0, cloexec);
+}
+
+static int tell_address(struct task *task, struct file *file, const struct uring_sqe *sqe)
+{
+    struct socket *made = socket_of(file);
+    struct socket_address address;
+
+    if (!sqe->addr)
+        return 0;
+    if (made->ops->getname(made, true, &address) < 0)
+        return -ECONNABORTED;
+    return address_to_user(task, &address, sqe->addr, sqe->off);
+}
+
+static int64_t accept_once(struct uring_req *req, struct task *task, struct socket *s)
+{
+    struct file *file;
+    int err;
+
+    if (!req->sqe.file_index && fdtable_full(task->files, task_rlimit(task, RLIMIT_NOFILE)))
+        return -EMFILE;
+    err = task_accept(task, s, req->sqe.op_flags, true, &file);
+    if (err < 0)
+        return err;
+    err = tell_address(task, file, &req->sqe);
+    if (err < 0) {
+        file_unref(file);
+        return err;
+    }
+    return install(req, task, file, req->sqe.op_flags & SOCK_CLOEXEC);
+}
+
+int64_t accept_issue(struct uring_req *req, struct task *task)
+{
+    struct socket *s = socket_in(req);
+
+    if (!s)
+        return -ENOTSOCK;
+    for (;;) {
+        int64_t fd = accept_once(req, task, s);
+
+        if (fd < 0 || !req->multishot)
+            return fd;
+        if (!uring_post_more(req->ring, req->user_data, (int32_t)fd, 0, false))
+            return fd;
+    }
+}
+
+int connect_prep(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+    int err;
+
+    if (s->len || s->buf_index || s->op_flags || s->file_index)
+        return -EINVAL;
+    err = need_net(req);
+    return err ? err : address_from_user(task, s->addr, (int)s->off, &req->net->to);
+}
+
+int64_t connect_issue(struct uring_req *req, struct task *task)
+{
+    struct socket *s = socket_in(req);
+    int err;
+
+    if (!s)
+        return -ENOTSOCK;
+    err = task_connect(task, s, &req->net->to, !req->worker);
+    if (!req->worker && (err == -EAGAIN || err == -EINPROGRESS))
+        return req_to_worker(req, task);
+    return err;
+}
+
+int socket_prep(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *s = &req->sqe;
+    unsigned flags = (unsigned)s->off & ~TYPE_MASK;
+
+    if (s->flags & SQE_FIXED_FILE)
+        return -EBADF;
+    if (s->addr || s->op_flags || s->buf_index || (flags & ~MADE_FLAGS))
+        return -EINVAL;
+    return s->file_index && (flags & SOCK_CLOEXEC) ? -EINVAL : 0;
+}
+
+int64_t socket_issue(struct uring_req *req, struct task *task)
+{
+    const struct uring_sqe *sqe = &req->sqe;
+    struct socket *s;
+    int err =
+        socket_create(task_net(task), sqe->fd, (int)(sqe->off & TYPE_MASK), (int)sqe->len, &s);
+
+    if (err < 0)
+        return err;
+    if (sqe->off & SOCK_NONBLOCK)
+        s->file.flags |= O_NONBLOCK;
+    return install(req, task, &s->file, sqe->off & SOCK_CLOEXEC);
+}
