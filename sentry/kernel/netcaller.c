@@ -8,6 +8,7 @@
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/process.h"
 #include "sentry/net/caller.h"
+#include "sentry/net/netlink/netlink.h"
 #include "sentry/net/netns.h"
 #include "sentry/net/inet/inet.h"
 #include "sentry/net/unix/unix.h"
@@ -62,6 +63,7 @@ void net_start(void)
     socket_register_family(&unix_family);
     socket_register_family(&inet_family);
     socket_register_family(&inet6_family);
+    socket_register_family(&netlink_family);
 }
 
 /* ---- as a namespace ---------------------------------------------------------------------------
@@ -94,7 +96,12 @@ struct ns *net_namespace_create(void)
     return &n->ns;
 }
 
+struct net_ns *net_of_namespace(struct ns *ns)
+{
+    return container_of(ns, struct net_namespace, ns)->net;
+}
+
 struct net_ns *task_net(const struct task *task)
 {
-    return container_of(task->namespaces->ns[NS_NET], struct net_namespace, ns)->net;
+    return net_of_namespace(task->namespaces->ns[NS_NET]);
 }

@@ -10,6 +10,8 @@ struct task;
 void net_start(void);
 /* The object of a network namespace (ns.h); NULL without memory. */
 struct ns *net_namespace_create(void);
+/* Borrowed from the object, which is of kind NS_NET. */
+struct net_ns *net_of_namespace(struct ns *ns);
 /* The one that the calls of the task mean; own thread only. Borrowed from the task. */
 struct net_ns *task_net(const struct task *task);
 

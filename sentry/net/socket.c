@@ -10,6 +10,7 @@
 
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
+#include "sentry/net/interface.h"
 #include "sentry/net/netns.h"
 #include "sentry/net/rights.h"
 #include "sentry/vfs/identity.h"
@@ -132,7 +133,9 @@ static long socket_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t a
 {
     struct socket *s = socket_of(f);
 
-    return s->ops->ioctl ? s->ops->ioctl(s, mm, cmd, arg) : -ENOTTY;
+    long result = s->ops->ioctl ? s->ops->ioctl(s, mm, cmd, arg) : -ENOTTY;
+
+    return result == -ENOTTY ? interface_ioctl(s, mm, cmd, arg) : result;
 }
 
 static void socket_flush(struct file *f)

@@ -96,6 +96,10 @@ int proc_mountstats_open(uint64_t tid, uint32_t flags, struct file **ret);
 /* ns.c: /proc/PID/ns */
 extern const struct tree_node proc_ns_nodes[10];
 
+/* net.c: /proc/PID/net */
+#define PROC_NET_NODES 7
+extern const struct tree_node proc_net_nodes[PROC_NET_NODES];
+
 /* maps.c */
 ssize_t proc_maps_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_smaps_text(uint64_t tid, char *buf, size_t size);

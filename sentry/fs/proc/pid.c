@@ -351,6 +351,10 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
          .children = proc_ns_nodes,                                                                \
          .child_count = ARRAY_COUNT(proc_ns_nodes),                                                \
          .owner = proc_task_owner},                                                                \
+        {.name = "net",                                                                            \
+         .mode = S_IFDIR | 0555,                                                                   \
+         .children = proc_net_nodes,                                                               \
+         .child_count = ARRAY_COUNT(proc_net_nodes)},                                              \
         TASK_DIR("fd", 0500, proc_find_fd, proc_list_fds),                                         \
         TASK_DIR("fdinfo", 0555, proc_find_fdinfo, proc_list_fdinfo)
 

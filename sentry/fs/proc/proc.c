@@ -159,6 +159,7 @@ static const struct tree_node root_nodes[] = {
     TREE_TEXT("uptime", uptime_text),
     TREE_TEXT("version", version_text),
     TREE_LINK("mounts", "self/mounts"),
+    TREE_LINK("net", "self/net"),
     TREE_DIR("sys", proc_sys_nodes),
     TREE_DIR("sysvipc", proc_sysvipc_nodes),
 };

@@ -32,7 +32,10 @@ static ssize_t thp_size_text(uint64_t key, char *buf, size_t size)
     return snprintf(buf, size, "%lu\n", HUGE_PAGE_SIZE);
 }
 
-static const struct tree_node devices_nodes[] = {TREE_DIR("system", sys_system_nodes)};
+static const struct tree_node devices_nodes[] = {
+    TREE_DIR("system", sys_system_nodes),
+    TREE_DIR("virtual", sys_virtual_nodes),
+};
 static const struct tree_node thp_nodes[] = {
     TREE_TEXT("enabled", thp_enabled_text),
     TREE_TEXT("hpage_pmd_size", thp_size_text),
@@ -40,6 +43,7 @@ static const struct tree_node thp_nodes[] = {
 static const struct tree_node mm_nodes[] = {TREE_DIR("transparent_hugepage", thp_nodes)};
 static const struct tree_node kernel_nodes[] = {TREE_DIR("mm", mm_nodes)};
 static const struct tree_node sys_nodes[] = {
+    TREE_DIR("class", sys_class_nodes),
     TREE_DIR("devices", devices_nodes),
     TREE_DIR("kernel", kernel_nodes),
 };

@@ -1,0 +1,13 @@
+/* Questions about network interfaces that may be asked of any socket: netdevice(7). */
+#ifndef SENTRY_NET_INTERFACE_H
+#define SENTRY_NET_INTERFACE_H
+
+#include "base/compiler.h"
+
+struct mm;
+struct socket;
+
+/* SIOCGIFCONF and its like; -ENOTTY: none of them. */
+long interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * Inside AF_NETLINK.
+ *
+ *   netlink.c    sockets: ports, queues, options
+ *   route.c      NETLINK_ROUTE's answers
+ *   reply.c      building them
+ *
+ * Locks: the namespace's table (ports), then sock.lock (queue). A question is copied whole, then
+ * answered with no lock held: answers are appended to the asker's own queue.
+ */
+#ifndef SENTRY_NET_NETLINK_INTERNAL_H
+#define SENTRY_NET_NETLINK_INTERNAL_H
+
+#include <linux/netlink.h>
+
+#include "sentry/net/netlink/netlink.h"
+
+struct netlink_message {
+    struct list node;
+    uint32_t size;
+    uint32_t port; /* of the sender; 0: the kernel */
+    struct net_creds creds;
+    uint8_t data[];
+};
+
+struct netlink_socket {
+    struct socket sock;
+    struct list port_node; /* in the table, under its lock; empty: no port yet */
+    uint32_t port, groups, to_port, to_groups;
+    bool bound;
+    uint32_t options; /* bits by NETLINK_* option number */
+    /* Under sock.lock. */
+    struct list messages;
+    uint64_t queued_bytes;
+    uint32_t drops;
+    struct lock read_lock; /* one reader */
+};
+
+static inline struct netlink_socket *netlink_of(struct socket *s)
+{
+    return container_of(s, struct netlink_socket, sock);
+}
+
+/* netlink.c: takes the message over. -ENOBUFS: dropped, and the reader will be told. */
+int netlink_enqueue(struct netlink_socket *n, struct netlink_message *m);
+
+/* reply.c: an answer of several messages in datagrams of at most NETLINK_REPLY_MAX bytes. */
+#define NETLINK_REPLY_MAX 8192
+struct netlink_reply {
+    struct netlink_socket *to;
+    const struct nlmsghdr *question;
+    struct netlink_message *m; /* being built; NULL: none yet */
+    uint32_t head;             /* where its last message begins */
+    bool multi;
+    int error;
+};
+/* Begins a message with `size` bytes of fixed part; where that lies, or NULL (error is set). */
+void *reply_begin(struct netlink_reply *r, uint16_t type, size_t size);
+void reply_attribute(struct netlink_reply *r, uint16_t type, const void *data, size_t size);
+void reply_attribute_u32(struct netlink_reply *r, uint16_t type, uint32_t value);
+void reply_attribute_u8(struct netlink_reply *r, uint16_t type, uint8_t value);
+void reply_attribute_string(struct netlink_reply *r, uint16_t type, const char *text);
+/* A dump's end: NLMSG_DONE. */
+void reply_done(struct netlink_reply *r);
+/* NLMSG_ERROR: `error` is 0 or negative. */
+void reply_error(struct netlink_reply *r, int error);
+/* Sends what is built. */
+void reply_flush(struct netlink_reply *r);
+
+/*
+ * route.c: one question, whose header says no more bytes than there are. 0: answered; negative: the
+ * error that the asker is told. *ret_dump: the answer ended with NLMSG_DONE, no acknowledgement.
+ */
+int route_answer(struct netlink_reply *r, bool *ret_dump);
+
+#endif

@@ -1,0 +1,349 @@
+/*
+ * NETLINK_ROUTE: rtnetlink(7). There is one link, lo, with its two addresses and the routes that
+ * come with them; nothing can be changed.
+ */
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "abi/loopback.h"
+#include "sentry/net/netlink/internal.h"
+#include "sentry/vfs/identity.h"
+
+#define KIND_GET 2 /* of a message type's lowest two bits */
+
+static const uint8_t localhost6[16] = {[15] = 1};
+
+static const void *payload(const struct netlink_reply *r)
+{
+    return (const uint8_t *)r->question + NLMSG_HDRLEN;
+}
+
+static size_t payload_size(const struct netlink_reply *r)
+{
+    return r->question->nlmsg_len - NLMSG_HDRLEN;
+}
+
+static uint8_t family_of(const struct netlink_reply *r)
+{
+    return *(const uint8_t *)payload(r);
+}
+
+/* The attribute behind a fixed part of `fixed` bytes; NULL: not there. */
+static const void *find_attribute(const struct netlink_reply *r, size_t fixed, uint16_t type,
+                                  size_t *ret_size)
+{
+    const uint8_t *base = payload(r);
+    size_t size = payload_size(r), at = NLMSG_ALIGN(fixed);
+
+    while (at + NLA_HDRLEN <= size) {
+        struct nlattr a;
+
+        memcpy(&a, base + at, sizeof(a));
+        if (a.nla_len < NLA_HDRLEN || a.nla_len > size - at)
+            return NULL;
+        if ((a.nla_type & NLA_TYPE_MASK) == type) {
+            *ret_size = a.nla_len - NLA_HDRLEN;
+            return base + at + NLA_HDRLEN;
+        }
+        at += NLA_ALIGN(a.nla_len);
+    }
+    return NULL;
+}
+
+/* ---- links ------------------------------------------------------------------------------------
+ */
+
+static void put_link(struct netlink_reply *r)
+{
+    static const uint8_t zeros[256];
+    struct ifinfomsg *info = reply_begin(r, RTM_NEWLINK, sizeof(*info));
+
+    if (!info)
+        return;
+    info->ifi_family = AF_UNSPEC;
+    info->ifi_type = LO_TYPE;
+    info->ifi_index = LO_INDEX;
+    info->ifi_flags = LO_FLAGS | LO_LOWER_UP;
+    reply_attribute_string(r, IFLA_IFNAME, LO_NAME);
+    reply_attribute_u32(r, IFLA_TXQLEN, LO_TX_QUEUE);
+    reply_attribute_u8(r, IFLA_OPERSTATE, 0 /* unknown */);
+    reply_attribute_u8(r, IFLA_LINKMODE, 0);
+    reply_attribute_u32(r, IFLA_MTU, LO_MTU);
+    reply_attribute_u32(r, IFLA_MIN_MTU, 0);
+    reply_attribute_u32(r, IFLA_MAX_MTU, 0);
+    reply_attribute_u32(r, IFLA_GROUP, 0);
+    reply_attribute_u32(r, IFLA_PROMISCUITY, 0);
+    reply_attribute_u32(r, IFLA_NUM_TX_QUEUES, 1);
+    reply_attribute_u32(r, IFLA_NUM_RX_QUEUES, 1);
+    reply_attribute_u8(r, IFLA_CARRIER, 1);
+    reply_attribute_string(r, IFLA_QDISC, "noqueue");
+    reply_attribute_u32(r, IFLA_CARRIER_CHANGES, 0);
+    reply_attribute_u8(r, IFLA_PROTO_DOWN, 0);
+    reply_attribute(r, IFLA_ADDRESS, zeros, 6);
+    reply_attribute(r, IFLA_BROADCAST, zeros, 6);
+    reply_attribute(r, IFLA_STATS64, zeros, sizeof(struct rtnl_link_stats64));
+    reply_attribute(r, IFLA_STATS, zeros, sizeof(struct rtnl_link_stats));
+}
+
+/* The link that is asked for by number or by name. */
+static int find_link(const struct netlink_reply *r)
+{
+    struct ifinfomsg info;
+    const char *name;
+    size_t size;
+
+    if (payload_size(r) < sizeof(info))
+        return -EINVAL;
+    memcpy(&info, payload(r), sizeof(info));
+    if (info.ifi_index)
+        return info.ifi_index == LO_INDEX ? 0 : -ENODEV;
+    name = find_attribute(r, sizeof(info), IFLA_IFNAME, &size);
+    if (!name)
+        name = find_attribute(r, sizeof(info), IFLA_ALT_IFNAME, &size);
+    if (!name)
+        return -EINVAL;
+    return size >= sizeof(LO_NAME) - 1 && strncmp(name, LO_NAME, MIN(size, sizeof(LO_NAME))) == 0
+               ? 0
+               : -ENODEV;
+}
+
+static int get_link(struct netlink_reply *r)
+{
+    int err = find_link(r);
+
+    if (!err)
+        put_link(r);
+    return err;
+}
+
+/* That it shall be up, which it is, is the one thing that may be asked of it. */
+static int set_link(struct netlink_reply *r)
+{
+    struct ifinfomsg info;
+    int err = find_link(r);
+
+    if (err < 0 && r->question->nlmsg_type == RTM_NEWLINK)
+        return r->question->nlmsg_flags & NLM_F_CREATE ? -EOPNOTSUPP : -ENODEV;
+    if (err < 0)
+        return err;
+    memcpy(&info, payload(r), sizeof(info));
+    if (payload_size(r) == sizeof(info) && (info.ifi_flags & IFF_UP) &&
+        !(info.ifi_change & ~(unsigned)IFF_UP))
+        return 0;
+    return -EOPNOTSUPP;
+}
+
+/* ---- addresses --------------------------------------------------------------------------------
+ */
+
+static void put_address(struct netlink_reply *r, uint8_t family)
+{
+    const uint32_t address = htonl(LO_ADDRESS);
+    const struct ifa_cacheinfo forever = {UINT32_MAX, UINT32_MAX, 0, 0};
+    struct ifaddrmsg *info = reply_begin(r, RTM_NEWADDR, sizeof(*info));
+
+    if (!info)
+        return;
+    info->ifa_family = family;
+    info->ifa_prefixlen = family == AF_INET ? LO_PREFIX : 128;
+    info->ifa_flags = IFA_F_PERMANENT;
+    info->ifa_scope = RT_SCOPE_HOST;
+    info->ifa_index = LO_INDEX;
+    if (family == AF_INET) {
+        reply_attribute(r, IFA_ADDRESS, &address, sizeof(address));
+        reply_attribute(r, IFA_LOCAL, &address, sizeof(address));
+        reply_attribute_string(r, IFA_LABEL, LO_NAME);
+    } else {
+        reply_attribute(r, IFA_ADDRESS, localhost6, sizeof(localhost6));
+    }
+    reply_attribute(r, IFA_CACHEINFO, &forever, sizeof(forever));
+    reply_attribute_u32(r, IFA_FLAGS, IFA_F_PERMANENT);
+}
+
+static void dump_addresses(struct netlink_reply *r)
+{
+    uint8_t family = family_of(r);
+
+    if (family == AF_UNSPEC || family == AF_INET)
+        put_address(r, AF_INET);
+    if (family == AF_UNSPEC || family == AF_INET6)
+        put_address(r, AF_INET6);
+}
+
+/* ---- routes -----------------------------------------------------------------------------------
+ */
+
+struct route {
+    uint8_t family, prefix, table, type, scope;
+    uint8_t to[16];
+    uint32_t priority; /* 0: none */
+};
+
+static const struct route routes[] = {
+    {AF_INET, 8, RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_HOST, {127}, 0},
+    {AF_INET, 32, RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_HOST, {127, 0, 0, 1}, 0},
+    {AF_INET, 32, RT_TABLE_LOCAL, RTN_BROADCAST, RT_SCOPE_LINK, {127, 255, 255, 255}, 0},
+    {AF_INET6, 128, RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_UNIVERSE, {[15] = 1}, 256},
+    {AF_INET6, 128, RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_UNIVERSE, {[15] = 1}, 0},
+};
+
+static void put_route(struct netlink_reply *r, const struct route *route, uint8_t prefix,
+                      const uint8_t *to)
+{
+    const uint32_t address = htonl(LO_ADDRESS);
+    size_t size = route->family == AF_INET ? 4 : 16;
+    struct rtmsg *info = reply_begin(r, RTM_NEWROUTE, sizeof(*info));
+
+    if (!info)
+        return;
+    info->rtm_family = route->family;
+    info->rtm_dst_len = prefix;
+    info->rtm_table = route->table;
+    info->rtm_protocol = RTPROT_KERNEL;
+    info->rtm_scope = route->scope;
+    info->rtm_type = route->type;
+    reply_attribute_u32(r, RTA_TABLE, route->table);
+    reply_attribute(r, RTA_DST, to, size);
+    if (route->family == AF_INET)
+        reply_attribute(r, RTA_PREFSRC, &address, sizeof(address));
+    if (route->family == AF_INET6)
+        reply_attribute_u32(r, RTA_PRIORITY, route->priority);
+    reply_attribute_u32(r, RTA_OIF, LO_INDEX);
+}
+
+static void dump_routes(struct netlink_reply *r)
+{
+    uint8_t family = family_of(r);
+
+    for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
+        if (family == AF_UNSPEC || family == routes[i].family)
+            put_route(r, &routes[i], routes[i].prefix, routes[i].to);
+    }
+}
+
+/* Which way to one address: over lo to what is ours, else nowhere. */
+static int get_route(struct netlink_reply *r)
+{
+    struct rtmsg info;
+    const uint8_t *to;
+    size_t size;
+
+    if (payload_size(r) < sizeof(info))
+        return -EINVAL;
+    memcpy(&info, payload(r), sizeof(info));
+    to = find_attribute(r, sizeof(info), RTA_DST, &size);
+    if (info.rtm_family == AF_INET && to && size == 4) {
+        if (to[0] != 127)
+            return -ENETUNREACH;
+        put_route(r, &routes[0], 32, to);
+        return 0;
+    }
+    if (info.rtm_family == AF_INET6 && to && size == 16) {
+        if (memcmp(to, localhost6, sizeof(localhost6)) != 0)
+            return -ENETUNREACH;
+        put_route(r, &routes[4], 128, to);
+        return 0;
+    }
+    return -EINVAL;
+}
+
+/* The three rules that there always are, of IPv6 two. */
+static void dump_rules(struct netlink_reply *r)
+{
+    static const uint8_t tables[] = {RT_TABLE_LOCAL, RT_TABLE_MAIN, RT_TABLE_DEFAULT};
+    static const uint32_t priorities[] = {0, 32766, 32767};
+    uint8_t family = family_of(r) == AF_UNSPEC ? AF_INET : family_of(r);
+
+    for (int i = 0; i < (family == AF_INET ? 3 : 2); i++) {
+        struct fib_rule_hdr *info = reply_begin(r, RTM_NEWRULE, sizeof(*info));
+
+        if (!info)
+            return;
+        info->family = family;
+        info->table = tables[i];
+        info->action = FR_ACT_TO_TBL;
+        reply_attribute_u32(r, FRA_TABLE, tables[i]);
+        reply_attribute_u32(r, FRA_SUPPRESS_PREFIXLEN, UINT32_MAX);
+        if (priorities[i])
+            reply_attribute_u32(r, FRA_PRIORITY, priorities[i]);
+    }
+}
+
+/* ---- one question -----------------------------------------------------------------------------
+ */
+
+static int dump(struct netlink_reply *r, uint16_t type)
+{
+    r->multi = true;
+    switch (type) {
+    case RTM_GETLINK:
+        put_link(r);
+        break;
+    case RTM_GETADDR:
+        dump_addresses(r);
+        break;
+    case RTM_GETROUTE:
+        dump_routes(r);
+        break;
+    case RTM_GETRULE:
+        dump_rules(r);
+        break;
+    case RTM_GETNEIGH:
+    case RTM_GETNEIGHTBL:
+    case RTM_GETADDRLABEL:
+    case RTM_GETQDISC:
+    case RTM_GETNETCONF:
+    case RTM_GETMULTICAST:
+    case RTM_GETANYCAST:
+        break; /* there are none */
+    default:
+        r->multi = false;
+        return -EOPNOTSUPP;
+    }
+    reply_done(r);
+    return r->error;
+}
+
+static int one(struct netlink_reply *r, uint16_t type)
+{
+    switch (type) {
+    case RTM_GETLINK:
+        return get_link(r);
+    case RTM_NEWLINK:
+    case RTM_SETLINK:
+        return set_link(r);
+    case RTM_GETROUTE:
+        return get_route(r);
+    default:
+        return -EOPNOTSUPP;
+    }
+}
+
+int route_answer(struct netlink_reply *r, bool *ret_dump)
+{
+    uint16_t type = r->question->nlmsg_type;
+    int err;
+
+    *ret_dump = false;
+    if (type < RTM_BASE || type > RTM_MAX)
+        return -EOPNOTSUPP;
+    if (payload_size(r) < sizeof(struct rtgenmsg))
+        return 0;
+    if (((type - RTM_BASE) & 3) != KIND_GET && !vfs_has_cap(CAP_NET_ADMIN))
+        return -EPERM;
+    if (((type - RTM_BASE) & 3) == KIND_GET && (r->question->nlmsg_flags & NLM_F_DUMP)) {
+        err = dump(r, type);
+        *ret_dump = err == 0;
+        return err;
+    }
+    err = one(r, type);
+    return err ? err : r->error;
+}
