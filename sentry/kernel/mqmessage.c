@@ -11,6 +11,8 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/mqueue.h"
 #include "sentry/kernel/process.h"
+#include "sentry/net/netlink/netlink.h"
+#include "sentry/vfs/file.h"
 
 /* In all queues of a namespace: bounds what programs can make the Sentry keep. */
 #define QUEUED_MAX (64UL << 20)
@@ -116,16 +118,29 @@ static void go_to_sleep_locked(struct mq_sleeper *s, struct list *sleepers)
 
 /* Whom to tell, once the queue's lock is released. */
 struct notice {
-    struct process *process; /* a reference; NULL: nobody */
+    struct mq_registration to;
     siginfo_t info;
 };
 
-struct process *mq_unregister_locked(struct mqueue *q)
+struct mq_registration mq_unregister_locked(struct mqueue *q)
 {
-    struct process *owner = q->owner;
+    struct mq_registration was = {q->owner, q->cookie};
 
     q->owner = NULL;
-    return owner;
+    q->cookie.socket = NULL;
+    return was;
+}
+
+void mq_tell(struct mq_registration *registration, uint8_t why)
+{
+    struct mq_cookie *cookie = &registration->cookie;
+
+    if (cookie->socket) {
+        cookie->bytes[MQ_COOKIE_SIZE - 1] = why;
+        netlink_deliver(socket_of(cookie->socket), cookie->bytes, MQ_COOKIE_SIZE);
+    }
+    cookie->socket = file_unref(cookie->socket);
+    registration->owner = process_unref(registration->owner);
 }
 
 /* A message has come into an empty queue: the registration is used up. */
@@ -140,20 +155,21 @@ static void make_notice_locked(struct task *task, struct mqueue *q, struct notic
         notice->info.si_pid = task->process->pid;
         notice->info.si_uid = task->cred->uid;
     }
-    notice->process = mq_unregister_locked(q);
+    notice->to = mq_unregister_locked(q);
 }
 
 static void give_notice(struct notice *notice)
 {
     if (notice->info.si_signo)
-        signal_send_process(notice->process, notice->info.si_signo, &notice->info);
-    process_unref(notice->process);
+        signal_send_process(notice->to.owner, notice->info.si_signo, &notice->info);
+    mq_tell(&notice->to, MQ_COOKIE_WOKEN);
 }
 
-int mq_register(struct task *task, struct file *file, const struct sigevent *event)
+int mq_register(struct task *task, struct file *file, const struct sigevent *event,
+                const struct mq_cookie *cookie)
 {
     struct mqueue *q = mqueue_of(file);
-    struct process *old = NULL;
+    struct mq_registration old = {0};
     int err = 0;
 
     lock_acquire(&q->lock);
@@ -165,10 +181,11 @@ int mq_register(struct task *task, struct file *file, const struct sigevent *eve
     } else {
         q->owner = process_ref(task->process);
         q->event = *event;
+        q->cookie = *cookie;
         q->owner_uid = task->cred->uid;
     }
     lock_release(&q->lock);
-    process_unref(old);
+    mq_tell(&old, MQ_COOKIE_REMOVED);
     return err;
 }
 

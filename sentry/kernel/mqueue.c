@@ -150,13 +150,13 @@ static void mqueue_flush(struct file *f)
 {
     struct mqueue *q = mqueue_of(f);
     struct task *task = task_current();
-    struct process *owner = NULL;
+    struct mq_registration was = {0};
 
     lock_acquire(&q->lock);
     if (q->owner && task && q->owner == task->process)
-        owner = mq_unregister_locked(q);
+        was = mq_unregister_locked(q);
     lock_release(&q->lock);
-    process_unref(owner);
+    mq_tell(&was, MQ_COOKIE_REMOVED);
 }
 
 static void mqueue_release(struct file *f)

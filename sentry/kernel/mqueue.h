@@ -55,8 +55,23 @@ size_t mq_message_size(struct file *file);
 int mq_send_msg(struct task *task, struct file *file, struct mq_msg *msg, uint64_t deadline_ns);
 /* A message for the caller to free. */
 int mq_receive_msg(struct task *task, struct file *file, uint64_t deadline_ns, struct mq_msg **ret);
-/* `event` NULL: takes the process's own registration away. */
-int mq_register(struct task *task, struct file *file, const struct sigevent *event);
+/*
+ * SIGEV_THREAD: whoever waits on the netlink socket gets the cookie, its last byte saying why
+ * (MQ_COOKIE_*); glibc's mq_notify(3) makes threads of it.
+ */
+#define MQ_COOKIE_SIZE    32
+#define MQ_COOKIE_WOKEN   1 /* a message has come */
+#define MQ_COOKIE_REMOVED 2 /* the registration was taken away */
+struct mq_cookie {
+    struct file *socket; /* owned; NULL: no SIGEV_THREAD */
+    uint8_t bytes[MQ_COOKIE_SIZE];
+};
+/*
+ * `event` NULL: takes the process's own registration away. The cookie's socket is taken over on
+ * success.
+ */
+int mq_register(struct task *task, struct file *file, const struct sigevent *event,
+                const struct mq_cookie *cookie);
 void mq_get_attr(struct file *file, struct mq_attr *ret);
 
 /* ---- inside: mqueue.c and mqmessage.c ----------------------------------------------------- */
@@ -78,13 +93,20 @@ struct mqueue {
     struct list receivers, senders; /* sleepers, oldest first */
     struct process *owner;          /* who wants to be told; a reference */
     struct sigevent event;
+    struct mq_cookie cookie;
     uint32_t owner_uid;
 };
 
 struct mqueue *mqueue_of(struct file *file);
 struct mqueue *mqueue_unref(struct mqueue *q); /* takes NULL, returns NULL */
-/* Forgets the registration; what the caller shall unref. */
-struct process *mq_unregister_locked(struct mqueue *q);
+/* Forgets the registration; what the caller shall give to mq_tell(). */
+struct mq_registration {
+    struct process *owner; /* NULL: there was none */
+    struct mq_cookie cookie;
+};
+struct mq_registration mq_unregister_locked(struct mqueue *q);
+/* Sends the cookie, if there is one, and drops the references; without the queue's lock. */
+void mq_tell(struct mq_registration *registration, uint8_t why);
 void mq_free_messages(struct mqueue *q);
 
 #endif

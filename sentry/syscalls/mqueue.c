@@ -8,8 +8,10 @@
 
 #include "sentry/kernel/time.h"
 #include "sentry/mm/usercopy.h"
+#include "sentry/net/netlink/netlink.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/syscalls/sockets.h"
 
 static_assert(sizeof(struct mq_attr) == 64, "struct mq_attr");
 static_assert(sizeof(struct sigevent) == 64, "struct sigevent");
@@ -71,8 +73,8 @@ static struct file *get_queue(struct task *task, int fd)
     return file;
 }
 
-static long send(struct task *task, struct file *file, uaddr_t text, size_t size, uint32_t priority,
-                 uint64_t deadline)
+static long send_text(struct task *task, struct file *file, uaddr_t text, size_t size,
+                      uint32_t priority, uint64_t deadline)
 {
     struct mq_msg *msg;
     int err;
@@ -108,7 +110,7 @@ SYSCALL_DEFINE5(mq_timedsend, int, fd, uaddr_t, text, size_t, size, uint32_t, pr
     file = get_queue(task, fd);
     if (!file)
         return -EBADF;
-    result = send(task, file, text, size, priority, deadline);
+    result = send_text(task, file, text, size, priority, deadline);
     file_unref(file);
     return result;
 }
@@ -151,10 +153,28 @@ SYSCALL_DEFINE5(mq_timedreceive, int, fd, uaddr_t, text, size_t, size, uaddr_t, 
     return result;
 }
 
-/* SIGEV_THREAD wants a netlink socket in sigev_signo, and there are none. */
-static int check_event(struct task *task, const struct sigevent *event)
+/* SIGEV_THREAD has a netlink socket in sigev_signo, and the cookie where sigev_value points to. */
+static int get_cookie(struct task *task, const struct sigevent *event, struct mq_cookie *ret)
 {
-    struct file *file;
+    struct socket *s;
+    int err;
+
+    if (copy_from_user(task->mm, ret->bytes, (uaddr_t)event->sigev_value.sival_ptr,
+                       MQ_COOKIE_SIZE) < 0)
+        return -EFAULT;
+    err = task_socket(task, event->sigev_signo, &s);
+    if (err < 0)
+        return err;
+    if (!netlink_is(s)) {
+        task_socket_put(s);
+        return -EINVAL;
+    }
+    ret->socket = &s->file;
+    return 0;
+}
+
+static int check_event(struct task *task, const struct sigevent *event, struct mq_cookie *cookie)
+{
 
     switch (event->sigev_notify) {
     case SIGEV_NONE:
@@ -162,9 +182,7 @@ static int check_event(struct task *task, const struct sigevent *event)
     case SIGEV_SIGNAL:
         return (unsigned)event->sigev_signo > SIGNAL_COUNT ? -EINVAL : 0;
     case SIGEV_THREAD:
-        file = task_file(task, event->sigev_signo);
-        file_unref(file);
-        return file ? -ENOTSOCK : -EBADF;
+        return get_cookie(task, event, cookie);
     default:
         return -EINVAL;
     }
@@ -172,6 +190,7 @@ static int check_event(struct task *task, const struct sigevent *event)
 
 SYSCALL_DEFINE2(mq_notify, int, fd, uaddr_t, event_addr)
 {
+    struct mq_cookie cookie = {.socket = NULL};
     struct sigevent event;
     struct file *file;
     int err = 0;
@@ -179,13 +198,13 @@ SYSCALL_DEFINE2(mq_notify, int, fd, uaddr_t, event_addr)
     if (event_addr && copy_struct_from_user(task->mm, &event, event_addr) < 0)
         return -EFAULT;
     if (event_addr)
-        err = check_event(task, &event);
+        err = check_event(task, &event, &cookie);
     if (err < 0)
         return err;
     file = get_queue(task, fd);
-    if (!file)
-        return -EBADF;
-    err = mq_register(task, file, event_addr ? &event : NULL);
+    err = file ? mq_register(task, file, event_addr ? &event : NULL, &cookie) : -EBADF;
+    if (err < 0)
+        file_unref(cookie.socket);
     file_unref(file);
     return err;
 }

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -252,6 +253,54 @@ static void test_notify(void)
 }
 
 /* A handler ends a wait, unless it is to be restarted. */
+static atomic_int thread_value;
+
+static void notified(union sigval value)
+{
+    atomic_store(&thread_value, value.sival_int);
+}
+
+/* SIGEV_THREAD: libc makes threads of what comes over a netlink socket. */
+static void test_threads(void)
+{
+    mqd_t q = make(0, 4, 32);
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_value.sival_int = 17};
+    struct sigevent raw = {.sigev_notify = SIGEV_THREAD};
+    int socket_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
+    char cookie[32] = "cookie", got[64];
+
+    event.sigev_notify_function = notified;
+    CHECK_EQ(mq_notify(q, &event), 0);
+    CHECK_EQ(mq_send(q, "x", 1, 0), 0);
+    for (int i = 0; i < 5000 && atomic_load(&thread_value) == 0; i++)
+        usleep(1000);
+    CHECK_EQ(atomic_load(&thread_value), 17);
+    CHECK(take(q, "x", 0));
+    /* The same by hand. */
+    raw.sigev_value.sival_ptr = cookie;
+    raw.sigev_signo = socket_fd;
+    CHECK_EQ(RAW(SYS_mq_notify, q, &raw), 0);
+    CHECK_EQ(RAW(SYS_mq_notify, q, &raw), -EBUSY);
+    CHECK_EQ(mq_send(q, "y", 1, 0), 0);
+    CHECK_EQ(recv(socket_fd, got, sizeof(got), 0), 32);
+    CHECK(strcmp(got, "cookie") == 0);
+    CHECK_EQ(got[31], 1);
+    CHECK(take(q, "y", 0));
+    CHECK_EQ(RAW(SYS_mq_notify, q, &raw), 0);
+    CHECK_EQ(RAW(SYS_mq_notify, q, NULL), 0);
+    CHECK_EQ(recv(socket_fd, got, sizeof(got), 0), 32);
+    CHECK_EQ(got[31], 2);
+    raw.sigev_signo = STDOUT_FILENO;
+    CHECK_EQ(RAW(SYS_mq_notify, q, &raw), -ENOTSOCK);
+    raw.sigev_signo = 9999;
+    CHECK_EQ(RAW(SYS_mq_notify, q, &raw), -EBADF);
+    raw.sigev_value.sival_ptr = NULL;
+    CHECK_EQ(RAW(SYS_mq_notify, q, &raw), -EFAULT);
+    close(socket_fd);
+    mq_close(q);
+    mq_unlink(name);
+}
+
 static void test_signals(void)
 {
     struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
@@ -362,6 +411,7 @@ int main(void)
     test_messages();
     test_waiting();
     test_notify();
+    test_threads();
     test_signals();
     test_file();
     test_limits();
