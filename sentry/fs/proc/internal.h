@@ -128,7 +128,10 @@ int proc_core_pattern_write(uint64_t key, const char *text, size_t size);
 int proc_core_uses_pid_write(uint64_t key, const char *text, size_t size);
 
 /* sysctl.c: /proc/sys */
-extern const struct tree_node proc_sys_nodes[4];
+extern const struct tree_node proc_sys_nodes[5];
+/* sysnet.c: /proc/sys/net */
+#define PROC_SYS_NET_NODES 2
+extern const struct tree_node proc_sys_net_nodes[PROC_SYS_NET_NODES];
 /* sysuser.c: /proc/sys/user */
 extern const struct tree_node proc_sys_user_nodes[8];
 

@@ -382,9 +382,10 @@ static const struct tree_node fs_nodes[] = {
     TREE_TEXT("pipe-user-pages-soft", pipe_user_pages_soft_text),
 };
 
-const struct tree_node proc_sys_nodes[4] = {
+const struct tree_node proc_sys_nodes[5] = {
     TREE_DIR("fs", fs_nodes),
     TREE_DIR("kernel", kernel_nodes),
+    TREE_DIR("net", proc_sys_net_nodes),
     TREE_DIR("user", proc_sys_user_nodes),
     TREE_DIR("vm", vm_nodes),
 };

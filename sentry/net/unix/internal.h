@@ -28,8 +28,7 @@
 #include "sentry/net/rights.h"
 #include "sentry/net/unix/unix.h"
 
-#define UNIX_DGRAM_QUEUE 10    /* /proc/sys/net/unix/max_dgram_qlen */
-#define UNIX_CHUNK       65536 /* bytes of one stream message */
+#define UNIX_CHUNK 65536 /* bytes of one stream message */
 
 struct unix_address {
     refcount_t refs;

@@ -4,6 +4,8 @@
 
 #include "sentry/net/socket.h"
 
+#define UNIX_DGRAM_QUEUE 10 /* /proc/sys/net/unix/max_dgram_qlen */
+
 extern const struct socket_family unix_family;
 
 /* What /proc/net/unix shows of one socket. */
