@@ -215,6 +215,21 @@ struct socket *socket_unref(struct socket *s)
     return NULL;
 }
 
+static uint64_t memory; /* atomic: bytes in all queues */
+
+int socket_memory_take(uint64_t size)
+{
+    if (__atomic_add_fetch(&memory, size, __ATOMIC_RELAXED) <= SOCKET_MEMORY_MAX)
+        return 0;
+    __atomic_sub_fetch(&memory, size, __ATOMIC_RELAXED);
+    return -ENOBUFS;
+}
+
+void socket_memory_give(uint64_t size)
+{
+    __atomic_sub_fetch(&memory, size, __ATOMIC_RELAXED);
+}
+
 struct file *socket_get_file(struct socket *s)
 {
     return refcount_get_unless_zero(&s->file.refs) ? &s->file : NULL;

@@ -24,6 +24,7 @@
 #include "base/lock.h"
 #include "base/refcount.h"
 #include "sentry/net/caller.h"
+#include "sentry/net/info.h"
 #include "sentry/vfs/file.h"
 #include "sentry/wait/wait.h"
 
@@ -44,6 +45,8 @@ struct uio;
 #define SOCKET_SOMAXCONN    4096
 #define SOCKET_OPTMEM_MAX   131072
 #define SOCKET_MESSAGE_COST 576 /* what a message is counted for beside its bytes */
+/* What all queues together may hold: it is the Sentry's memory, not the program's. */
+#define SOCKET_MEMORY_MAX (1UL << 30)
 
 struct socket_address {
     uint32_t size; /* bytes that count; 0: none */
@@ -171,6 +174,9 @@ struct socket_family {
     /* What a network namespace has of this family; may be NULL. */
     int (*ns_init)(struct net_ns *net, void **ret);
     void (*ns_fini)(void *data);
+    /* Tells of the sockets of a namespace until `show` says false, which makes no sockets and
+     * closes none. May be NULL. */
+    void (*list)(struct net_ns *net, socket_info_fn show, void *arg);
 };
 
 /* Before the first namespace is made; `family` is static. */
@@ -208,6 +214,10 @@ static inline int socket_error(const struct socket *s)
     return __atomic_load_n(&s->error, __ATOMIC_ACQUIRE);
 }
 uint32_t socket_sockets_alive(void);
+
+/* Takes from SOCKET_MEMORY_MAX, and gives back. -ENOBUFS. */
+int socket_memory_take(uint64_t size);
+void socket_memory_give(uint64_t size);
 
 /* Adds a control message if there is room for it, else MSG_CTRUNC. */
 void socket_control_put(struct socket_message *msg, int level, int type, const void *data,

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <linux/if_addr.h>
@@ -178,6 +179,47 @@ static void test_malformed(void)
     close(fd);
 }
 
+/* Our own sockets as sock_diag(7) tells them, where there is somebody to ask. */
+static void test_diag(void)
+{
+    struct {
+        uint8_t family, protocol;
+        uint16_t pad;
+        uint32_t states, ino, show, cookie[2];
+    } req = {AF_UNIX, 0, 0, ~0u, 0, 4, {~0u, ~0u}};
+    int fd = socket(AF_NETLINK, SOCK_DGRAM, 4), pair[2];
+    struct nlmsghdr *h = (void *)answer;
+    const uint32_t *peer;
+    struct stat a, b;
+
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    CHECK_EQ(fstat(pair[0], &a) | fstat(pair[1], &b), 0);
+    req.ino = (uint32_t)a.st_ino;
+    if (fd >= 0) {
+        ask(fd, 20, 0, &req, sizeof(req));
+        CHECK(recv(fd, answer, sizeof(answer), 0) > 0);
+        if (h->nlmsg_type == 20) {
+            const uint8_t *msg = NLMSG_DATA(h);
+
+            CHECK_EQ(msg[0], AF_UNIX);
+            CHECK_EQ(msg[1], SOCK_STREAM);
+            CHECK_EQ(msg[2], 1);
+            peer = attribute(h, 16, 2);
+            CHECK(peer && *peer == (uint32_t)b.st_ino);
+            req.ino = 0x7fffffff;
+            ask(fd, 20, 0, &req, sizeof(req));
+            CHECK_EQ(error_of(fd), -ENOENT);
+            ask(fd, 20, 0, &req, 4);
+            CHECK_EQ(error_of(fd), -EINVAL);
+        }
+        ask(fd, 99, 0, &req, sizeof(req));
+        CHECK_EQ(error_of(fd), -EINVAL);
+        close(fd);
+    }
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void test_ports(void)
 {
     struct sockaddr_nl addr = {.nl_family = AF_NETLINK}, got;
@@ -255,6 +297,7 @@ int main(void)
 {
     test_questions();
     test_malformed();
+    test_diag();
     test_ports();
     test_interfaces();
     return check_done();

@@ -32,11 +32,16 @@ static ssize_t dev_text(uint64_t tid, char *buf, size_t size)
     return (ssize_t)text.length;
 }
 
-static bool show_unix(void *arg, const struct unix_info *info)
+static bool show_unix(void *arg, const struct socket_info *info)
 {
-    proc_printf(arg, "%016x: %08X %08X %08X %04X %02X %5lu", 0, info->refs, 0, info->flags,
-                info->type, info->state, info->ino);
-    proc_printf(arg, info->name[0] ? " %s\n" : "%s\n", info->name);
+    char name[sizeof(info->name) + 1] = {0};
+
+    for (uint32_t i = 0; i < info->name_size; i++)
+        name[i] = info->name[i] ? info->name[i] : '@';
+    proc_printf(arg, "%016x: %08X %08X %08X %04X %02X %5lu", 0, info->refs, 0,
+                info->state == SOCKET_LISTENING ? 0x10000 : 0, info->type,
+                info->state == SOCKET_ESTABLISHED ? 3 : 1, info->ino);
+    proc_printf(arg, *name ? " %s\n" : "%s\n", name);
     return true;
 }
 
@@ -49,7 +54,7 @@ static ssize_t unix_text(uint64_t tid, char *buf, size_t size)
     if (!net)
         return -ESRCH;
     proc_printf(&text, "Num               RefCount Protocol Flags    Type St Inode Path\n");
-    unix_list(net, show_unix, &text);
+    unix_family.list(net, show_unix, &text);
     ns_unref(ns);
     return (ssize_t)text.length;
 }

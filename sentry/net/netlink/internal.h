@@ -3,6 +3,7 @@
  *
  *   netlink.c    sockets: ports, queues, options
  *   route.c      NETLINK_ROUTE's answers
+ *   diag.c       NETLINK_SOCK_DIAG's
  *   reply.c      building them
  *
  * Locks: the namespace's table (ports), then sock.lock (queue). A question is copied whole, then
@@ -41,8 +42,13 @@ static inline struct netlink_socket *netlink_of(struct socket *s)
     return container_of(s, struct netlink_socket, sock);
 }
 
-/* netlink.c: takes the message over. -ENOBUFS: dropped, and the reader will be told. */
-int netlink_enqueue(struct netlink_socket *n, struct netlink_message *m);
+/*
+ * netlink.c: takes the message over. -ENOBUFS: dropped, and the reader will be told. The queue may
+ * have `limit` bytes if that is more than its buffer's size: Linux makes a long answer while it is
+ * read, here it is made at once.
+ */
+#define NETLINK_DUMP_MAX (4u << 20)
+int netlink_enqueue(struct netlink_socket *n, struct netlink_message *m, uint64_t limit);
 
 /* reply.c: an answer of several messages in datagrams of at most NETLINK_REPLY_MAX bytes. */
 #define NETLINK_REPLY_MAX 8192
@@ -72,5 +78,7 @@ void reply_flush(struct netlink_reply *r);
  * error that the asker is told. *ret_dump: the answer ended with NLMSG_DONE, no acknowledgement.
  */
 int route_answer(struct netlink_reply *r, bool *ret_dump);
+/* diag.c: likewise for NETLINK_SOCK_DIAG. */
+int diag_answer(struct netlink_reply *r, bool *ret_dump);
 
 #endif

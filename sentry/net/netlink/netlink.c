@@ -60,7 +60,7 @@ static int netlink_create(struct net_ns *net, int type, int protocol, struct soc
 
     if (type != SOCK_RAW && type != SOCK_DGRAM)
         return -ESOCKTNOSUPPORT;
-    if (protocol != NETLINK_ROUTE && protocol != NETLINK_USERSOCK)
+    if (protocol != NETLINK_ROUTE && protocol != NETLINK_USERSOCK && protocol != NETLINK_SOCK_DIAG)
         return -EPROTONOSUPPORT;
     n = calloc(1, sizeof(*n));
     if (!n)
@@ -182,12 +182,14 @@ static int netlink_getname(struct socket *s, bool peer, struct socket_address *r
 /* ---- queues -----------------------------------------------------------------------------------
  */
 
-int netlink_enqueue(struct netlink_socket *n, struct netlink_message *m)
+int netlink_enqueue(struct netlink_socket *n, struct netlink_message *m, uint64_t limit)
 {
     bool fits;
 
+    limit = MAX(limit, (uint64_t)n->sock.opt.rcvbuf);
     lock_acquire(&n->sock.lock);
-    fits = n->queued_bytes + m->size + SOCKET_MESSAGE_COST <= n->sock.opt.rcvbuf;
+    fits = n->queued_bytes + m->size + SOCKET_MESSAGE_COST <= limit &&
+           socket_memory_take(m->size + SOCKET_MESSAGE_COST) == 0;
     if (fits) {
         list_add_tail(&n->messages, &m->node);
         n->queued_bytes += m->size + SOCKET_MESSAGE_COST;
@@ -214,12 +216,15 @@ int netlink_deliver(struct socket *s, const void *data, size_t size)
     *m = (struct netlink_message){.size = (uint32_t)size};
     list_init(&m->node);
     memcpy(m->data, data, size);
-    return netlink_enqueue(netlink_of(s), m);
+    return netlink_enqueue(netlink_of(s), m, 0);
 }
 
 /* netlink_rcv_skb(): one message after the other, as far as their lengths can be believed. */
 static void answer_all(struct netlink_socket *n, const uint8_t *data, size_t size)
 {
+    int (*answer)(struct netlink_reply * r, bool *ret_dump) =
+        n->sock.protocol == NETLINK_ROUTE ? route_answer : diag_answer;
+
     while (size >= NLMSG_HDRLEN) {
         /* Aligned: malloc()'s memory, and every step is a multiple of four. */
         const struct nlmsghdr *h = (const void *)data;
@@ -231,7 +236,7 @@ static void answer_all(struct netlink_socket *n, const uint8_t *data, size_t siz
         if (h->nlmsg_len < NLMSG_HDRLEN || h->nlmsg_len > size)
             return;
         if ((h->nlmsg_flags & NLM_F_REQUEST) && h->nlmsg_type >= NLMSG_MIN_TYPE)
-            err = route_answer(&r, &dumped);
+            err = answer(&r, &dumped);
         if (err || ((h->nlmsg_flags & NLM_F_ACK) && !dumped))
             reply_error(&r, err);
         reply_flush(&r);
@@ -259,7 +264,7 @@ static int send_to_port(struct netlink_socket *n, uint32_t port, struct netlink_
         free(m);
         return -ECONNREFUSED;
     }
-    err = netlink_enqueue(to, m);
+    err = netlink_enqueue(to, m, 0);
     socket_unref(&to->sock);
     return err == -ENOBUFS ? -EAGAIN : err;
 }
@@ -320,7 +325,7 @@ static ssize_t netlink_send(struct socket *s, struct socket_message *msg)
     if (nl.nl_pid) {
         err = send_to_port(n, nl.nl_pid, m);
     } else {
-        if (s->protocol == NETLINK_ROUTE)
+        if (s->protocol != NETLINK_USERSOCK)
             answer_all(n, m->data, m->size);
         else
             err = -ECONNREFUSED;
@@ -346,6 +351,7 @@ static void remove_message(struct netlink_socket *n, struct netlink_message *m)
     list_del_init(&m->node);
     n->queued_bytes -= m->size + SOCKET_MESSAGE_COST;
     lock_release(&n->sock.lock);
+    socket_memory_give(m->size + SOCKET_MESSAGE_COST);
     free(m);
 }
 
@@ -489,12 +495,8 @@ static void netlink_free(struct socket *s)
 {
     struct netlink_socket *n = netlink_of(s);
 
-    while (!list_empty(&n->messages)) {
-        struct netlink_message *m = list_first(&n->messages, struct netlink_message, node);
-
-        list_del_init(&m->node);
-        free(m);
-    }
+    while (!list_empty(&n->messages))
+        remove_message(n, list_first(&n->messages, struct netlink_message, node));
     lock_destroy(&n->read_lock);
     free(n);
 }

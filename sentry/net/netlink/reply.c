@@ -30,7 +30,7 @@ void reply_flush(struct netlink_reply *r)
 
     r->m = NULL;
     if (m)
-        netlink_enqueue(r->to, m);
+        netlink_enqueue(r->to, m, r->multi ? NETLINK_DUMP_MAX : 0);
 }
 
 /* A message of ours is at most half a datagram, so a new one always has room. */

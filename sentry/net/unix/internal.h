@@ -38,6 +38,7 @@ struct unix_address {
 struct unix_message {
     struct list node;
     uint32_t size, offset;      /* bytes; those before `offset` are read */
+    uint32_t allocated;         /* bytes at first */
     uint32_t charge;            /* bytes of the sender's send buffer */
     struct unix_socket *sender; /* owned reference */
     struct unix_address *from;  /* owned; NULL: a stream, or no name */
@@ -140,6 +141,7 @@ struct unix_socket *unix_set_peer_locked(struct unix_socket *u, struct unix_sock
 struct unix_names;
 int unix_names_create(struct net_ns *net, void **ret);
 void unix_names_destroy(void *names);
+void unix_list(struct net_ns *net, socket_info_fn show, void *arg);
 void unix_enlist(struct unix_socket *u);
 void unix_delist(struct unix_socket *u);
 /* -EINVAL unless it is a name of this family; a path's length is what its string has. */

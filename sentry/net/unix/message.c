@@ -53,35 +53,44 @@ static int take_rights(struct socket_message *msg, struct unix_message *m)
     return 0;
 }
 
+/* The bytes; a stream takes what can be read of them, a datagram comes whole. */
+static int take_bytes(struct unix_socket *sender, struct socket_message *msg,
+                      struct unix_message *m)
+{
+    ssize_t n;
+
+    if (m->size == 0)
+        return 0;
+    n = uio_copy_in(msg->uio, m->data, m->size);
+    if (n < 0 || ((size_t)n < m->size && !sender->sock.ops->stream))
+        return -EFAULT;
+    m->size = (uint32_t)n;
+    return 0;
+}
+
 int unix_message_create(struct unix_socket *sender, const struct unix_socket *receiver,
                         struct socket_message *msg, size_t size, struct unix_message **ret)
 {
     struct unix_message *m;
+    int err;
 
     if (__atomic_load_n(&sender->sent, __ATOMIC_RELAXED) >= sender->sock.opt.sndbuf)
         return -EAGAIN;
+    err = socket_memory_take(size + SOCKET_MESSAGE_COST);
+    if (err < 0)
+        return err;
     m = malloc(sizeof(*m) + size);
-    if (!m)
-        return -ENOMEM;
-    *m = (struct unix_message){.size = (uint32_t)size};
-    list_init(&m->node);
-    if (size > 0) {
-        ssize_t n = uio_copy_in(msg->uio, m->data, size);
-
-        /* A stream takes what there is; a datagram comes whole. */
-        if (n < 0 || ((size_t)n < size && !sender->sock.ops->stream)) {
-            free(m);
-            return -EFAULT;
-        }
-        m->size = (uint32_t)n;
+    if (m) {
+        *m = (struct unix_message){.size = (uint32_t)size, .allocated = (uint32_t)size};
+        list_init(&m->node);
     }
-    if (msg->rights) {
-        int err = take_rights(msg, m);
-
-        if (err < 0) {
-            free(m);
-            return err;
-        }
+    err = m ? take_bytes(sender, msg, m) : -ENOBUFS;
+    if (!err && msg->rights)
+        err = take_rights(msg, m);
+    if (err < 0) {
+        free(m);
+        socket_memory_give(size + SOCKET_MESSAGE_COST);
+        return err;
     }
     set_creds(sender, receiver, msg, m);
     m->sender = unix_ref(sender);
@@ -100,6 +109,7 @@ void unix_message_free(struct unix_message *m)
     uncharge(m);
     unix_address_unref(m->from);
     unix_unref(m->sender);
+    socket_memory_give(m->allocated + SOCKET_MESSAGE_COST);
     free(m);
 }
 

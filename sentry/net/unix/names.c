@@ -357,28 +357,46 @@ int unix_find(struct unix_socket *asking, const struct socket_address *addr,
     return u ? 0 : -ECONNREFUSED;
 }
 
-/* ---- /proc/net/unix ---------------------------------------------------------------------------
+/* ---- for those who look on --------------------------------------------------------------------
  */
 
-static void put_info(struct unix_socket *u, struct unix_info *info)
+static void put_name(struct unix_socket *u, struct socket_info *info)
 {
     const struct unix_address *name = unix_name(u);
-    uint32_t size = name ? name->addr.size - (uint32_t)PATH_OFFSET : 0;
 
-    *info = (struct unix_info){
-        .ino = u->sock.ino,
-        .refs = refcount_read(&u->sock.refs) + 1,
-        .flags = u->state == UNIX_LISTENING ? 0x10000 : 0,
-        .type = (uint32_t)u->sock.type,
-        .state = u->state == UNIX_CONNECTED ? 3 : 1,
-    };
-    if (name && *path_of(&name->addr))
-        size--; /* without its NUL */
-    for (uint32_t i = 0; i < size; i++)
-        info->name[i] = path_of(&name->addr)[i] ? path_of(&name->addr)[i] : '@';
+    if (!name)
+        return;
+    info->name_size = name->addr.size - (uint32_t)PATH_OFFSET;
+    if (*path_of(&name->addr))
+        info->name_size--; /* without its NUL */
+    memcpy(info->name, path_of(&name->addr), info->name_size);
 }
 
-void unix_list(struct net_ns *net, bool (*show)(void *arg, const struct unix_info *info), void *arg)
+/* With the table's lock held, which is outside sock.lock. */
+static void put_info(struct unix_socket *u, struct socket_info *info)
+{
+    *info = (struct socket_info){
+        .ino = u->sock.ino,
+        .refs = refcount_read(&u->sock.refs) + 1,
+        .uid = u->sock.uid,
+        .type = (uint8_t)u->sock.type,
+        .shutdown = (uint8_t)unix_shut(u),
+    };
+    lock_acquire(&u->sock.lock);
+    info->state = u->state == UNIX_CONNECTED   ? SOCKET_ESTABLISHED
+                  : u->state == UNIX_LISTENING ? SOCKET_LISTENING
+                                               : SOCKET_CLOSED;
+    if (u->peer && !u->peer->dead)
+        info->peer_ino = u->peer->sock.ino;
+    info->reading = u->state == UNIX_LISTENING ? u->waiting_count : (uint32_t)u->queued_bytes;
+    info->writing = u->state == UNIX_LISTENING
+                        ? u->backlog
+                        : (uint32_t)__atomic_load_n(&u->sent, __ATOMIC_RELAXED);
+    lock_release(&u->sock.lock);
+    put_name(u, info);
+}
+
+void unix_list(struct net_ns *net, socket_info_fn show, void *arg)
 {
     struct unix_names *names = net_ns_family(net, AF_UNIX);
     struct unix_socket *u;
@@ -386,7 +404,7 @@ void unix_list(struct net_ns *net, bool (*show)(void *arg, const struct unix_inf
 
     lock_acquire(&names->lock);
     list_for_each (u, &names->all, all_node) {
-        struct unix_info info;
+        struct socket_info info;
 
         if (!more)
             break;

@@ -323,4 +323,5 @@ const struct socket_family unix_family = {
     .create = family_create,
     .ns_init = unix_names_create,
     .ns_fini = unix_names_destroy,
+    .list = unix_list,
 };
