@@ -5,6 +5,9 @@
 #include "sentry/fs/treefs.h"
 #include "sentry/kernel/task.h"
 
+struct net_ns;
+struct ns;
+
 /* A text of which only the first `size` bytes are kept, but whose whole length is counted. */
 struct proc_text {
     char *buf;
@@ -97,8 +100,16 @@ int proc_mountstats_open(uint64_t tid, uint32_t flags, struct file **ret);
 extern const struct tree_node proc_ns_nodes[10];
 
 /* net.c: /proc/PID/net */
-#define PROC_NET_NODES 7
+#define PROC_NET_NODES 12
 extern const struct tree_node proc_net_nodes[PROC_NET_NODES];
+/* The task's network namespace, which the caller keeps through *ret_ns; NULL: the task is gone. */
+struct net_ns *proc_find_net(uint64_t tid, struct ns **ret_ns);
+/* netinet.c */
+ssize_t proc_net_tcp_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_tcp6_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_udp_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_udp6_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_sockstat_text(uint64_t tid, char *buf, size_t size);
 
 /* maps.c */
 ssize_t proc_maps_text(uint64_t tid, char *buf, size_t size);

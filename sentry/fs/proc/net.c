@@ -9,8 +9,7 @@
 #include "sentry/net/netns.h"
 #include "sentry/net/unix/unix.h"
 
-/* The namespace, which the caller keeps through *ret_ns. -ESRCH... */
-static struct net_ns *find_net(uint64_t tid, struct ns **ret_ns)
+struct net_ns *proc_find_net(uint64_t tid, struct ns **ret_ns)
 {
     struct task *task = proc_find_task(tid);
 
@@ -49,7 +48,7 @@ static ssize_t unix_text(uint64_t tid, char *buf, size_t size)
 {
     struct proc_text text = {buf, size, 0};
     struct ns *ns;
-    struct net_ns *net = find_net(tid, &ns);
+    struct net_ns *net = proc_find_net(tid, &ns);
 
     if (!net)
         return -ESRCH;
@@ -70,7 +69,7 @@ static ssize_t netlink_text(uint64_t tid, char *buf, size_t size)
 {
     struct proc_text text = {buf, size, 0};
     struct ns *ns;
-    struct net_ns *net = find_net(tid, &ns);
+    struct net_ns *net = proc_find_net(tid, &ns);
 
     if (!net)
         return -ESRCH;
@@ -118,8 +117,16 @@ static ssize_t packet_text(uint64_t tid, char *buf, size_t size)
 }
 
 const struct tree_node proc_net_nodes[PROC_NET_NODES] = {
-    TREE_TEXT("arp", arp_text),           TREE_TEXT("dev", dev_text),
-    TREE_TEXT("if_inet6", if_inet6_text), TREE_TEXT("netlink", netlink_text),
-    TREE_TEXT("packet", packet_text),     TREE_TEXT("route", route_text),
+    TREE_TEXT("arp", arp_text),
+    TREE_TEXT("dev", dev_text),
+    TREE_TEXT("if_inet6", if_inet6_text),
+    TREE_TEXT("netlink", netlink_text),
+    TREE_TEXT("packet", packet_text),
+    TREE_TEXT("route", route_text),
+    TREE_TEXT("sockstat", proc_net_sockstat_text),
+    TREE_TEXT("tcp", proc_net_tcp_text),
+    TREE_TEXT("tcp6", proc_net_tcp6_text),
+    TREE_TEXT("udp", proc_net_udp_text),
+    TREE_TEXT("udp6", proc_net_udp6_text),
     TREE_TEXT("unix", unix_text),
 };

@@ -85,6 +85,9 @@ int diag_answer(struct netlink_reply *r, bool *ret_dump)
     struct sock_diag_req req;
 
     *ret_dump = false;
+    /* TCPDIAG_GETSOCK and DCCPDIAG_GETSOCK: an older way to ask, which nobody answers here. */
+    if (r->question->nlmsg_type == 18 || r->question->nlmsg_type == 19)
+        return -EOPNOTSUPP;
     if (r->question->nlmsg_type != SOCK_DIAG_BY_FAMILY)
         return -EINVAL;
     if (r->question->nlmsg_len - NLMSG_HDRLEN < sizeof(req))
