@@ -78,6 +78,8 @@ ssize_t socket_receive(struct task *task, struct socket *s, struct socket_messag
     if (!s->ops->recvmsg)
         return -EOPNOTSUPP;
     nonblock |= (msg->flags & MSG_DONTWAIT) || s->opt.rcvtimeo_ns == 0;
+    /* Errors are there or not; only AF_UNIX does not know the flag. */
+    nonblock |= (msg->flags & MSG_ERRQUEUE) && s->domain != AF_UNIX;
     if (nonblock)
         msg->flags |= MSG_DONTWAIT;
     target = MIN(msg->uio->left, (size_t)s->opt.rcvlowat);
