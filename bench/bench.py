@@ -52,7 +52,45 @@ PROCESSES = [
 # System calls of both sides: fork, wait4, set_robust_list, exit_group; two writes and two reads.
 CALLS_OF = {"fork": 4, "pipe2": 4}
 ROUNDS_OF = {"myriad": 1}  # it takes long, and is one long operation
+# Those of bench/files.c.
+FILES = [
+    ("stat", "`stat` of /etc/passwd", "stat", ()),
+    ("absent", "`stat` of a name that does not exist", "absent", ()),
+    ("open", "`open` + `close` of /etc/passwd", "open_close", ()),
+    ("pread", "`pread` of 4 KiB", "pread", ()),
+    ("block", "`read` of 1 MiB, sequential", "read_block", ()),
+    ("large", "`read` of 8 MiB, sequential", "read_large", ()),
+    ("write", "`write` of 1 MiB to a tmpfs, sequential", "write_block", ()),
+    ("create", "`open` with O_CREAT + `close` + `unlink` on a tmpfs", "create_unlink", ()),
+    ("readdir", "`readdir` of 10,000 names", "readdir", ()),
+    ("map", "`mmap` of 1 MiB of a file, a byte of each page read, `munmap`", "map_read", ()),
+]
 IN_PROCESSES = {name for _, _, name, _ in PROCESSES}
+IN_FILES = {name for _, _, name, _ in FILES}
+COMPILED_FILES = 10
+# Whole programs over many files: title, words; they run in Bench.folder.
+COMMANDS = [
+    ("`find /usr`", ["find", "/usr"]),
+    ("a program of 10 files, compiled and linked",
+     ["sh", "-c", "exec cc -O1 -o /dev/shm/kvmsentry-bench-program part*.c"]),
+]
+
+
+def make_files(folder):
+    """What bench/files.c and COMMANDS find in their folder."""
+    with open(os.path.join(folder, "big"), "wb") as big:
+        for _ in range(32):
+            big.write(os.urandom(1 << 20))
+    os.mkdir(os.path.join(folder, "many"))
+    for number in range(10000):
+        with open(os.path.join(folder, "many", f"name-{number}"), "wb"):
+            pass
+    for number in range(COMPILED_FILES):
+        main = "int main(void) { return part0() > 0; }\n" if number == 0 else ""
+        lines = "".join(f"    n = n * {k} + (int)strlen(getenv(\"HOME\"));\n" for k in range(2, 60))
+        with open(os.path.join(folder, f"part{number}.c"), "w", encoding="ascii") as part:
+            part.write("#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n"
+                       f"int part{number}(void)\n{{\n    int n = 0;\n{lines}    return n;\n}}\n{main}")
 
 
 class Bench:
@@ -64,6 +102,8 @@ class Bench:
         self.sentry = os.path.join(build, "kvmsentry")
         self.guest = os.path.join(build, "bench", "bench_guest")
         self.processes = os.path.join(build, "bench", "bench_processes")
+        self.files = os.path.join(build, "bench", "bench_files")
+        self.folder = None  # where the file benchmarks run
         self.hello = os.path.join(build, "bench", "bench_hello")
         self.spawn = os.path.join(build, "bench", "bench_spawn")
 
@@ -82,6 +122,8 @@ class Bench:
         return lines[-1] if lines else f"exit status {result.returncode}"
 
     def program(self, name):
+        if name in IN_FILES:
+            return self.files
         return self.processes if name in IN_PROCESSES else self.guest
 
     def operation(self, where, name, options):
@@ -89,11 +131,18 @@ class Bench:
         command = self.command(where, [self.program(name), self.budget, name], *options)
         try:
             line = subprocess.run(command, capture_output=True, text=True, timeout=TOO_LONG,
-                                  check=True).stdout
+                                  check=True, cwd=self.folder).stdout
         except subprocess.TimeoutExpired:
             return math.inf, 1
         _, nanoseconds, operations = line.split()
         return float(nanoseconds), int(operations)
+
+    def whole(self, where, words):
+        """Nanoseconds from spawn to exit of a program over many files."""
+        begin = time.monotonic_ns()
+        subprocess.run(self.command(where, words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       timeout=TOO_LONG, check=False, cwd=self.folder)
+        return time.monotonic_ns() - begin
 
     def startup(self, where, count):
         """Microseconds from spawn to exit of hello: the median."""
@@ -118,7 +167,7 @@ class Bench:
             with tempfile.NamedTemporaryFile("r", suffix=".log") as log:
                 command = self.command("kvm", program, "--stats", f"--log={log.name}", *options)
                 out = subprocess.run(command, capture_output=True, text=True, timeout=120,
-                                     check=True).stdout
+                                     check=True, cwd=self.folder).stdout
                 found = re.search(r"\bKVM exits\D*(\d+)", log.read())
             return (int(found.group(1)) if found else None), out
 
@@ -211,6 +260,35 @@ def print_operations(bench, places, rounds, operations):
     return medians
 
 
+def print_commands(bench, places, rounds):
+    print(row("whole program over many files", *places))
+    print(row("---", *["---:"] * len(places)))
+    for title, words in COMMANDS:
+        for where in places:
+            bench.whole(where, words)
+        times = {where: [] for where in places}
+        for _ in range(rounds):
+            for where in places:
+                times[where].append(bench.whole(where, words))
+        native = statistics.median(times["native"])
+        cells = [short(native)]
+        for where in places[1:]:
+            here = statistics.median(times[where])
+            cells.append(f"{short(here)} ({here / native:.2f})")
+        print(row(title, *cells), flush=True)
+
+
+def print_files(bench, places, rounds):
+    # Not in /tmp, which the sandbox has of its own.
+    with tempfile.TemporaryDirectory(dir=os.path.join(bench.build, "bench")) as folder:
+        make_files(folder)
+        bench.folder = folder
+        print_operations(bench, places, rounds, FILES)
+        print()
+        print_commands(bench, places, rounds)
+        bench.folder = None
+
+
 def print_whole(bench, places, rounds):
     starts = {where: [] for where in places}
     for _ in range(rounds):
@@ -281,12 +359,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
     parser.add_argument("--budget", type=int, default=60, metavar="MS",
                         help="for each benchmark and round, default 60")
-    parser.add_argument("--only", choices=("calls", "processes"), help="only these tables")
+    parser.add_argument("--only", choices=("calls", "processes", "files"), help="only these tables")
     parser.add_argument("--platform", action="append", choices=PLATFORMS, help="only this one")
     args = parser.parse_args()
     bench = Bench(args.build, args.budget)
     subprocess.run(["ninja", "-C", args.build, "kvmsentry", "bench/bench_guest", "bench/bench_hello",
-                    "bench/bench_processes",
+                    "bench/bench_processes", "bench/bench_files",
                     "bench/bench_spawn", "bench/bench_bare"],
                    stdout=subprocess.DEVNULL, check=True)
     places = ["native"]
@@ -298,12 +376,15 @@ def main():
         else:
             places.append(where)
     loops = bare_loops(bench)
-    if args.only != "calls":
+    if args.only in (None, "processes"):
         medians = print_operations(bench, places, args.rounds, PROCESSES)
         print()
         print_traps(loops, medians, places)
         print()
-    if args.only == "processes":
+    if args.only in (None, "files"):
+        print_files(bench, places, args.rounds)
+        print()
+    if args.only not in (None, "calls"):
         return 0
     medians = print_operations(bench, places, args.rounds, OPERATIONS)
     print()

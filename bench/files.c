@@ -13,6 +13,7 @@
 
 #define PAGE       4096UL
 #define BLOCK      (1UL << 20)
+#define LARGE      (8 * BLOCK)
 #define BIG_BYTES  (32 * BLOCK)
 #define MANY_NAMES 10000
 #define KNOWN      "/etc/passwd"
@@ -73,21 +74,31 @@ static uint64_t bench_pread(uint64_t count)
     return begin;
 }
 
-/* One operation is 1 MiB of a file that is read from its beginning to its end, again and again. */
-static uint64_t bench_read_block(uint64_t count)
+/* A file is read from its beginning to its end, again and again. */
+static uint64_t read_blocks(uint64_t count, size_t size)
 {
     int fd = open_or_die("big", O_RDONLY);
     uint64_t begin = now_ns();
 
     for (uint64_t i = 0; i < count; i++) {
-        if (i % (BIG_BYTES / BLOCK) == 0)
+        if (i % (BIG_BYTES / size) == 0)
             lseek(fd, 0, SEEK_SET);
-        if (read(fd, block, BLOCK) != (ssize_t)BLOCK)
+        if (read(fd, block, size) != (ssize_t)size)
             die("read");
     }
     begin = now_ns() - begin;
     close(fd);
     return begin;
+}
+
+static uint64_t bench_read_block(uint64_t count)
+{
+    return read_blocks(count, BLOCK);
+}
+
+static uint64_t bench_read_large(uint64_t count)
+{
+    return read_blocks(count, LARGE);
 }
 
 static uint64_t bench_write_block(uint64_t count)
@@ -171,6 +182,7 @@ static const struct benchmark benchmarks[] = {
     {"open_close", bench_open_close},
     {"pread", bench_pread},
     {"read_block", bench_read_block},
+    {"read_large", bench_read_large},
     {"write_block", bench_write_block},
     {"create_unlink", bench_create},
     {"readdir", bench_readdir},
@@ -179,9 +191,9 @@ static const struct benchmark benchmarks[] = {
 
 int main(int argc, char **argv)
 {
-    block = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    block = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (block == MAP_FAILED)
         die("mmap");
-    memset(block, 1, BLOCK);
+    memset(block, 1, LARGE);
     return measure_main(argc, argv, benchmarks, sizeof(benchmarks) / sizeof(benchmarks[0]));
 }

@@ -18,7 +18,7 @@
 #include "sentry/mm/mappable.h"
 
 #define KEEP_FILES 64
-#define KEEP_BYTES (64UL << 20)
+#define KEEP_BYTES (48UL << 20)
 
 struct identity {
     uint64_t dev, ino;

@@ -202,9 +202,63 @@ def test_rights(command, platform, tally):
                           f"hostfiles: {label}, {prefix[-1]} on {platform}", difference)
 
 
+# Names as bytes; what a name cannot be, a folder cannot hold either.
+ODD_NAMES = [b"new\nline", b"\xff\xfe not UTF-8 \x80", b" ", b"\\", b"*", b"-rf", b"...", b"tab\there", b"\x7f\x01",
+             b"n" * 255, "\u00e9\u4e16".encode()]
+MANY = 10000
+DEPTH = 100
+PATH_MAX = 4096
+
+LISTING = r"""
+find . -printf '%p|%y|%s|%m|%n|%l\\0' | LC_ALL=C sort -z | cksum
+ls -U many | wc -l
+ls -aU many | LC_ALL=C sort | uniq -d
+cat "$1" && cat "$1x"
+cat "$2"
+for name in odd/*; do cat "$name" && [ ! -e "$name-" ] && echo; done
+"""
+
+
+def make_names(folder):
+    """Odd names, a folder of many, a deep one: the longest path there can be, and a file at its end."""
+    folder = os.fsencode(folder)
+    odd, many, deep = (os.path.join(folder, name) for name in (b"odd", b"many", b"deep"))
+    os.mkdir(odd)
+    os.mkdir(many)
+    for name in ODD_NAMES:
+        with open(os.path.join(odd, name), "wb") as file:
+            file.write(b"text of " + name)
+    for number in range(MANY):
+        os.close(os.open(os.path.join(many, b"entry %d" % number), os.O_CREAT | os.O_WRONLY))
+    os.symlink(b"many/entry 1", os.path.join(folder, b"link"))
+    step = (PATH_MAX - 1 - len(deep)) // DEPTH - 1
+    for _ in range(DEPTH - 1):
+        deep = os.path.join(deep, b"d" * step)
+    os.makedirs(deep)
+    longest = os.path.join(deep, b"f" * (PATH_MAX - 2 - len(deep)))
+    assert len(longest) == PATH_MAX - 1
+    with open(longest, "wb") as file:
+        file.write(b"deep\n")
+    return longest, os.path.relpath(longest, folder)
+
+
+def test_names(command, platform, tally):
+    """All that a name can be, many of them, and far down."""
+    with workplace(command) as folder:
+        words = ["sh", "-c", LISTING, "sh", *map(os.fsdecode, make_names(folder))]
+        answers = [subprocess.run([*prefix, *words], cwd=folder, capture_output=True, check=False, timeout=60,
+                                  stdin=subprocess.DEVNULL)
+                   for prefix in ([], [command.program, f"--platform={platform}"])]
+        native, inside = ((answer.stdout, answer.stderr) for answer in answers)
+        good = native == inside and native[0].count(b"deep\n") == 2 and b"too long" in native[1]
+        tally.add("passed" if good else "failed", f"hostfiles: names on {platform}",
+                  f"{inside[0][:600]} {inside[1][:600]}, natively {native[0][:600]} {native[1][:600]}")
+
+
 def test_host_files(command, platforms, tally):
-    """What others change, whose files may be read, and a gofer that dies."""
+    """What others change, whose files may be read, how they may be named, and a gofer that dies."""
     for platform in platforms:
         test_changes(command, platform, tally)
         test_death(command, platform, tally)
         test_rights(command, platform, tally)
+        test_names(command, platform, tally)

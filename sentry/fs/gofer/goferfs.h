@@ -19,7 +19,8 @@ struct memfile;
 struct super_block;
 
 #define GOFER_RECHECK_SECONDS 10
-#define GOFER_CACHE_BYTES     (16UL << 20) /* names and attributes; pages: hostmap.c */
+/* Of names and attributes; with the pages that hostmap.c keeps it makes 64 MiB. */
+#define GOFER_CACHE_BYTES (16UL << 20)
 
 struct goferfs_config {
     struct gofer_client *client; /* borrowed, as long as the file system lives */
