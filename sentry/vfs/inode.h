@@ -187,7 +187,7 @@ struct inode *inode_unref(struct inode *inode);
 
 static inline uint32_t inode_type(const struct inode *inode)
 {
-    return inode->mode & S_IFMT;
+    return __atomic_load_n(&inode->mode, __ATOMIC_RELAXED) & S_IFMT;
 }
 
 static inline uint32_t inode_mode(const struct inode *inode)
