@@ -8,6 +8,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -404,6 +405,25 @@ static void test_kinds(void)
     attributes("named");
 }
 
+static void test_ranges(void)
+{
+    int fd = open("big", O_RDWR);
+    char c = 'x';
+
+    if (owners) { /* a folder of the host's gives space, and no more */
+        CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5000, 10000) == 0);
+        CHECK(pread(fd, &c, 1, 4999) == 1 && c == '9');
+        CHECK(pread(fd, &c, 1, 5000) == 1 && c == 0);
+        CHECK(pread(fd, &c, 1, 15000) == 1 && c == '0');
+        CHECK(fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 20000, 9) == 0);
+        CHECK(pread(fd, &c, 1, 20008) == 1 && c == 0);
+        CHECK(pread(fd, &c, 1, 20009) == 1 && c == '9');
+        CHECK(fallocate(fd, FALLOC_FL_ZERO_RANGE, 100000, 5000) == 0);
+    }
+    close(fd);
+    attributes("big");
+}
+
 static void test_locks(void)
 {
     int a = open("a/f2", O_RDONLY), b = open("a/f2", O_RDWR);
@@ -484,6 +504,7 @@ int main(int argc, char **argv)
     test_renaming();
     test_listing();
     test_kinds();
+    test_ranges();
     test_locks();
     test_execution();
     list(".");

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,13 +166,24 @@ static int ov_file_truncate(struct file *f, uint64_t size)
     return err;
 }
 
+/* Zeroes in place of what is there, as the host's file systems have it and upper may not. */
+static int zero_range(struct file *half, int mode, uint64_t offset, uint64_t size)
+{
+    int err = half->ops->allocate(half, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size);
+
+    return err ? err : half->ops->allocate(half, mode & ~FALLOC_FL_ZERO_RANGE, offset, size);
+}
+
 static int ov_allocate(struct file *f, int mode, uint64_t offset, uint64_t size)
 {
     struct file *half;
     int err = writable_half(f, UINT64_MAX, &half);
 
+    if (!err && !half->ops->allocate)
+        err = -EOPNOTSUPP;
     if (!err)
-        err = half->ops->allocate ? half->ops->allocate(half, mode, offset, size) : -EOPNOTSUPP;
+        err = mode & FALLOC_FL_ZERO_RANGE ? zero_range(half, mode, offset, size)
+                                          : half->ops->allocate(half, mode, offset, size);
     if (!err)
         ov_follow_upper(ov_of(f->at.dentry));
     return err;
