@@ -169,7 +169,9 @@ char task_state(struct task *task)
         state = 't';
     else if (process->stopped)
         state = 'T';
-    else if (!waiter_is_parked(&task->waiter))
+    /* Whoever was woken runs, though its thread may not have come to a processor yet. */
+    else if (!waiter_is_parked(&task->waiter) || waiter_is_woken(&task->waiter) ||
+             waiter_interrupted(&task->waiter))
         state = 'R';
     lock_release(&process->lock);
     return state;

@@ -173,6 +173,36 @@ static void test_zombie(void)
     CHECK_EQ(waitpid(child, NULL, 0), child);
 }
 
+static volatile int *handled;
+
+static void count(int signo)
+{
+    (void)signo;
+    ++*handled;
+}
+
+/* Who has been sent a signal sleeps no more, until it has handled it and sleeps again. */
+static void test_woken(void)
+{
+    handled = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    child = fork();
+    if (child == 0) {
+        signal(SIGUSR1, count);
+        for (;;)
+            RAW(SYS_pause);
+    }
+    usleep(20000);
+    wait_for_state('S');
+    for (int i = 1; i <= 100; i++) {
+        kill(child, SIGUSR1);
+        wait_for_state('S');
+        if (!CHECK_EQ(*handled, i))
+            break;
+    }
+    kill(child, SIGKILL);
+    CHECK_EQ(waitpid(child, NULL, 0), child);
+}
+
 int main(void)
 {
     child = fork();
@@ -189,5 +219,6 @@ int main(void)
     test_memory();
     test_zombie();
     test_own_name();
+    test_woken();
     return check_done();
 }
