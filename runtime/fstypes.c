@@ -88,10 +88,10 @@ static int devpts_option(struct fs_setup *setup, const char *key, const char *va
 
 static const struct fs_type types[] = {
     {.name = "sysfs", .create = make_sys},
-    {.name = "tmpfs", .create = make_tmpfs, .option = tmpfs_option},
+    {.name = "tmpfs", .create = make_tmpfs, .option = tmpfs_option, .unprivileged = true},
     {.name = "devtmpfs", .create = make_dev, .option = tmpfs_option},
     {.name = "proc", .create = make_proc, .option = proc_option},
-    {.name = "devpts", .create = make_devpts, .option = devpts_option},
+    {.name = "devpts", .create = make_devpts, .option = devpts_option, .unprivileged = true},
 };
 
 void fstypes_register(const struct fstypes_config *config)

@@ -12,6 +12,7 @@
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/key.h"
+#include "sentry/kernel/mntns.h"
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/pidns.h"
@@ -33,8 +34,8 @@
                 CLONE_NEWPID | CLONE_NEWNET) |                                                     \
      CLONE_NEWTIME)
 #define CLONE_BUILT                                                                                \
-    ((uint64_t)(CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET |     \
-                CLONE_NEWPID) |                                                                    \
+    ((uint64_t)(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |      \
+                CLONE_NEWNET | CLONE_NEWPID) |                                                     \
      CLONE_NEWTIME)
 #define TLS_MAX             0x7ffffffff000UL
 #define CLONE_CLEAR_SIGHAND 0x100000000UL
@@ -117,6 +118,8 @@ static int copy_files(struct task *parent, struct task *child, uint64_t flags)
         error = fs_context_clone(parent->fs, &child->fs);
     if (error < 0)
         return error;
+    if (flags & CLONE_NEWNS)
+        mnt_ns_take_along(child->fs, parent->namespaces->ns[NS_MNT], child->namespaces->ns[NS_MNT]);
     error = rseq_clone(parent, child, flags & CLONE_VM);
     return error;
 }

@@ -18,6 +18,7 @@
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/load.h"
+#include "sentry/kernel/mntns.h"
 #include "sentry/kernel/netcaller.h"
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/pidns.h"
@@ -128,15 +129,6 @@ static void ignore_signals(struct sighand *sighand, uint64_t set)
     }
 }
 
-/* The one that the runtime has made. */
-static void take_mount_ns(struct kernel *kernel, struct fs_context *fs)
-{
-    struct path root = fs_context_root(fs);
-
-    kernel->mount_ns = root.mount->ns;
-    path_unref(&root);
-}
-
 static struct task *create_first_task(struct kernel *kernel, const struct kernel_init *init)
 {
     struct pid_ns *ns = pid_ns_of(kernel->initial_ns[NS_PID]);
@@ -152,7 +144,7 @@ static struct task *create_first_task(struct kernel *kernel, const struct kernel
         ignore_signals(process->sighand, init->ignored_signals);
         task->files = fdtable_ref(init->files);
         task->fs = fs_context_ref(init->fs);
-        take_mount_ns(kernel, init->fs);
+        mnt_ns_begin(kernel, init->fs);
         task->cred = cred_ref(init->cred);
         task->rseq_slots = rseq_slots_create();
         task->namespaces = ns_proxy_create_initial(kernel);

@@ -26,7 +26,6 @@
 struct timepage;
 struct vdso;
 struct file;
-struct mount_ns;
 struct pid_names;
 struct pid_ns;
 struct process_group;
@@ -85,8 +84,7 @@ struct kernel {
     const struct vdso *vdso;
     const struct vdso *plain_vdso; /* whose page tells no time (timens.h); NULL: none */
     const char *release, *version;
-    struct ns *initial_ns[8];  /* by enum ns_type (ns.h); owned references */
-    struct mount_ns *mount_ns; /* the first one; borrowed from the runtime */
+    struct ns *initial_ns[8]; /* by enum ns_type (ns.h); owned references */
     bool no_fastpath;
     void (*stop_sandbox)(int signo);
     bool caller_controls_jobs;

@@ -7,6 +7,7 @@
 
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/mntns.h"
 #include "sentry/kernel/netcaller.h"
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/pidns.h"
@@ -160,10 +161,15 @@ int ns_create(struct task *task, enum ns_type type, struct ns *old, struct user_
 
     if (error < 0)
         return error;
-    ns = create_object(task->kernel, type, old);
-    if (!ns) {
+    if (type == NS_MNT) {
+        error = mnt_ns_create(mnt_ns_of(old), owner, &ns);
+    } else {
+        ns = create_object(task->kernel, type, old);
+        error = ns ? 0 : -ENOMEM;
+    }
+    if (error < 0) {
         ucount_uncharge(count, type);
-        return -ENOMEM;
+        return error;
     }
     ns_init(ns, type, task->kernel, owner, count);
     *ret = ns;
@@ -176,7 +182,12 @@ static struct ns *create_first(struct kernel *kernel, enum ns_type type)
 
     if (type == NS_USER)
         return ns_ref(&user_ns_first.ns);
-    ns = create_object(kernel, type, NULL);
+    if (type == NS_MNT) {
+        if (mnt_ns_create(NULL, &user_ns_first, &ns) < 0)
+            return NULL;
+    } else {
+        ns = create_object(kernel, type, NULL);
+    }
     if (ns)
         ns_init(ns, type, kernel, &user_ns_first, NULL);
     return ns;

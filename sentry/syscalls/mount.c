@@ -1,10 +1,12 @@
 /* mount(2), umount(2), pivot_root(2); fs/namespace.c:path_mount() has the order. */
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 
 #include "sentry/kernel/mntns.h"
+#include "sentry/kernel/userns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
@@ -121,13 +123,25 @@ static int do_remount(struct task *task, const struct path *path, const struct m
 {
     struct fs_setup setup = {.type = fs_type_find(path->mount->sb->type),
                              .read_only = args->flags & MS_RDONLY};
-    int err = 0;
+    int err = task_may_change_super(task, path->mount->sb) ? 0 : -EPERM;
 
-    if (args->options && setup.type)
+    if (!err && args->options && setup.type)
         err = fs_setup_options(&setup, args->options);
     return err ? err
                : vfs_remount(task_mount_ns(task), path, flags, setup.read_only,
                              setup.type ? &setup : NULL);
+}
+
+int mount_create_super(struct task *task, const struct fs_setup *setup, struct super_block **ret)
+{
+    int err;
+
+    if (!setup->type->unprivileged && !task_has_cap(task, CAP_SYS_ADMIN))
+        return -EPERM;
+    err = setup->type->create(setup, ret);
+    if (!err && setup->type->unprivileged)
+        (*ret)->owner_id = task->cred->user_ns->ns.id;
+    return err;
 }
 
 static int do_new(struct task *task, const struct path *to, const struct mount_args *args,
@@ -145,7 +159,7 @@ static int do_new(struct task *task, const struct path *to, const struct mount_a
     if (args->options)
         err = fs_setup_options(&setup, args->options);
     if (!err)
-        err = setup.type->create(&setup, &sb);
+        err = mount_create_super(task, &setup, &sb);
     if (err < 0)
         return err;
     if (setup.read_only || (args->flags & MS_RDONLY))
@@ -233,6 +247,9 @@ SYSCALL_DEFINE2(umount2, uaddr_t, target, int, flags)
     }
     root = fs_context_root(task->fs);
     err = landlock_check_mounts();
+    if (!err && (flags & MNT_FORCE || found.path.mount == root.mount) && !(flags & MNT_DETACH) &&
+        !task_may_change_super(task, found.path.mount->sb))
+        err = -EPERM;
     if (!err)
         err = vfs_umount(task_mount_ns(task), &found.path, &root, flags);
     path_unref(&root);

@@ -5,10 +5,14 @@
 #include "sentry/kernel/task.h"
 
 struct file;
+struct fs_setup;
 struct path;
+struct super_block;
 
 /* A string argument that may be NULL, at most a page: owned by the caller. -EINVAL, -EFAULT. */
 int mount_copy_string(struct task *task, uaddr_t ptr, char **ret);
+/* A file system as `setup` says. -EPERM: user namespaces may not make this kind. */
+int mount_create_super(struct task *task, const struct fs_setup *setup, struct super_block **ret);
 /* MOUNT_ATTR_* of `attr` as enum mount_flags; -EINVAL. */
 int mount_attr_flags(uint64_t attr, uint32_t *ret);
 uint64_t mount_attr_of_flags(uint32_t flags);

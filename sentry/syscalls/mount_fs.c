@@ -169,13 +169,15 @@ static int set_parameter(struct fs_file *fs, unsigned cmd, const char *key, char
     return fs->setup.type ? fs_setup_option(&fs->setup, key, value) : -EINVAL;
 }
 
-static int command(struct fs_file *fs, unsigned cmd) __must_hold(fs->lock)
+static int command(struct task *task, struct fs_file *fs, unsigned cmd) __must_hold(fs->lock)
 {
     int err;
 
     if (cmd == FSCONFIG_CMD_RECONFIGURE) {
         if (fs->phase != RECONFIGURE)
             return -EBUSY;
+        if (!task_may_change_super(task, fs->sb))
+            return -EPERM;
         err = fs->sb->reconfigure ? fs->sb->reconfigure(fs->sb, &fs->setup) : 0;
         if (!err)
             err = super_set_read_only(fs->sb, fs->setup.read_only);
@@ -184,7 +186,7 @@ static int command(struct fs_file *fs, unsigned cmd) __must_hold(fs->lock)
     }
     if (fs->phase != PARAMS)
         return -EBUSY;
-    err = fs->setup.type->create(&fs->setup, &fs->sb);
+    err = mount_create_super(task, &fs->setup, &fs->sb);
     if (!err && fs->setup.read_only)
         err = super_set_read_only(fs->sb, true);
     fs->phase = err ? FAILED : READY;
@@ -220,7 +222,7 @@ static int configure(struct task *task, struct fs_file *fs, unsigned cmd, uaddr_
     if (key_ptr)
         err = set_parameter(fs, cmd, key, cmd == FSCONFIG_SET_STRING ? value : NULL);
     else
-        err = task_may_mount(task) ? command(fs, cmd) : -EPERM;
+        err = task_may_mount(task) ? command(task, fs, cmd) : -EPERM;
     lock_release(&fs->lock);
     return err;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/mntns.h"
 #include "sentry/kernel/nsfile.h"
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/pidfd.h"
@@ -26,8 +27,8 @@
 #define UNSHARE_ALL                                                                                \
     (NEW_ALL | CLONE_THREAD | CLONE_FS | CLONE_SIGHAND | CLONE_VM | CLONE_FILES | CLONE_SYSVSEM)
 #define NEW_BUILT                                                                                  \
-    ((uint64_t)(CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET |     \
-                CLONE_NEWPID) |                                                                    \
+    ((uint64_t)(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |      \
+                CLONE_NEWNET | CLONE_NEWPID) |                                                     \
      CLONE_NEWTIME)
 
 static bool is_alone(struct task *task)
@@ -140,6 +141,8 @@ SYSCALL_DEFINE1(unshare, uint64_t, flags)
         task_set_files(task, own.files);
     if (own.fs)
         task_set_fs(task, own.fs);
+    if (own.namespaces && (flags & CLONE_NEWNS))
+        mnt_ns_take_along(task->fs, task->namespaces->ns[NS_MNT], own.namespaces->ns[NS_MNT]);
     if (own.namespaces)
         task_set_namespaces(task, own.namespaces);
     if (own.cred)
@@ -155,6 +158,7 @@ struct change {
     const struct cred *cred;     /* the one that the task will have */
     bool cred_is_new;
     bool leaves_ipc;
+    bool enters_mnt;
 };
 
 static int begin_change(struct task *task, struct change *change)
@@ -181,6 +185,8 @@ static void end_change(struct task *task, struct change *change, bool done)
     if (change->leaves_ipc)
         sem_exit(task); /* what is undone lies in the old one */
     other_time = change->namespaces->ns[NS_TIME] != task->namespaces->ns[NS_TIME];
+    if (change->enters_mnt)
+        mnt_ns_enter(task->fs, change->namespaces->ns[NS_MNT]);
     task_set_namespaces(task, change->namespaces);
     if (other_time)
         time_ns_map(task, task->namespaces, task->mm);
@@ -227,6 +233,7 @@ static int enter(struct task *task, struct ns *ns, struct change *change)
     if (ns->type == NS_TIME && !is_alone(task))
         return -EUSERS;
     change->leaves_ipc |= ns->type == NS_IPC;
+    change->enters_mnt |= ns->type == NS_MNT;
     if (ns->type == NS_TIME)
         ns_proxy_join_time(change->namespaces, ns);
     else

@@ -16,6 +16,7 @@ struct fs_type {
     /* One option; `value` is NULL for a bare word. -EINVAL for unknown ones; NULL: there are none.
      */
     int (*option)(struct fs_setup *setup, const char *key, const char *value);
+    bool unprivileged; /* user namespaces may mount it */
     /* A file system, or another reference on the one there is. */
     int (*create)(const struct fs_setup *setup, struct super_block **ret);
 };

@@ -152,6 +152,7 @@ struct super_block {
     bool read_only;        /* its names never change, so tree_lock is not needed */
     bool remounted_ro;     /* atomic: made read-only by mount(2) */
     uint32_t writers;      /* atomic: files open for writing */
+    uint64_t owner_id;     /* of the user namespace that made it; 0: the first one */
     bool hidden;           /* mounted nowhere: its names are shown as if from a root */
     bool checks_modes;     /* permissions are those in struct inode, not what ops->access says */
     struct lock tree_lock; /* unused where read_only */

@@ -64,9 +64,10 @@ struct mount {
     refcount_t refs; /* one is that of the tree */
     uint32_t id;     /* used again */
     uint64_t unique_id;
-    uint32_t flags;    /* atomic: enum mount_flags */
-    uint32_t writers;  /* atomic: files open for writing */
-    uint32_t expiring; /* atomic: MNT_EXPIRE has come, nobody used it since */
+    uint64_t copied_from; /* the unique number of what it was copied from; 0: nothing */
+    uint32_t flags;       /* atomic: enum mount_flags */
+    uint32_t writers;     /* atomic: files open for writing */
+    uint32_t expiring;    /* atomic: MNT_EXPIRE has come, nobody used it since */
     struct super_block *sb;
     struct dentry *root; /* what of sb is seen */
     char *source;        /* owned; NULL: "none" */
@@ -97,12 +98,12 @@ struct mount_ns *mount_ns_unref(struct mount_ns *ns); /* takes NULL, returns NUL
 /* The root as a program that enters the namespace sees it; referenced. */
 struct path mount_ns_top(struct mount_ns *ns);
 /*
- * CLONE_NEWNS: a copy of the whole tree. `paths` (root, working directory) are led to their places
- * in the copy. `owner` as in the structure: under another one, shared mounts become slaves and all
- * are locked. -ENOMEM, -ENOSPC.
+ * CLONE_NEWNS: a copy of the whole tree. `owner` as in the structure: under another one, shared
+ * mounts become slaves and all are locked. -ENOMEM, -ENOSPC.
  */
-int mount_ns_copy(struct mount_ns *old, const void *owner, struct path *paths, int count,
-                  struct mount_ns **ret);
+int mount_ns_copy(struct mount_ns *old, const void *owner, struct mount_ns **ret);
+/* The same place in that copy; one that is not in `old`, or was not then, stays as it is. */
+void mount_ns_translate(const struct mount_ns *old, const struct mount_ns *copy, struct path *path);
 void mount_ns_watch(struct mount_ns *ns, struct mount_watch *watch);
 void mount_ns_unwatch(struct mount_watch *watch);
 /* How many mounts a namespace may have: /proc/sys/fs/mount-max. Atomic. */

@@ -164,48 +164,45 @@ struct path mount_ns_top(struct mount_ns *ns)
     return top;
 }
 
-/* Where the same place is in the copy; the old mount's reference is the caller's from now on. */
-static struct mount *translate_locked(struct path *path, const struct mount_ns *old)
-{
-    struct mount *was = path->mount;
-
-    if (!was || was->ns != old)
-        return NULL;
-    path->mount = mount_ref(was->copy);
-    return was;
-}
-
-int mount_ns_copy(struct mount_ns *old, const void *owner, struct path *paths, int count,
-                  struct mount_ns **ret)
+int mount_ns_copy(struct mount_ns *old, const void *owner, struct mount_ns **ret)
 {
     unsigned flags = COPY_UNBINDABLE;
     struct mount_ns *ns = mount_ns_new(false);
-    struct mount *was[4] = {NULL};
     int err;
 
     if (!ns)
         return -ENOMEM;
-    if (count > (int)ARRAY_COUNT(was))
-        BUG("%d places in a mount namespace", count);
     ns->owner = owner;
     if (owner != old->owner)
         flags |= COPY_SHARED_TO_SLAVE | COPY_LOCKED;
     mount_lock();
     err = mount_copy_locked(old->root, old->root->root, flags, true, &ns->root);
-    if (!err) {
+    if (!err)
         mount_enter_locked(ns->root, ns);
-        for (int i = 0; i < count; i++)
-            was[i] = translate_locked(&paths[i], old);
+    mount_unlock();
+    if (err < 0)
+        free(ns);
+    else
+        *ret = ns;
+    return err;
+}
+
+void mount_ns_translate(const struct mount_ns *old, const struct mount_ns *copy, struct path *path)
+{
+    struct mount *was = NULL, *m;
+
+    mount_lock();
+    if (path->mount->ns == old) {
+        list_for_each (m, &copy->mounts, ns_node) {
+            if (m->copied_from == path->mount->unique_id) {
+                was = path->mount;
+                path->mount = mount_ref(m);
+                break;
+            }
+        }
     }
     mount_unlock();
-    for (int i = 0; i < count; i++)
-        mount_unref(was[i]);
-    if (err < 0) {
-        free(ns);
-        return err;
-    }
-    *ret = ns;
-    return 0;
+    mount_unref(was);
 }
 
 void mount_ns_watch(struct mount_ns *ns, struct mount_watch *watch)

@@ -52,6 +52,7 @@ static int copy_one(struct mount *old, struct dentry *root, unsigned flags, stru
 
     if (err < 0)
         return err;
+    m->copied_from = old->unique_id;
     if (flags & COPY_LOCKED)
         m->flags |= MOUNT_LOCKED | MOUNT_FLAGS_LOCKED(m->flags & MOUNT_SETTABLE);
     if ((flags & COPY_SLAVE) || ((flags & COPY_SHARED_TO_SLAVE) && old->group)) {
