@@ -13,6 +13,7 @@
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/vfs/landlock.h"
+#include "sentry/vfs/notify.h"
 #include "sentry/vfs/setattr.h"
 
 /* Where a pipe or something else without a place was meant, nothing can be changed. */
@@ -106,6 +107,8 @@ SYSCALL_DEFINE2(ftruncate, int, fd, int64_t, size)
         err = -EACCES;
     if (!err)
         err = file->ops->truncate(file, (uint64_t)size);
+    if (!err)
+        notify_path(&file->at, NOTIFY_MODIFY);
     file_unref(file);
     return err;
 }
@@ -153,7 +156,11 @@ static int allocate(struct task *task, struct file *file, int mode, uint64_t off
         return -EOPNOTSUPP;
     if (!(mode & FALLOC_FL_KEEP_SIZE))
         err = check_size(task, (uint64_t)st.st_size, offset + size);
-    return err ? err : file->ops->allocate(file, mode, offset, size);
+    if (!err)
+        err = file->ops->allocate(file, mode, offset, size);
+    if (!err)
+        notify_path(&file->at, NOTIFY_MODIFY);
+    return err;
 }
 
 SYSCALL_DEFINE4(fallocate, int, fd, int, mode, int64_t, offset, int64_t, size)

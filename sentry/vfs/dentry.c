@@ -6,6 +6,7 @@
 
 #include "sentry/vfs/inode.h"
 #include "sentry/vfs/mount.h"
+#include "sentry/vfs/notify.h"
 
 void inode_init(struct inode *inode, const struct inode_operations *ops, uint32_t mode,
                 uint64_t dev, uint64_t ino)
@@ -22,8 +23,11 @@ struct inode *inode_ref(struct inode *inode)
 
 struct inode *inode_unref(struct inode *inode)
 {
-    if (inode && refcount_put(&inode->refs))
+    if (inode && refcount_put(&inode->refs)) {
+        if (unlikely(__atomic_load_n(&inode->unlinked, __ATOMIC_RELAXED)))
+            notify_gone(inode);
         inode->ops->release(inode);
+    }
     return NULL;
 }
 

@@ -10,6 +10,7 @@
 #include "sentry/vfs/dirent.h"
 #include "sentry/vfs/filelock.h"
 #include "sentry/vfs/mount_ops.h"
+#include "sentry/vfs/notify.h"
 
 static uint32_t alive; /* atomic */
 
@@ -53,6 +54,13 @@ struct file *file_ref(struct file *f)
     return f;
 }
 
+/* inotify(7) hears of what is in the tree; what lies below an overlay has no mount. */
+static void tell(struct file *f, uint32_t mask)
+{
+    if (f->at.mount && !(f->flags & O_PATH))
+        notify_path(&f->at, mask);
+}
+
 static void tell_watches(struct file *f)
 {
     lock_acquire(&f->pos_lock);
@@ -73,6 +81,7 @@ struct file *file_unref(struct file *f)
         if (f->companion)
             f->companion->release(f->companion);
         filelock_released(f);
+        tell(f, file_can_write(f) ? NOTIFY_CLOSE_WRITE : NOTIFY_CLOSE_NOWRITE);
         tell_watches(f);
         f->ops->release(f);
     }
@@ -123,24 +132,36 @@ static int no_read(const struct file *f)
 
 ssize_t file_read(struct file *f, struct uio *uio)
 {
+    ssize_t n;
+
     if (!file_can_read(f))
         return -EBADF;
     if (!f->ops->read)
         return no_read(f);
-    return transfer(f, f->ops->read, uio);
+    n = transfer(f, f->ops->read, uio);
+    if (n > 0)
+        tell(f, NOTIFY_ACCESS);
+    return n;
 }
 
 ssize_t file_write(struct file *f, struct uio *uio)
 {
+    ssize_t n;
+
     if (!file_can_write(f))
         return -EBADF;
     if (!f->ops->write)
         return -EINVAL;
-    return transfer(f, f->ops->write, uio);
+    n = transfer(f, f->ops->write, uio);
+    if (n > 0)
+        tell(f, NOTIFY_MODIFY);
+    return n;
 }
 
 ssize_t file_pread(struct file *f, struct uio *uio, int64_t pos)
 {
+    ssize_t n;
+
     if (pos < 0)
         return -EINVAL;
     if (f->flags & O_PATH)
@@ -151,11 +172,16 @@ ssize_t file_pread(struct file *f, struct uio *uio, int64_t pos)
         return -EBADF;
     if (!f->ops->read)
         return no_read(f);
-    return f->ops->read(f, uio, &pos);
+    n = f->ops->read(f, uio, &pos);
+    if (n > 0)
+        tell(f, NOTIFY_ACCESS);
+    return n;
 }
 
 ssize_t file_pwrite(struct file *f, struct uio *uio, int64_t pos)
 {
+    ssize_t n;
+
     if (pos < 0)
         return -EINVAL;
     if (f->flags & O_PATH)
@@ -166,7 +192,10 @@ ssize_t file_pwrite(struct file *f, struct uio *uio, int64_t pos)
         return -EBADF;
     if (!f->ops->write)
         return -EINVAL;
-    return f->ops->write(f, uio, &pos);
+    n = f->ops->write(f, uio, &pos);
+    if (n > 0)
+        tell(f, NOTIFY_MODIFY);
+    return n;
 }
 
 int64_t file_llseek(struct file *f, int64_t offset, int whence)
@@ -252,5 +281,7 @@ int file_getdents(struct file *f, struct dirent_sink *sink)
     lock_acquire(&f->pos_lock);
     err = f->ops->getdents(f, sink, &f->pos);
     lock_release(&f->pos_lock);
+    if (err >= 0)
+        tell(f, NOTIFY_ACCESS);
     return err;
 }

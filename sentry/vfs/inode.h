@@ -142,6 +142,7 @@ struct inode {
     uint32_t uid, gid; /* likewise; of use with super_block->checks_modes alone */
     uint64_t dev, ino; /* with the type: identity */
     void *fifo;        /* special.h; NULL until it is opened */
+    bool unlinked;     /* atomic: its last name is gone, and somebody watches (notify.h) */
 };
 
 #define DENTRY_BUCKETS 64
@@ -152,6 +153,7 @@ struct super_block {
     bool read_only;        /* its names never change, so tree_lock is not needed */
     bool remounted_ro;     /* atomic: made read-only by mount(2) */
     uint32_t writers;      /* atomic: files open for writing */
+    uint32_t mounts;       /* atomic: how many there are of it */
     uint64_t owner_id;     /* of the user namespace that made it; 0: the first one */
     bool hidden;           /* mounted nowhere: its names are shown as if from a root */
     bool checks_modes;     /* permissions are those in struct inode, not what ops->access says */

@@ -8,6 +8,7 @@
 
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/landlock.h"
+#include "sentry/vfs/notify.h"
 #include "sentry/vfs/permission.h"
 
 static struct name last_name(const struct walk_parent *parent)
@@ -82,6 +83,8 @@ int vfs_make(struct fs_context *fs, const struct path *start, const char *name,
         tree_lock(parent.path.dentry->sb);
         err = make_locked(&parent, make, &inode);
         tree_unlock(parent.path.dentry->sb);
+        if (!err)
+            notify_dir(parent.path.dentry, parent.name, NOTIFY_CREATE, S_ISDIR(make->mode));
     }
     inode_unref(inode);
     path_unref(&parent.path);
@@ -101,6 +104,8 @@ int vfs_make_at(const struct walk_parent *parent, struct inode_make *make, struc
         err = dentry ? 0 : -ENOMEM;
     }
     tree_unlock(dir->sb);
+    if (!err)
+        notify_dir(dir, parent->name, NOTIFY_CREATE, false);
     if (!err)
         *ret = (struct path){mount_ref(parent->path.mount), dentry};
     return err;
@@ -182,6 +187,10 @@ int vfs_link(struct fs_context *fs, const struct path *start, const char *name,
         tree_lock(parent.path.dentry->sb);
         err = link_locked(&parent, object);
         tree_unlock(parent.path.dentry->sb);
+        if (!err) {
+            notify_self(object->path.dentry->inode, NOTIFY_ATTRIB);
+            notify_dir(parent.path.dentry, parent.name, NOTIFY_CREATE, false);
+        }
     }
     path_unref(&parent.path);
     return err;
@@ -222,6 +231,18 @@ static int check_removal(const struct walk_parent *parent, struct dentry *victim
     return dir->inode->ops->remove ? 0 : -EPERM;
 }
 
+void vfs_mark_unlinked(struct dentry *dentry)
+{
+    struct inode *inode = dentry->inode;
+    struct linux_stat st;
+
+    if (!notify_active())
+        return;
+    if (inode_type(inode) == S_IFDIR ||
+        (inode->ops->stat(dentry, false, &st) == 0 && st.st_nlink == 0))
+        __atomic_store_n(&inode->unlinked, true, __ATOMIC_RELAXED);
+}
+
 static int remove_at(const struct walk_parent *parent, bool directory)
 {
     struct dentry *dir = parent->path.dentry, *victim = NULL;
@@ -236,9 +257,15 @@ static int remove_at(const struct walk_parent *parent, bool directory)
     if (!err)
         dentry_remove(victim);
     tree_unlock(dir->sb);
-    if (!err)
+    if (!err) {
         mount_leave_removed(victim);
+        if (!directory)
+            notify_self(victim->inode, NOTIFY_ATTRIB);
+        vfs_mark_unlinked(victim);
+    }
     dentry_unref(victim);
+    if (!err)
+        notify_dir(dir, parent->name, NOTIFY_DELETE, directory);
     return err;
 }
 

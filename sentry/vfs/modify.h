@@ -27,5 +27,7 @@ int vfs_make_at(const struct walk_parent *parent, struct inode_make *make, struc
 /* O_TMPFILE in the directory `dir`. */
 int vfs_make_unnamed(const struct path *dir, struct inode_make *make, bool linkable,
                      struct path *ret);
+/* A name of it was removed: if that was the last one, who watches it will be told of its end. */
+void vfs_mark_unlinked(struct dentry *dentry);
 
 #endif

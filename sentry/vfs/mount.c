@@ -6,6 +6,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "sentry/vfs/notify.h"
+
 #define BUCKETS      256
 #define NUMBERS_MAX  (1U << 17)
 #define FIRST_UNIQUE (1UL << 31) /* fs/namespace.c:MNT_UNIQUE_ID_OFFSET */
@@ -90,6 +92,7 @@ int mount_new(struct super_block *sb, struct dentry *root, const char *source, u
     m->unique_id = __atomic_add_fetch(&last_unique, 1, __ATOMIC_RELAXED);
     m->flags = flags;
     m->sb = super_ref(sb);
+    __atomic_fetch_add(&sb->mounts, 1, __ATOMIC_RELAXED);
     m->root = dentry_ref(root);
     list_init(&m->hashed);
     list_init(&m->children);
@@ -113,6 +116,8 @@ struct mount *mount_unref(struct mount *mount)
 {
     if (mount && refcount_put(&mount->refs)) {
         dentry_unref(mount->root);
+        if (__atomic_sub_fetch(&mount->sb->mounts, 1, __ATOMIC_ACQ_REL) == 0)
+            notify_super_gone(mount->sb);
         super_unref(mount->sb);
         mount_give_number(NUMBER_MOUNT, mount->id);
         free(mount->source);

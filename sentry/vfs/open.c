@@ -6,6 +6,7 @@
 
 #include "sentry/vfs/landlock.h"
 #include "sentry/vfs/modify.h"
+#include "sentry/vfs/notify.h"
 #include "sentry/vfs/permission.h"
 
 /* Not kept in a file's flags: they matter while it is opened. */
@@ -90,8 +91,10 @@ static int settle(const struct path *at, uint32_t flags, struct file *f)
 
     if (!f->at.dentry && refcount_read(&f->refs) == 1)
         f->at = path_ref(*at);
-    if (inode_type(inode) != S_IFREG || !wants_write(flags) || f->at.dentry != at->dentry)
+    if (inode_type(inode) != S_IFREG || !wants_write(flags) || f->at.dentry != at->dentry) {
+        notify_path(at, NOTIFY_OPEN);
         return 0;
+    }
     err = mount_get_write(at->mount);
     if (err < 0)
         return err;
@@ -102,8 +105,12 @@ static int settle(const struct path *at, uint32_t flags, struct file *f)
     }
     if ((flags & O_ACCMODE) != O_RDONLY)
         f->counts_as_writer = true;
-    if (flags & O_TRUNC)
+    notify_path(at, NOTIFY_OPEN);
+    if (flags & O_TRUNC) {
         err = inode->ops->truncate ? inode->ops->truncate(at->dentry, 0) : -EINVAL;
+        if (!err)
+            notify_path(at, NOTIFY_MODIFY);
+    }
     if (!f->counts_as_writer) {
         inode_put_write(inode);
         mount_put_write(at->mount);

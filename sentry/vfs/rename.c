@@ -6,6 +6,7 @@
 
 #include "sentry/vfs/landlock.h"
 #include "sentry/vfs/modify.h"
+#include "sentry/vfs/notify.h"
 #include "sentry/vfs/permission.h"
 
 /* Both names, looked up under tree_lock. */
@@ -166,6 +167,23 @@ static int rename_locked(struct renaming *r)
     return err ? err : carry_out(r);
 }
 
+/* What had the new name is gone, and who watches is told. */
+static void tell(const struct renaming *r)
+{
+    const struct walk_parent *from = r->old_parent, *to = r->new_parent;
+    struct dentry *target = r->flags & RENAME_EXCHANGE ? NULL : r->target;
+
+    if (target)
+        mount_leave_removed(target);
+    notify_move(from->path.dentry, from->name, to->path.dentry, to->name, r->old->inode,
+                target ? target->inode : NULL);
+    if (target)
+        vfs_mark_unlinked(target);
+    if (r->flags & RENAME_EXCHANGE)
+        notify_move(to->path.dentry, to->name, from->path.dentry, from->name, r->target->inode,
+                    NULL);
+}
+
 static int rename_between(const struct walk_parent *old_parent,
                           const struct walk_parent *new_parent, unsigned flags)
 {
@@ -182,8 +200,8 @@ static int rename_between(const struct walk_parent *old_parent,
     tree_lock(sb);
     err = rename_locked(&r);
     tree_unlock(sb);
-    if (!err && r.target && !(flags & RENAME_EXCHANGE) && r.target->inode != r.old->inode)
-        mount_leave_removed(r.target);
+    if (!err && !(r.target && r.target->inode == r.old->inode))
+        tell(&r);
     dentry_unref(r.old);
     dentry_unref(r.target);
     return err;

@@ -8,6 +8,7 @@
 #include "sentry/vfs/filecaps.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/mount.h"
+#include "sentry/vfs/notify.h"
 #include "sentry/vfs/permission.h"
 
 struct timespec vfs_now(void)
@@ -24,11 +25,22 @@ static bool has_cap(const struct inode *inode, int cap)
                             __atomic_load_n(&inode->gid, __ATOMIC_RELAXED), cap);
 }
 
-static int change(struct dentry *dentry, const struct inode_attr *attr)
+/* fsnotify_change(): one of the times alone is as if it had been read or written. */
+static uint32_t event_of(unsigned mask)
 {
-    const struct inode_operations *ops = dentry->inode->ops;
+    if (mask == ATTR_ATIME)
+        return NOTIFY_ACCESS;
+    return mask == ATTR_MTIME ? NOTIFY_MODIFY : NOTIFY_ATTRIB;
+}
 
-    return ops->setattr ? ops->setattr(dentry, attr) : -EPERM;
+static int change(const struct path *path, const struct inode_attr *attr)
+{
+    const struct inode_operations *ops = path->dentry->inode->ops;
+    int err = ops->setattr ? ops->setattr(path->dentry, attr) : -EPERM;
+
+    if (!err && attr->mask)
+        notify_path(path, event_of(attr->mask));
+    return err;
 }
 
 int vfs_chmod(const struct path *path, uint32_t mode)
@@ -46,7 +58,7 @@ int vfs_chmod(const struct path *path, uint32_t mode)
     if (!vfs_in_group(__atomic_load_n(&inode->gid, __ATOMIC_RELAXED)) &&
         !has_cap(inode, CAP_FSETID))
         attr.mode &= ~(uint32_t)S_ISGID;
-    return change(dentry, &attr);
+    return change(path, &attr);
 }
 
 /* chown_common(): what is no directory loses its setuid bit, whoever asks. */
@@ -85,7 +97,7 @@ int vfs_chown(const struct path *path, uint32_t uid, uint32_t gid)
             return -EPERM;
     }
     attr.mode = mode_after_chown(inode);
-    err = change(dentry, &attr);
+    err = change(path, &attr);
     if (err == 0)
         file_caps_drop(dentry);
     return err;
@@ -116,7 +128,7 @@ int vfs_set_times(const struct path *path, const struct timespec times[2])
         attr.mask |= ATTR_MTIME;
         attr.mtime = !times || times[1].tv_nsec == UTIME_NOW ? present : times[1];
     }
-    return change(dentry, &attr);
+    return change(path, &attr);
 }
 
 int vfs_may_truncate(const struct path *path)
@@ -142,5 +154,7 @@ int vfs_truncate(const struct path *path, uint64_t size)
         return err;
     err = inode->ops->truncate ? inode->ops->truncate(dentry, size) : -EINVAL;
     inode_put_write(inode);
+    if (!err)
+        notify_path(path, NOTIFY_MODIFY);
     return err;
 }

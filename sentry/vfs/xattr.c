@@ -9,6 +9,7 @@
 #include "sentry/vfs/filecaps.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/mount.h"
+#include "sentry/vfs/notify.h"
 #include "sentry/vfs/permission.h"
 
 static bool in_space(const char *name, const char *prefix)
@@ -83,8 +84,12 @@ int vfs_setxattr(const struct path *path, const char *name, const void *value, s
     if (err < 0)
         return err;
     if (is_file_caps(name))
-        return file_caps_set(path->dentry, value, size, flags);
-    return ops->setxattr ? ops->setxattr(path->dentry, name, value, size, flags) : -EOPNOTSUPP;
+        err = file_caps_set(path->dentry, value, size, flags);
+    else
+        err = ops->setxattr ? ops->setxattr(path->dentry, name, value, size, flags) : -EOPNOTSUPP;
+    if (!err)
+        notify_path(path, NOTIFY_ATTRIB);
+    return err;
 }
 
 int vfs_removexattr(const struct path *path, const char *name)
@@ -97,8 +102,13 @@ int vfs_removexattr(const struct path *path, const char *name)
     if (err < 0)
         return err;
     if (is_file_caps(name))
-        return file_caps_set(path->dentry, NULL, 0, XATTR_REPLACE);
-    return ops->setxattr ? ops->setxattr(path->dentry, name, NULL, 0, XATTR_REPLACE) : -EOPNOTSUPP;
+        err = file_caps_set(path->dentry, NULL, 0, XATTR_REPLACE);
+    else
+        err =
+            ops->setxattr ? ops->setxattr(path->dentry, name, NULL, 0, XATTR_REPLACE) : -EOPNOTSUPP;
+    if (!err)
+        notify_path(path, NOTIFY_ATTRIB);
+    return err;
 }
 
 ssize_t vfs_listxattr(const struct path *path, char *buf, size_t size)

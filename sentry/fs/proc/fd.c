@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
@@ -144,6 +145,17 @@ static const struct tree_node fd_node = {
     .owner = fd_owner,
 };
 
+/* However much it is now; between the two calls it may become more. */
+static void add_info(struct proc_text *text, struct file *file)
+{
+    ssize_t length = file->ops->info(file, NULL, 0);
+    char *more = length > 0 ? malloc((size_t)length + 1) : NULL;
+
+    if (more && file->ops->info(file, more, (size_t)length + 1) > 0)
+        proc_printf(text, "%s", more);
+    free(more);
+}
+
 static ssize_t info_text(uint64_t key, char *buf, size_t size)
 {
     struct proc_text text = {buf, size, 0};
@@ -166,12 +178,8 @@ static ssize_t info_text(uint64_t key, char *buf, size_t size)
     proc_printf(&text, "flags:\t0%o\nmnt_id:\t%u\nino:\t%lu\n",
                 file->flags | (cloexec > 0 ? O_CLOEXEC : 0),
                 file->at.mount ? file->at.mount->id : 0, st.st_ino);
-    if (file->ops->info) {
-        char more[256];
-
-        if (file->ops->info(file, more, sizeof(more)) > 0)
-            proc_printf(&text, "%s", more);
-    }
+    if (file->ops->info)
+        add_info(&text, file);
     file_unref(file);
     return (ssize_t)text.length;
 }

@@ -150,6 +150,11 @@ extern const struct tree_node proc_sys_user_nodes[8];
 ssize_t proc_keys_text(uint64_t key, char *buf, size_t size);
 ssize_t proc_key_users_text(uint64_t key, char *buf, size_t size);
 
+/* sysnotify.c: /proc/sys/fs/inotify, mount-max */
+extern const struct tree_node proc_inotify_nodes[3];
+ssize_t proc_mount_max_text(uint64_t key, char *buf, size_t size);
+int proc_mount_max_write(uint64_t key, const char *text, size_t size);
+
 /* sysvipc.c: /proc/sysvipc */
 extern const struct tree_node proc_sysvipc_nodes[3];
 

@@ -1,0 +1,189 @@
+#include "sentry/vfs/notify.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/vfs/mount.h"
+
+#define BUCKETS 512
+
+uint32_t notify_mark_count;
+
+static struct lock lock = LOCK_INIT;
+static struct list buckets[BUCKETS] __guarded_by(lock);
+static uint32_t last_cookie; /* atomic */
+
+void notify_lock(void) __no_lock_analysis
+{
+    lock_acquire(&lock);
+}
+
+void notify_unlock(void) __no_lock_analysis
+{
+    lock_release(&lock);
+}
+
+static struct list *bucket_of(uint64_t dev, uint64_t ino)
+{
+    struct list *bucket = &buckets[(ino * 0x9e3779b97f4a7c15UL + dev) >> 32 & (BUCKETS - 1)];
+
+    if (!bucket->next)
+        list_init(bucket);
+    return bucket;
+}
+
+void notify_mark_locked(struct notify_group *group, struct notify_mark *mark,
+                        const struct dentry *dentry, uint32_t mask)
+{
+    mark->group = group;
+    mark->dev = dentry->inode->dev;
+    mark->ino = dentry->inode->ino;
+    mark->sb = dentry->sb;
+    mark->mask = mask;
+    list_add_tail(bucket_of(mark->dev, mark->ino), &mark->hashed);
+    list_add_tail(&group->marks, &mark->group_node);
+    __atomic_fetch_add(&notify_mark_count, 1, __ATOMIC_RELAXED);
+}
+
+void notify_unmark_locked(struct notify_mark *mark)
+{
+    list_del_init(&mark->hashed);
+    list_del_init(&mark->group_node);
+    __atomic_fetch_sub(&notify_mark_count, 1, __ATOMIC_RELAXED);
+}
+
+struct notify_mark *notify_find_locked(const struct notify_group *group, uint64_t dev, uint64_t ino)
+{
+    struct list *bucket = bucket_of(dev, ino);
+    struct notify_mark *mark;
+
+    list_for_each (mark, bucket, hashed) {
+        if (mark->group == group && mark->dev == dev && mark->ino == ino)
+            return mark;
+    }
+    return NULL;
+}
+
+/* To all marks of one object. */
+static void tell_locked(uint64_t dev, uint64_t ino, const struct notify_event *event)
+{
+    struct list *bucket = bucket_of(dev, ino);
+    struct notify_mark *mark, *tmp;
+
+    list_for_each_safe (mark, tmp, bucket, hashed) {
+        if (mark->dev == dev && mark->ino == ino &&
+            (mark->mask & event->mask & ~(uint32_t)NOTIFY_ISDIR))
+            mark->group->event(mark, event);
+    }
+}
+
+static uint32_t with_type(const struct inode *inode, uint32_t mask)
+{
+    return inode_type(inode) == S_IFDIR ? mask | NOTIFY_ISDIR : mask;
+}
+
+void notify_path_slowly(const struct path *path, uint32_t mask)
+{
+    struct dentry *dentry = path->dentry, *parent;
+    struct notify_event event = {.path = path};
+    char name[VFS_NAME_MAX + 1];
+    size_t at = sizeof(name);
+    bool named;
+
+    event.mask = with_type(dentry->inode, mask);
+    name[--at] = '\0';
+    named = dentry_put_name(dentry, name, 0, &at, &parent) == 0 && parent;
+    event.unlinked = dentry_gone(dentry);
+    notify_lock();
+    if (named) {
+        event.name = name + at;
+        tell_locked(parent->inode->dev, parent->inode->ino, &event);
+        event.name = NULL;
+    }
+    tell_locked(dentry->inode->dev, dentry->inode->ino, &event);
+    notify_unlock();
+    if (named)
+        dentry_unref(parent);
+}
+
+void notify_self_slowly(const struct inode *inode, uint32_t mask)
+{
+    struct notify_event event = {.mask = with_type(inode, mask)};
+
+    notify_lock();
+    tell_locked(inode->dev, inode->ino, &event);
+    notify_unlock();
+}
+
+void notify_dir_slowly(const struct dentry *dir, const char *name, uint32_t mask, bool is_dir,
+                       uint32_t cookie)
+{
+    struct notify_event event = {
+        .mask = mask | (is_dir ? NOTIFY_ISDIR : 0U), .name = name, .cookie = cookie};
+
+    notify_lock();
+    tell_locked(dir->inode->dev, dir->inode->ino, &event);
+    notify_unlock();
+}
+
+void notify_move(const struct dentry *from, const char *old_name, const struct dentry *to,
+                 const char *new_name, const struct inode *moved, const struct inode *replaced)
+{
+    bool is_dir = inode_type(moved) == S_IFDIR;
+    uint32_t cookie;
+
+    if (!notify_active())
+        return;
+    cookie = __atomic_add_fetch(&last_cookie, 1, __ATOMIC_RELAXED);
+    notify_dir_slowly(from, old_name, NOTIFY_MOVED_FROM, is_dir, cookie);
+    notify_dir_slowly(to, new_name, NOTIFY_MOVED_TO, is_dir, cookie);
+    if (replaced)
+        notify_self_slowly(replaced, NOTIFY_ATTRIB);
+    notify_self_slowly(moved, NOTIFY_MOVE_SELF);
+}
+
+/* The last event of a mark: the group forgets it at NOTIFY_IGNORED. */
+static void end_locked(struct notify_mark *mark, uint32_t mask)
+{
+    struct notify_event event = {.mask = mask};
+
+    if (mark->mask & mask)
+        mark->group->event(mark, &event);
+    event.mask = NOTIFY_IGNORED;
+    if (!list_empty(&mark->hashed))
+        mark->group->event(mark, &event);
+}
+
+void notify_gone(const struct inode *inode)
+{
+    struct notify_mark *mark, *tmp;
+    struct list *bucket;
+
+    if (!notify_active())
+        return;
+    notify_lock();
+    bucket = bucket_of(inode->dev, inode->ino);
+    list_for_each_safe (mark, tmp, bucket, hashed) {
+        if (mark->dev == inode->dev && mark->ino == inode->ino)
+            end_locked(mark, NOTIFY_DELETE_SELF);
+    }
+    notify_unlock();
+}
+
+void notify_super_gone(const struct super_block *sb)
+{
+    if (!notify_active())
+        return;
+    notify_lock();
+    for (int i = 0; i < BUCKETS; i++) {
+        struct notify_mark *mark, *tmp;
+
+        if (!buckets[i].next)
+            continue;
+        list_for_each_safe (mark, tmp, &buckets[i], hashed) {
+            if (mark->sb == sb)
+                end_locked(mark, NOTIFY_UNMOUNT);
+        }
+    }
+    notify_unlock();
+}
