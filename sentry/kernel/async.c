@@ -75,7 +75,7 @@ static void send_to_group(const struct async *a, int32_t pgid, const siginfo_t *
 }
 
 /* One event: POLLIN or POLLOUT. */
-static void tell(struct async *a, int code, long band)
+static void tell(struct async *a, int code, long band, bool always)
 {
     siginfo_t info = {0};
     struct task *target;
@@ -88,7 +88,7 @@ static void tell(struct async *a, int code, long band)
     info.si_band = band;
     info.si_fd = a->fd;
     type = a->type;
-    pid = a->on ? a->pid : 0;
+    pid = a->on || always ? a->pid : 0;
     lock_release(&a->lock);
     if (pid == 0)
         return;
@@ -108,9 +108,11 @@ static void fire(struct timer *timer)
     uint32_t events = __atomic_exchange_n(&a->events, 0, __ATOMIC_RELAXED);
 
     if (events & POLLIN)
-        tell(a, POLL_IN, POLLIN | POLLRDNORM);
+        tell(a, POLL_IN, POLLIN | POLLRDNORM, false);
     if (events & POLLOUT)
-        tell(a, POLL_OUT, POLLOUT | POLLWRNORM | POLLWRBAND);
+        tell(a, POLL_OUT, POLLOUT | POLLWRNORM | POLLWRBAND, false);
+    if (events & POLLMSG)
+        tell(a, POLL_MSG, POLLIN | POLLRDNORM | POLLMSG, true);
 }
 
 /* The file goes: nobody else has it. */
@@ -242,6 +244,42 @@ int async_get_signal(struct file *file)
         lock_release(&a->lock);
     }
     return signo;
+}
+
+int async_prepare(struct task *task, struct file *file, int fd)
+{
+    struct async *a = async_make(task, file);
+    bool owned;
+
+    if (!a)
+        return -ENOMEM;
+    lock_acquire(&a->lock);
+    a->fd = fd;
+    owned = a->pid != 0;
+    lock_release(&a->lock);
+    return owned ? 0 : async_set_owner(task, file, ASYNC_PID, task->process->pid);
+}
+
+void async_forget(struct file *file)
+{
+    struct async *a = async_of(file);
+
+    if (!a)
+        return;
+    lock_acquire(&a->lock);
+    a->pid = 0;
+    a->signo = 0;
+    lock_release(&a->lock);
+}
+
+void async_post(struct file *file, uint32_t events)
+{
+    struct async *a = async_of(file);
+
+    if (!a)
+        return;
+    __atomic_fetch_or(&a->events, events, __ATOMIC_RELAXED);
+    (void)timer_arm(&a->timer, 0);
 }
 
 int async_switch(struct task *task, struct file *file, int fd, bool on)

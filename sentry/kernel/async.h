@@ -21,5 +21,13 @@ int async_set_signal(struct task *task, struct file *file, uint64_t signo);
 int async_get_signal(struct file *file);
 /* F_SETFL with O_ASYNC, or without it any more; `fd` is what si_fd will show. -ENOMEM. */
 int async_switch(struct task *task, struct file *file, int fd, bool on);
+/* Before async_post(): `fd` is what si_fd will show; without an owner, the caller's process is it.
+ */
+int async_prepare(struct task *task, struct file *file, int fd); /* -ENOMEM */
+/* Owner and signal are as if they had never been set. */
+void async_forget(struct file *file);
+/* The owner gets the signal for POLL* soon; any thread, also under locks. POLLMSG: O_ASYNC or not.
+ */
+void async_post(struct file *file, uint32_t events);
 
 #endif

@@ -13,6 +13,7 @@
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/vfs/landlock.h"
+#include "sentry/vfs/lease.h"
 #include "sentry/vfs/notify.h"
 #include "sentry/vfs/setattr.h"
 
@@ -56,6 +57,23 @@ static int size_of(struct dentry *dentry, uint64_t *ret)
     return err;
 }
 
+/* A lease on it may have to go first. */
+static int truncate_path(struct task *task, const struct path *path, uint64_t size)
+{
+    uint64_t seen;
+    int err;
+
+    do {
+        seen = lease_changes();
+        err = vfs_truncate(path, size);
+        if (err == -EAGAIN)
+            err = lease_wait(task, seen);
+        else
+            return err;
+    } while (err == 0);
+    return err;
+}
+
 SYSCALL_DEFINE2(truncate, uaddr_t, path, int64_t, size)
 {
     struct walk_result found;
@@ -80,7 +98,7 @@ SYSCALL_DEFINE2(truncate, uaddr_t, path, int64_t, size)
         if (!err)
             err = landlock_check(&found.path, LANDLOCK_TRUNCATE);
         if (!err)
-            err = vfs_truncate(&found.path, (uint64_t)size);
+            err = truncate_path(task, &found.path, (uint64_t)size);
     }
     walk_result_unref(&found);
     return err;

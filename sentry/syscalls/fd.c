@@ -1,16 +1,19 @@
 /* Descriptors and descriptions: dup(2), fcntl(2). */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <linux/capability.h>
 #include <sys/resource.h>
 
 #include "sentry/fs/pipe/pipe.h"
 #include "sentry/fs/tmpfs/memfd.h"
 #include "sentry/kernel/async.h"
+#include "sentry/kernel/dnotify.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/lock.h"
+#include "sentry/vfs/lease.h"
 
 SYSCALL_DEFINE1(dup, int, fd)
 {
@@ -118,6 +121,22 @@ static bool works_on_places(unsigned cmd)
            cmd == F_GETFL;
 }
 
+static void lease_broken(struct file *file)
+{
+    async_post(file, POLLMSG);
+}
+
+static long set_lease(struct task *task, int fd, struct file *file, int type)
+{
+    int err = type == F_UNLCK ? 0 : async_prepare(task, file, fd);
+
+    if (!err)
+        err = lease_set(file, type, lease_broken);
+    if (!err && type == F_UNLCK)
+        async_forget(file);
+    return err;
+}
+
 static long control(struct task *task, int fd, struct file *file, unsigned cmd, uint64_t arg)
 {
     switch (cmd) {
@@ -155,6 +174,12 @@ static long control(struct task *task, int fd, struct file *file, unsigned cmd, 
         return async_set_signal(task, file, arg);
     case F_GETSIG:
         return async_get_signal(file);
+    case F_SETLEASE:
+        return set_lease(task, fd, file, (int)arg);
+    case F_GETLEASE:
+        return lease_get(file);
+    case F_NOTIFY:
+        return dnotify_set(task, file, fd, (uint32_t)arg);
     case F_ADD_SEALS:
         return memfd_add_seals(file, (uint32_t)arg);
     case F_GET_SEALS:

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "sentry/mm/usercopy.h"
+#include "sentry/vfs/lease.h"
 
 struct file *task_file(struct task *task, int fd)
 {
@@ -87,6 +88,32 @@ int at_path_walk(struct task *task, int dirfd, uaddr_t name, unsigned flags,
         err = path_walk(task->fs, at.start, at.name, flags, ret);
     at_path_put(&at);
     return err;
+}
+
+struct lease_sleeper {
+    struct lease_waiter waiter;
+    struct task *task;
+};
+
+static void wake_sleeper(struct lease_waiter *w)
+{
+    waiter_wake(&container_of(w, struct lease_sleeper, waiter)->task->waiter);
+}
+
+int lease_wait(struct task *task, uint64_t seen)
+{
+    struct lease_sleeper sleeper = {.waiter.wake = wake_sleeper, .task = task};
+    uint64_t deadline_ns;
+    int err = -EAGAIN;
+
+    waiter_reset(&task->waiter);
+    deadline_ns = lease_wait_begin(&sleeper.waiter, seen);
+    if (deadline_ns == 0)
+        err = 0;
+    else if (deadline_ns != UINT64_MAX)
+        err = task_block(task, deadline_ns);
+    lease_wait_end(&sleeper.waiter);
+    return err == -ETIMEDOUT ? 0 : err;
 }
 
 int file_wait_until(struct task *task, struct file *file, uint32_t events, uint64_t deadline_ns)

@@ -62,4 +62,10 @@ int file_wait(struct task *task, struct file *file, uint32_t events);
 /* Until CLOCK_MONOTONIC `deadline_ns` of the host at the latest: then -ETIMEDOUT. */
 int file_wait_until(struct task *task, struct file *file, uint32_t events, uint64_t deadline_ns);
 
+/*
+ * After -EAGAIN of an open or truncate: waits for a lease to go. `seen` is what lease_changes() was
+ * before. 0: come again; else the answer.
+ */
+int lease_wait(struct task *task, uint64_t seen);
+
 #endif

@@ -11,6 +11,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/vfs/lease.h"
 #include "sentry/vfs/open.h"
 
 /* fifo(7): an end that is opened waits for the other side. */
@@ -35,6 +36,7 @@ static long open_within(struct task *task, int dirfd, uaddr_t name, uint32_t fla
 {
     struct at_path at;
     struct file *file;
+    uint64_t seen;
     int err;
 
     /* The start of an absolute path matters when it is to be the root. */
@@ -46,8 +48,14 @@ static long open_within(struct task *task, int dirfd, uaddr_t name, uint32_t fla
         at_path_put(&at);
         return -EMFILE;
     }
-    err = vfs_open_within(task->fs, at.start, at.name, flags, mode & ~fs_context_umask(task->fs),
-                          walk_flags, &file);
+    do {
+        seen = lease_changes();
+        err = vfs_open_within(task->fs, at.start, at.name, flags,
+                              mode & ~fs_context_umask(task->fs), walk_flags, &file);
+        if (err != -EAGAIN || (flags & O_NONBLOCK))
+            break;
+        err = lease_wait(task, seen);
+    } while (err == 0);
     at_path_put(&at);
     if (!err && !(flags & O_NONBLOCK) && pipe_is(file) && file->at.dentry) {
         err = wait_for_peer(task, file);

@@ -9,6 +9,7 @@
 
 #include "sentry/vfs/dirent.h"
 #include "sentry/vfs/filelock.h"
+#include "sentry/vfs/lease.h"
 #include "sentry/vfs/mount_ops.h"
 #include "sentry/vfs/notify.h"
 
@@ -36,6 +37,8 @@ void file_fini(struct file *f)
         inode_put_write(f->at.dentry->inode);
         mount_put_write(f->at.mount);
     }
+    if (f->counts_as_reader)
+        __atomic_fetch_sub(&f->at.dentry->inode->read_count, 1, __ATOMIC_RELAXED);
     if (f->denies_writers)
         inode_allow_write(f->at.dentry->inode);
     if (f->dissolves)
@@ -78,11 +81,12 @@ static void tell_watches(struct file *f)
 struct file *file_unref(struct file *f)
 {
     if (f && refcount_put(&f->refs)) {
-        if (f->companion)
-            f->companion->release(f->companion);
         filelock_released(f);
+        lease_released(f);
         tell(f, file_can_write(f) ? NOTIFY_CLOSE_WRITE : NOTIFY_CLOSE_NOWRITE);
         tell_watches(f);
+        if (f->companion)
+            f->companion->release(f->companion);
         f->ops->release(f);
     }
     return NULL;

@@ -94,6 +94,7 @@ struct file {
     struct file_companion *companion; /* owned; set once, atomically (kernel/async.h) */
     bool has_locks;                   /* atomic: it may own some (filelock.h) */
     bool counts_as_writer;            /* of at's inode and mount; undone by file_fini() */
+    bool counts_as_reader;            /* of at's inode: it is open for reading alone */
     bool denies_writers;              /* likewise: it is being executed */
     bool dissolves;                   /* a tree of mounts that is alone goes with it */
     uint32_t landlock_denied;         /* what its opener was not granted (landlock.h) */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "sentry/vfs/landlock.h"
+#include "sentry/vfs/lease.h"
 #include "sentry/vfs/modify.h"
 #include "sentry/vfs/notify.h"
 #include "sentry/vfs/permission.h"
@@ -92,6 +93,10 @@ static int settle(const struct path *at, uint32_t flags, struct file *f)
     if (!f->at.dentry && refcount_read(&f->refs) == 1)
         f->at = path_ref(*at);
     if (inode_type(inode) != S_IFREG || !wants_write(flags) || f->at.dentry != at->dentry) {
+        if (inode_type(inode) == S_IFREG && f->at.dentry == at->dentry) {
+            f->counts_as_reader = true;
+            __atomic_fetch_add(&inode->read_count, 1, __ATOMIC_RELAXED);
+        }
         notify_path(at, NOTIFY_OPEN);
         return 0;
     }
@@ -141,6 +146,11 @@ static int open_at(const struct path *at, uint32_t flags, bool made, struct file
         return err;
     if (!inode->ops->open)
         return -ENXIO;
+    if (inode_type(inode) == S_IFREG) {
+        err = lease_break(inode, (flags & O_ACCMODE) != O_RDONLY);
+        if (err < 0)
+            return err;
+    }
     err = inode->ops->open(at->dentry, flags & ~(uint32_t)OPEN_ONLY_FLAGS, &f);
     if (err < 0)
         return err;

@@ -7,6 +7,7 @@
 #include "host/clock.h"
 #include "sentry/vfs/filecaps.h"
 #include "sentry/vfs/identity.h"
+#include "sentry/vfs/lease.h"
 #include "sentry/vfs/mount.h"
 #include "sentry/vfs/notify.h"
 #include "sentry/vfs/permission.h"
@@ -148,6 +149,8 @@ int vfs_truncate(const struct path *path, uint64_t size)
     struct inode *inode = dentry->inode;
     int err = vfs_may_truncate(path);
 
+    if (!err)
+        err = lease_break(inode, true);
     if (!err)
         err = inode_get_write(inode);
     if (err < 0)

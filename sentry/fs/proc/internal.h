@@ -152,6 +152,8 @@ ssize_t proc_key_users_text(uint64_t key, char *buf, size_t size);
 
 /* sysnotify.c: /proc/sys/fs/inotify, mount-max */
 extern const struct tree_node proc_inotify_nodes[3];
+ssize_t proc_lease_break_time_text(uint64_t key, char *buf, size_t size);
+int proc_lease_break_time_write(uint64_t key, const char *text, size_t size);
 ssize_t proc_mount_max_text(uint64_t key, char *buf, size_t size);
 int proc_mount_max_write(uint64_t key, const char *text, size_t size);
 

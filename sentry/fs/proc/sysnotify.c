@@ -1,4 +1,4 @@
-/* /proc/sys/fs/inotify, and /proc/sys/fs/mount-max: limits that the administrator can change. */
+/* /proc/sys/fs/inotify, mount-max, lease-break-time: limits that the administrator can change. */
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdio.h>
@@ -7,6 +7,7 @@
 #include "sentry/fs/event/inotify.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/vfs/identity.h"
+#include "sentry/vfs/lease.h"
 #include "sentry/vfs/mount.h"
 
 static int set(uint32_t *value, const char *text, uint32_t low, uint32_t high)
@@ -35,6 +36,7 @@ static int set(uint32_t *value, const char *text, uint32_t low, uint32_t high)
 LIMIT(max_queued_events, inotify_max_queued, 0, 1U << 17)
 LIMIT(max_user_instances, inotify_max_instances, 0, 1U << 13)
 LIMIT(max_user_watches, inotify_max_watches, 0, 1U << 20)
+LIMIT(lease_break_time, lease_break_seconds, 0, INT32_MAX)
 LIMIT(mount_max, mount_max, 1, 100000)
 
 #define LIMIT_NODE(name_, fn_)                                                                     \
@@ -47,6 +49,16 @@ const struct tree_node proc_inotify_nodes[3] = {
     LIMIT_NODE("max_user_instances", max_user_instances),
     LIMIT_NODE("max_user_watches", max_user_watches),
 };
+
+ssize_t proc_lease_break_time_text(uint64_t key, char *buf, size_t size)
+{
+    return lease_break_time_text(key, buf, size);
+}
+
+int proc_lease_break_time_write(uint64_t key, const char *text, size_t size)
+{
+    return lease_break_time_write(key, text, size);
+}
 
 ssize_t proc_mount_max_text(uint64_t key, char *buf, size_t size)
 {
