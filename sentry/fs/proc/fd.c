@@ -145,15 +145,22 @@ static const struct tree_node fd_node = {
     .owner = fd_owner,
 };
 
-/* However much it is now; between the two calls it may become more. */
+/* However much it is: seldom more than a few lines. */
 static void add_info(struct proc_text *text, struct file *file)
 {
-    ssize_t length = file->ops->info(file, NULL, 0);
-    char *more = length > 0 ? malloc((size_t)length + 1) : NULL;
+    size_t size = 1024;
 
-    if (more && file->ops->info(file, more, (size_t)length + 1) > 0)
-        proc_printf(text, "%s", more);
-    free(more);
+    for (;;) {
+        char *more = malloc(size);
+        ssize_t length = more ? file->ops->info(file, more, size) : 0;
+
+        if (length > 0 && (size_t)length < size)
+            proc_printf(text, "%s", more);
+        free(more);
+        if (length < 0 || (size_t)length < size)
+            return;
+        size = (size_t)length + 4096;
+    }
 }
 
 static ssize_t info_text(uint64_t key, char *buf, size_t size)
