@@ -1,6 +1,7 @@
 /* Linux kernel/time/posix-cpu-timers.c, kernel/time/itimer.c. */
 #include "sentry/kernel/cputimer.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 
 #include "host/clock.h"
@@ -30,17 +31,63 @@ static bool has_limit(const struct process *process)
     return process->limits[RLIMIT_CPU].rlim_cur != RLIM64_INFINITY;
 }
 
+static bool is_realtime(const struct task *task)
+{
+    return task->sched.policy == SCHED_FIFO || task->sched.policy == SCHED_RR;
+}
+
+static bool has_rt_limit(const struct process *process)
+{
+    const struct task *task;
+
+    if (likely(process->limits[RLIMIT_RTTIME].rlim_cur == RLIM64_INFINITY))
+        return false;
+    list_for_each (task, &process->threads, process_node) {
+        if (is_realtime(task))
+            return true;
+    }
+    return false;
+}
+
 static bool is_needed(const struct process *process)
 {
     const struct cpu_timers *t = &process->cpu_timers;
 
     return t->itimers[CPU_ITIMER_VIRTUAL].expires_ns || t->itimers[CPU_ITIMER_PROF].expires_ns ||
-           has_limit(process);
+           has_limit(process) || has_rt_limit(process);
 }
 
 static uint64_t limit_ns(uint64_t seconds)
 {
     return seconds >= TIME_MAX / NSEC_PER_SEC ? TIME_MAX : seconds * NSEC_PER_SEC;
+}
+
+/* Processor time since the thread slept last, as far as that was seen: never too much. */
+static uint64_t rt_used_locked(struct task *task)
+{
+    uint64_t sleeps = __atomic_load_n(&task->usage.sleeps, __ATOMIC_RELAXED);
+    uint64_t now = task_cpu_ns(task);
+
+    if (sleeps != task->rt_sleeps || now < task->rt_base_ns) {
+        task->rt_sleeps = sleeps;
+        task->rt_base_ns = now;
+    }
+    return now - task->rt_base_ns;
+}
+
+static uint64_t rt_next_ns(struct process *process)
+{
+    uint64_t limit = process->limits[RLIMIT_RTTIME].rlim_cur, next = TIME_MAX;
+    struct task *task;
+
+    limit = limit >= TIME_MAX / 1000 ? TIME_MAX : limit * 1000;
+    list_for_each (task, &process->threads, process_node) {
+        uint64_t used = is_realtime(task) ? rt_used_locked(task) : 0;
+
+        if (is_realtime(task))
+            next = MIN(next, limit > used ? limit - used : 0);
+    }
+    return next;
 }
 
 bool cpu_timers_park_locked(struct process *process)
@@ -76,6 +123,8 @@ static uint64_t next_ns(struct process *process, const uint64_t now[CPU_ITIMER_C
 
         next = MIN(next, limit > used ? limit - used : 0);
     }
+    if (has_rt_limit(process))
+        next = MIN(next, MAX(rt_next_ns(process), TICK_NS));
     return next;
 }
 
@@ -108,6 +157,27 @@ static int check_limit_locked(struct process *process, uint64_t used)
     return SIGXCPU;
 }
 
+/* check_thread_timers(): a thread of real time that does not sleep; microseconds. */
+static int check_rt_limit_locked(struct process *process)
+{
+    struct rlimit64 *limit = &process->limits[RLIMIT_RTTIME];
+    uint64_t used = 0;
+    struct task *task;
+
+    if (!has_rt_limit(process))
+        return 0;
+    list_for_each (task, &process->threads, process_node) {
+        if (is_realtime(task))
+            used = MAX(used, rt_used_locked(task) / 1000);
+    }
+    if (limit->rlim_max != RLIM64_INFINITY && used > limit->rlim_max)
+        return SIGKILL;
+    if (used <= limit->rlim_cur)
+        return 0;
+    limit->rlim_cur += 1000000;
+    return SIGXCPU;
+}
+
 /* On the timers' thread. */
 static void cpu_timers_expired(struct timer *timer)
 {
@@ -129,6 +199,9 @@ static void cpu_timers_expired(struct timer *timer)
             signal_send_busy_locked(process, signals[i]);
         }
         signo = check_limit_locked(process, now[CPU_ITIMER_PROF]);
+        if (signo)
+            signal_send_busy_locked(process, signo);
+        signo = check_rt_limit_locked(process);
         if (signo)
             signal_send_busy_locked(process, signo);
         arm_locked(process, now);

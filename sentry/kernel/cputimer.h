@@ -1,6 +1,6 @@
 /*
  * What a process is told of its own processor time: ITIMER_VIRTUAL and ITIMER_PROF (setitimer(2)),
- * and RLIMIT_CPU.
+ * RLIMIT_CPU and RLIMIT_RTTIME.
  *
  * Nobody counts while a program runs. A timer looks at the clocks no later than any of them can be
  * due, were all threads to run; and not at all while every thread sleeps ("parked"): the first that
@@ -29,7 +29,8 @@ struct cpu_timers {
 void cpu_timers_init(struct process *process);
 /* No more signals; without locks. */
 void cpu_timers_stop(struct process *process);
-/* RLIMIT_CPU was set, or inherited by a process with its first task. process->lock held. */
+/* A limit was set, or inherited by a process with its first task; or a thread is of real time from
+ * now on. process->lock held. */
 void cpu_timers_start_locked(struct process *process);
 void cpu_timer_set(struct process *process, enum cpu_itimer which, const struct itimer_value *value,
                    struct itimer_value *ret_old);

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "sentry/kernel/cputimer.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rseq.h"
@@ -31,6 +32,8 @@ void task_sched_changed_locked(struct task *task)
     __atomic_store_n(&task->kernel->sched_told, true, __ATOMIC_RELAXED);
     if (task->dead)
         return;
+    task->rt_sleeps = UINT64_MAX; /* RLIMIT_RTTIME: what it used before does not count */
+    cpu_timers_start_locked(task->process);
     /* It need not wake up for this: a task that sleeps tells when it comes back. */
     __atomic_fetch_or(&task->work, TASK_WORK_SCHED, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&task->in_guest, __ATOMIC_SEQ_CST) && task->ctx)

@@ -146,9 +146,10 @@ struct task {
 
     uaddr_t clear_child_tid;
     uaddr_t robust_list;
-    struct task_sched sched;                   /* under process->lock */
-    int cpu_clock;                             /* host clock id of the thread; 0 before it runs */
-    uint64_t cpu_base_ns;                      /* what that clock said when the task began */
+    struct task_sched sched;        /* under process->lock */
+    uint64_t rt_sleeps, rt_base_ns; /* RLIMIT_RTTIME counts from here (cputimer.c); likewise */
+    int cpu_clock;                  /* host clock id of the thread; 0 before it runs */
+    uint64_t cpu_base_ns;           /* what that clock said when the task began */
     uint64_t timer_slack_ns, default_slack_ns; /* the parent's, when this task was made */
     uint32_t personality;
     struct mm_policy policy; /* set_mempolicy(2) */

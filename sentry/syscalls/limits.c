@@ -29,7 +29,7 @@ static int exchange(struct task *task, struct process *process, unsigned resourc
     if (new_limit->rlim_max > slot->rlim_max && !task_has_cap(task, CAP_SYS_RESOURCE))
         return -EPERM;
     *slot = *new_limit;
-    if (resource == RLIMIT_CPU)
+    if (resource == RLIMIT_CPU || resource == RLIMIT_RTTIME)
         cpu_timers_start_locked(process);
     return 0;
 }
