@@ -257,6 +257,64 @@ static void test_credentials(void)
     close(alone);
 }
 
+/* The process that a pidfd means, as /proc tells. */
+static int pid_of(int pidfd)
+{
+    char name[64], text[512];
+    const char *line;
+    int fd, pid = -1;
+
+    snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", pidfd);
+    fd = open(name, O_RDONLY);
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    line = strstr(text, "Pid:");
+    if (line)
+        sscanf(line, "Pid: %d", &pid);
+    return pid;
+}
+
+/* SO_PEERPIDFD, and SCM_PIDFD beside the credentials. */
+static void test_pidfds(void)
+{
+    enum { PASSPIDFD = 76, PEERPIDFD = 77, PIDFD = 4 };
+    struct iovec iov = {(char[8]){0}, 8};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct cmsghdr *cmsg;
+    int fd[2], pidfd = -1, on = 1;
+    socklen_t size = sizeof(pidfd);
+
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+    if (setsockopt(fd[1], SOL_SOCKET, PASSPIDFD, &on, sizeof(on)) != 0) {
+        CHECK_EQ(errno, ENOPROTOOPT); /* Linux before 6.5 */
+        close(fd[0]);
+        close(fd[1]);
+        return;
+    }
+    CHECK_EQ(getsockopt(fd[0], SOL_SOCKET, PEERPIDFD, &pidfd, &size), 0);
+    CHECK_EQ(pid_of(pidfd), getpid());
+    CHECK_EQ(fcntl(pidfd, F_GETFD), FD_CLOEXEC);
+    close(pidfd);
+    CHECK_EQ(write(fd[0], "x", 1), 1);
+    msg.msg_control = control_buffer;
+    msg.msg_controllen = sizeof(control_buffer);
+    CHECK_EQ(recvmsg(fd[1], &msg, 0), 1);
+    cmsg = CMSG_FIRSTHDR(&msg);
+    CHECK(cmsg && cmsg->cmsg_type == PIDFD && cmsg->cmsg_len == CMSG_LEN(sizeof(int)));
+    if (cmsg) {
+        memcpy(&pidfd, CMSG_DATA(cmsg), sizeof(pidfd));
+        CHECK_EQ(pid_of(pidfd), getpid());
+        close(pidfd);
+    }
+    close(fd[0]);
+    close(fd[1]);
+    fd[0] = socket(AF_UNIX, SOCK_STREAM, 0);
+    size = sizeof(pidfd);
+    CHECK_ERRNO(getsockopt(fd[0], SOL_SOCKET, PEERPIDFD, &pidfd, &size), ENODATA);
+    close(fd[0]);
+}
+
 /* The read end of a pipe ends when the last holder of the write end is gone. */
 static bool pipe_ended(int read_end)
 {
@@ -366,6 +424,7 @@ int main(void)
     test_passing();
     test_malformed();
     test_credentials();
+    test_pidfds();
     test_garbage();
     test_deep();
     test_too_many();
