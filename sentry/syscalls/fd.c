@@ -14,6 +14,7 @@
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/lock.h"
 #include "sentry/vfs/lease.h"
+#include "sentry/vfs/permission.h"
 
 SYSCALL_DEFINE1(dup, int, fd)
 {
@@ -121,6 +122,33 @@ static bool works_on_places(unsigned cmd)
            cmd == F_GETFL;
 }
 
+#define F_CREATED_QUERY 1028 /* newer than Debian 12's headers */
+#define HINT_MAX        5UL  /* RWH_WRITE_LIFE_EXTREME */
+
+static long get_hint(struct task *task, struct file *file, uaddr_t arg)
+{
+    uint64_t hint = 0;
+
+    if (file->at.dentry)
+        hint = __atomic_load_n(&file->at.dentry->inode->write_hint, __ATOMIC_RELAXED);
+    return copy_struct_to_user(task->mm, arg, &hint);
+}
+
+static long set_hint(struct task *task, struct file *file, uaddr_t arg)
+{
+    struct inode *inode = file->at.dentry ? file->at.dentry->inode : NULL;
+    uint64_t hint;
+
+    if (!inode || !inode_owned(inode))
+        return -EPERM;
+    if (copy_struct_from_user(task->mm, &hint, arg) < 0)
+        return -EFAULT;
+    if (hint > HINT_MAX)
+        return -EINVAL;
+    __atomic_store_n(&inode->write_hint, (uint32_t)hint, __ATOMIC_RELAXED);
+    return 0;
+}
+
 static void lease_broken(struct file *file)
 {
     async_post(file, POLLMSG);
@@ -180,6 +208,12 @@ static long control(struct task *task, int fd, struct file *file, unsigned cmd, 
         return lease_get(file);
     case F_NOTIFY:
         return dnotify_set(task, file, fd, (uint32_t)arg);
+    case F_GET_RW_HINT:
+        return get_hint(task, file, arg);
+    case F_SET_RW_HINT:
+        return set_hint(task, file, arg);
+    case F_CREATED_QUERY:
+        return file->created;
     case F_ADD_SEALS:
         return memfd_add_seals(file, (uint32_t)arg);
     case F_GET_SEALS:

@@ -138,12 +138,13 @@ struct inode {
     refcount_t refs;
     /* > 0: so many files are open for writing; < 0: so many are being executed. Atomic. */
     int32_t write_count;
-    int32_t read_count; /* so many are open for reading alone, where opens are counted; atomic */
-    uint32_t mode;      /* S_IFMT bits and permissions; atomic where they can be changed */
-    uint32_t uid, gid;  /* likewise; of use with super_block->checks_modes alone */
-    uint64_t dev, ino;  /* with the type: identity */
-    void *fifo;         /* special.h; NULL until it is opened */
-    bool unlinked;      /* atomic: its last name is gone, and somebody watches (notify.h) */
+    int32_t read_count;  /* so many are open for reading alone, where opens are counted; atomic */
+    uint32_t mode;       /* S_IFMT bits and permissions; atomic where they can be changed */
+    uint32_t uid, gid;   /* likewise; of use with super_block->checks_modes alone */
+    uint64_t dev, ino;   /* with the type: identity */
+    void *fifo;          /* special.h; NULL until it is opened */
+    uint32_t write_hint; /* F_SET_RW_HINT; atomic */
+    bool unlinked;       /* atomic: its last name is gone, and somebody watches (notify.h) */
 };
 
 #define DENTRY_BUCKETS 64

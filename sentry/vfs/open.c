@@ -157,11 +157,14 @@ static int open_at(const struct path *at, uint32_t flags, bool made, struct file
     if (denied && refcount_read(&f->refs) == 1)
         f->landlock_denied = denied;
     err = settle(at, flags, f);
-    if (err < 0)
+    if (err < 0) {
         file_unref(f);
-    else
-        *ret = f;
-    return err;
+        return err;
+    }
+    if (made && f->at.dentry == at->dentry)
+        f->created = true;
+    *ret = f;
+    return 0;
 }
 
 /* O_CREAT: the object that is there, or a new file; `ret_made` tells which. */

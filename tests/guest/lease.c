@@ -142,6 +142,25 @@ static void test_directory(void)
     CHECK(no_signal(SIGRTMIN + 1));
 }
 
+/* What else is asked of open files: how long what is written will live, and who has made them. */
+static void test_hints(void)
+{
+    int fd = open("file", O_RDWR | O_CREAT, 0600), made = open("fresh", O_RDWR | O_CREAT, 0600);
+    uint64_t hint = 3;
+
+    CHECK_EQ(fcntl(fd, 1024 + 4 /* F_CREATED_QUERY */, 0), 0);
+    CHECK_EQ(fcntl(made, 1024 + 4, 0), 1);
+    CHECK_EQ(fcntl(fd, F_SET_RW_HINT, &hint), 0);
+    hint = 9;
+    CHECK_ERRNO(fcntl(fd, F_SET_RW_HINT, &hint), EINVAL);
+    CHECK_EQ(fcntl(fd, F_GET_RW_HINT, &hint), 0);
+    CHECK_EQ(hint, 3);
+    CHECK_ERRNO(fcntl(fd, F_GET_RW_HINT, 8), EFAULT);
+    close(fd);
+    close(made);
+    CHECK_EQ(unlink("fresh"), 0);
+}
+
 int main(void)
 {
     sigset_t set;
@@ -159,6 +178,7 @@ int main(void)
     test_rules();
     test_break();
     test_directory();
+    test_hints();
     CHECK_EQ(unlink("file"), 0);
     CHECK_EQ(chdir("/"), 0);
     CHECK_EQ(rmdir(dir), 0);
