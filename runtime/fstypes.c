@@ -1,11 +1,13 @@
 #include "runtime/fstypes.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <string.h>
 
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/fs/tty/devpts.h"
+#include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/fstype.h"
@@ -40,7 +42,11 @@ static int make_tmpfs(const struct fs_setup *setup, struct super_block **ret)
 /* What is seen from where the caller is. */
 static int make_proc(const struct fs_setup *setup, struct super_block **ret)
 {
-    return procfs_create(task_current()->process->pid_ns, ret);
+    struct pid_ns *ns = task_current()->process->pid_ns;
+
+    if (!task_has_ns_cap(task_current(), ns->ns.owner, CAP_SYS_ADMIN))
+        return -EPERM;
+    return procfs_create(ns, ret);
 }
 
 static int make_devpts(const struct fs_setup *setup, struct super_block **ret)
@@ -90,7 +96,7 @@ static const struct fs_type types[] = {
     {.name = "sysfs", .create = make_sys},
     {.name = "tmpfs", .create = make_tmpfs, .option = tmpfs_option, .unprivileged = true},
     {.name = "devtmpfs", .create = make_dev, .option = tmpfs_option},
-    {.name = "proc", .create = make_proc, .option = proc_option},
+    {.name = "proc", .create = make_proc, .option = proc_option, .unprivileged = true},
     {.name = "devpts", .create = make_devpts, .option = devpts_option, .unprivileged = true},
 };
 

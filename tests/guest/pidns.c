@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -464,6 +465,19 @@ static void test_queue(void)
     CHECK_EQ(status_of(pid), 0);
 }
 
+/* Whoever owns a pid namespace may mount a /proc of it: what is there is its members. */
+static int mount_proc(void)
+{
+    char link[16] = "";
+
+    CHECK_EQ(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    CHECK_EQ(mount("none", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL), 0);
+    CHECK_EQ(readlink("/proc/self", link, sizeof(link)), 1);
+    CHECK_EQ(strcmp(link, "1"), 0);
+    CHECK_ERRNO(access("/proc/2", F_OK), ENOENT);
+    return 0;
+}
+
 /* Task 1 of the first namespace is there for who looks for it. */
 static void test_first(void)
 {
@@ -520,6 +534,7 @@ int main(int argc, char **argv)
     run(kill_everybody, CLONE_NEWPID);
     test_queue();
     test_first();
+    run(mount_proc, CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS);
     CHECK_EQ(status_of(start(exec_init, CLONE_NEWPID)), 42 << 8);
     return check_done();
 }
