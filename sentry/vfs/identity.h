@@ -20,7 +20,7 @@ struct vfs_identity {
      * capabilities count for ids that they map. NULL: the first one. Borrowed like groups.
      */
     const struct id_map *const *uids, *const *gids;
-    const struct landlock_domain *landlock; /* borrowed likewise; NULL: none (landlock.h) */
+    struct landlock_domain *landlock; /* borrowed likewise; NULL: none (landlock.h) */
 };
 
 /* This thread's; never NULL. */

@@ -8,8 +8,10 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -326,6 +328,26 @@ static void test_processes(void)
     _exit(check_failures != 0);
 }
 
+/* Abstract names are everybody's: a scope keeps to those that were taken inside. */
+static void test_abstract(void)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    const socklen_t size = sizeof(name.sun_family) + 24;
+    int outside = socket(AF_UNIX, SOCK_STREAM, 0), inside, client;
+
+    snprintf(name.sun_path + 1, 22, "landlock.%d", (int)getpid());
+    CHECK_EQ(bind(outside, (struct sockaddr *)&name, size), 0);
+    CHECK_EQ(listen(outside, 1), 0);
+    enforce(create(0, 0, 1));
+    client = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK_ERRNO(connect(client, (struct sockaddr *)&name, size), EPERM);
+    inside = socket(AF_UNIX, SOCK_STREAM, 0);
+    name.sun_path[1] = 'L';
+    CHECK_EQ(bind(inside, (struct sockaddr *)&name, size), 0);
+    CHECK_EQ(listen(inside, 1), 0);
+    CHECK_EQ(connect(client, (struct sockaddr *)&name, size), 0);
+}
+
 static void in_group(void)
 {
     int status = -1;
@@ -371,6 +393,7 @@ int main(void)
     in_child(test_truncate);
     in_child(test_layers);
     in_child(in_group);
+    in_child(test_abstract);
     in_child(test_refer);
     unlink(at("open/moved"));
     unlink(at("open/inner/long"));

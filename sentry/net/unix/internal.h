@@ -89,6 +89,8 @@ struct unix_socket {
     struct list work_node;
 
     struct list all_node; /* in the namespace's list */
+
+    struct landlock_domain *landlock; /* owned reference: its maker's rules, or NULL */
 };
 
 static inline struct unix_socket *unix_of(struct socket *s)

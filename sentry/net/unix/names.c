@@ -10,6 +10,8 @@
 
 #include "sentry/net/netns.h"
 #include "sentry/net/unix/internal.h"
+#include "sentry/vfs/identity.h"
+#include "sentry/vfs/landlock.h"
 #include "sentry/vfs/modify.h"
 #include "sentry/vfs/permission.h"
 
@@ -354,7 +356,12 @@ int unix_find(struct unix_socket *asking, const struct socket_address *addr,
     if (u)
         *ret = unix_ref(u);
     lock_release(&names->lock);
-    return u ? 0 : -ECONNREFUSED;
+    if (!u)
+        return -ECONNREFUSED;
+    if (!landlock_scoped(vfs_identity()->landlock, u->landlock, LANDLOCK_ABSTRACT_UNIX))
+        return 0;
+    unix_unref(u);
+    return -EPERM;
 }
 
 /* ---- for those who look on --------------------------------------------------------------------

@@ -8,6 +8,8 @@
 
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/unix/internal.h"
+#include "sentry/vfs/identity.h"
+#include "sentry/vfs/landlock.h"
 
 struct lock unix_state_lock = LOCK_INIT;
 
@@ -46,6 +48,7 @@ int unix_create(struct net_ns *net, int type, struct unix_socket **ret)
     wait_entry_init(&u->peer_room, NULL, 0);
     u->peer_room.wake = peer_room_wake;
     u->backlog = UNIX_DGRAM_QUEUE;
+    u->landlock = landlock_domain_ref(vfs_identity()->landlock);
     unix_enlist(u);
     *ret = u;
     return 0;
@@ -166,6 +169,7 @@ static void unix_free(struct socket *s)
     net_peer_unref(u->own_creds);
     net_peer_unref(u->peer_creds);
     lock_destroy(&u->read_lock);
+    landlock_domain_unref(u->landlock);
     free(u);
 }
 
