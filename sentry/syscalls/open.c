@@ -110,7 +110,6 @@ static int copy_open_how(struct task *task, uaddr_t how, size_t size, struct ope
     return copy_struct_from_user(task->mm, ret, how);
 }
 
-/* RESOLVE_CACHED asks for haste alone, and is always met. */
 static unsigned walk_flags_of(uint64_t resolve)
 {
     static const struct {
@@ -119,7 +118,7 @@ static unsigned walk_flags_of(uint64_t resolve)
     } pairs[] = {
         {RESOLVE_NO_XDEV, WALK_NO_XDEV},         {RESOLVE_NO_MAGICLINKS, WALK_NO_MAGICLINKS},
         {RESOLVE_NO_SYMLINKS, WALK_NO_SYMLINKS}, {RESOLVE_BENEATH, WALK_BENEATH},
-        {RESOLVE_IN_ROOT, WALK_IN_ROOT},
+        {RESOLVE_IN_ROOT, WALK_IN_ROOT},         {RESOLVE_CACHED, WALK_CACHED},
     };
     unsigned flags = 0;
 
@@ -149,7 +148,8 @@ SYSCALL_DEFINE4(openat2, int, dirfd, uaddr_t, path, uaddr_t, how_addr, size_t, s
         return -EINVAL;
     if ((how.resolve & RESOLVE_BENEATH) && (how.resolve & RESOLVE_IN_ROOT))
         return -EINVAL;
-    if ((how.resolve & RESOLVE_CACHED) && (how.flags & (O_TRUNC | O_CREAT | O_TMPFILE)))
+    if ((how.resolve & RESOLVE_CACHED) &&
+        (how.flags & (O_TRUNC | O_CREAT | (O_TMPFILE & ~O_DIRECTORY))))
         return -EAGAIN;
     return open_within(task, dirfd, path, (uint32_t)how.flags, (uint32_t)how.mode,
                        walk_flags_of(how.resolve));

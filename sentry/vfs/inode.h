@@ -159,6 +159,7 @@ struct super_block {
     uint64_t owner_id;     /* of the user namespace that made it; 0: the first one */
     bool hidden;           /* mounted nowhere: its names are shown as if from a root */
     bool checks_modes;     /* permissions are those in struct inode, not what ops->access says */
+    bool far;              /* looking a name up may take a round trip to somewhere else */
     struct lock tree_lock; /* unused where read_only */
     uint32_t dev;          /* st_dev of the objects that have none of their own */
     struct dentry *root;

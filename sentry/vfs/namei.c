@@ -293,6 +293,18 @@ static int advance(struct walk *w, const struct name *names, int found, struct i
     return err;
 }
 
+/* RESOLVE_CACHED: is the name in use, or its file system in memory? */
+static bool is_known(struct dentry *dir, struct name name)
+{
+    struct dentry *child;
+
+    if (!dir->sb->far)
+        return true;
+    child = dentry_find(dir, name);
+    dentry_unref(child);
+    return child != NULL;
+}
+
 /* Looks up `first` and what follows it; ret_link as in advance(). */
 static int step_down(struct walk *w, struct name first, struct dentry **ret_link)
 {
@@ -313,6 +325,8 @@ static int step_down(struct walk *w, struct name first, struct dentry **ret_link
     err = enter_mount(w, first);
     if (err != 0)
         return MIN(err, 0);
+    if ((w->flags & WALK_CACHED) && !is_known(w->at.dentry, first))
+        return -EAGAIN;
     count = collect_run(w, first, names);
     sb = w->at.dentry->sb;
     tree_lock(sb);

@@ -17,6 +17,7 @@ enum walk_flags {
     WALK_NO_SYMLINKS = 0x20,   /* -ELOOP at any link */
     WALK_BENEATH = 0x40,       /* -EXDEV when the path would leave `start` */
     WALK_IN_ROOT = 0x80,       /* `start` is the root */
+    WALK_CACHED = 0x100,       /* -EAGAIN where a name would have to be looked up far away */
 };
 
 struct walk_result {

@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -348,6 +349,55 @@ static void test_abstract(void)
     CHECK_EQ(connect(client, (struct sockaddr *)&name, size), 0);
 }
 
+static int tcp_bound_to(uint16_t port)
+{
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0), result = bind(fd, (struct sockaddr *)&at, sizeof(at));
+
+    close(fd);
+    return result;
+}
+
+static int tcp_connected_to(uint16_t port)
+{
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int result = connect(fd, (struct sockaddr *)&at, sizeof(at));
+
+    close(fd);
+    return result;
+}
+
+static void test_ports(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct {
+        uint64_t allowed, port;
+    } rule = {.allowed = 2};
+    socklen_t size = sizeof(at);
+    int server = socket(AF_INET, SOCK_STREAM, 0), udp;
+    long ruleset = create(0, 3, 0);
+    uint16_t port;
+
+    CHECK_EQ(bind(server, (struct sockaddr *)&at, size), 0);
+    CHECK_EQ(listen(server, 4), 0);
+    CHECK_EQ(getsockname(server, (struct sockaddr *)&at, &size), 0);
+    port = ntohs(at.sin_port);
+    CHECK_EQ(tcp_connected_to(port), 0);
+    rule.port = port;
+    CHECK_EQ(syscall(NR_ADD, ruleset, 2, &rule, 0), 0);
+    enforce(ruleset);
+    CHECK_EQ(tcp_connected_to(port), 0);
+    CHECK_ERRNO(tcp_connected_to(port ^ 1), EACCES);
+    CHECK_ERRNO(tcp_bound_to(port ^ 1), EACCES);
+    CHECK_ERRNO(tcp_bound_to(0), EACCES);
+    udp = socket(AF_INET, SOCK_DGRAM, 0);
+    at.sin_port = 0;
+    CHECK_EQ(bind(udp, (struct sockaddr *)&at, sizeof(at)), 0); /* of TCP alone */
+}
+
 static void in_group(void)
 {
     int status = -1;
@@ -394,6 +444,7 @@ int main(void)
     in_child(test_layers);
     in_child(in_group);
     in_child(test_abstract);
+    in_child(test_ports);
     in_child(test_refer);
     unlink(at("open/moved"));
     unlink(at("open/inner/long"));

@@ -85,6 +85,21 @@ static void test_mounts(int dir)
     close(proc);
 }
 
+#ifndef RESOLVE_CACHED
+#define RESOLVE_CACHED 0x20
+#endif
+
+/* What has just been looked at is at hand; what has to be made is not. */
+static void test_cached(int dir)
+{
+    CHECK_EQ(try(dir, "sub/file", O_RDONLY, 0), ino("dir/sub/file"));
+    CHECK_EQ(try(dir, "sub/file", O_RDONLY, RESOLVE_CACHED), ino("dir/sub/file"));
+    CHECK_EQ(try(dir, "sub", O_RDONLY | O_DIRECTORY, RESOLVE_CACHED), ino("dir/sub"));
+    CHECK_EQ(try(dir, "sub/file", O_RDWR | O_CREAT, RESOLVE_CACHED), -EAGAIN);
+    CHECK_EQ(try(dir, "sub/file", O_RDWR | O_TRUNC, RESOLVE_CACHED), -EAGAIN);
+    CHECK_EQ(try(dir, "sub", O_RDWR | O_TMPFILE, RESOLVE_CACHED), -EAGAIN);
+}
+
 static void test_arguments(int dir)
 {
     struct open_how how = {.flags = O_RDONLY};
@@ -113,6 +128,7 @@ int main(void)
     test_in_root(dir);
     test_links(dir);
     test_mounts(dir);
+    test_cached(dir);
     test_arguments(dir);
     close(dir);
     static const char *const leave[] = {"dir/sub/file", "outside", "dir/link", "dir/up",

@@ -338,6 +338,7 @@ static struct goferfs *goferfs_new(const struct goferfs_config *config,
     fs->sb.dev = (uint32_t)root->inode.dev;
     fs->sb.read_only = true;
     fs->sb.checks_modes = config->checks_modes;
+    fs->sb.far = true;
     return fs;
 }
 

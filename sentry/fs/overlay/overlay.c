@@ -66,6 +66,7 @@ int overlay_create(const struct overlay_config *config, struct super_block **ret
         return -ENOMEM;
     fs->sb.type = "overlay";
     fs->sb.checks_modes = true;
+    fs->sb.far = true;
     fs->sb.read_only = config->read_only;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);
     fs->entry_limit = config->entry_limit;

@@ -8,6 +8,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/inet/internal.h"
 #include "sentry/vfs/identity.h"
+#include "sentry/vfs/landlock.h"
 
 void inet_socket_init(struct inet_socket *s, struct net_ns *net,
                       const struct socket_operations *ops, int domain, int type, int protocol)
@@ -44,6 +45,8 @@ int inet_bind(struct socket *sock, const struct socket_address *addr)
     struct endpoint e;
     int err = endpoint_parse(s, addr, true, &e);
 
+    if (!err && sock->type == SOCK_STREAM)
+        err = landlock_check_port(e.port, LANDLOCK_BIND_TCP);
     if (!err)
         err = check_bindable(s, &e);
     if (err < 0)

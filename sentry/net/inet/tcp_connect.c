@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "sentry/net/inet/tcp.h"
+#include "sentry/vfs/landlock.h"
 
 /* ---- listen(2), accept(2) ---------------------------------------------------------------------
  */
@@ -289,6 +290,8 @@ static int connect_to(struct tcp_socket *t, const struct socket_address *addr)
     struct endpoint to;
     int err = endpoint_parse(&t->inet, addr, false, &to);
 
+    if (!err)
+        err = landlock_check_port(to.port, LANDLOCK_CONNECT_TCP);
     if (err < 0)
         return err;
     lock_acquire(&s->lock);
