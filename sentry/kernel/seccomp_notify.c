@@ -14,8 +14,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/sysmacros.h>
 
+#include "sentry/fs/event/anon.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
@@ -27,7 +27,6 @@
 #define ID_VALID_WRONG_DIR      SECCOMP_IOR(2, __u64) /* what the call was before Linux 5.17 */
 #define IOCTL_SET_FLAGS         SECCOMP_IOW(4, __u64)
 #define ADDFD_SIZE_MAX          4096
-#define ANON_DEV_MINOR          15
 #define FLAG_SYNC_WAKE_UP       1UL /* a hint */
 #define IOCTL_WITHOUT_SIZE(cmd) ((cmd) & ~(uint32_t)IOCSIZE_MASK)
 
@@ -431,19 +430,6 @@ static void notify_unpoll(struct file *f, struct wait_entry *entry)
     wait_queue_remove(&notify_of(f)->queue, entry);
 }
 
-static int notify_stat(struct file *f, struct linux_stat *ret)
-{
-    *ret = (struct linux_stat){
-        .st_dev = makedev(0, ANON_DEV_MINOR),
-        .st_ino = 1,
-        .st_nlink = 1,
-        .st_mode = 0600,
-        .st_blksize = 4096,
-    };
-    return 0;
-}
-
-/* Nobody answers any more: those who ask get ENOSYS, now and later. */
 static void notify_release(struct file *f)
 {
     struct seccomp_notify *notify = notify_of(f);
@@ -467,7 +453,7 @@ static const struct file_operations notify_operations = {
     .poll = notify_poll,
     .unpoll = notify_unpoll,
     .ioctl = notify_ioctl,
-    .stat = notify_stat,
+    .stat = anon_stat,
     .release = notify_release,
     .seek_ignored = true,
 };

@@ -17,9 +17,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 
 #include "host/futex.h"
+#include "sentry/fs/event/anon.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/uio.h"
@@ -27,7 +27,6 @@
 #include "sentry/mm/userfault.h"
 #include "sentry/vfs/file.h"
 
-#define ANON_DEV_MINOR 15
 #define FEATURES                                                                                   \
     ((uint64_t)(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_SIGBUS | UFFD_FEATURE_THREAD_ID |    \
                 UFFD_FEATURE_EXACT_ADDRESS))
@@ -449,18 +448,6 @@ static void uffd_unpoll(struct file *f, struct wait_entry *entry)
     wait_queue_remove(&uffd_of_file(f)->queue, entry);
 }
 
-static int uffd_stat(struct file *f, struct linux_stat *ret)
-{
-    *ret = (struct linux_stat){
-        .st_dev = makedev(0, ANON_DEV_MINOR),
-        .st_ino = 1,
-        .st_nlink = 1,
-        .st_mode = 0600,
-        .st_blksize = 4096,
-    };
-    return 0;
-}
-
 static void uffd_release(struct file *f)
 {
     struct userfaultfd *u = uffd_of_file(f);
@@ -480,7 +467,7 @@ static const struct file_operations uffd_operations = {
     .poll = uffd_poll,
     .unpoll = uffd_unpoll,
     .ioctl = uffd_ioctl,
-    .stat = uffd_stat,
+    .stat = anon_stat,
     .release = uffd_release,
     .seek_ignored = true,
 };
