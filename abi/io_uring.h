@@ -139,6 +139,7 @@ static_assert(sizeof(struct uring_sync_cancel) == 64, "struct io_uring_sync_canc
 #define URING_SETUP_SINGLE_ISSUER  (1u << 12)
 #define URING_SETUP_DEFER_TASKRUN  (1u << 13)
 #define URING_SETUP_NO_SQARRAY     (1u << 16)
+#define URING_SETUP_HYBRID_IOPOLL  (1u << 17)
 
 #define URING_FEAT_SINGLE_MMAP     (1u << 0)
 #define URING_FEAT_NODROP          (1u << 1)

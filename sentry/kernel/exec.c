@@ -226,6 +226,7 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     lock_release(&process->lock);
     mm_unref(old_mm);
     sighand_reset_handlers(process->sighand);
+    task_forget_registered(task);
     fdtable_close_on_exec(task->files);
     lock_acquire(&process->lock);
     old_exe = process->exe;

@@ -73,6 +73,12 @@ static struct file *take_exe_locked(struct process *process) __must_hold(process
     return exe;
 }
 
+void task_forget_registered(struct task *task)
+{
+    for (int i = 0; i < TASK_REGISTERED_MAX; i++)
+        task->registered[i] = file_unref(task->registered[i]);
+}
+
 void task_release_resources(struct task *task)
 {
     struct process *process = task->process;
@@ -81,6 +87,7 @@ void task_release_resources(struct task *task)
     struct fs_context *fs;
     struct mm *mm;
 
+    task_forget_registered(task);
     lock_acquire(&process->lock);
     files = task->files;
     fs = task->fs;

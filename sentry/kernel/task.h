@@ -53,6 +53,7 @@ struct restart_block {
     uint32_t flags;
 };
 
+#define TASK_REGISTERED_MAX  16        /* IORING_REGISTER_RING_FDS */
 #define TASK_FD_LENT         INT32_MIN /* and the number above it: no descriptor that a program has */
 
 #define LINUX_SCHED_DEADLINE 6
@@ -138,6 +139,9 @@ struct task {
     int pi_priority;                  /* own or inherited; 0: ordinary, 1 to 99: real-time */
     bool pi_exited;                   /* has handed its locks on */
 
+    /* Files that io_uring calls name by a number of this thread's own; owned. Own thread only. */
+    struct file *registered[TASK_REGISTERED_MAX];
+
     /* rseq(2), see rseq.h; own thread only. */
     struct rseq_slots *rseq_slots; /* owned reference: the numbers of this address space */
     uaddr_t rseq;                  /* 0: not registered */
@@ -187,6 +191,8 @@ void task_set_files(struct task *task, struct fdtable *files);
 void task_set_fs(struct task *task, struct fs_context *fs);
 /* What /proc and ps(1) call its state: 'R', 'S', 'T', 't' or 'Z'. */
 char task_state(struct task *task);
+/* Lets go of task->registered; own thread only: exec(2), the end. */
+void task_forget_registered(struct task *task);
 /* Gives memory, files and places back; own thread, or when no thread runs it. */
 void task_release_resources(struct task *task);
 

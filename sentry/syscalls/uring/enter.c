@@ -77,7 +77,8 @@ static long get_events(struct uring *ring, struct task *task, struct waiting *w)
     struct poll_mask mask;
     long result;
 
-    w->count = MIN(w->count, ring->cq_entries);
+    /* Nothing is ever on its way that polling would bring (IOPOLL). */
+    w->count = ring->flags & URING_SETUP_IOPOLL ? 0 : MIN(w->count, ring->cq_entries);
     result = poll_mask_set(task, w->sigmask, w->sigmask_size, &mask);
     if (result < 0)
         return result;
@@ -132,15 +133,14 @@ SYSCALL_DEFINE6(io_uring_enter, unsigned, fd, uint32_t, submit, uint32_t, min_co
 {
     struct waiting w = {.count = min_complete};
     struct file *file;
-    long result = -EOPNOTSUPP;
+    long result;
 
     if (flags & ~ENTER_FLAGS)
         return -EINVAL;
-    if (flags & URING_ENTER_REGISTERED_RING)
-        return -EINVAL; /* IORING_REGISTER_RING_FDS has registered none */
-    file = task_file(task, (int)fd);
-    if (!file)
-        return -EBADF;
+    result = uring_file(task, fd, flags & URING_ENTER_REGISTERED_RING, &file);
+    if (result < 0)
+        return result;
+    result = -EOPNOTSUPP;
     if (uring_is(file))
         result = enter(uring_of(file), task, submit, flags, &w, arg, size);
     file_unref(file);

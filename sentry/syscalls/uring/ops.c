@@ -14,14 +14,14 @@ static int64_t never(struct uring_req *req, struct task *task)
     return -EOPNOTSUPP;
 }
 
-#define RW_FLAGS (OP_FILE | OP_IOPRIO | OP_SHORT)
+#define RW_FLAGS (OP_FILE | OP_IOPRIO | OP_SHORT | OP_IOPOLL)
 #define SOCKETS                                                                                    \
     {                                                                                              \
         no_sockets, never, OP_SOCKET | OP_IOPRIO                                                   \
     }
 
 static const struct uring_op ops[URING_OP_COUNT] = {
-    [URING_NOP] = {nop_prep, nop_issue, 0},
+    [URING_NOP] = {nop_prep, nop_issue, OP_IOPOLL},
     [URING_READV] = {rw_prep, rw_issue, RW_FLAGS | OP_IN | OP_BUFFERS},
     [URING_WRITEV] = {rw_prep, rw_issue, RW_FLAGS | OP_OUT},
     [URING_FSYNC] = {no_index_prep, fsync_issue, OP_FILE},
@@ -41,7 +41,7 @@ static const struct uring_op ops[URING_OP_COUNT] = {
     [URING_FALLOCATE] = {no_index_prep, fallocate_issue, OP_FILE},
     [URING_OPENAT] = {open_prep, openat_issue, 0},
     [URING_CLOSE] = {NULL, close_issue, 0},
-    [URING_FILES_UPDATE] = {NULL, files_update_issue, 0},
+    [URING_FILES_UPDATE] = {NULL, files_update_issue, OP_IOPOLL},
     [URING_STATX] = {no_index_prep, statx_issue, 0},
     [URING_READ] = {rw_prep, rw_issue, RW_FLAGS | OP_IN | OP_BUFFERS},
     [URING_WRITE] = {rw_prep, rw_issue, RW_FLAGS | OP_OUT},
@@ -52,8 +52,8 @@ static const struct uring_op ops[URING_OP_COUNT] = {
     [URING_OPENAT2] = {open_prep, openat2_issue, 0},
     [URING_EPOLL_CTL] = {no_index_prep, epoll_ctl_issue, 0},
     [URING_SPLICE] = {NULL, splice_issue, OP_FILE | OP_WORKER | OP_SHORT},
-    [URING_PROVIDE_BUFFERS] = {NULL, uring_provide_buffers, 0},
-    [URING_REMOVE_BUFFERS] = {NULL, uring_remove_buffers, 0},
+    [URING_PROVIDE_BUFFERS] = {NULL, uring_provide_buffers, OP_IOPOLL},
+    [URING_REMOVE_BUFFERS] = {NULL, uring_remove_buffers, OP_IOPOLL},
     [URING_TEE] = {NULL, tee_issue, OP_FILE | OP_WORKER | OP_SHORT},
     [URING_SHUTDOWN] = {no_index_prep, shutdown_issue, OP_FILE},
     [URING_RENAMEAT] = {no_index_prep, renameat_issue, 0},
@@ -61,7 +61,7 @@ static const struct uring_op ops[URING_OP_COUNT] = {
     [URING_MKDIRAT] = {no_index_prep, mkdirat_issue, 0},
     [URING_SYMLINKAT] = {no_index_prep, symlinkat_issue, 0},
     [URING_LINKAT] = {no_index_prep, linkat_issue, 0},
-    [URING_MSG_RING] = {NULL, msg_ring_issue, OP_FILE},
+    [URING_MSG_RING] = {NULL, msg_ring_issue, OP_FILE | OP_IOPOLL},
     [URING_FSETXATTR] = {no_index_prep, fsetxattr_issue, OP_FILE},
     [URING_SETXATTR] = {no_index_prep, setxattr_issue, 0},
     [URING_FGETXATTR] = {no_index_prep, fgetxattr_issue, OP_FILE},

@@ -280,6 +280,8 @@ static int sync_cancel(struct uring *ring, struct task *task, uaddr_t arg, uint3
     return uring_sync_cancel(ring, task, &cancel);
 }
 
+#define RINGS 2
+
 static int do_register(struct uring *ring, struct task *task, uint32_t op, uaddr_t arg,
                        uint32_t count)
 {
@@ -292,9 +294,13 @@ static int do_register(struct uring *ring, struct task *task, uint32_t op, uaddr
         err = -EACCES;
     else if (op == URING_REGISTER_SYNC_CANCEL)
         err = 1; /* without the lock: it waits */
+    else if (op == URING_REGISTER_RING_FDS || op == URING_UNREGISTER_RING_FDS)
+        err = RINGS; /* likewise: they may end a ring */
     else
         err = register_locked(ring, task, op, arg, count);
     lock_release(&ring->submit_lock);
+    if (err == RINGS)
+        return uring_register_rings(task, op == URING_REGISTER_RING_FDS, arg, count);
     if (err > 0 && op == URING_REGISTER_SYNC_CANCEL)
         err = sync_cancel(ring, task, arg, count);
     return err;
@@ -302,14 +308,17 @@ static int do_register(struct uring *ring, struct task *task, uint32_t op, uaddr
 
 SYSCALL_DEFINE4(io_uring_register, unsigned, fd, uint32_t, op, uaddr_t, arg, uint32_t, count)
 {
+    bool registered = op & URING_REGISTER_USE_REGISTERED_RING;
     struct file *file;
-    long result = -EOPNOTSUPP;
+    long result;
 
+    op &= ~URING_REGISTER_USE_REGISTERED_RING;
     if (op >= URING_REGISTER_COUNT)
         return -EINVAL;
-    file = task_file(task, (int)fd);
-    if (!file)
-        return -EBADF;
+    result = uring_file(task, fd, registered, &file);
+    if (result < 0)
+        return result;
+    result = -EOPNOTSUPP;
     if (uring_is(file))
         result = do_register(uring_of(file), task, op, arg, count);
     file_unref(file);

@@ -8,7 +8,8 @@
 #include "sentry/kernel/signal.h"
 #include "sentry/syscalls/uring/ops.h"
 
-#define RWF_KNOWN (RWF_HIPRI | RWF_NOWAIT | RWF_DSYNC | RWF_SYNC | RWF_APPEND)
+#define LINUX_RWF_NOAPPEND 0x20
+#define RWF_KNOWN          (LINUX_RWF_NOAPPEND | RWF_HIPRI | RWF_NOWAIT | RWF_DSYNC | RWF_SYNC | RWF_APPEND)
 
 static bool is_write(const struct uring_req *req)
 {
@@ -123,6 +124,8 @@ int64_t rw_issue(struct uring_req *req, struct task *task)
         return -EBADF;
     if (!(is_write(req) ? file->ops->write : file->ops->read))
         return -EINVAL;
+    if (req->ring->flags & URING_SETUP_IOPOLL)
+        return -EOPNOTSUPP; /* no file here can be polled for the end of a transfer */
     if (req->sqe.flags & SQE_BUFFER_SELECT)
         n = take_buffer(req, task);
     else

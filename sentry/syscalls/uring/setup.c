@@ -17,10 +17,11 @@
 
 /* Hints about who completes what when are taken and change nothing: completions come at once. */
 #define SETUP_FLAGS                                                                                \
-    (URING_SETUP_CQSIZE | URING_SETUP_CLAMP | URING_SETUP_ATTACH_WQ | URING_SETUP_R_DISABLED |     \
-     URING_SETUP_SUBMIT_ALL | URING_SETUP_COOP_TASKRUN | URING_SETUP_TASKRUN_FLAG |                \
-     URING_SETUP_SQE128 | URING_SETUP_CQE32 | URING_SETUP_SINGLE_ISSUER |                          \
-     URING_SETUP_DEFER_TASKRUN | URING_SETUP_NO_SQARRAY)
+    (URING_SETUP_IOPOLL | URING_SETUP_HYBRID_IOPOLL | URING_SETUP_CQSIZE | URING_SETUP_CLAMP |     \
+     URING_SETUP_ATTACH_WQ | URING_SETUP_R_DISABLED | URING_SETUP_SUBMIT_ALL |                     \
+     URING_SETUP_COOP_TASKRUN | URING_SETUP_TASKRUN_FLAG | URING_SETUP_SQE128 |                    \
+     URING_SETUP_CQE32 | URING_SETUP_SINGLE_ISSUER | URING_SETUP_DEFER_TASKRUN |                   \
+     URING_SETUP_NO_SQARRAY)
 #define FEATURES                                                                                   \
     (URING_FEAT_SINGLE_MMAP | URING_FEAT_NODROP | URING_FEAT_SUBMIT_STABLE |                       \
      URING_FEAT_RW_CUR_POS | URING_FEAT_CUR_PERSONALITY | URING_FEAT_FAST_POLL |                   \
@@ -125,6 +126,8 @@ static int check_flags(struct task *task, const struct uring_params *p)
     uint32_t flags = p->flags;
 
     if (p->resv[0] || p->resv[1] || p->resv[2] || (flags & ~SETUP_FLAGS))
+        return -EINVAL;
+    if ((flags & URING_SETUP_HYBRID_IOPOLL) && !(flags & URING_SETUP_IOPOLL))
         return -EINVAL;
     if ((flags & URING_SETUP_TASKRUN_FLAG) &&
         !(flags & (URING_SETUP_COOP_TASKRUN | URING_SETUP_DEFER_TASKRUN)))

@@ -93,6 +93,8 @@ static int prepare_locked(struct uring *ring, struct uring_req *req, struct task
         return -EACCES;
     if (!req->op->issue || (sqe->ioprio && !(req->op->flags & OP_IOPRIO)))
         return -EINVAL;
+    if ((ring->flags & URING_SETUP_IOPOLL) && !(req->op->flags & OP_IOPOLL))
+        return -EINVAL;
     if (sqe->personality) {
         if (sqe->personality > ARRAY_COUNT(ring->creds) || !ring->creds[sqe->personality - 1])
             return -EINVAL;

@@ -158,6 +158,7 @@ enum op_flags {
     OP_IOPRIO = 32,  /* sqe->ioprio means something */
     OP_SHORT = 64,   /* less than asked for breaks a chain */
     OP_SOCKET = 128, /* on sockets alone */
+    OP_IOPOLL = 512, /* may be in a ring of IOPOLL */
     OP_WAITS = 256,  /* only waits: can be cancelled even while a thread does it */
 };
 
@@ -177,6 +178,12 @@ bool uring_is(const struct file *f);
 struct uring *uring_of(struct file *f);
 struct uring *uring_ref(struct uring *ring);
 struct uring *uring_unref(struct uring *ring); /* takes NULL, returns NULL */
+
+/* ---- ringfds.c: rings that a thread has registered, IORING_REGISTER_RING_FDS ---- */
+/* The file of a descriptor, or of such a number, referenced. -EBADF, -EINVAL. */
+int uring_file(struct task *task, uint32_t fd, bool registered, struct file **ret);
+/* How many of the `count` were registered, or unregistered; an error when none was. */
+int uring_register_rings(struct task *task, bool add, uaddr_t arg, uint32_t count);
 
 /* ---- user.c ---- */
 /* The caller's process uses the ring: its requests end with it. -ENOMEM. */
