@@ -21,10 +21,15 @@ struct seen {
     uint64_t mount_id; /* the unique number; 0: it is in no tree */
     uint32_t mount_number;
     bool mount_root;
+    bool has_birth;
+    struct timespec birth;
 };
 
-static void look_at_mount(const struct path *path, struct seen *ret)
+static void look_at_place(const struct path *path, struct seen *ret)
 {
+    const struct inode_operations *ops = path->dentry ? path->dentry->inode->ops : NULL;
+
+    ret->has_birth = ops && ops->birth && ops->birth(path->dentry, &ret->birth);
     ret->mount_id = path->mount ? path->mount->unique_id : 0;
     ret->mount_number = path->mount ? path->mount->id : 0;
     ret->mount_root = path->mount && path->dentry == path->mount->root;
@@ -34,7 +39,7 @@ static int stat_found(const struct walk_result *found, struct seen *ret)
 {
     struct dentry *dentry = found->path.dentry;
 
-    look_at_mount(found->file ? &found->file->at : &found->path, ret);
+    look_at_place(found->file ? &found->file->at : &found->path, ret);
     if (found->file)
         return file_stat(found->file, &ret->st);
     return dentry->inode->ops->stat(dentry, found->fresh, &ret->st);
@@ -60,7 +65,7 @@ static int stat_fd(struct task *task, int fd, struct seen *ret)
 
     if (!file)
         return -EBADF;
-    look_at_mount(&file->at, ret);
+    look_at_place(&file->at, ret);
     err = file_stat(file, &ret->st);
     file_unref(file);
     return err;
@@ -162,6 +167,10 @@ static void fill_statx(const struct seen *seen, unsigned mask, struct statx *ret
     ret->stx_attributes_mask = STATX_ATTR_MOUNT_ROOT;
     if (seen->mount_root)
         ret->stx_attributes = STATX_ATTR_MOUNT_ROOT;
+    if (seen->has_birth) {
+        ret->stx_mask |= STATX_BTIME;
+        ret->stx_btime = statx_time((uint64_t)seen->birth.tv_sec, (uint64_t)seen->birth.tv_nsec);
+    }
     if (seen->mount_id) {
         ret->stx_mask |= unique ? STATX_MOUNT_ID_UNIQUE : STATX_MNT_ID;
         ret->stx_mnt_id = unique ? seen->mount_id : seen->mount_number;

@@ -99,6 +99,8 @@ struct inode_operations {
     int (*open)(struct dentry *dentry, uint32_t flags, struct file **ret);
     /* `fresh`: the dentry was looked up just now, attributes from then will do. */
     int (*stat)(struct dentry *dentry, bool fresh, struct linux_stat *ret);
+    /* When the object was made; false: nobody knows. NULL: nobody ever does. */
+    bool (*birth)(struct dentry *dentry, struct timespec *ret);
     int (*statfs)(struct dentry *dentry, struct linux_statfs *ret);
     /* R_OK, W_OK, X_OK; 0 or -EACCES... Write access to a read-only file system was refused
      * before. */

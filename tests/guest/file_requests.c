@@ -5,7 +5,9 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "check.h"
 
@@ -70,6 +72,31 @@ static void test_flags(int fd)
     CHECK_EQ(fcntl(fd, F_SETFL, 0), 0);
 }
 
+/* What memory holds knows when it was made; a change later does not matter to that. */
+static void test_birth(void)
+{
+    struct timespec before, now;
+    struct statx stx = {0}, later = {0};
+    int fd;
+
+    CHECK_EQ(clock_gettime(CLOCK_REALTIME_COARSE, &before), 0);
+    fd = memfd_create("born", 0);
+    CHECK_EQ(statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &stx), 0);
+    CHECK_EQ(clock_gettime(CLOCK_REALTIME, &now), 0);
+    CHECK(stx.stx_mask & STATX_BTIME);
+    CHECK(stx.stx_btime.tv_sec >= before.tv_sec && stx.stx_btime.tv_sec <= now.tv_sec);
+    CHECK_EQ(write(fd, "x", 1), 1);
+    CHECK_EQ(fchmod(fd, 0600), 0);
+    CHECK_EQ(statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &later), 0);
+    CHECK(memcmp(&stx.stx_btime, &later.stx_btime, sizeof(stx.stx_btime)) == 0);
+    CHECK_EQ(statx(AT_FDCWD, "/proc", 0, STATX_BASIC_STATS, &stx), 0);
+    CHECK(stx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT);
+    CHECK(stx.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+    CHECK_EQ(statx(AT_FDCWD, "/proc/self", 0, STATX_BASIC_STATS, &stx), 0);
+    CHECK(!(stx.stx_attributes & STATX_ATTR_MOUNT_ROOT));
+    close(fd);
+}
+
 int main(void)
 {
     int a = memfd_create("a", 0), b = memfd_create("b", 0), pipes[2];
@@ -79,5 +106,6 @@ int main(void)
     CHECK_EQ(pipe(pipes), 0);
     test_requests(a, b, folder, pipes[0]);
     test_flags(a);
+    test_birth();
     return check_done();
 }

@@ -48,6 +48,15 @@ int ov_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
     return 0;
 }
 
+/* Of what was made here alone: of lower's objects it is not known. */
+bool ov_birth(struct dentry *dentry, struct timespec *ret)
+{
+    struct ov_inode *ov = ov_of(dentry);
+    struct dentry *upper = ov_upper(ov);
+
+    return upper && !ov->lower && upper->inode->ops->birth && upper->inode->ops->birth(upper, ret);
+}
+
 int ov_statfs(struct dentry *dentry, struct linux_statfs *ret)
 {
     struct dentry *upper = ov_of(dentry)->fs->upper->root;

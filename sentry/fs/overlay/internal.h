@@ -186,6 +186,7 @@ int ov_exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir, st
 
 /* attr.c */
 int ov_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret);
+bool ov_birth(struct dentry *dentry, struct timespec *ret);
 /* Puts right what a half said about the whole. */
 void ov_complete_stat(struct ov_inode *ov, struct linux_stat *st);
 int ov_setattr(struct dentry *dentry, const struct inode_attr *attr);

@@ -31,6 +31,7 @@ const struct inode_operations ov_operations = {
     .readlink = ov_readlink,
     .open = ov_open,
     .stat = ov_stat,
+    .birth = ov_birth,
     .statfs = ov_statfs,
     .release = ov_inode_release,
     .make = ov_make,

@@ -191,6 +191,12 @@ int tmpfs_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
     return 0;
 }
 
+bool tmpfs_birth(struct dentry *dentry, struct timespec *ret)
+{
+    *ret = tmpfs_inode_of(dentry->inode)->btime; /* never changes */
+    return true;
+}
+
 int tmpfs_statfs(struct dentry *dentry, struct linux_statfs *ret)
 {
     struct tmpfs *fs = tmpfs_of(dentry->sb);

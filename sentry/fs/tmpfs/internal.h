@@ -109,6 +109,7 @@ void tmpfs_accessed(struct tmpfs_inode *inode, enum atime_rule rule);
 /* By O_NOATIME and the mount. */
 enum atime_rule tmpfs_atime_of(const struct file *f);
 int tmpfs_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret);
+bool tmpfs_birth(struct dentry *dentry, struct timespec *ret);
 int tmpfs_statfs(struct dentry *dentry, struct linux_statfs *ret);
 int tmpfs_setattr(struct dentry *dentry, const struct inode_attr *attr);
 /* What a write takes away: setuid and setgid. */

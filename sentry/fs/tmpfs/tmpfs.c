@@ -39,6 +39,7 @@ const struct inode_operations tmpfs_operations = {
     .readlink = tmpfs_readlink,
     .open = tmpfs_open,
     .stat = tmpfs_stat,
+    .birth = tmpfs_birth,
     .statfs = tmpfs_statfs,
     .release = tmpfs_inode_release,
     .make = tmpfs_make,
