@@ -37,7 +37,7 @@ static uint32_t mark_mask(uint32_t dn)
     return mask;
 }
 
-/* Of what is in the directory alone; once, unless DN_MULTISHOT says more. */
+/* Of the directory and what is in it; once, unless DN_MULTISHOT says more. */
 static void happened(struct notify_mark *mark, const struct notify_event *event)
 {
     struct dnotify *d = container_of(mark, struct dnotify, mark);
@@ -47,7 +47,7 @@ static void happened(struct notify_mark *mark, const struct notify_event *event)
         d->wants = 0;
         return;
     }
-    if (!event->name || !d->wants)
+    if (!d->wants)
         return;
     async_post(d->file, POLLMSG);
     if (!(d->wants & DN_MULTISHOT)) {

@@ -136,6 +136,9 @@ static void test_directory(void)
     CHECK_EQ(unlink("made"), 0);
     CHECK_EQ(wait_signal(SIGRTMIN + 1), fd);
     CHECK_EQ(fcntl(fd, F_NOTIFY, 0), 0);
+    CHECK_EQ(fcntl(fd, F_NOTIFY, DN_ATTRIB), 0); /* of itself as well */
+    CHECK_EQ(chmod(".", 0700), 0);
+    CHECK_EQ(wait_signal(SIGRTMIN + 1), fd);
     close(open("made", O_CREAT | O_WRONLY, 0600));
     CHECK_EQ(unlink("made"), 0);
     close(fd);
