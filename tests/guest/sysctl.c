@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sem.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -168,6 +169,22 @@ static void test_others(void)
     CHECK_ERRNO(access("/proc/sys/kernel/sem", X_OK), EACCES);
 }
 
+/* sysfs(2), the old call: types of file systems by number and name. */
+static void test_types(void)
+{
+    char name[64] = "";
+    long count = syscall(SYS_sysfs, 3), proc = syscall(SYS_sysfs, 1, "proc");
+
+    CHECK(count > 2 && proc >= 0 && proc < count);
+    CHECK_EQ(syscall(SYS_sysfs, 2, proc, name), 0);
+    CHECK_EQ(strcmp(name, "proc"), 0);
+    CHECK_ERRNO(syscall(SYS_sysfs, 1, "procs"), EINVAL);
+    CHECK_ERRNO(syscall(SYS_sysfs, 1, 8L), EFAULT);
+    CHECK_ERRNO(syscall(SYS_sysfs, 2, count, name), EINVAL);
+    CHECK_ERRNO(syscall(SYS_sysfs, 2, proc, 8L), EFAULT);
+    CHECK_ERRNO(syscall(SYS_sysfs, 4), EINVAL);
+}
+
 static void test_names(void)
 {
     char name[65];
@@ -188,6 +205,7 @@ int main(void)
     test_ipc();
     test_limits();
     test_others();
+    test_types();
     test_names();
     return check_done();
 }
