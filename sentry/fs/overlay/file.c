@@ -121,9 +121,14 @@ static int ov_file_stat(struct file *f, struct linux_stat *ret)
 
 static char *name_of(struct file *f)
 {
-    struct path top = {f->at.mount->ns->root, f->at.mount->ns->root->root};
-    char *name = malloc(PATH_MAX);
+    struct mount_ns *ns = __atomic_load_n(&f->at.mount->ns, __ATOMIC_ACQUIRE);
+    struct path top;
+    char *name;
 
+    if (!ns) /* its mount has been taken out of the tree: it has no name there */
+        return NULL;
+    top = (struct path){ns->root, ns->root->root};
+    name = malloc(PATH_MAX);
     if (name && path_to_link(&top, &f->at, name, PATH_MAX) > 0)
         return name;
     free(name);
