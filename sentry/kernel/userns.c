@@ -94,10 +94,15 @@ int user_ns_create(struct kernel *kernel, const struct cred *maker, struct user_
 static bool has_chrooted(struct task *task)
 {
     struct path root = fs_context_root(task->fs);
-    struct mount *first = root.mount->ns->root;
-    struct path top = path_ref((struct path){first, first->root});
+    struct mount_ns *ns = __atomic_load_n(&root.mount->ns, __ATOMIC_ACQUIRE);
+    struct path top;
     bool chrooted;
 
+    if (!ns) { /* its mount has been taken out of the tree */
+        path_unref(&root);
+        return true;
+    }
+    top = path_ref((struct path){ns->root, ns->root->root});
     mount_cross_down(&top);
     chrooted = root.mount != top.mount || root.dentry != top.dentry;
     path_unref(&top);
