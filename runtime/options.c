@@ -177,6 +177,23 @@ static void take_program(struct argp_state *state, struct options *o)
     state->next = state->argc;
 }
 
+static const char *const platform_names[] = {"auto", "kvm", "ptrace", NULL};
+static const char *const access_names[] = {"shared", "exclusive", NULL};
+static const char *const overlay_names[] = {"memory", "none", NULL};
+
+/* Which of `names`, which `known` writes out for the message. */
+static int choose(struct argp_state *state, const char *option, const char *arg,
+                  const char *const *names, const char *known)
+{
+    if (!arg)
+        return 0;
+    for (int i = 0; names[i]; i++)
+        if (strcmp(arg, names[i]) == 0)
+            return i;
+    argp_error(state, "--%s=%s: not one of %s", option, arg, known);
+    return 0;
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct parse_state *parse = state->input;
@@ -184,8 +201,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
     switch (key) {
     case KEY_PLATFORM:
-        if (strcmp(arg, "auto") != 0 && strcmp(arg, "kvm") != 0 && strcmp(arg, "ptrace") != 0)
-            argp_error(state, "--platform=%s: not one of auto, kvm, ptrace", arg);
+        choose(state, "platform", arg, platform_names, "auto, kvm, ptrace");
         o->platform = arg;
         return 0;
     case KEY_ENV:
@@ -195,9 +211,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->clear_env = true;
         return 0;
     case KEY_FILE_ACCESS:
-        if (strcmp(arg, "shared") != 0 && strcmp(arg, "exclusive") != 0)
-            argp_error(state, "--file-access=%s: not one of shared, exclusive", arg);
-        o->exclusive = strcmp(arg, "exclusive") == 0;
+        o->exclusive = choose(state, "file-access", arg, access_names, "shared, exclusive") == 1;
         return 0;
     case KEY_CWD:
         o->cwd = arg;
@@ -218,9 +232,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->diff = arg;
         return 0;
     case KEY_OVERLAY:
-        if (strcmp(arg, "memory") != 0 && strcmp(arg, "none") != 0)
-            argp_error(state, "--overlay=%s: not one of memory, none", arg);
-        o->overlay = strcmp(arg, "memory") == 0;
+        o->overlay = choose(state, "overlay", arg, overlay_names, "memory, none") == 0;
         return 0;
     case KEY_STRACE:
         o->strace = true;
