@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -107,13 +108,16 @@ static void catch (int signo, void (*handler)(int))
     sigaction(signo, &action, NULL);
 }
 
+/* /dev/null, opened before any round could change the tree; the next descriptor after stdio. */
+static int null_fd;
+
 /* Descriptors of many kinds, at the low numbers that the generator likes. */
 static void open_things(void)
 {
-    int ends[2], fd = open("/dev/null", O_RDWR);
+    int ends[2];
 
     for (int i = 0; i < 3; i++)
-        dup2(fd, i);
+        dup2(null_fd, i);
     for (int i = 0; i < 2; i++) {
         if (pipe2(ends, i ? O_NONBLOCK : 0) != 0)
             return;
@@ -240,6 +244,9 @@ static __attribute__((noreturn)) void run_round(uint64_t seed, int32_t boss)
         favourites[i] = any_call(&r);
     set_all(SIG_DFL);
     setpgid(0, 0);
+    /* What it mounts, and hides by that, ends with the round. */
+    if (unshare(CLONE_NEWNS) == 0)
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
     open_things();
     limit(RLIMIT_AS, 1UL << 30);
     limit(RLIMIT_FSIZE, 4UL << 20);
@@ -368,6 +375,9 @@ int main(int argc, char **argv)
     }
     progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (progress == MAP_FAILED || chdir("/tmp") != 0)
+        return 4;
+    null_fd = open("/dev/null", O_RDWR);
+    if (null_fd < 0)
         return 4;
     set_all(SIG_IGN);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
