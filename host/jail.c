@@ -25,10 +25,10 @@
 #include "base/log.h"
 
 /* gcc has a macro for it, clang a feature. */
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define JAIL_SANITIZERS 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define JAIL_SANITIZERS 1
 #endif
 #endif
