@@ -115,6 +115,8 @@ def sanitized(build):
         print("\n".join(result.stdout.splitlines()[-40:]))
         return Counts(failed=1)
     os.environ["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1"
+    leaks = os.path.join(ROOT, "tests", "unit", "leaks.supp")
+    os.environ["LSAN_OPTIONS"] = f"suppressions={leaks}:print_suppressions=0"
     counts = meson_suite(folder, "unit", timeout_factor=4)
     counts.add(command_suite(python(
         "tests/run_guest.py", "--build", build, "--platform", "ptrace",
