@@ -16,46 +16,11 @@
 #include <unistd.h>
 
 #include "sentry/vfs/file.h"
+#include "sentry/vfs/namei_internal.h"
 #include "sentry/vfs/permission.h"
 
 #define WALK_LINKS_MAX 40
 #define WALK_RUN_MAX   16
-
-struct walk {
-    struct fs_context *fs;
-    struct path root;
-    struct path top; /* WALK_BENEATH: must not be left; else empty */
-    struct path at;
-    unsigned flags;   /* enum walk_flags */
-    const char *rest; /* what is left of the path */
-    char *buffer;     /* owned: holds `rest` once a symbolic link was followed */
-    int links;
-    bool fresh;
-    bool last_only_parent; /* path_walk_parent(): the last name is not looked up */
-};
-
-static struct name next_name(const char **rest)
-{
-    const char *at = *rest;
-    struct name name;
-
-    while (*at == '/')
-        at++;
-    name.text = at;
-    name.size = (size_t)(strchrnul(at, '/') - at);
-    *rest = at + name.size;
-    return name;
-}
-
-static bool nothing_left(const char *rest)
-{
-    return rest[strspn(rest, "/")] == '\0';
-}
-
-static bool name_is(struct name name, const char *text)
-{
-    return name.size == strlen(text) && memcmp(name.text, text, name.size) == 0;
-}
 
 static bool is_plain(struct name name)
 {
@@ -145,8 +110,7 @@ static int prepend(struct walk *w, const char *target, size_t size)
     return 0;
 }
 
-/* `link` (its reference is taken over) is a symbolic link in w->at; ret_file as walk_result. */
-static int follow(struct walk *w, struct dentry *link, struct file **ret_file)
+int walk_follow(struct walk *w, struct dentry *link, struct file **ret_file)
 {
     const struct inode_operations *ops = link->inode->ops;
     struct link_target target = {0};
@@ -244,8 +208,7 @@ static int enter_mount(struct walk *w, struct name name)
     return err < 0 ? err : 1;
 }
 
-/* Elsewhere the file system's lookup() checks it on the way. */
-static int search_permission(struct dentry *dir)
+int walk_search_permission(struct dentry *dir)
 {
     return dir->sb->checks_modes ? inode_permission(dir->inode, X_OK) : 0;
 }
@@ -266,7 +229,7 @@ static int advance(struct walk *w, const struct name *names, int found, struct i
         struct dentry *child;
 
         /* The caller has looked at the first directory; the others were not known then. */
-        err = i > 0 ? search_permission(w->at.dentry) : 0;
+        err = i > 0 ? walk_search_permission(w->at.dentry) : 0;
         if (err < 0)
             break;
         child = dentry_attach(w->at.dentry, names[i], inodes[i]);
@@ -319,7 +282,7 @@ static int step_down(struct walk *w, struct name first, struct dentry **ret_link
         return -ENOTDIR;
     if (first.size > VFS_NAME_MAX)
         return -ENAMETOOLONG;
-    err = search_permission(w->at.dentry);
+    err = walk_search_permission(w->at.dentry);
     if (err < 0)
         return err;
     err = enter_mount(w, first);
@@ -342,16 +305,15 @@ static int step_down(struct walk *w, struct name first, struct dentry **ret_link
     if (!err && !*ret_link && w->fresh && error < 0) {
         if (error == -ENOENT)
             dentry_detach(w->at.dentry, names[found]);
-        err = search_permission(w->at.dentry);
+        err = walk_search_permission(w->at.dentry);
         if (!err)
             err = error;
     }
     return err;
 }
 
-/* Prepares a walk of `name`; the caller ends it with walk_end(). */
-static int walk_begin(struct walk *w, struct fs_context *fs, const struct path *start,
-                      const char *name, unsigned flags)
+int walk_begin(struct walk *w, struct fs_context *fs, const struct path *start, const char *name,
+               unsigned flags)
 {
     *w = (struct walk){.fs = fs, .rest = name, .flags = flags};
     if (start && !start->dentry) /* something without a place in the tree */
@@ -369,7 +331,7 @@ static int walk_begin(struct walk *w, struct fs_context *fs, const struct path *
     return 0;
 }
 
-static void walk_end(struct walk *w)
+void walk_end(struct walk *w)
 {
     path_unref(&w->root);
     path_unref(&w->top);
@@ -377,8 +339,7 @@ static void walk_end(struct walk *w)
     free(w->buffer);
 }
 
-/* Walks until the path is used up; with last_only_parent, until the last name, left in w->rest. */
-static int walk_names(struct walk *w, unsigned flags, struct file **ret_file)
+int walk_names(struct walk *w, unsigned flags, struct file **ret_file)
 {
     while (!nothing_left(w->rest)) {
         const char *before = w->rest;
@@ -393,7 +354,7 @@ static int walk_names(struct walk *w, unsigned flags, struct file **ret_file)
         if (!is_plain(name)) {
             if (inode_type(w->at.dentry->inode) != S_IFDIR)
                 return -ENOTDIR;
-            err = search_permission(w->at.dentry);
+            err = walk_search_permission(w->at.dentry);
             if (err < 0)
                 return err;
             err = name.size == 2 ? go_up(w) : 0;
@@ -412,7 +373,7 @@ static int walk_names(struct walk *w, unsigned flags, struct file **ret_file)
             w->fresh = true;
             return 0;
         }
-        err = follow(w, link, ret_file);
+        err = walk_follow(w, link, ret_file);
         if (err < 0 || *ret_file)
             return err;
     }
@@ -452,157 +413,4 @@ void walk_result_unref(struct walk_result *result)
         mount_used(result->path.mount);
     path_unref(&result->path);
     result->file = file_unref(result->file);
-}
-
-/* Where the walk stopped before the last name; `ret` gets a reference on the directory. */
-static int take_parent(struct walk *w, struct walk_parent *ret)
-{
-    const char *rest = w->rest;
-    struct name last = next_name(&rest);
-
-    if (last.size > VFS_NAME_MAX)
-        return -ENAMETOOLONG;
-    *ret = (struct walk_parent){.path = path_ref(w->at), .slash = *rest == '/'};
-    if (last.size == 0)
-        ret->kind = LAST_ROOT;
-    else if (name_is(last, "."))
-        ret->kind = LAST_DOT;
-    else if (name_is(last, ".."))
-        ret->kind = LAST_DOTDOT;
-    memcpy(ret->name, last.text, last.size);
-    return 0;
-}
-
-/* Up to the directory of the last name. */
-static int walk_to_last(struct walk *w)
-{
-    struct file *file = NULL;
-    int err = walk_names(w, WALK_FOLLOW, &file);
-
-    if (!err && file) {
-        file_unref(file);
-        err = -ENOTDIR;
-    }
-    return err ? err : search_permission(w->at.dentry);
-}
-
-int path_walk_parent(struct fs_context *fs, const struct path *start, const char *name,
-                     struct walk_parent *ret)
-{
-    struct walk w;
-    int err;
-
-    if (*name == '\0')
-        return -ENOENT;
-    err = walk_begin(&w, fs, start, name, 0);
-    w.last_only_parent = true;
-    if (!err)
-        err = walk_to_last(&w);
-    if (!err)
-        err = take_parent(&w, ret);
-    walk_end(&w);
-    return err;
-}
-
-/* Looks the last name of w->rest up; a symbolic link there is followed: true, walk on. */
-static int look_at_last(struct walk *w, const struct walk_parent *parent, bool nofollow,
-                        struct walk_result *ret, bool *ret_again)
-{
-    struct file *file = NULL;
-    int err = path_lookup_one(&parent->path, parent->name, ret);
-
-    if (err < 0 || inode_type(ret->path.dentry->inode) != S_IFLNK || nofollow)
-        return err;
-    (void)next_name(&w->rest);
-    err = follow(w, dentry_ref(ret->path.dentry), &file);
-    walk_result_unref(ret);
-    if (err < 0)
-        return err;
-    if (file) {
-        ret->file = file;
-        return 0;
-    }
-    if (nothing_left(w->rest)) {
-        /* A magic link: it has led straight to the object. */
-        ret->path = path_ref(w->at);
-        return 0;
-    }
-    *ret_again = true;
-    return 0;
-}
-
-int path_walk_create(struct fs_context *fs, const struct path *start, const char *name,
-                     unsigned flags, struct walk_parent *ret_parent, struct walk_result *ret)
-{
-    struct walk w;
-    int err;
-
-    *ret_parent = (struct walk_parent){0};
-    if (*name == '\0')
-        return -ENOENT;
-    err = walk_begin(&w, fs, start, name, flags);
-    w.last_only_parent = true;
-    while (!err) {
-        bool again = false;
-
-        *ret = (struct walk_result){0};
-        err = walk_to_last(&w);
-        if (!err)
-            err = take_parent(&w, ret_parent);
-        if (err)
-            break;
-        if (ret_parent->kind != LAST_NAME || ret_parent->slash)
-            err = -EISDIR;
-        else
-            err = look_at_last(&w, ret_parent, !(flags & WALK_FOLLOW), ret, &again);
-        if (err == -ENOENT && !again)
-            break; /* the caller may make it */
-        if (err || again)
-            path_unref(&ret_parent->path);
-        if (!err && !again)
-            break;
-    }
-    walk_end(&w);
-    return err;
-}
-
-int dentry_lookup_locked(struct dentry *dir, const char *name, struct dentry **ret)
-{
-    struct name one = {name, strlen(name)};
-    struct inode *inode;
-    struct dentry *child = dentry_find(dir, one);
-    int found, error = 0;
-
-    if (child && __atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) > 0) {
-        *ret = child;
-        return 0;
-    }
-    dentry_unref(child);
-    if (!dir->inode->ops->lookup)
-        return -ENOTDIR;
-    found = dir->inode->ops->lookup(dir, &one, 1, &inode, &error);
-    if (found <= 0) {
-        if (found == 0 && error == -ENOENT)
-            dentry_detach(dir, one);
-        return found < 0 ? found : error;
-    }
-    *ret = dentry_attach(dir, one, inode);
-    return *ret ? 0 : -ENOMEM;
-}
-
-int path_lookup_one(const struct path *dir, const char *name, struct walk_result *ret)
-{
-    struct path at = {NULL, NULL};
-    struct dentry *child;
-    int err;
-
-    tree_lock(dir->dentry->sb);
-    err = dentry_lookup_locked(dir->dentry, name, &child);
-    tree_unlock(dir->dentry->sb);
-    if (err < 0)
-        return err;
-    at = (struct path){mount_ref(dir->mount), child};
-    mount_cross_down(&at);
-    *ret = (struct walk_result){.path = at, .fresh = at.dentry == child};
-    return 0;
 }
