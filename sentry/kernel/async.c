@@ -74,11 +74,26 @@ static void send_to_group(const struct async *a, int32_t pgid, const siginfo_t *
     lock_release(&a->kernel->lock);
 }
 
-/* One event: POLLIN or POLLOUT. */
+static void send_to_owner(const struct async *a, int type, int32_t pid, const siginfo_t *info)
+{
+    struct task *target;
+
+    if (pid == 0)
+        return;
+    if (type == ASYNC_GROUP) {
+        send_to_group(a, pid, info);
+        return;
+    }
+    target = task_find(a->kernel, pid);
+    if (target)
+        send(a, target, type == ASYNC_TID, info);
+    task_unref(target);
+}
+
+/* One event: POLLIN, POLLOUT or POLLPRI. */
 static void tell(struct async *a, int code, long band, bool always)
 {
     siginfo_t info = {0};
-    struct task *target;
     int32_t pid;
     int type;
 
@@ -90,16 +105,7 @@ static void tell(struct async *a, int code, long band, bool always)
     type = a->type;
     pid = a->on || always ? a->pid : 0;
     lock_release(&a->lock);
-    if (pid == 0)
-        return;
-    if (type == ASYNC_GROUP) {
-        send_to_group(a, pid, &info);
-        return;
-    }
-    target = task_find(a->kernel, pid);
-    if (target)
-        send(a, target, type == ASYNC_TID, &info);
-    task_unref(target);
+    send_to_owner(a, type, pid, &info);
 }
 
 static void fire(struct timer *timer)
@@ -280,6 +286,24 @@ void async_post(struct file *file, uint32_t events)
         return;
     __atomic_fetch_or(&a->events, events, __ATOMIC_RELAXED);
     (void)timer_arm(&a->timer, 0);
+}
+
+/* As sk_send_sigurg(). */
+void async_urgent(struct file *file)
+{
+    const siginfo_t info = {.si_signo = SIGURG};
+    struct async *a = async_of(file);
+    int32_t pid;
+    int type;
+
+    if (!a)
+        return;
+    lock_acquire(&a->lock);
+    type = a->type;
+    pid = a->pid;
+    lock_release(&a->lock);
+    send_to_owner(a, type, pid, &info);
+    tell(a, POLL_PRI, POLLPRI | POLLRDBAND, false);
 }
 
 int async_switch(struct task *task, struct file *file, int fd, bool on)

@@ -29,5 +29,7 @@ void async_forget(struct file *file);
 /* The owner gets the signal for POLL* soon; any thread, also under locks. POLLMSG: O_ASYNC or not.
  */
 void async_post(struct file *file, uint32_t events);
+/* SIGURG to the owner, if there is one, and the signal for POLLPRI with O_ASYNC. No lock held. */
+void async_urgent(struct file *file);
 
 #endif

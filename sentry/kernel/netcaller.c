@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sentry/kernel/async.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/nsproxy.h"
 #include "sentry/kernel/process.h"
@@ -55,6 +56,7 @@ static struct net_peer *describe_peer(void)
 static const struct net_kernel net_kernel = {
     .caller = describe_caller,
     .peer = describe_peer,
+    .urgent = async_urgent,
 };
 
 void net_start(void)

@@ -23,6 +23,12 @@ struct net_peer *net_peer_current(void)
     return kernel ? kernel->peer() : NULL;
 }
 
+void net_urgent(struct file *file)
+{
+    if (kernel)
+        kernel->urgent(file);
+}
+
 struct net_peer *net_peer_ref(struct net_peer *peer)
 {
     if (peer)

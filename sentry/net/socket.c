@@ -235,6 +235,16 @@ struct file *socket_get_file(struct socket *s)
     return refcount_get_unless_zero(&s->file.refs) ? &s->file : NULL;
 }
 
+void socket_tell_urgent(struct socket *s)
+{
+    struct file *file = socket_get_file(s);
+
+    if (file) {
+        net_urgent(file);
+        file_unref(file);
+    }
+}
+
 void socket_set_error(struct socket *s, int error)
 {
     __atomic_store_n(&s->error, error, __ATOMIC_RELEASE);

@@ -205,6 +205,8 @@ static inline void socket_wake(struct socket *s, uint32_t events)
 {
     wait_queue_wake(&s->queue, events);
 }
+/* Urgent bytes came: SIGURG to its owner. No lock held. */
+void socket_tell_urgent(struct socket *s);
 /* Keeps an error (positive) for SO_ERROR and the next call, and wakes. */
 void socket_set_error(struct socket *s, int error);
 /* The pending error as -errno, taken; 0. */

@@ -8,9 +8,9 @@
  *   tcp.c          a TCP socket's life: states, poll(2), shutdown(2)
  *   tcp_connect.c  connect(2), listen(2), accept(2)
  *   tcp_conn.c     the connection: two queues of bytes
- *   tcp_data.c     sending and receiving
+ *   tcp_send.c, tcp_receive.c
  *   tcp_options.c  IPPROTO_TCP
- *   udp.c, udp_data.c
+ *   udp.c, udp_send.c, udp_receive.c
  *
  * Locks, outer before inner; a queue's waiters are woken with none of them held:
  *

@@ -1,6 +1,6 @@
 /*
  * IPPROTO_IP and IPPROTO_IPV6: ip(7), ipv6(7). Most options are numbers that are kept and told
- * again; what has an effect on a loopback is heeded in inet.c, ports.c and udp_data.c.
+ * again; what has an effect on a loopback is heeded in inet.c, ports.c and udp_send.c.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -365,7 +365,7 @@ int ip_getsockopt(struct socket *sock, int level, int name, void *value, size_t 
     int number;
 
     if (level != IPPROTO_IP && !(level == IPPROTO_IPV6 && sock->domain == AF_INET6))
-        return -ENOPROTOOPT;
+        return sock->domain == AF_INET ? -EOPNOTSUPP : -ENOPROTOOPT;
     field = field_of(s, level, name, &o);
     if (!field)
         return get_other(s, level, name, value, size);

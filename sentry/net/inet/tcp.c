@@ -21,6 +21,7 @@ static void tcp_free(struct socket *s)
 {
     struct tcp_socket *t = tcp_of(s);
 
+    timer_cancel(&t->cork);
     inet_socket_fini(&t->inet);
     lock_destroy(&t->connect_lock);
     lock_destroy(&t->read_lock);
@@ -140,6 +141,17 @@ static uint32_t unread_bytes(struct tcp_conn *c, int side)
     return (uint32_t)MIN(n, (uint64_t)INT32_MAX);
 }
 
+/* Nothing is ever on its way; but bytes may be held back. */
+static int unsent_bytes(struct tcp_conn *c, int to)
+{
+    uint64_t n;
+
+    lock_acquire(&c->lock);
+    n = c->end[to].held;
+    lock_release(&c->lock);
+    return (int)MIN(n, (uint64_t)INT32_MAX);
+}
+
 static bool at_mark(struct tcp_conn *c, int side)
 {
     bool at;
@@ -165,6 +177,8 @@ static long tcp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t ar
         answer = (int)unread_bytes(c, t->side);
     else if (c && cmd == SIOCATMARK)
         answer = at_mark(c, t->side);
+    else if (c)
+        answer = unsent_bytes(c, 1 - t->side);
     tcp_conn_unref(c);
     return inet_answer(mm, arg, answer);
 }
@@ -198,8 +212,10 @@ void tcp_report(struct inet_socket *s, struct inet_report *ret)
         ret->unsent = t->backlog;
     }
     lock_release(&s->sock.lock);
-    if (c)
+    if (c) {
         ret->unread = unread_bytes(c, t->side);
+        ret->unsent = (uint32_t)unsent_bytes(c, 1 - t->side);
+    }
     tcp_conn_unref(c);
 }
 
@@ -235,6 +251,7 @@ int tcp_alloc(struct net_ns *net, int domain, struct tcp_socket **ret)
     lock_init(&t->connect_lock);
     lock_init(&t->read_lock);
     lock_init(&t->write_lock);
+    timer_init(&t->cork, tcp_cork_expired);
     list_init(&t->wait_node);
     list_init(&t->queue);
     list_init(&t->hopefuls);

@@ -12,14 +12,16 @@
 #define SENTRY_NET_INET_TCP_H
 
 #include "sentry/net/inet/internal.h"
+#include "sentry/wait/timer.h"
 
 /* Bytes that a direction may hold when neither SO_SNDBUF nor SO_RCVBUF was set: half of it each. */
 #define TCP_BUF_AUTO    (512 << 10)
 #define TCP_MEMORY_MAX  (256ULL << 20) /* in all queues; then each direction gets TCP_BUF_SCARCE */
 #define TCP_BUF_SCARCE  (16 << 10)
 #define TCP_CHUNK_MAX   (64 << 10)
-#define TCP_CHUNK_SMALL 2000  /* what little writes are gathered in */
-#define TCP_LO_MSS      32768 /* what lo's MTU leaves of a segment, as TCP_MAXSEG tells it */
+#define TCP_CHUNK_SMALL 2000         /* what little writes are gathered in */
+#define TCP_CORK_NS     200000000ULL /* how long MSG_MORE and TCP_CORK hold bytes back */
+#define TCP_LO_MSS      32768        /* what lo's MTU leaves of a segment, as TCP_MAXSEG tells it */
 
 struct tcp_chunk {
     struct list node;
@@ -34,6 +36,7 @@ struct tcp_end {
     struct endpoint name;
     struct list chunks;       /* to be read here */
     uint64_t bytes;           /* in them */
+    uint64_t held;            /* behind those: written, but not sent yet */
     uint64_t memory;          /* of them */
     uint64_t arrived, taken;  /* positions in the stream */
     bool fin;                 /* nothing more will come */
@@ -85,6 +88,7 @@ struct tcp_socket {
     bool sent_in_vain;           /* the other end was closed already */
     struct tcp_socket *listener; /* owned, of one that waits */
     struct list wait_node;       /* in its `hopefuls`, guarded by its lock */
+    struct timer cork;           /* what is held is sent in the end */
     struct list queue;           /* connections to accept */
     struct list hopefuls;        /* clients that wait for room in it */
     uint32_t queued, backlog;
@@ -123,7 +127,13 @@ struct tcp_socket *tcp_owner_locked(struct tcp_end *end);
 int64_t tcp_room_locked(const struct tcp_end *from, const struct tcp_end *to);
 /* Enough of it that who waits for it should be told. */
 bool tcp_writable_locked(const struct tcp_end *from, const struct tcp_end *to);
+/* NULL: there is no memory, or sockets have too much of it. */
+struct tcp_chunk *tcp_chunk_create(size_t room);
+void tcp_chunk_free(struct tcp_chunk *chunk);
+/* Its bytes are held until they are released. */
 void tcp_chunk_add_locked(struct tcp_end *to, struct tcp_chunk *chunk);
+/* The reader may see what was held: all of it, or as many segments as it fills. */
+void tcp_release_locked(struct tcp_end *to, bool all);
 /* `size` more bytes of the first chunk are read; it goes when all are. */
 void tcp_chunk_take_locked(struct tcp_end *end, size_t size);
 /* Nothing more will be written at `side`: shutdown(2). */
@@ -133,7 +143,8 @@ void tcp_conn_close(struct tcp_conn *c, int side, bool reset);
 /* TCP_ESTABLISHED, TCP_CLOSE_WAIT and so on. */
 uint8_t tcp_conn_state(struct tcp_conn *c, int side);
 
-/* ---- tcp_connect.c, tcp_data.c, tcp_options.c ---------------------------------------------------
+/* ---- tcp_connect.c, tcp_send.c, tcp_receive.c, tcp_options.c
+ * --------------------------------------
  */
 
 int tcp_connect(struct socket *s, const struct socket_address *addr, bool first,
@@ -143,6 +154,9 @@ int tcp_accept(struct socket *s, struct socket **ret);
 /* Whatever state it is in, it is idle afterwards: close(2), connect(2) to AF_UNSPEC. */
 void tcp_disconnect(struct tcp_socket *t, bool reset);
 
+/* Sends what MSG_MORE and TCP_CORK hold back at `side`. */
+void tcp_push(struct tcp_conn *c, int side);
+void tcp_cork_expired(struct timer *timer);
 ssize_t tcp_send(struct socket *s, struct socket_message *msg);
 ssize_t tcp_receive(struct socket *s, struct socket_message *msg);
 

@@ -40,10 +40,10 @@ static void drop_chunks(struct tcp_end *end)
         struct tcp_chunk *chunk = list_first(&end->chunks, struct tcp_chunk, node);
 
         list_del_init(&chunk->node);
-        free(chunk);
+        tcp_chunk_free(chunk);
     }
     __atomic_sub_fetch(&memory_used, end->memory, __ATOMIC_RELAXED);
-    end->bytes = end->memory = 0;
+    end->bytes = end->held = end->memory = 0;
 }
 
 struct tcp_conn *tcp_conn_unref(struct tcp_conn *c)
@@ -97,11 +97,34 @@ bool tcp_writable_locked(const struct tcp_end *from, const struct tcp_end *to)
     return tcp_room_locked(from, to) >= limit_of(from, to) / 3;
 }
 
+struct tcp_chunk *tcp_chunk_create(size_t room)
+{
+    struct tcp_chunk *chunk;
+
+    if (socket_memory_take(sizeof(*chunk) + room) < 0)
+        return NULL;
+    chunk = malloc(sizeof(*chunk) + room);
+    if (!chunk) {
+        socket_memory_give(sizeof(*chunk) + room);
+        return NULL;
+    }
+    list_init(&chunk->node);
+    chunk->room = (uint32_t)room;
+    chunk->size = chunk->offset = 0;
+    return chunk;
+}
+
+void tcp_chunk_free(struct tcp_chunk *chunk)
+{
+    if (chunk)
+        socket_memory_give(sizeof(*chunk) + chunk->room);
+    free(chunk);
+}
+
 void tcp_chunk_add_locked(struct tcp_end *to, struct tcp_chunk *chunk)
 {
     list_add_tail(&to->chunks, &chunk->node);
-    to->bytes += chunk->size;
-    to->arrived += chunk->size;
+    to->held += chunk->size;
     to->memory += chunk->room;
     __atomic_add_fetch(&memory_used, chunk->room, __ATOMIC_RELAXED);
 }
@@ -118,7 +141,16 @@ void tcp_chunk_take_locked(struct tcp_end *end, size_t size)
     list_del_init(&chunk->node);
     end->memory -= chunk->room;
     __atomic_sub_fetch(&memory_used, chunk->room, __ATOMIC_RELAXED);
-    free(chunk);
+    tcp_chunk_free(chunk);
+}
+
+void tcp_release_locked(struct tcp_end *to, bool all)
+{
+    uint64_t n = all ? to->held : to->held - to->held % TCP_LO_MSS;
+
+    to->held -= n;
+    to->bytes += n;
+    to->arrived += n;
 }
 
 /* ---- ends -------------------------------------------------------------------------------------
@@ -130,6 +162,7 @@ void tcp_conn_finish(struct tcp_conn *c, int side)
     struct tcp_socket *peer;
 
     lock_acquire(&c->lock);
+    tcp_release_locked(other, true);
     other->fin = true;
     if (!c->first_closer)
         c->first_closer = (uint8_t)(1 + side);
@@ -163,6 +196,8 @@ void tcp_conn_close(struct tcp_conn *c, int side, bool reset)
     reset |= end->bytes > 0;
     reset &= !end->reset && !other->closed;
     drop_chunks(end);
+    if (!reset)
+        tcp_release_locked(other, true);
     had_fin = other->fin;
     other->fin = true;
     other->reset |= reset;

@@ -96,6 +96,16 @@ static int check_number(struct tcp_socket *t, const struct number_option *option
     return 0;
 }
 
+/* The cork is drawn, or there shall be no delay: what was held back goes out. */
+static void push(struct tcp_socket *t)
+{
+    struct tcp_conn *c = tcp_get_conn(t);
+
+    if (c)
+        tcp_push(c, t->side);
+    tcp_conn_unref(c);
+}
+
 int tcp_setsockopt(struct socket *s, int level, int name, const void *value, size_t size)
 {
     struct tcp_socket *t = tcp_of(s);
@@ -119,6 +129,8 @@ int tcp_setsockopt(struct socket *s, int level, int name, const void *value, siz
     if (!err)
         *field = option->is_switch ? number != 0 : number;
     lock_release(&s->lock);
+    if (!err && ((name == TCP_CORK && !number) || (name == TCP_NODELAY && number)))
+        push(t);
     return err;
 }
 

@@ -35,7 +35,7 @@ static void purge(struct udp_socket *u)
         struct udp_message *m = list_first(&all, struct udp_message, node);
 
         list_del_init(&m->node);
-        free(m);
+        udp_message_free(m);
     }
 }
 
@@ -52,7 +52,7 @@ static void udp_free(struct socket *s)
 {
     struct udp_socket *u = udp_of(s);
 
-    free(u->gathered);
+    udp_message_free(u->gathered);
     inet_socket_fini(&u->inet);
     lock_destroy(&u->read_lock);
     free(u);
@@ -185,6 +185,8 @@ static int udp_setsockopt(struct socket *s, int level, int name, const void *val
         return -ENOPROTOOPT;
     *field =
         name == UDPLITE_SEND_CSCOV || name == UDPLITE_RECV_CSCOV ? coverage(number) : number != 0;
+    if (name == UDP_CORK && !number)
+        udp_push(udp_of(s));
     return 0;
 }
 

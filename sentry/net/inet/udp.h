@@ -11,8 +11,8 @@ struct udp_message {
     struct list node;
     struct endpoint from;
     struct in6_addr to;
-    uint64_t time_ns; /* CLOCK_REALTIME of its arrival */
-    uint32_t size;
+    uint64_t time_ns;    /* CLOCK_REALTIME of its arrival */
+    uint32_t size, room; /* bytes */
     uint8_t tos, ttl;
     char data[];
 };
@@ -36,7 +36,12 @@ static inline struct udp_socket *udp_of(struct socket *s)
     return container_of(s, struct udp_socket, inet.sock);
 }
 
+/* A datagram with room for `size` bytes; -ENOBUFS as NULL. */
+struct udp_message *udp_message_create(size_t size);
+void udp_message_free(struct udp_message *m); /* takes NULL */
 ssize_t udp_send(struct socket *s, struct socket_message *msg);
+/* Sends what MSG_MORE and UDP_CORK have gathered. */
+void udp_push(struct udp_socket *u);
 ssize_t udp_receive(struct socket *s, struct socket_message *msg);
 
 #endif

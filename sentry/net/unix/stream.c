@@ -11,6 +11,8 @@
 /* Into the peer's queue; -EPIPE when it does not read any more. */
 static int enqueue(struct unix_socket *peer, struct unix_message *m)
 {
+    bool urgent = m->urgent; /* a reader may take the message at once */
+
     lock_acquire(&peer->sock.lock);
     if (peer->dead || (unix_shut(peer) & UNIX_SHUT_RECEIVE)) {
         lock_release(&peer->sock.lock);
@@ -22,7 +24,9 @@ static int enqueue(struct unix_socket *peer, struct unix_message *m)
     if (m->urgent)
         peer->oob = m;
     lock_release(&peer->sock.lock);
-    socket_wake(&peer->sock, POLLIN | POLLRDNORM | (m->urgent ? POLLPRI : 0));
+    socket_wake(&peer->sock, POLLIN | POLLRDNORM | (urgent ? POLLPRI : 0));
+    if (urgent)
+        socket_tell_urgent(&peer->sock);
     return 0;
 }
 

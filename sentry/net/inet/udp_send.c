@@ -1,21 +1,15 @@
-/* Sending and receiving datagrams. */
+/* Sending datagrams. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 
 #include "host/clock.h"
 #include "sentry/mm/uio.h"
 #include "sentry/net/inet/udp.h"
 
 #define READABLE      (POLLIN | POLLRDNORM)
-#define LO_INDEX      1
 #define RECEIVERS_MAX 64 /* of one multicast datagram */
-#define NSEC_PER_SEC  1000000000ULL
-
-/* ---- sending ----------------------------------------------------------------------------------
- */
 
 /* Where this one goes. */
 static int destination(struct udp_socket *u, struct socket_message *msg, struct endpoint *ret)
@@ -111,6 +105,30 @@ static int mark_message(const struct inet_socket *s, const struct socket_message
     return 0;
 }
 
+struct udp_message *udp_message_create(size_t size)
+{
+    size_t room = size + SOCKET_MESSAGE_COST;
+    struct udp_message *m;
+
+    if (socket_memory_take(room) < 0)
+        return NULL;
+    m = malloc(sizeof(*m) + size);
+    if (!m) {
+        socket_memory_give(room);
+        return NULL;
+    }
+    *m = (struct udp_message){.size = (uint32_t)size, .room = (uint32_t)room};
+    list_init(&m->node);
+    return m;
+}
+
+void udp_message_free(struct udp_message *m)
+{
+    if (m)
+        socket_memory_give(m->room);
+    free(m);
+}
+
 /* Copies the payload, behind what MSG_MORE has gathered. */
 static int take_payload(struct udp_socket *u, struct socket_message *msg, const struct endpoint *to,
                         struct udp_message **ret)
@@ -125,21 +143,19 @@ static int take_payload(struct udp_socket *u, struct socket_message *msg, const 
     before = old ? old->size : 0;
     limit = addr_is_v4(&to->addr) ? UDP_SIZE_MAX_V4 : UDP_SIZE_MAX_V6;
     if (size > limit || before + size > limit) {
-        free(old);
+        udp_message_free(old);
         return -EMSGSIZE;
     }
-    m = malloc(sizeof(*m) + before + size);
+    m = udp_message_create(before + size);
     if (!m) {
-        free(old);
+        udp_message_free(old);
         return -ENOBUFS;
     }
-    *m = (struct udp_message){.size = (uint32_t)(before + size)};
-    list_init(&m->node);
     if (before)
         memcpy(m->data, old->data, before);
-    free(old);
+    udp_message_free(old);
     if (size > 0 && uio_copy_in(msg->uio, m->data + before, size) != (ssize_t)size) {
-        free(m);
+        udp_message_free(m);
         return -EFAULT;
     }
     *ret = m;
@@ -164,7 +180,7 @@ static void deliver(struct udp_socket *to, struct udp_message *m)
     if (taken)
         socket_wake(s, READABLE);
     else
-        free(m);
+        udp_message_free(m);
 }
 
 static bool wants_group(struct inet_socket *s, const struct endpoint *dst)
@@ -184,16 +200,19 @@ static int deliver_to_group(struct udp_socket *u, const struct endpoint *to, str
 
     count = loop ? port_find_all(&u->inet, to, found, RECEIVERS_MAX, wants_group) : 0;
     for (int i = 0; i < count; i++) {
-        struct udp_message *copy = malloc(sizeof(*copy) + m->size);
+        struct udp_message *copy = udp_message_create(m->size);
 
         if (copy) {
+            const uint32_t room = copy->room;
+
             memcpy(copy, m, sizeof(*m) + m->size);
             list_init(&copy->node);
+            copy->room = room;
             deliver(udp_of(&found[i]->sock), copy);
         }
         socket_unref(&found[i]->sock);
     }
-    free(m);
+    udp_message_free(m);
     return 0;
 }
 
@@ -209,7 +228,7 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
     if (!err)
         err = inet_autobind(s);
     if (err < 0) {
-        free(m);
+        udp_message_free(m);
         return err == -EADDRINUSE ? -EAGAIN : err;
     }
     m->from = (struct endpoint){src, s->local.port};
@@ -222,12 +241,52 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
         /* What an ICMP message would say. */
         if (s->remote.port || s->ip.recverr || s->ip.recverr6)
             socket_set_error(&s->sock, ECONNREFUSED);
-        free(m);
+        udp_message_free(m);
         return 0;
     }
     deliver(udp_of(&found->sock), m);
     socket_unref(&found->sock);
     return 0;
+}
+
+/* MSG_MORE, UDP_CORK: it waits for more. */
+static void gather(struct udp_socket *u, struct udp_message *m, const struct endpoint *to)
+{
+    struct udp_message *other;
+
+    lock_acquire(&u->inet.sock.lock);
+    other = u->gathered;
+    u->gathered = m;
+    u->gathered_to = *to;
+    lock_release(&u->inet.sock.lock);
+    udp_message_free(other);
+}
+
+/* While something waits, more of it goes where that goes. */
+static int find_destination(struct udp_socket *u, struct socket_message *msg, struct endpoint *ret)
+{
+    bool gathers;
+
+    lock_acquire(&u->inet.sock.lock);
+    gathers = u->gathered != NULL;
+    if (gathers)
+        *ret = u->gathered_to;
+    lock_release(&u->inet.sock.lock);
+    return gathers ? 0 : destination(u, msg, ret);
+}
+
+void udp_push(struct udp_socket *u)
+{
+    struct udp_message *m;
+    struct endpoint to;
+
+    lock_acquire(&u->inet.sock.lock);
+    m = u->gathered;
+    u->gathered = NULL;
+    to = u->gathered_to;
+    lock_release(&u->inet.sock.lock);
+    if (m)
+        (void)dispatch(u, &to, m);
 }
 
 ssize_t udp_send(struct socket *s, struct socket_message *msg)
@@ -242,7 +301,7 @@ ssize_t udp_send(struct socket *s, struct socket_message *msg)
         return -EOPNOTSUPP;
     if (size > 0xffff)
         return -EMSGSIZE;
-    err = destination(u, msg, &to);
+    err = find_destination(u, msg, &to);
     if (!err)
         err = socket_take_error(s);
     if (err < 0)
@@ -254,149 +313,13 @@ ssize_t udp_send(struct socket *s, struct socket_message *msg)
         return err;
     err = mark_message(&u->inet, msg, &to, m);
     if (err < 0) {
-        free(m);
+        udp_message_free(m);
         return err;
     }
     if ((msg->flags & MSG_MORE) || u->cork) {
-        struct udp_message *other;
-
-        lock_acquire(&s->lock);
-        other = u->gathered;
-        u->gathered = m;
-        u->gathered_to = to;
-        lock_release(&s->lock);
-        free(other);
+        gather(u, m, &to);
         return (ssize_t)size;
     }
     err = dispatch(u, &to, m);
     return err < 0 ? err : (ssize_t)size;
-}
-
-/* ---- receiving --------------------------------------------------------------------------------
- */
-
-static void put_timestamp(struct socket *s, struct socket_message *msg, uint64_t ns)
-{
-    struct timespec ts = {(time_t)(ns / NSEC_PER_SEC), (long)(ns % NSEC_PER_SEC)};
-    struct timeval tv = {ts.tv_sec, ts.tv_nsec / 1000};
-
-    if (s->opt.timestamp == SO_TIMESTAMP_OLD || s->opt.timestamp == SO_TIMESTAMP_NEW)
-        socket_control_put(msg, SOL_SOCKET, s->opt.timestamp, &tv, sizeof(tv));
-    else if (s->opt.timestamp)
-        socket_control_put(msg, SOL_SOCKET, s->opt.timestamp, &ts, sizeof(ts));
-}
-
-static void put_control_v4(struct inet_socket *s, struct socket_message *msg,
-                           const struct udp_message *m)
-{
-    struct in_addr dst = {.s_addr = m->to.s6_addr32[3]};
-    int ttl = m->ttl;
-
-    if (s->ip.pktinfo) {
-        struct in_pktinfo info = {.ipi_ifindex = LO_INDEX, .ipi_spec_dst = dst, .ipi_addr = dst};
-
-        socket_control_put(msg, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
-    }
-    if (s->ip.recvttl)
-        socket_control_put(msg, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
-    if (s->ip.recvtos)
-        socket_control_put(msg, IPPROTO_IP, IP_TOS, &m->tos, sizeof(m->tos));
-    if (s->ip.origdstaddr) {
-        struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr = dst};
-
-        name.sin_port = (in_port_t)__builtin_bswap16(s->local.port);
-        socket_control_put(msg, IPPROTO_IP, IP_RECVORIGDSTADDR, &name, sizeof(name));
-    }
-}
-
-static void put_control_v6(struct inet_socket *s, struct socket_message *msg,
-                           const struct udp_message *m)
-{
-    int hops = m->ttl, tclass = m->tos;
-
-    if (s->ip.recvpktinfo) {
-        struct in6_pktinfo info = {.ipi6_addr = m->to, .ipi6_ifindex = LO_INDEX};
-
-        socket_control_put(msg, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
-    }
-    if (s->ip.recvhoplimit)
-        socket_control_put(msg, IPPROTO_IPV6, IPV6_HOPLIMIT, &hops, sizeof(hops));
-    if (s->ip.recvtclass)
-        socket_control_put(msg, IPPROTO_IPV6, IPV6_TCLASS, &tclass, sizeof(tclass));
-}
-
-static void describe(struct udp_socket *u, struct socket_message *msg, const struct udp_message *m)
-{
-    struct inet_socket *s = &u->inet;
-
-    if (msg->address)
-        endpoint_put(s, &m->from, msg->address);
-    put_timestamp(&s->sock, msg, m->time_ns);
-    if (s->sock.opt.rxq_ovfl && u->dropped)
-        socket_control_put(msg, SOL_SOCKET, SO_RXQ_OVFL, &u->dropped, sizeof(u->dropped));
-    if (s->sock.domain == AF_INET6)
-        put_control_v6(s, msg, m);
-    if (s->sock.domain == AF_INET || addr_is_v4(&m->to))
-        put_control_v4(s, msg, m);
-}
-
-/* The next datagram; it leaves the queue unless it is only looked at. */
-static struct udp_message *next_message(struct udp_socket *u, bool peek)
-{
-    struct socket *s = &u->inet.sock;
-    struct udp_message *m = NULL;
-
-    lock_acquire(&s->lock);
-    if (!list_empty(&u->messages)) {
-        m = list_first(&u->messages, struct udp_message, node);
-        if (!peek) {
-            list_del_init(&m->node);
-            u->queued -= m->size + SOCKET_MESSAGE_COST;
-        }
-    }
-    lock_release(&s->lock);
-    return m;
-}
-
-static ssize_t give_message(struct udp_socket *u, struct socket_message *msg, bool peek)
-{
-    struct udp_message *m = next_message(u, peek);
-    size_t skip = 0, size;
-    ssize_t n = 0;
-
-    if (!m)
-        return -EAGAIN;
-    if (peek && u->inet.sock.opt.peek_off > 0)
-        skip = MIN((size_t)u->inet.sock.opt.peek_off, (size_t)m->size);
-    size = MIN(m->size - skip, msg->uio->left);
-    if (size < m->size - skip)
-        msg->out_flags |= MSG_TRUNC;
-    if (size > 0 && uio_copy_out(msg->uio, m->data + skip, size) != (ssize_t)size)
-        n = -EFAULT;
-    if (n == 0) {
-        describe(u, msg, m);
-        n = (ssize_t)(msg->flags & MSG_TRUNC ? m->size - skip : size);
-    }
-    if (!peek)
-        free(m);
-    return n;
-}
-
-ssize_t udp_receive(struct socket *s, struct socket_message *msg)
-{
-    struct udp_socket *u = udp_of(s);
-    ssize_t n;
-    int err;
-
-    if (msg->flags & MSG_ERRQUEUE)
-        return -EAGAIN;
-    err = socket_take_error(s);
-    if (err < 0)
-        return err;
-    lock_acquire(&u->read_lock);
-    n = give_message(u, msg, msg->flags & MSG_PEEK);
-    lock_release(&u->read_lock);
-    if (n == -EAGAIN && (__atomic_load_n(&u->shut, __ATOMIC_ACQUIRE) & 1))
-        return 0;
-    return n;
 }

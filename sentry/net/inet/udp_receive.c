@@ -1,0 +1,137 @@
+/* Receiving datagrams. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "abi/loopback.h"
+#include "sentry/mm/uio.h"
+#include "sentry/net/inet/udp.h"
+
+#define NSEC_PER_SEC 1000000000ULL
+
+static void put_timestamp(struct socket *s, struct socket_message *msg, uint64_t ns)
+{
+    struct timespec ts = {(time_t)(ns / NSEC_PER_SEC), (long)(ns % NSEC_PER_SEC)};
+    struct timeval tv = {ts.tv_sec, ts.tv_nsec / 1000};
+
+    if (s->opt.timestamp == SO_TIMESTAMP_OLD || s->opt.timestamp == SO_TIMESTAMP_NEW)
+        socket_control_put(msg, SOL_SOCKET, s->opt.timestamp, &tv, sizeof(tv));
+    else if (s->opt.timestamp)
+        socket_control_put(msg, SOL_SOCKET, s->opt.timestamp, &ts, sizeof(ts));
+}
+
+static void put_control_v4(struct inet_socket *s, struct socket_message *msg,
+                           const struct udp_message *m)
+{
+    struct in_addr dst = {.s_addr = m->to.s6_addr32[3]};
+    int ttl = m->ttl;
+
+    if (s->ip.pktinfo) {
+        struct in_pktinfo info = {.ipi_ifindex = LO_INDEX, .ipi_spec_dst = dst, .ipi_addr = dst};
+
+        socket_control_put(msg, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+    }
+    if (s->ip.recvttl)
+        socket_control_put(msg, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
+    if (s->ip.recvtos)
+        socket_control_put(msg, IPPROTO_IP, IP_TOS, &m->tos, sizeof(m->tos));
+    if (s->ip.origdstaddr) {
+        struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr = dst};
+
+        name.sin_port = (in_port_t)__builtin_bswap16(s->local.port);
+        socket_control_put(msg, IPPROTO_IP, IP_RECVORIGDSTADDR, &name, sizeof(name));
+    }
+}
+
+static void put_control_v6(struct inet_socket *s, struct socket_message *msg,
+                           const struct udp_message *m)
+{
+    int hops = m->ttl, tclass = m->tos;
+
+    if (s->ip.recvpktinfo) {
+        struct in6_pktinfo info = {.ipi6_addr = m->to, .ipi6_ifindex = LO_INDEX};
+
+        socket_control_put(msg, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+    }
+    if (s->ip.recvhoplimit)
+        socket_control_put(msg, IPPROTO_IPV6, IPV6_HOPLIMIT, &hops, sizeof(hops));
+    if (s->ip.recvtclass)
+        socket_control_put(msg, IPPROTO_IPV6, IPV6_TCLASS, &tclass, sizeof(tclass));
+}
+
+static void describe(struct udp_socket *u, struct socket_message *msg, const struct udp_message *m)
+{
+    struct inet_socket *s = &u->inet;
+
+    if (msg->address)
+        endpoint_put(s, &m->from, msg->address);
+    put_timestamp(&s->sock, msg, m->time_ns);
+    if (s->sock.opt.rxq_ovfl && u->dropped)
+        socket_control_put(msg, SOL_SOCKET, SO_RXQ_OVFL, &u->dropped, sizeof(u->dropped));
+    if (s->sock.domain == AF_INET6)
+        put_control_v6(s, msg, m);
+    if (s->sock.domain == AF_INET || addr_is_v4(&m->to))
+        put_control_v4(s, msg, m);
+}
+
+/* The next datagram; it leaves the queue unless it is only looked at. */
+static struct udp_message *next_message(struct udp_socket *u, bool peek)
+{
+    struct socket *s = &u->inet.sock;
+    struct udp_message *m = NULL;
+
+    lock_acquire(&s->lock);
+    if (!list_empty(&u->messages)) {
+        m = list_first(&u->messages, struct udp_message, node);
+        if (!peek) {
+            list_del_init(&m->node);
+            u->queued -= m->size + SOCKET_MESSAGE_COST;
+        }
+    }
+    lock_release(&s->lock);
+    return m;
+}
+
+static ssize_t give_message(struct udp_socket *u, struct socket_message *msg, bool peek)
+{
+    struct udp_message *m = next_message(u, peek);
+    size_t skip = 0, size;
+    ssize_t n = 0;
+
+    if (!m)
+        return -EAGAIN;
+    if (peek && u->inet.sock.opt.peek_off > 0)
+        skip = MIN((size_t)u->inet.sock.opt.peek_off, (size_t)m->size);
+    size = MIN(m->size - skip, msg->uio->left);
+    if (size < m->size - skip)
+        msg->out_flags |= MSG_TRUNC;
+    if (size > 0 && uio_copy_out(msg->uio, m->data + skip, size) != (ssize_t)size)
+        n = -EFAULT;
+    if (n == 0) {
+        describe(u, msg, m);
+        n = (ssize_t)(msg->flags & MSG_TRUNC ? m->size - skip : size);
+    }
+    if (!peek)
+        udp_message_free(m);
+    return n;
+}
+
+ssize_t udp_receive(struct socket *s, struct socket_message *msg)
+{
+    struct udp_socket *u = udp_of(s);
+    ssize_t n;
+    int err;
+
+    if (msg->flags & MSG_ERRQUEUE)
+        return -EAGAIN;
+    err = socket_take_error(s);
+    if (err < 0)
+        return err;
+    lock_acquire(&u->read_lock);
+    n = give_message(u, msg, msg->flags & MSG_PEEK);
+    lock_release(&u->read_lock);
+    if (n == -EAGAIN && (__atomic_load_n(&u->shut, __ATOMIC_ACQUIRE) & 1))
+        return 0;
+    return n;
+}
