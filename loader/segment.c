@@ -131,10 +131,13 @@ int segments_map(struct mm *mm, struct file *file, const struct elf_plan *plan, 
                  struct why *why)
 {
     struct mappable *object = NULL;
+    struct linux_stat st;
     int r = 0;
 
     if (file->ops->mmap && file->ops->mmap(file, &object) < 0)
         object = NULL;
+    if (object && file->at.dentry && file_stat(file, &st) == 0)
+        mappable_label(object, st.st_dev, st.st_ino);
     for (uint32_t i = 0; i < plan->segment_count && r == 0; i++) {
         const struct elf_segment *seg = &plan->segments[i];
 

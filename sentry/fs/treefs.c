@@ -13,6 +13,7 @@
 #include "sentry/mm/uio.h"
 #include "sentry/vfs/dirent.h"
 #include "sentry/vfs/identity.h"
+#include "sentry/vfs/setattr.h"
 
 #define WRITE_MAX 4095
 
@@ -27,6 +28,7 @@ struct tree_inode {
     struct inode inode;
     const struct tree_node *node;
     uint64_t key;
+    struct timespec seen; /* when this object came to be in memory: all times of stat(2) */
 };
 
 /* A text as it was at one moment. */
@@ -75,6 +77,7 @@ static struct inode *inode_new(const struct tree_node *node, uint64_t key, uint6
                ino);
     inode->node = node;
     inode->key = key;
+    inode->seen = vfs_now();
     return &inode->inode;
 }
 
@@ -129,6 +132,12 @@ static int tree_follow(struct dentry *link, struct link_target *ret)
     return node_of(link)->follow(tree_inode_of(link)->key, ret);
 }
 
+static void put_times(struct linux_stat *st, const struct timespec *at)
+{
+    st->st_atime_sec = st->st_mtime_sec = st->st_ctime_sec = (uint64_t)at->tv_sec;
+    st->st_atime_nsec = st->st_mtime_nsec = st->st_ctime_nsec = (uint64_t)at->tv_nsec;
+}
+
 static int tree_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
 {
     const struct tree_node *node = node_of(dentry);
@@ -148,6 +157,7 @@ static int tree_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
         .st_size = node->target ? (int64_t)strlen(node->target) : 0,
         .st_blksize = 4096,
     };
+    put_times(ret, &tree_inode_of(dentry)->seen);
     if (node->owner)
         node->owner(tree_inode_of(dentry)->key, &ret->st_uid, &ret->st_gid);
     if (node->status)
@@ -452,7 +462,7 @@ static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
     t->key = tree_inode_of(dentry)->key;
     lock_init(&t->lock);
     file_init(&t->file, operations_of(node), flags);
-    if (node->text && (flags & O_ACCMODE) != O_WRONLY)
+    if (node->text && !node->text_at_read && (flags & O_ACCMODE) != O_WRONLY)
         err = (int)MIN(node->text(t->key, &none, 0), 0); /* may it be read at all? */
     if (err < 0) {
         file_unref(&t->file);

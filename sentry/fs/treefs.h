@@ -35,6 +35,7 @@ struct tree_node {
      * most `size` bytes to buf; the length it has or would have had, or -errno.
      */
     ssize_t (*text)(uint64_t key, char *buf, size_t size);
+    bool text_at_read; /* whether it may be read is told by read(2), not yet by open(2) */
     /* A text that can be written: all of one write(2), terminated, at most a page. 0 or -errno. */
     int (*write)(uint64_t key, const char *text, size_t size);
     /* What stat(2) says of this very object; filled in before with what is above. May be NULL. */

@@ -314,6 +314,8 @@ static struct process *copy_process(struct task *parent, struct ns *ns,
     lock_release(&old->lock);
     process->exit_signal = request->flags & CLONE_PARENT ? old->exit_signal : request->exit_signal;
     process->dumpable = old->dumpable;
+    process->login_uid = __atomic_load_n(&old->login_uid, __ATOMIC_RELAXED);
+    process->login_session = __atomic_load_n(&old->login_session, __ATOMIC_RELAXED);
     process->memory_failure = old->memory_failure;
     process->no_huge_pages = old->no_huge_pages;
     process->io_flusher = old->io_flusher;

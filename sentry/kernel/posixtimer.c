@@ -441,3 +441,44 @@ int posix_timer_create(struct task *task, clockid_t clock, const struct sigevent
         posix_timer_free(t);
     return error;
 }
+
+static struct posix_timer *next_locked(struct posix_timers *timers, int64_t from)
+{
+    struct posix_timer *timer, *best = NULL;
+
+    for (int i = 0; i < TIMER_BUCKETS; i++) {
+        list_for_each (timer, &timers->buckets[i], node) {
+            if (timer->id >= from && (!best || timer->id < best->id))
+                best = timer;
+        }
+    }
+    return best;
+}
+
+void posix_timers_each(struct process *process,
+                       void (*fn)(const struct posix_timer_view *timer, void *arg), void *arg)
+{
+    for (int64_t from = 0;;) {
+        struct posix_timer_view view = {0};
+        struct posix_timer *timer;
+
+        lock_acquire(&process->lock);
+        timer = process->posix_timers ? next_locked(process->posix_timers, from) : NULL;
+        if (timer) {
+            view = (struct posix_timer_view){
+                .id = timer->id,
+                .pid = process->pid,
+                .tid = timer->notify & SIGEV_THREAD_ID && timer->thread ? timer->thread->tid : 0,
+                .signo = timer->signal->info.si_signo,
+                .notify = timer->notify & ~SIGEV_THREAD_ID,
+                .value = (uint64_t)timer->signal->info.si_value.sival_ptr,
+                .clock = timer->clock,
+            };
+        }
+        lock_release(&process->lock);
+        if (!timer)
+            return;
+        fn(&view, arg);
+        from = (int64_t)view.id + 1;
+    }
+}

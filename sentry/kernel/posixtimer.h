@@ -39,6 +39,17 @@ int posix_timer_overrun(struct process *process, int32_t id);
 /* execve(2), and the end of the process; called without locks. */
 void posix_timers_delete_all(struct process *process);
 
+/* What /proc/PID/timers tells: numbers are those of the first pid namespace. */
+struct posix_timer_view {
+    int32_t id, pid, tid; /* tid: SIGEV_THREAD_ID; or 0 */
+    int signo, notify;    /* SIGEV_SIGNAL, SIGEV_NONE; SIGEV_THREAD is libc's affair */
+    uint64_t value;
+    clockid_t clock;
+};
+/* In the order of their numbers; called without locks, and so is fn. */
+void posix_timers_each(struct process *process,
+                       void (*fn)(const struct posix_timer_view *timer, void *arg), void *arg);
+
 /* The timer's signal was taken off its queue: completes `info`, and goes on. */
 void posix_timer_taken_locked(struct posix_timer *timer, siginfo_t *info);
 /* The signal has an action again: timers that were due meanwhile send it. */

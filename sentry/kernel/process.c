@@ -34,6 +34,7 @@ struct process *process_create(struct kernel *kernel, struct pid_ns *ns)
     timer_init(&process->real_timer, itimer_real_expired);
     cpu_timers_init(process);
     process->dumpable = 1;
+    process->login_uid = process->login_session = UINT32_MAX;
     process->memory_failure = PR_MCE_KILL_DEFAULT;
     return process;
 }

@@ -95,6 +95,7 @@ struct process {
     /* /proc/PID/oom_score_adj, and what an unprivileged program cannot go below. Inherited; under
      * lock */
     int16_t oom_score_adj, oom_score_min;
+    uint32_t login_uid, login_session; /* audit's; UINT32_MAX: not set. Atomic, inherited */
     uint32_t exec_count; /* under lock: which program this is, for who looks at its memory */
     uint32_t membarrier_registered; /* atomic: MEMBARRIER_CMD_REGISTER_* bits */
     struct file *exe;               /* owned reference: /proc/self/exe */

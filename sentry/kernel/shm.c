@@ -167,6 +167,7 @@ static void segment_release(struct mappable *m)
 }
 
 static const struct mappable_ops segment_ops = {
+    .is_memory = true,
     .get_pages = segment_get_pages,
     .release = segment_release,
     .name = segment_name,

@@ -48,6 +48,10 @@ void usage_add(struct usage *to, const struct usage *from)
     to->major_faults += from->major_faults;
     to->sleeps += from->sleeps;
     to->preemptions += from->preemptions;
+    to->reads += from->reads;
+    to->writes += from->writes;
+    to->read_bytes += from->read_bytes;
+    to->written_bytes += from->written_bytes;
     to->max_resident = MAX(to->max_resident, from->max_resident);
 }
 

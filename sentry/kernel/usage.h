@@ -18,8 +18,9 @@ struct task;
 struct usage {
     uint64_t user_ns, system_ns;
     uint64_t minor_faults, major_faults;
-    uint64_t sleeps, preemptions; /* voluntary and other context switches */
-    uint64_t max_resident;        /* bytes */
+    uint64_t sleeps, preemptions;                      /* voluntary and other context switches */
+    uint64_t max_resident;                             /* bytes */
+    uint64_t reads, writes, read_bytes, written_bytes; /* by calls: /proc/PID/io */
 };
 
 /* Where a task is: in the guest, in the Sentry for it, or asleep there. */
@@ -51,6 +52,17 @@ static inline void usage_enter(struct task_times *t, enum task_mode mode)
     }
     __atomic_store_n(&t->mode, mode, __ATOMIC_RELAXED);
     __atomic_store_n(&t->seq, (uint32_t)seq + 2, __ATOMIC_RELEASE);
+}
+
+/* Own thread only: a call has moved that much, or failed. */
+static inline void usage_moved(struct usage *usage, bool write, int64_t result)
+{
+    uint64_t *calls = write ? &usage->writes : &usage->reads;
+    uint64_t *bytes = write ? &usage->written_bytes : &usage->read_bytes;
+
+    __atomic_store_n(calls, *calls + 1, __ATOMIC_RELAXED);
+    if (result > 0)
+        __atomic_store_n(bytes, *bytes + (uint64_t)result, __ATOMIC_RELAXED);
 }
 
 static inline bool usage_is_asleep(const struct task_times *t)

@@ -46,6 +46,7 @@ struct mappable_ops {
     void (*closed)(struct mappable *m);
     /* get_pages(write) is wanted before the first write of each mapping, to know what is dirty. */
     bool wants_write_notice;
+    bool is_memory; /* shared memory (RssShmem of /proc), not the pages of a file */
 };
 
 /* What a mapping of it is like. */
@@ -60,6 +61,8 @@ struct mappable {
     enum mappable_kind kind; /* set before it is mapped */
     refcount_t refs;
     uint64_t id; /* never used twice: futex keys */
+    /* Atomic: the file whose it is, as /proc/PID/maps tells it; 0: none. See mappable_label(). */
+    uint64_t label_dev, label_ino;
 
     struct lock invalidate_lock; /* one invalidation at a time; taken before any mm->lock */
     struct lock mappings_lock;   /* innermost but for the memfile's */
@@ -86,6 +89,16 @@ static inline struct mappable *mappable_ref(struct mappable *m)
 {
     refcount_get(&m->refs);
     return m;
+}
+
+/* Whoever maps a file says which one it is: st_dev and st_ino. The last word stands. */
+static inline void mappable_label(struct mappable *m, uint64_t dev, uint64_t ino)
+{
+    if (__atomic_load_n(&m->label_ino, __ATOMIC_RELAXED) == ino &&
+        __atomic_load_n(&m->label_dev, __ATOMIC_RELAXED) == dev)
+        return;
+    __atomic_store_n(&m->label_dev, dev, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->label_ino, ino, __ATOMIC_RELAXED);
 }
 
 static inline struct mappable *mappable_unref(struct mappable *m)

@@ -117,6 +117,37 @@ void mm_get_stats(struct mm *mm, struct mm_stats *ret_stats)
     lock_release(&mm->lock);
 }
 
+/* Tables of x86-64 that one more page needs, when the one before it was at `last`. */
+static uint64_t new_tables(uaddr_t last, uaddr_t addr, bool first)
+{
+    uint64_t count = 0;
+
+    for (unsigned shift = 21; shift <= 39; shift += 9)
+        count += first || last >> shift != addr >> shift;
+    return count;
+}
+
+void mm_get_resident(struct mm *mm, struct mm_resident *ret)
+{
+    uaddr_t last = 0;
+
+    *ret = (struct mm_resident){.tables = PAGE_SIZE};
+    lock_acquire(&mm->lock);
+    for (struct vma *vma = vma_first(mm); vma; vma = vma_next(vma)) {
+        uint64_t *object = vma->object && vma->object->ops->is_memory ? &ret->memory : &ret->file;
+        struct pmap_iter it;
+
+        for (pmap_iter_init(&it, &mm->pmap, vma->start, vma->end); pmap_iter_next(&it);) {
+            if (!(it.entry & PMAP_PRESENT))
+                continue;
+            *(!vma->object || (it.entry & PMAP_ANON) ? &ret->anonymous : object) += PAGE_SIZE;
+            ret->tables += new_tables(last, it.addr, last == 0) * PAGE_SIZE;
+            last = it.addr;
+        }
+    }
+    lock_release(&mm->lock);
+}
+
 /* [heap] and the like are told by place, as fs/proc/task_mmu.c does. */
 static const char *vma_name(const struct mm *mm, const struct vma *vma)
 {
@@ -140,6 +171,27 @@ static int map_flags(const struct vma *vma)
     if (vma->flags & VMA_LOCKED)
         flags |= MAP_LOCKED;
     return flags;
+}
+
+static unsigned vma_marks(const struct vma *vma)
+{
+    static const struct {
+        uint32_t flag, mark;
+    } marks[] = {
+        {VMA_SEQUENTIAL, VMA_MARK_SEQUENTIAL}, {VMA_RANDOM, VMA_MARK_RANDOM},
+        {VMA_DONTFORK, VMA_MARK_DONTFORK},     {VMA_WIPEONFORK, VMA_MARK_WIPEONFORK},
+        {VMA_DONTDUMP, VMA_MARK_DONTDUMP},     {VMA_HUGEPAGE, VMA_MARK_HUGEPAGE},
+        {VMA_NOHUGEPAGE, VMA_MARK_NOHUGEPAGE}, {VMA_SEALED, VMA_MARK_SEALED},
+    };
+    unsigned set = 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(marks); i++)
+        set |= vma->flags & marks[i].flag ? marks[i].mark : 0;
+    if (vma->userfault_modes & MM_UFFD_MISSING)
+        set |= VMA_MARK_USERFAULT_MISSING;
+    if (vma->userfault_modes & MM_UFFD_WP)
+        set |= VMA_MARK_USERFAULT_WP;
+    return set;
 }
 
 static void count_usage(struct mm *mm, struct vma_info *info)
@@ -168,6 +220,9 @@ static int each_vma(struct mm *mm, mm_vma_fn fn, void *arg, bool usage)
             .offset = vma->object ? vma->offset : 0,
             .name = vma_name(mm, vma),
             .object = vma->object,
+            .max_prot = vma->max_prot,
+            .marks = vma_marks(vma),
+            .policy = vma->policy,
         };
 
         if (usage)

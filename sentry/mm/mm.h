@@ -148,6 +148,11 @@ struct mm_stats {
     uint64_t peak_total, peak_resident;
 };
 void mm_get_stats(struct mm *mm, struct mm_stats *ret_stats);
+/* What is resident by kind, in bytes, and what page tables of it take. Looks at every page. */
+struct mm_resident {
+    uint64_t anonymous, file, memory, tables;
+};
+void mm_get_resident(struct mm *mm, struct mm_resident *ret);
 
 #define MM_AUXV_MAX 28
 
@@ -160,6 +165,19 @@ struct mm_layout {
 };
 struct mm_layout *mm_layout(struct mm *mm);
 
+/* What madvise(2) and its like have said of a VMA; in the order of VmFlags. */
+enum vma_mark {
+    VMA_MARK_SEQUENTIAL = 1,
+    VMA_MARK_RANDOM = 2,
+    VMA_MARK_DONTFORK = 4,
+    VMA_MARK_WIPEONFORK = 8,
+    VMA_MARK_DONTDUMP = 16,
+    VMA_MARK_HUGEPAGE = 32,
+    VMA_MARK_NOHUGEPAGE = 64,
+    VMA_MARK_USERFAULT_MISSING = 128,
+    VMA_MARK_USERFAULT_WP = 256,
+    VMA_MARK_SEALED = 512,
+};
 /* Calls fn for each VMA in address order, under mm->lock: fn must not call back into mm. */
 struct vma_info {
     uaddr_t start, end;
@@ -167,6 +185,9 @@ struct vma_info {
     uint64_t offset;
     const char *name;
     struct mappable *object;
+    int max_prot;
+    unsigned marks; /* enum vma_mark */
+    struct mm_policy policy;
     /* Bytes that are mapped, and of them private pages; counted by mm_for_each_vma_usage() alone.
      */
     uint64_t resident, anonymous;

@@ -135,6 +135,7 @@ static int shmem_sync(struct mappable *m, uint64_t offset, uint64_t size)
 }
 
 static const struct mappable_ops shmem_ops = {
+    .is_memory = true,
     .get_pages = shmem_get_pages,
     .release = shmem_release,
     .name = shmem_name,

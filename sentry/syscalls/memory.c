@@ -25,6 +25,7 @@ static int map_file(struct task *task, int fd, struct mm_map_args *args, struct 
 {
     struct file *file = fdtable_get(task->files, fd);
     int type = args->flags & MAP_TYPE, error = 0;
+    struct linux_stat st;
     uint32_t access;
 
     if (!file)
@@ -49,6 +50,8 @@ static int map_file(struct task *task, int fd, struct mm_map_args *args, struct 
         file_unref(file);
         return error;
     }
+    if (file->at.dentry && file_stat(file, &st) == 0)
+        mappable_label(args->object, st.st_dev, st.st_ino);
     if (type != MAP_PRIVATE && access != O_RDWR)
         args->max_prot &= ~PROT_WRITE;
     if (file->at.mount && (mount_get_flags(file->at.mount) & MOUNT_NOEXEC))

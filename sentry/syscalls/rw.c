@@ -127,7 +127,7 @@ static ssize_t transfer_loop(struct task_transfer *t, struct transfer_wait *w)
     }
 }
 
-ssize_t task_transfer(struct task_transfer *t)
+static ssize_t transfer(struct task_transfer *t)
 {
     struct transfer_wait w = {.told = false};
     ssize_t n = transfer_loop(t, &w);
@@ -137,11 +137,19 @@ ssize_t task_transfer(struct task_transfer *t)
     return n;
 }
 
+ssize_t task_transfer(struct task_transfer *t)
+{
+    ssize_t n = transfer(t);
+
+    usage_moved(&t->task->usage, t->write, n);
+    return n;
+}
+
 ssize_t task_write(struct task *task, struct file *file, struct uio *uio)
 {
     struct task_transfer t = {.task = task, .file = file, .uio = uio, .write = true};
 
-    return task_transfer(&t);
+    return transfer(&t);
 }
 
 static long with_file(struct task *task, int fd, struct task_transfer *t)

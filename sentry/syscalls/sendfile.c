@@ -58,6 +58,8 @@ static ssize_t send_file(struct task *task, struct file *out, struct file *in, i
     if (!buf)
         return -ENOMEM;
     n = copy_chunks(task, out, in, buf, pos, MIN(count, UIO_MAX_BYTES));
+    usage_moved(&task->usage, false, n);
+    usage_moved(&task->usage, true, n);
     free(buf);
     if (n > 0 && offset)
         *offset = pos + n;

@@ -366,6 +366,11 @@ struct file *file_ref(struct file *f)
     return f;
 }
 
+int file_stat(struct file *f, struct linux_stat *ret)
+{
+    return -ENOSYS;
+}
+
 struct file *file_unref(struct file *f)
 {
     if (f && refcount_put(&f->refs))

@@ -137,11 +137,25 @@ static void fd_owner(uint64_t key, uint32_t *ret_uid, uint32_t *ret_gid)
     proc_task_owner(KEY_TID(key), ret_uid, ret_gid);
 }
 
+/* The rights of the link are those with which the file was opened. */
+static void fd_status(uint64_t key, struct linux_stat *st)
+{
+    struct file *file;
+
+    st->st_size = 64;
+    if (get_file(key, &file) < 0)
+        return;
+    st->st_mode =
+        S_IFLNK | 0100 | (file_can_read(file) ? 0400 : 0) | (file_can_write(file) ? 0200 : 0);
+    file_unref(file);
+}
+
 static const struct tree_node fd_node = {
     .name = "",
     .mode = S_IFLNK | 0700,
     .readlink = fd_readlink,
     .follow = fd_follow,
+    .status = fd_status,
     .owner = fd_owner,
 };
 

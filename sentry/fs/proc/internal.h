@@ -79,7 +79,23 @@ int proc_oom_score_adj_write(uint64_t tid, const char *text, size_t size);
 ssize_t proc_oom_score_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_timerslack_text(uint64_t tid, char *buf, size_t size);
 int proc_timerslack_write(uint64_t tid, const char *text, size_t size);
+ssize_t proc_oom_adj_text(uint64_t tid, char *buf, size_t size);
+int proc_oom_adj_write(uint64_t tid, const char *text, size_t size);
+
+/* accounts.c: what is counted of it */
+ssize_t proc_io_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_thread_io_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_sched_text(uint64_t key, char *buf, size_t size);
 ssize_t proc_schedstat_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_timers_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_children_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_loginuid_text(uint64_t key, char *buf, size_t size);
+int proc_loginuid_write(uint64_t key, const char *text, size_t size);
+ssize_t proc_sessionid_text(uint64_t key, char *buf, size_t size);
+
+/* attr.c: /proc/PID/attr */
+#define PROC_ATTR_NODES 6
+extern const struct tree_node proc_attr_nodes[PROC_ATTR_NODES];
 
 /* timens.c: /proc/PID/timens_offsets */
 ssize_t proc_timens_text(uint64_t key, char *buf, size_t size);
@@ -111,8 +127,20 @@ ssize_t proc_net_udp_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_net_udp6_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_net_sockstat_text(uint64_t tid, char *buf, size_t size);
 
-/* maps.c */
+/* maps.c: /proc/PID/maps, map_files */
+#define PROC_VMA_NAME_MAX 4200
 ssize_t proc_maps_text(uint64_t tid, char *buf, size_t size);
+/* What stands behind it in maps, or "". */
+void proc_vma_name(const struct vma_info *vma, char *buf, size_t size);
+/* Its line; `arg` is a struct proc_text. */
+int proc_put_vma(const struct vma_info *vma, void *arg);
+int proc_find_mapping(uint64_t tid, struct name name, const struct tree_node **ret_node,
+                      uint64_t *ret_key);
+int64_t proc_list_mappings(uint64_t tid, int64_t from, char *ret_name, size_t size,
+                           const struct tree_node **ret_node);
+
+/* smaps.c */
+ssize_t proc_numa_maps_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_smaps_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_smaps_rollup_text(uint64_t tid, char *buf, size_t size);
 

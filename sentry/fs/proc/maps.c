@@ -1,9 +1,12 @@
 /*
- * /proc/PID/maps: a line for each VMA, as fs/proc/task_mmu.c prints it; smaps: with how much of it
- * is there; smaps_rollup: the sums.
+ * /proc/PID/maps: a line for each VMA, as fs/proc/task_mmu.c prints it; map_files: a link for each
+ * one of a file.
  */
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 
 #include "sentry/fs/proc/internal.h"
 #include "sentry/mm/mappable.h"
@@ -11,33 +14,47 @@
 
 #define NAME_COLUMN 73 /* where names begin */
 
-static void put_name(struct proc_text *text, const struct vma_info *vma, size_t line_start)
+void proc_vma_name(const struct vma_info *vma, char *buf, size_t size)
 {
-    char name[4200] = "";
-    int column = (int)(text->length - line_start);
-
+    buf[0] = 0;
     if (vma->name)
-        snprintf(name, sizeof(name), "%s", vma->name);
+        snprintf(buf, size, "%s", vma->name);
     else if (vma->object && vma->object->ops->name)
-        vma->object->ops->name(vma->object, name, sizeof(name));
-    if (name[0])
-        proc_printf(text, "%*s%s", MAX(NAME_COLUMN - column, 1), "", name);
+        vma->object->ops->name(vma->object, buf, size);
 }
 
-/* Device and inode of mapped files are not known to the memory manager: 00:00 0. */
-static int put_vma(const struct vma_info *vma, void *arg)
+int proc_put_vma(const struct vma_info *vma, void *arg)
 {
     struct proc_text *text = arg;
     size_t start = text->length;
+    char name[PROC_VMA_NAME_MAX];
+    uint64_t dev = 0, ino = 0;
+    int column;
 
-    proc_printf(text, "%08lx-%08lx %c%c%c%c %08lx 00:00 0 ", vma->start, vma->end,
+    if (vma->object) {
+        dev = __atomic_load_n(&vma->object->label_dev, __ATOMIC_RELAXED);
+        ino = __atomic_load_n(&vma->object->label_ino, __ATOMIC_RELAXED);
+    }
+    proc_printf(text, "%08lx-%08lx %c%c%c%c %08lx %02x:%02x %lu ", vma->start, vma->end,
                 vma->prot & PROT_READ ? 'r' : '-', vma->prot & PROT_WRITE ? 'w' : '-',
                 vma->prot & PROT_EXEC ? 'x' : '-', vma->flags & MAP_SHARED ? 's' : 'p',
-                vma->object ? vma->offset : 0);
-    put_name(text, vma, start);
+                vma->object ? vma->offset : 0, major(dev), minor(dev), ino);
+    column = (int)(text->length - start);
+    proc_vma_name(vma, name, sizeof(name));
+    if (name[0])
+        proc_printf(text, "%*s%s", MAX(NAME_COLUMN - column, 1), "", name);
     proc_printf(text, "\n");
     return 0;
 }
+
+/* The page of calls that every program has, beyond its own addresses (vsyscall(7)'s is emulated).
+ */
+static const struct vma_info vsyscall = {
+    .start = 0xffffffffff600000,
+    .end = 0xffffffffff601000,
+    .prot = PROT_EXEC,
+    .name = "[vsyscall]",
+};
 
 ssize_t proc_maps_text(uint64_t key, char *buf, size_t size)
 {
@@ -46,84 +63,125 @@ ssize_t proc_maps_text(uint64_t key, char *buf, size_t size)
     int err = proc_look_into_memory(key, &mm);
 
     if (err == 0 && mm)
-        err = mm_for_each_vma(mm, put_vma, &text);
+        err = mm_for_each_vma(mm, proc_put_vma, &text);
+    if (err == 0 && mm)
+        proc_put_vma(&vsyscall, &text);
     mm_unref(mm);
     return err < 0 ? err : (ssize_t)text.length;
 }
 
-/* Shared or not is known to nobody here: every page counts as this program's own. */
-static void put_sizes(struct proc_text *text, const struct vma_info *vma)
-{
-    unsigned long resident = vma->resident / 1024, anonymous = vma->anonymous / 1024;
+/* ---- map_files: START-END, for mappings of what has a name in the tree ---------------------- */
 
-    proc_printf(text, "Rss:            %8lu kB\nPss:            %8lu kB\n", resident, resident);
-    proc_printf(text, "Shared_Clean:   %8d kB\nShared_Dirty:   %8d kB\n", 0, 0);
-    proc_printf(text, "Private_Clean:  %8lu kB\nPrivate_Dirty:  %8lu kB\n", resident - anonymous,
-                anonymous);
-    proc_printf(text, "Referenced:     %8lu kB\nAnonymous:      %8lu kB\n", resident, anonymous);
-    proc_printf(text, "AnonHugePages:  %8d kB\nSwap:           %8d kB\nSwapPss:        %8d kB\n", 0,
-                0, 0);
-    proc_printf(text, "Locked:         %8lu kB\n", vma->flags & MAP_LOCKED ? resident : 0);
+struct wanted {
+    uaddr_t start, end; /* the first at or after `start`; exactly this one, where `end` is given */
+    bool found;
+    struct vma_info vma; /* only addresses and protection outlive the walk */
+    char name[PROC_VMA_NAME_MAX];
+};
+
+static int compare(const struct vma_info *vma, void *arg)
+{
+    struct wanted *w = arg;
+
+    if (vma->start < w->start || !vma->object ||
+        !__atomic_load_n(&vma->object->label_ino, __ATOMIC_RELAXED) ||
+        (w->end && (vma->start != w->start || vma->end != w->end)))
+        return 0;
+    w->found = true;
+    w->vma = *vma;
+    proc_vma_name(vma, w->name, sizeof(w->name));
+    return 1;
 }
 
-static void put_flags(struct proc_text *text, const struct vma_info *vma)
+static int find_mapping(uint64_t tid, struct wanted *w)
 {
-    proc_printf(text, "VmFlags: %s%s%s%s%s%s%s\n", vma->prot & PROT_READ ? "rd " : "",
-                vma->prot & PROT_WRITE ? "wr " : "", vma->prot & PROT_EXEC ? "ex " : "",
-                vma->flags & MAP_SHARED ? "sh " : "", vma->flags & MAP_GROWSDOWN ? "gd " : "",
-                vma->flags & MAP_LOCKED ? "lo " : "", vma->flags & MAP_NORESERVE ? "nr " : "");
+    struct mm *mm = NULL;
+    int err = proc_look_into_memory(tid, &mm);
+
+    if (err < 0)
+        return err;
+    if (mm)
+        mm_for_each_vma(mm, compare, w);
+    mm_unref(mm);
+    return w->found ? 0 : -ENOENT;
 }
 
-static int put_vma_sizes(const struct vma_info *vma, void *arg)
-{
-    struct proc_text *text = arg;
+/* Its key has no room for two addresses: the number of the page where it begins, and the task. */
+#define MAPPING_KEY(tid, start) ((tid) | (start) / PAGE_SIZE << 29)
+#define MAPPING_TID(key)        ((key) & ((1UL << 29) - 1))
+#define MAPPING_START(key)      ((key) >> 29 << 12)
 
-    put_vma(vma, arg);
-    proc_printf(text, "Size:           %8lu kB\n", (vma->end - vma->start) / 1024);
-    proc_printf(text, "KernelPageSize: %8lu kB\nMMUPageSize:    %8lu kB\n", PAGE_SIZE / 1024,
-                PAGE_SIZE / 1024);
-    put_sizes(text, vma);
-    put_flags(text, vma);
+static ssize_t mapping_readlink(uint64_t key, char *buf, size_t size)
+{
+    struct wanted w = {.start = MAPPING_START(key)};
+    int err = find_mapping(MAPPING_TID(key), &w);
+
+    if (err < 0 || w.vma.start != MAPPING_START(key))
+        return err < 0 ? err : -ENOENT;
+    return snprintf(buf, size, "%s", w.name);
+}
+
+/* Who may checkpoint a process may open what it maps; here names alone are kept, so nobody does. */
+static int mapping_follow(uint64_t key, struct link_target *ret)
+{
+    return -EPERM;
+}
+
+static void mapping_owner(uint64_t key, uint32_t *ret_uid, uint32_t *ret_gid)
+{
+    proc_task_owner(MAPPING_TID(key), ret_uid, ret_gid);
+}
+
+static void mapping_status(uint64_t key, struct linux_stat *st)
+{
+    struct wanted w = {.start = MAPPING_START(key)};
+
+    st->st_size = 64;
+    st->st_mode = S_IFLNK;
+    if (find_mapping(MAPPING_TID(key), &w) < 0)
+        return;
+    st->st_mode |= (w.vma.max_prot & PROT_READ ? 0400 : 0) |
+                   ((w.vma.flags & MAP_SHARED) && (w.vma.max_prot & PROT_WRITE) ? 0200 : 0);
+}
+
+static const struct tree_node mapping_node = {
+    .name = "",
+    .mode = S_IFLNK | 0400,
+    .readlink = mapping_readlink,
+    .follow = mapping_follow,
+    .status = mapping_status,
+    .owner = mapping_owner,
+};
+
+int proc_find_mapping(uint64_t tid, struct name name, const struct tree_node **ret_node,
+                      uint64_t *ret_key)
+{
+    struct wanted w = {0};
+    char text[40];
+    int err, used = 0;
+
+    if (name.size >= sizeof(text))
+        return -ENOENT;
+    memcpy(text, name.text, name.size);
+    text[name.size] = 0;
+    if (sscanf(text, "%lx-%lx%n", &w.start, &w.end, &used) != 2 || text[used] || !w.end)
+        return -ENOENT;
+    err = find_mapping(tid, &w);
+    if (err < 0)
+        return err;
+    *ret_node = &mapping_node;
+    *ret_key = MAPPING_KEY(tid, w.start);
     return 0;
 }
 
-ssize_t proc_smaps_text(uint64_t key, char *buf, size_t size)
+int64_t proc_list_mappings(uint64_t tid, int64_t from, char *ret_name, size_t size,
+                           const struct tree_node **ret_node)
 {
-    struct proc_text text = {buf, size, 0};
-    struct mm *mm = NULL;
-    int err = proc_look_into_memory(key, &mm);
+    struct wanted w = {.start = (uaddr_t)from * PAGE_SIZE};
 
-    if (err == 0 && mm)
-        err = mm_for_each_vma_usage(mm, put_vma_sizes, &text);
-    mm_unref(mm);
-    return err < 0 ? err : (ssize_t)text.length;
-}
-
-static int add_vma(const struct vma_info *vma, void *arg)
-{
-    struct vma_info *sum = arg;
-
-    if (!sum->end)
-        sum->start = vma->start;
-    sum->end = vma->end;
-    sum->resident += vma->resident;
-    sum->anonymous += vma->anonymous;
-    return 0;
-}
-
-ssize_t proc_smaps_rollup_text(uint64_t key, char *buf, size_t size)
-{
-    struct proc_text text = {buf, size, 0};
-    struct vma_info sum = {.name = "[rollup]"};
-    struct mm *mm = NULL;
-    int err = proc_look_into_memory(key, &mm);
-
-    if (err == 0 && mm)
-        err = mm_for_each_vma_usage(mm, add_vma, &sum);
-    if (err == 0 && mm) {
-        put_vma(&sum, &text);
-        put_sizes(&text, &sum);
-    }
-    mm_unref(mm);
-    return err < 0 ? err : (ssize_t)text.length;
+    if (find_mapping(tid, &w) < 0)
+        return -1;
+    snprintf(ret_name, size, "%lx-%lx", w.vma.start, w.vma.end);
+    *ret_node = &mapping_node;
+    return (int64_t)(w.vma.start / PAGE_SIZE);
 }

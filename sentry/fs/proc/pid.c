@@ -265,6 +265,18 @@ static ssize_t personality_text(uint64_t key, char *buf, size_t size)
     return n;
 }
 
+/* Not even for who may look into the task: it is the Sentry's, as a Linux's is a Linux's. */
+static ssize_t stack_text(uint64_t key, char *buf, size_t size)
+{
+    return -EACCES;
+}
+
+/* Of the controller cpuset there is none, so that all are in its root. */
+static ssize_t cpuset_text(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "/\n");
+}
+
 /* The Sentry's stack is nobody's business: as on a Linux without the symbols. */
 static ssize_t wchan_text(uint64_t key, char *buf, size_t size)
 {
@@ -295,6 +307,17 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
     {                                                                                              \
         .name = name_, .mode = S_IFREG | (mode_), .text = text_, .owner = proc_task_owner          \
     }
+/* Whether it may be read is said by read(2), as of what seq_file's single_open() shows. */
+#define TASK_LATE(name_, mode_, text_)                                                             \
+    {                                                                                              \
+        .name = name_, .mode = S_IFREG | (mode_), .text = text_, .text_at_read = true,             \
+        .owner = proc_task_owner                                                                   \
+    }
+#define TASK_SET(name_, text_, write_)                                                             \
+    {                                                                                              \
+        .name = name_, .mode = S_IFREG | 0644, .text = text_, .write = write_,                     \
+        .owner = proc_task_owner                                                                   \
+    }
 #define TASK_FILE(name_, mode_, open_)                                                             \
     {                                                                                              \
         .name = name_, .mode = S_IFREG | (mode_), .open_object = open_, .owner = proc_task_owner   \
@@ -305,12 +328,6 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
         .owner = proc_task_owner                                                                   \
     }
 
-#define TASK_COMM                                                                                  \
-    {                                                                                              \
-        .name = "comm", .mode = S_IFREG | 0644, .text = comm_text, .write = comm_write,            \
-        .owner = proc_task_owner                                                                   \
-    }
-
 #define ID_FILE(name_, open_)                                                                      \
     {                                                                                              \
         .name = name_, .mode = S_IFREG | 0644, .open_object = open_, .owner = proc_task_owner      \
@@ -318,47 +335,51 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
 
 /* What a thread has as well as a process. */
 #define THREAD_NODES                                                                               \
-    MAGIC_LINK(cwd), MAGIC_LINK(exe), MAGIC_LINK(root), TASK_TEXT("auxv", 0400, auxv_text),        \
-        TASK_TEXT("cmdline", 0444, cmdline_text), TASK_COMM,                                       \
-        TASK_TEXT("environ", 0400, environ_text), TASK_TEXT("limits", 0444, proc_limits_text),     \
-        TASK_TEXT("maps", 0444, proc_maps_text), TASK_FILE("mounts", 0444, proc_mounts_open),      \
-        TASK_FILE("mountinfo", 0444, proc_mountinfo_open),                                         \
-        TASK_FILE("mountstats", 0400, proc_mountstats_open),                                       \
-        TASK_TEXT("personality", 0400, personality_text), TASK_TEXT("stat", 0444, proc_stat_text), \
-        TASK_TEXT("statm", 0444, proc_statm_text), TASK_TEXT("status", 0444, proc_status_text),    \
-        TASK_TEXT("syscall", 0400, proc_syscall_text), TASK_TEXT("wchan", 0444, wchan_text),       \
-        TASK_TEXT("smaps", 0444, proc_smaps_text),                                                 \
-        TASK_TEXT("smaps_rollup", 0444, proc_smaps_rollup_text),                                   \
-        TASK_TEXT("oom_score", 0444, proc_oom_score_text),                                         \
-        TASK_TEXT("schedstat", 0444, proc_schedstat_text),                                         \
-        {.name = "oom_score_adj",                                                                  \
-         .mode = S_IFREG | 0644,                                                                   \
-         .text = proc_oom_score_adj_text,                                                          \
-         .write = proc_oom_score_adj_write,                                                        \
-         .owner = proc_task_owner},                                                                \
-        {.name = "pagemap",                                                                        \
-         .mode = S_IFREG | 0400,                                                                   \
-         .open_object = proc_pagemap_open,                                                         \
-         .owner = proc_task_owner},                                                                \
-        {.name = "mem",                                                                            \
-         .mode = S_IFREG | 0600,                                                                   \
-         .open_object = proc_mem_open,                                                             \
-         .owner = proc_task_owner},                                                                \
-        ID_FILE("uid_map", proc_uid_map_open), ID_FILE("gid_map", proc_gid_map_open),              \
-        ID_FILE("projid_map", proc_projid_map_open), ID_FILE("setgroups", proc_setgroups_open),    \
+    {.name = "attr",                                                                               \
+     .mode = S_IFDIR | 0555,                                                                       \
+     .children = proc_attr_nodes,                                                                  \
+     .child_count = PROC_ATTR_NODES,                                                               \
+     .owner = proc_task_owner},                                                                    \
+        TASK_TEXT("auxv", 0400, auxv_text), TASK_TEXT("cmdline", 0444, cmdline_text),              \
+        TASK_SET("comm", comm_text, comm_write), TASK_TEXT("cpuset", 0444, cpuset_text),           \
+        MAGIC_LINK(cwd), TASK_TEXT("environ", 0400, environ_text), MAGIC_LINK(exe),                \
+        TASK_DIR("fd", 0500, proc_find_fd, proc_list_fds),                                         \
+        TASK_DIR("fdinfo", 0555, proc_find_fdinfo, proc_list_fdinfo),                              \
+        TASK_SET("loginuid", proc_loginuid_text, proc_loginuid_write),                             \
+        TASK_TEXT("limits", 0444, proc_limits_text), TASK_TEXT("maps", 0444, proc_maps_text),      \
+        TASK_FILE("mem", 0600, proc_mem_open), TASK_FILE("mountinfo", 0444, proc_mountinfo_open),  \
+        TASK_FILE("mounts", 0444, proc_mounts_open),                                               \
+        {.name = "net",                                                                            \
+         .mode = S_IFDIR | 0555,                                                                   \
+         .children = proc_net_nodes,                                                               \
+         .child_count = ARRAY_COUNT(proc_net_nodes)},                                              \
         {.name = "ns",                                                                             \
          .mode = S_IFDIR | 0511,                                                                   \
          .children = proc_ns_nodes,                                                                \
          .child_count = ARRAY_COUNT(proc_ns_nodes),                                                \
          .owner = proc_task_owner},                                                                \
-        {.name = "net",                                                                            \
-         .mode = S_IFDIR | 0555,                                                                   \
-         .children = proc_net_nodes,                                                               \
-         .child_count = ARRAY_COUNT(proc_net_nodes)},                                              \
-        TASK_DIR("fd", 0500, proc_find_fd, proc_list_fds),                                         \
-        TASK_DIR("fdinfo", 0555, proc_find_fdinfo, proc_list_fdinfo)
+        TASK_TEXT("numa_maps", 0444, proc_numa_maps_text),                                         \
+        TASK_SET("oom_adj", proc_oom_adj_text, proc_oom_adj_write),                                \
+        TASK_TEXT("oom_score", 0444, proc_oom_score_text),                                         \
+        TASK_SET("oom_score_adj", proc_oom_score_adj_text, proc_oom_score_adj_write),              \
+        TASK_FILE("pagemap", 0400, proc_pagemap_open),                                             \
+        TASK_LATE("personality", 0400, personality_text), MAGIC_LINK(root),                        \
+        TASK_TEXT("sched", 0444, proc_sched_text),                                                 \
+        TASK_TEXT("schedstat", 0444, proc_schedstat_text),                                         \
+        TASK_TEXT("sessionid", 0444, proc_sessionid_text),                                         \
+        TASK_TEXT("smaps", 0444, proc_smaps_text),                                                 \
+        TASK_TEXT("smaps_rollup", 0444, proc_smaps_rollup_text),                                   \
+        TASK_LATE("stack", 0400, stack_text), TASK_TEXT("stat", 0444, proc_stat_text),             \
+        TASK_TEXT("statm", 0444, proc_statm_text), TASK_TEXT("status", 0444, proc_status_text),    \
+        TASK_LATE("syscall", 0400, proc_syscall_text), TASK_TEXT("wchan", 0444, wchan_text),       \
+        ID_FILE("uid_map", proc_uid_map_open), ID_FILE("gid_map", proc_gid_map_open),              \
+        ID_FILE("projid_map", proc_projid_map_open), ID_FILE("setgroups", proc_setgroups_open)
 
-static const struct tree_node thread_nodes[] = {THREAD_NODES};
+static const struct tree_node thread_nodes[] = {
+    THREAD_NODES,
+    TASK_TEXT("children", 0444, proc_children_text),
+    TASK_LATE("io", 0400, proc_thread_io_text),
+};
 static const struct tree_node thread_node = {
     .name = "",
     .mode = S_IFDIR | 0555,
@@ -428,11 +449,11 @@ static int64_t list_threads(uint64_t key, int64_t from, char *ret_name, size_t s
 
 static const struct tree_node pid_nodes[] = {
     THREAD_NODES,
-    {.name = "timens_offsets",
-     .mode = S_IFREG | 0644,
-     .text = proc_timens_text,
-     .write = proc_timens_write,
-     .owner = proc_task_owner},
+    TASK_LATE("io", 0400, proc_io_text),
+    TASK_DIR("map_files", 0500, proc_find_mapping, proc_list_mappings),
+    TASK_FILE("mountstats", 0400, proc_mountstats_open),
+    TASK_SET("timens_offsets", proc_timens_text, proc_timens_write),
+    TASK_TEXT("timers", 0444, proc_timers_text),
     TASK_DIR("task", 0555, find_thread, list_threads),
     {
         .name = "timerslack_ns",

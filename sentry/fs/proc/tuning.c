@@ -1,5 +1,5 @@
 /*
- * Files of /proc/PID that set something: oom_score_adj and timerslack_ns; and schedstat. Nobody is
+ * Files of /proc/PID that set something: oom_score_adj, oom_adj and timerslack_ns. Nobody is
  * chosen when memory runs out, who asks for it then ends; so the scores are kept, handed on and
  * told.
  */
@@ -16,7 +16,9 @@
 #include "sentry/kernel/usage.h"
 #include "sentry/mm/mm.h"
 
-#define SCORE_MAX 1000
+#define SCORE_MAX   1000
+#define OLD_MAX     15
+#define OLD_DISABLE (-17)
 
 /* One whole number, white space around it. */
 static int parse(const char *text, int64_t min, int64_t max, int64_t *ret)
@@ -51,16 +53,13 @@ ssize_t proc_oom_score_adj_text(uint64_t tid, char *buf, size_t size)
 }
 
 /* __set_oom_adj() */
-int proc_oom_score_adj_write(uint64_t tid, const char *text, size_t size)
+static int set_score(uint64_t tid, int64_t score)
 {
     bool privileged = task_has_cap(task_current(), CAP_SYS_RESOURCE);
     struct process *process;
     struct task *task;
-    int64_t score;
-    int err = parse(text, -SCORE_MAX, SCORE_MAX, &score);
+    int err = 0;
 
-    if (err < 0)
-        return err;
     task = proc_find_task(tid);
     if (!task)
         return -ESRCH;
@@ -76,6 +75,35 @@ int proc_oom_score_adj_write(uint64_t tid, const char *text, size_t size)
     lock_release(&process->lock);
     task_unref(task);
     return err;
+}
+
+int proc_oom_score_adj_write(uint64_t tid, const char *text, size_t size)
+{
+    int64_t score;
+    int err = parse(text, -SCORE_MAX, SCORE_MAX, &score);
+
+    return err < 0 ? err : set_score(tid, score);
+}
+
+/* The same on the scale of former times: -17, never chosen, to 15. */
+ssize_t proc_oom_adj_text(uint64_t tid, char *buf, size_t size)
+{
+    int score, err = get_score(tid, &score);
+
+    if (err < 0)
+        return err;
+    return snprintf(buf, size, "%d\n",
+                    score == SCORE_MAX ? OLD_MAX : score * -OLD_DISABLE / SCORE_MAX);
+}
+
+int proc_oom_adj_write(uint64_t tid, const char *text, size_t size)
+{
+    int64_t score;
+    int err = parse(text, OLD_DISABLE, OLD_MAX, &score);
+
+    if (err < 0)
+        return err;
+    return set_score(tid, score == OLD_MAX ? SCORE_MAX : score * SCORE_MAX / -OLD_DISABLE);
 }
 
 /* proc_oom_score(): thousandths of all memory, moved by the adjustment, into 0 to 2000. */
@@ -138,21 +166,4 @@ int proc_timerslack_write(uint64_t tid, const char *text, size_t size)
                          __ATOMIC_RELAXED);
     task_unref(task);
     return err;
-}
-
-/* Time on a processor, time it waited for one (which the host does not say), and how often it ran.
- */
-ssize_t proc_schedstat_text(uint64_t tid, char *buf, size_t size)
-{
-    struct task *task = proc_find_task(tid);
-    struct usage usage;
-
-    if (!task)
-        return -ESRCH;
-    lock_acquire(&task->process->lock);
-    task_usage_locked(task, &usage);
-    lock_release(&task->process->lock);
-    task_unref(task);
-    return snprintf(buf, size, "%lu 0 %lu\n", usage.user_ns + usage.system_ns,
-                    usage.sleeps + usage.preemptions + 1);
 }
