@@ -50,11 +50,12 @@ static int lock_in(const struct gofer *gofer, const struct gofer_config *config)
 
     jail_isolate();
     err = jail_drop_privileges_but(config->search_all ? 1UL << CAP_DAC_READ_SEARCH : 0);
-    if (!err && config->share) {
-        /* Modes are the program's business; objects are reached by their descriptors' names. */
+    /* Modes are the program's business. */
+    if (!err && config->share)
         host_clear_umask();
+    /* Objects are reached by their descriptors' names where no call takes a descriptor. */
+    if (!err)
         err = host_enter_proc_fds(gofer->proc_fds);
-    }
     if (!err) {
         /* The filter cannot look into openat2(2)'s flags: here the host keeps us from writing. */
         err = config->writable ? host_landlock_beneath(gofer->root)

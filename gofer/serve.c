@@ -7,44 +7,60 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "gofer/gofer.h"
+#include "host/change.h"
 #include "host/gofer_protocol.h"
 #include "host/io.h"
 #include "host/message.h"
 #include "host/path.h"
 
-static struct linux_stat to_guest_stat(const struct stat *st)
+static struct linux_stat to_guest_stat(const struct statx *st)
 {
     return (struct linux_stat){
-        .st_dev = st->st_dev,
-        .st_ino = st->st_ino,
-        .st_nlink = st->st_nlink,
-        .st_mode = st->st_mode,
-        .st_uid = st->st_uid,
-        .st_gid = st->st_gid,
-        .st_rdev = st->st_rdev,
-        .st_size = st->st_size,
-        .st_blksize = st->st_blksize,
-        .st_blocks = st->st_blocks,
-        .st_atime_sec = (uint64_t)st->st_atim.tv_sec,
-        .st_atime_nsec = (uint64_t)st->st_atim.tv_nsec,
-        .st_mtime_sec = (uint64_t)st->st_mtim.tv_sec,
-        .st_mtime_nsec = (uint64_t)st->st_mtim.tv_nsec,
-        .st_ctime_sec = (uint64_t)st->st_ctim.tv_sec,
-        .st_ctime_nsec = (uint64_t)st->st_ctim.tv_nsec,
+        .st_dev = makedev(st->stx_dev_major, st->stx_dev_minor),
+        .st_ino = st->stx_ino,
+        .st_nlink = st->stx_nlink,
+        .st_mode = st->stx_mode,
+        .st_uid = st->stx_uid,
+        .st_gid = st->stx_gid,
+        .st_rdev = makedev(st->stx_rdev_major, st->stx_rdev_minor),
+        .st_size = (int64_t)st->stx_size,
+        .st_blksize = st->stx_blksize,
+        .st_blocks = (int64_t)st->stx_blocks,
+        .st_atime_sec = (uint64_t)st->stx_atime.tv_sec,
+        .st_atime_nsec = st->stx_atime.tv_nsec,
+        .st_mtime_sec = (uint64_t)st->stx_mtime.tv_sec,
+        .st_mtime_nsec = st->stx_mtime.tv_nsec,
+        .st_ctime_sec = (uint64_t)st->stx_ctime.tv_sec,
+        .st_ctime_nsec = st->stx_ctime.tv_nsec,
     };
 }
 
 static int report(int fd, struct gofer_entry *entry)
 {
-    struct stat st;
-    int err = host_fstat(fd, &st);
+    struct statx st;
+    int err = host_statx(fd, &st);
 
-    if (!err)
-        entry->stat = to_guest_stat(&st);
-    return err;
+    if (err < 0)
+        return err;
+    *entry = (struct gofer_entry){
+        .stat = to_guest_stat(&st),
+        .attributes = st.stx_attributes,
+        .attributes_known = st.stx_attributes_mask,
+    };
+    if (st.stx_mask & STATX_BTIME) {
+        entry->flags |= GOFER_HAS_BIRTH;
+        entry->birth_sec = st.stx_btime.tv_sec;
+        entry->birth_nsec = st.stx_btime.tv_nsec;
+    }
+    if (!S_ISLNK(st.stx_mode) && host_getxattr_fd(fd, "system.posix_acl_access", NULL, 0) > 0)
+        entry->flags |= GOFER_HAS_ACL;
+    if (S_ISDIR(st.stx_mode) && host_getxattr_fd(fd, "system.posix_acl_default", NULL, 0) > 0)
+        entry->flags |= GOFER_HAS_DEFAULT_ACL;
+    return 0;
 }
 
 /* O_PATH on the object itself, symbolic links not followed. The empty path is `dirfd`'s own. */

@@ -40,6 +40,17 @@ static void put_stat(struct share *s, const struct stat *st)
     memcpy(&s->reply->head.stat, st, sizeof(*st));
 }
 
+static void put_acls(struct share *s, int fd)
+{
+    uint32_t mode = s->reply->head.stat.st_mode, acls = 0;
+
+    if (!S_ISLNK(mode) && host_getxattr_fd(fd, "system.posix_acl_access", NULL, 0) > 0)
+        acls |= SHARE_ACL;
+    if (S_ISDIR(mode) && host_getxattr_fd(fd, "system.posix_acl_default", NULL, 0) > 0)
+        acls |= SHARE_DEFAULT_ACL;
+    s->reply->head.acls = acls;
+}
+
 static int fd_of(const struct share *s, uint32_t handle)
 {
     if (handle == SHARE_ROOT)
@@ -60,6 +71,7 @@ static int give(struct share *s, int fd, int made)
         return err;
     }
     put_stat(s, &st);
+    put_acls(s, fd);
     if (st.st_dev == s->req->known_dev && st.st_ino == s->req->known_ino && made < 0) {
         host_close(fd);
         return 0;
@@ -111,8 +123,10 @@ static int report(struct share *s, int fd)
     struct stat st;
     int err = host_fstat(fd, &st);
 
-    if (!err)
+    if (!err) {
         put_stat(s, &st);
+        put_acls(s, fd);
+    }
     return err;
 }
 
@@ -265,9 +279,13 @@ static int get_xattr(struct share *s, int fd)
 
 static int set_xattr(struct share *s, int fd)
 {
+    int err;
+
     if (s->req->flags == SHARE_XATTR_REMOVE)
-        return host_removexattr_fd(fd, s->name);
-    return host_setxattr_fd(fd, s->name, s->data, s->req->data_size, (int)s->req->flags & 3);
+        err = host_removexattr_fd(fd, s->name);
+    else
+        err = host_setxattr_fd(fd, s->name, s->data, s->req->data_size, (int)s->req->flags & 3);
+    return err ? err : report(s, fd);
 }
 
 static bool changes(const struct share_request_head *req)

@@ -57,9 +57,20 @@ struct gofer_reply_head {
 };
 static_assert(sizeof(struct gofer_reply_head) == 16, "gofer reply");
 
+enum gofer_entry_flags {
+    GOFER_HAS_BIRTH = 1,
+    GOFER_HAS_ACL = 2, /* POSIX ACLs: acl(5) */
+    GOFER_HAS_DEFAULT_ACL = 4,
+};
+
 struct gofer_entry {
     struct linux_stat stat;
+    int64_t birth_sec; /* GOFER_HAS_BIRTH */
+    uint32_t birth_nsec;
+    uint32_t flags;
+    uint64_t attributes, attributes_known; /* STATX_ATTR_* of statx(2) */
 };
+static_assert(sizeof(struct gofer_entry) == 176, "gofer entry");
 
 /* The largest messages of either kind: what both ends provide room for. */
 struct gofer_request {

@@ -75,6 +75,13 @@ int host_fstat(int fd, struct stat *ret_stat)
     return syscall(SYS_fstat, fd, ret_stat) < 0 ? -errno : 0;
 }
 
+int host_statx(int fd, struct statx *ret_stat)
+{
+    long err = syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, ret_stat);
+
+    return err < 0 ? -errno : 0;
+}
+
 int host_fstatfs(int fd, struct statfs *ret_statfs)
 {
     return fstatfs(fd, ret_statfs) < 0 ? -errno : 0;

@@ -22,6 +22,8 @@ ssize_t host_pwritev(int fd, const struct iovec *iov, int count, int64_t offset)
 int64_t host_lseek(int fd, int64_t offset, int whence);
 void host_close(int fd);
 int host_fstat(int fd, struct stat *ret_stat);
+/* statx(2) of the object itself, all that it says; -ENOSYS on Linux before 4.11. */
+int host_statx(int fd, struct statx *ret_stat);
 int host_fstatfs(int fd, struct statfs *ret_statfs);
 int host_fsync(int fd);
 /* fgetxattr(2), flistxattr(2) of a descriptor that is open for reading. */

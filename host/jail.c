@@ -11,6 +11,7 @@
 #include <linux/falloc.h>
 #include <linux/kvm.h>
 #include <linux/sched.h>
+#include <linux/stat.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <string.h>

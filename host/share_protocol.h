@@ -65,6 +65,9 @@ enum share_attr {
 
 #define SHARE_XATTR_REMOVE 4
 
+/* Which POSIX ACLs an object has: acl(5). */
+enum share_acls { SHARE_ACL = 1, SHARE_DEFAULT_ACL = 2 };
+
 struct share_request_head {
     uint32_t op, flags;
     uint32_t handle, handle2;
@@ -86,7 +89,7 @@ struct share_reply_head {
     int32_t error;   /* 0 or -errno */
     uint32_t handle; /* SHARE_LOOKUP, _MAKE, _TMPFILE; 0: none was made */
     uint32_t data_size;
-    uint32_t pad;
+    uint32_t acls;          /* enum share_acls; of what is in `stat` */
     uint64_t size;          /* of an attribute */
     struct linux_stat stat; /* of what was looked up, made or changed */
 };

@@ -135,7 +135,7 @@ static bool can_read(struct file *exe)
 {
     struct dentry *dentry = exe->at.dentry;
 
-    return !dentry || !dentry->sb->checks_modes || inode_permission(dentry->inode, R_OK) == 0;
+    return !dentry || !dentry->sb->checks_modes || dentry_permission(dentry, R_OK) == 0;
 }
 
 /* security/commoncap.c:cap_bprm_creds_from_file(), from the ids and file capabilities on. */

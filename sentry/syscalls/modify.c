@@ -18,8 +18,7 @@ static long make(struct task *task, int dirfd, uaddr_t path, uint32_t mode, uint
 
     if (err < 0)
         return err;
-    if (!target)
-        make.mode &= ~fs_context_umask(task->fs);
+    make.umask = fs_context_umask(task->fs);
     err = vfs_make(task->fs, at.start, at.name, &make);
     at_path_put(&at);
     return err;

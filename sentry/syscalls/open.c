@@ -50,8 +50,7 @@ static long open_within(struct task *task, int dirfd, uaddr_t name, uint32_t fla
     }
     do {
         seen = lease_changes();
-        err = vfs_open_within(task->fs, at.start, at.name, flags,
-                              mode & ~fs_context_umask(task->fs), walk_flags, &file);
+        err = vfs_open_within(task->fs, at.start, at.name, flags, mode, walk_flags, &file);
         if (err != -EAGAIN || (flags & O_NONBLOCK))
             break;
         err = lease_wait(task, seen);

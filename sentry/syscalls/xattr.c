@@ -1,6 +1,6 @@
 /*
  * Extended attributes (xattr(7)): setxattr(2) and its relatives, by path, by descriptor, and at a
- * folder. The host's tree shows none.
+ * folder.
  */
 #include <errno.h>
 #include <fcntl.h>

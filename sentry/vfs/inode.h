@@ -30,6 +30,7 @@
 #include "base/lock.h"
 #include "base/refcount.h"
 
+struct acl;
 struct dentry;
 struct file;
 struct fs_setup;
@@ -59,10 +60,13 @@ struct link_target {
 
 /* What is to be made: mknod(2), mkdir(2), symlink(2). */
 struct inode_make {
-    uint32_t mode; /* S_IFMT bits and permissions, umask applied */
+    uint32_t mode;  /* S_IFMT bits and permissions; without what the umask takes, once checked */
+    uint32_t umask; /* what acl_inherit() takes from it */
     uint32_t uid, gid;
     uint64_t rdev;
     const char *target; /* of a symbolic link */
+    /* acl.h: what the object gets; owned by who asks for it; NULL: none. */
+    struct acl *access_acl, *default_acl;
 };
 
 enum inode_attr_mask {
@@ -133,6 +137,8 @@ struct inode_operations {
     int (*setxattr)(struct dentry *dentry, const char *name, const void *value, size_t size,
                     int flags);
     ssize_t (*listxattr)(struct dentry *dentry, bool trusted, char *buf, size_t size);
+    /* acl_get(); NULL: there are none. */
+    int (*get_acl)(struct inode *inode, struct dentry *dentry, int kind, struct acl **ret);
 };
 
 struct inode {
@@ -161,6 +167,7 @@ struct super_block {
     uint64_t owner_id;     /* of the user namespace that made it; 0: the first one */
     bool hidden;           /* mounted nowhere: its names are shown as if from a root */
     bool checks_modes;     /* permissions are those in struct inode, not what ops->access says */
+    bool has_acls;         /* acl.h; SB_POSIXACL */
     bool far;              /* looking a name up may take a round trip to somewhere else */
     struct lock tree_lock; /* unused where read_only */
     uint32_t dev;          /* st_dev of the objects that have none of their own */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "sentry/vfs/acl.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/landlock.h"
 #include "sentry/vfs/notify.h"
@@ -65,7 +66,11 @@ static int make_locked(const struct walk_parent *parent, struct inode_make *make
     if (err < 0)
         return err;
     make_owner(dir->inode, make);
-    return dir->inode->ops->make(dir, last_name(parent), make, ret);
+    err = acl_inherit(dir, make);
+    if (!err)
+        err = dir->inode->ops->make(dir, last_name(parent), make, ret);
+    acl_inherited_free(make);
+    return err;
 }
 
 int vfs_make(struct fs_context *fs, const struct path *start, const char *name,
@@ -129,7 +134,10 @@ int vfs_make_unnamed(const struct path *dir, struct inode_make *make, bool linka
         return err;
     make_owner(dir->dentry->inode, make);
     tree_lock(dir->dentry->sb);
-    err = ops->tmpfile(dir->dentry, make, linkable, &inode);
+    err = acl_inherit(dir->dentry, make);
+    if (!err)
+        err = ops->tmpfile(dir->dentry, make, linkable, &inode);
+    acl_inherited_free(make);
     tree_unlock(dir->dentry->sb);
     if (err < 0)
         return err;

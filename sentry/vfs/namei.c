@@ -210,7 +210,7 @@ static int enter_mount(struct walk *w, struct name name)
 
 int walk_search_permission(struct dentry *dir)
 {
-    return dir->sb->checks_modes ? inode_permission(dir->inode, X_OK) : 0;
+    return dir->sb->checks_modes ? dentry_permission(dir, X_OK) : 0;
 }
 
 /*

@@ -77,7 +77,7 @@ static int check_open(const struct path *at, uint32_t flags)
     if ((type == S_IFCHR || type == S_IFBLK) && (mount_get_flags(at->mount) & MOUNT_NODEV))
         return -EACCES;
     if (dentry->sb->checks_modes) {
-        err = inode_permission(dentry->inode, wanted_access(flags));
+        err = dentry_permission(dentry, wanted_access(flags));
         if (!err && (flags & O_NOATIME) && !inode_owned(dentry->inode))
             err = -EPERM;
     }
@@ -172,7 +172,7 @@ static int open_or_make(struct fs_context *fs, const struct path *start, const c
                         uint32_t flags, uint32_t mode, unsigned walk_flags, struct walk_result *ret,
                         bool *ret_made)
 {
-    struct inode_make make = {.mode = S_IFREG | (mode & 07777)};
+    struct inode_make make = {.mode = S_IFREG | (mode & 07777), .umask = fs_context_umask(fs)};
     int err;
 
     if (!(flags & (O_EXCL | O_NOFOLLOW)))
@@ -203,7 +203,7 @@ static int open_or_make(struct fs_context *fs, const struct path *start, const c
 static int open_tmpfile(struct fs_context *fs, const struct path *start, const char *name,
                         uint32_t flags, uint32_t mode, unsigned walk_flags, struct file **ret)
 {
-    struct inode_make make = {.mode = S_IFREG | (mode & 07777)};
+    struct inode_make make = {.mode = S_IFREG | (mode & 07777), .umask = fs_context_umask(fs)};
     struct walk_result dir;
     struct path at;
     int err;

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include "sentry/vfs/acl.h"
 #include "sentry/vfs/identity.h"
 
 static uint32_t load(const uint32_t *field)
@@ -17,16 +19,38 @@ static bool has_cap(const struct inode *inode, int cap)
     return vfs_has_cap_over(load(&inode->uid), load(&inode->gid), cap);
 }
 
-int inode_permission(const struct inode *inode, int mask)
+/* By the ACL, if there is one, else by the mode: acl_permission_check(). */
+static int check(struct inode *inode, struct dentry *dentry, int mask)
 {
-    uint32_t mode = inode_mode(inode), bits = mode;
+    uint32_t mode = inode_mode(inode), uid = load(&inode->uid), gid = load(&inode->gid);
+    struct acl *acl = NULL;
+    int err;
 
-    if (vfs_identity()->uid == load(&inode->uid))
-        bits >>= 6;
-    else if (vfs_in_group(load(&inode->gid)))
-        bits >>= 3;
-    if (!((uint32_t)mask & ~bits & 7))
-        return 0;
+    if (vfs_identity()->uid == uid)
+        return (uint32_t)mask & ~(mode >> 6) & 7 ? -EACCES : 0;
+    /* Without a bit for the group nobody gets anything from an ACL that others do not get. */
+    if ((mode & S_IRWXG) && inode->ops->get_acl) {
+        err = acl_get(inode, dentry, ACL_ACCESS, &acl);
+        if (err < 0)
+            return err;
+    }
+    if (acl) {
+        err = acl_permission(acl, uid, gid, mask);
+        free(acl);
+        return err;
+    }
+    if (vfs_in_group(gid))
+        mode >>= 3;
+    return (uint32_t)mask & ~mode & 7 ? -EACCES : 0;
+}
+
+static int permission(struct inode *inode, struct dentry *dentry, int mask)
+{
+    uint32_t mode = inode_mode(inode);
+    int err = check(inode, dentry, mask);
+
+    if (err != -EACCES)
+        return err;
     if (S_ISDIR(mode)) {
         if (has_cap(inode, CAP_DAC_OVERRIDE) ||
             (!(mask & W_OK) && has_cap(inode, CAP_DAC_READ_SEARCH)))
@@ -40,12 +64,17 @@ int inode_permission(const struct inode *inode, int mask)
     return -EACCES;
 }
 
+int inode_permission(struct inode *inode, int mask)
+{
+    return permission(inode, NULL, mask);
+}
+
 int dentry_permission(struct dentry *dentry, int mask)
 {
     const struct inode_operations *ops = dentry->inode->ops;
 
     if (dentry->sb->checks_modes)
-        return inode_permission(dentry->inode, mask);
+        return permission(dentry->inode, dentry, mask);
     return ops->access ? ops->access(dentry, mask) : 0;
 }
 

@@ -6,8 +6,8 @@
 
 /* `mask`: R_OK, W_OK, X_OK. 0, -EACCES. -EROFS is not looked at. */
 int dentry_permission(struct dentry *dentry, int mask);
-/* By mode and ids alone. */
-int inode_permission(const struct inode *inode, int mask);
+/* By mode, ids and, where the file system finds it without a name, its ACL. */
+int inode_permission(struct inode *inode, int mask);
 /* The owner, or CAP_FOWNER. */
 bool inode_owned(const struct inode *inode);
 /* May this name in `dir` be removed: write and search permission, the sticky bit. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sentry/vfs/acl.h"
 #include "sentry/vfs/filecaps.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/mount.h"
@@ -62,8 +63,12 @@ static int check_permission(const struct path *path, const char *name, bool writ
 ssize_t vfs_getxattr(const struct path *path, const char *name, void *buf, size_t size)
 {
     const struct inode_operations *ops = path->dentry->inode->ops;
-    int err = check_permission(path, name, false);
+    enum acl_kind kind;
+    int err;
 
+    if (acl_kind_of(name, &kind))
+        return acl_getxattr(path->dentry, kind, buf, size);
+    err = check_permission(path, name, false);
     if (!err)
         err = xattr_check_name(name);
     if (err < 0)
@@ -77,12 +82,20 @@ int vfs_setxattr(const struct path *path, const char *name, const void *value, s
                  int flags)
 {
     const struct inode_operations *ops = path->dentry->inode->ops;
+    enum acl_kind kind;
+    bool is_acl = acl_kind_of(name, &kind);
     int err = check_permission(path, name, true);
 
-    if (!err)
+    if (!err && !is_acl)
         err = xattr_check_name(name);
     if (err < 0)
         return err;
+    if (is_acl) {
+        err = acl_setxattr(path->dentry, kind, value, size);
+        if (!err)
+            notify_path(path, NOTIFY_ATTRIB);
+        return err;
+    }
     if (is_file_caps(name))
         err = file_caps_set(path->dentry, value, size, flags);
     else
@@ -95,8 +108,12 @@ int vfs_setxattr(const struct path *path, const char *name, const void *value, s
 int vfs_removexattr(const struct path *path, const char *name)
 {
     const struct inode_operations *ops = path->dentry->inode->ops;
-    int err = check_permission(path, name, true);
+    enum acl_kind kind;
+    int err;
 
+    if (acl_kind_of(name, &kind))
+        return vfs_setxattr(path, name, NULL, 0, 0);
+    err = check_permission(path, name, true);
     if (!err)
         err = xattr_check_name(name);
     if (err < 0)

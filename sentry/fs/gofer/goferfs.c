@@ -11,9 +11,10 @@
 
 static const struct inode_operations gofer_operations;
 
-struct gofer_inode *gofer_inode_new(struct goferfs *fs, const struct linux_stat *st,
+struct gofer_inode *gofer_inode_new(struct goferfs *fs, const struct gofer_entry *entry,
                                     const char *target)
 {
+    const struct linux_stat *st = &entry->stat;
     struct gofer_inode *g = calloc(1, sizeof(*g));
 
     if (!g)
@@ -27,8 +28,22 @@ struct gofer_inode *gofer_inode_new(struct goferfs *fs, const struct linux_stat 
     lock_init(&g->lock);
     list_init(&g->handle_node);
     g->fs = fs;
-    gofer_inode_update(g, st);
+    gofer_inode_learn(g, entry);
     return g;
+}
+
+void gofer_inode_learn(struct gofer_inode *g, const struct gofer_entry *entry)
+{
+    lock_acquire(&g->lock);
+    g->about = (struct gofer_about){
+        .birth = {(time_t)entry->birth_sec, (long)MIN(entry->birth_nsec, 999999999U)},
+        .flags = entry->flags,
+        .attributes = entry->attributes,
+        .attributes_known = entry->attributes_known,
+        .at = stamp_of(&entry->stat),
+    };
+    lock_release(&g->lock);
+    gofer_inode_update(g, &entry->stat);
 }
 
 void gofer_inode_update(struct gofer_inode *g, const struct linux_stat *st)
@@ -79,12 +94,19 @@ static void gofer_inode_release(struct inode *inode)
 static void gofer_refresh(struct inode *inode, struct inode *fresh)
 {
     struct gofer_inode *g = gofer_inode_of(inode), *from = gofer_inode_of(fresh);
+    struct gofer_about about;
     struct linux_stat st;
 
     if (g == from)
         return;
     last_seen(from, &st);
     gofer_inode_update(g, &st);
+    lock_acquire(&from->lock);
+    about = from->about;
+    lock_release(&from->lock);
+    lock_acquire(&g->lock);
+    g->about = about;
+    lock_release(&g->lock);
     handle_move(from, g);
 }
 
@@ -132,7 +154,7 @@ static bool ask_status(struct dentry *dentry, struct linux_stat *ret)
         reply.entries[0].stat.st_dev != dentry->inode->dev)
         return false;
     *ret = reply.entries[0].stat;
-    gofer_inode_update(gofer_inode_of(dentry->inode), ret);
+    gofer_inode_learn(gofer_inode_of(dentry->inode), &reply.entries[0]);
     return true;
 }
 
@@ -211,6 +233,19 @@ static int gofer_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
     return 0;
 }
 
+static bool gofer_birth(struct dentry *dentry, struct timespec *ret)
+{
+    struct gofer_inode *g = gofer_inode_of(dentry->inode);
+    bool known;
+
+    lock_acquire(&g->lock);
+    known = g->about.flags & GOFER_HAS_BIRTH;
+    if (known)
+        *ret = g->about.birth; /* never changes */
+    lock_release(&g->lock);
+    return known;
+}
+
 static int gofer_statfs(struct dentry *dentry, struct linux_statfs *ret)
 {
     struct host_file *handle = handle_get(gofer_inode_of(dentry->inode));
@@ -276,6 +311,8 @@ static const struct inode_operations gofer_operations = {
     .access = gofer_access,
     .getxattr = gofer_getxattr,
     .listxattr = gofer_listxattr,
+    .get_acl = gofer_get_acl,
+    .birth = gofer_birth,
     .release = gofer_inode_release,
 };
 
@@ -289,7 +326,7 @@ static void gofer_super_release(struct super_block *sb)
 }
 
 /* The root's handle is held for good: every walk that is checked begins there. */
-static int ask_root(const struct goferfs_config *config, struct linux_stat *ret_stat, int *ret_fd)
+static int ask_root(const struct goferfs_config *config, struct gofer_entry *ret, int *ret_fd)
 {
     struct gofer_request req = {.head = {.op = GOFER_WALK, .mode = GOFER_WALK_DONATE}};
     struct gofer_reply reply;
@@ -304,13 +341,13 @@ static int ask_root(const struct goferfs_config *config, struct linux_stat *ret_
         host_close(fds[0]);
         return -EIO;
     }
-    *ret_stat = reply.entries[0].stat;
+    *ret = reply.entries[0];
     *ret_fd = fds[0];
     return 0;
 }
 
 static struct goferfs *goferfs_new(const struct goferfs_config *config,
-                                   const struct linux_stat *root_stat)
+                                   const struct gofer_entry *root_entry)
 {
     struct goferfs *fs = calloc(1, sizeof(*fs));
     struct gofer_inode *root;
@@ -325,7 +362,7 @@ static struct goferfs *goferfs_new(const struct goferfs_config *config,
         free(fs);
         return NULL;
     }
-    root = gofer_inode_new(fs, root_stat, NULL);
+    root = gofer_inode_new(fs, root_entry, NULL);
     if (root)
         root->pinned = true;
     if (!root || super_init(&fs->sb, &root->inode, gofer_super_release) < 0) {
@@ -338,20 +375,21 @@ static struct goferfs *goferfs_new(const struct goferfs_config *config,
     fs->sb.dev = (uint32_t)root->inode.dev;
     fs->sb.read_only = true;
     fs->sb.checks_modes = config->checks_modes;
+    fs->sb.has_acls = true;
     fs->sb.far = true;
     return fs;
 }
 
 int goferfs_create(const struct goferfs_config *config, struct super_block **ret)
 {
-    struct linux_stat root_stat;
+    struct gofer_entry root_entry;
     struct goferfs *fs;
     int fd, err;
 
-    err = ask_root(config, &root_stat, &fd);
+    err = ask_root(config, &root_entry, &fd);
     if (err < 0)
         return err;
-    fs = goferfs_new(config, &root_stat);
+    fs = goferfs_new(config, &root_entry);
     if (!fs) {
         host_close(fd);
         return -ENOMEM;

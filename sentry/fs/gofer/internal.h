@@ -48,6 +48,14 @@ struct goferfs {
     struct handles handles;
 };
 
+/* What the gofer alone can say, and when it did. */
+struct gofer_about {
+    struct timespec birth;
+    uint32_t flags; /* enum gofer_entry_flags */
+    uint64_t attributes, attributes_known;
+    struct stamp at;
+};
+
 struct gofer_inode {
     struct inode inode;
     struct goferfs *fs; /* borrowed: outlives its inodes */
@@ -55,7 +63,8 @@ struct gofer_inode {
 
     struct lock lock;
     struct linux_stat stat __guarded_by(lock); /* as last seen */
-    uint32_t granted __guarded_by(lock);       /* R_OK, W_OK, X_OK: what the host permitted ... */
+    struct gofer_about about __guarded_by(lock);
+    uint32_t granted __guarded_by(lock); /* R_OK, W_OK, X_OK: what the host permitted ... */
     struct stamp granted_at __guarded_by(lock);
 
     /* Under fs->handles.lock. */
@@ -89,8 +98,10 @@ static inline bool stamp_same(const struct stamp *a, const struct stamp *b)
 
 /* goferfs.c */
 /* `target` is the symbolic link's, or NULL. NULL: out of memory. */
-struct gofer_inode *gofer_inode_new(struct goferfs *fs, const struct linux_stat *st,
+struct gofer_inode *gofer_inode_new(struct goferfs *fs, const struct gofer_entry *entry,
                                     const char *target);
+/* The gofer just said this of the object. */
+void gofer_inode_learn(struct gofer_inode *g, const struct gofer_entry *entry);
 /* The host just said this of the object. */
 void gofer_inode_update(struct gofer_inode *g, const struct linux_stat *st);
 /*
@@ -110,6 +121,8 @@ int gofer_ask_about(struct dentry *dentry, enum gofer_op op, uint32_t mode,
 /* xattr.c */
 ssize_t gofer_getxattr(struct dentry *dentry, const char *name, void *buf, size_t size);
 ssize_t gofer_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t size);
+
+int gofer_get_acl(struct inode *inode, struct dentry *dentry, int kind, struct acl **ret);
 
 /* lookup.c */
 int gofer_lookup(struct dentry *dir, const struct name *names, int count, struct inode **ret_inodes,

@@ -128,18 +128,18 @@ static bool is_object(struct gofer_inode *g, const struct linux_stat *st, const 
 
 /* The inode of what was just found: what it was before if it is that still, so that it is one. */
 static struct gofer_inode *inode_for(struct place *at, struct name name,
-                                     const struct linux_stat *st, const char *target)
+                                     const struct gofer_entry *entry, const char *target)
 {
     struct gofer_inode *known;
 
     namecache_find(&at->fs->names, at->dir, name, NULL, &known);
-    if (known && is_object(known, st, target)) {
-        gofer_inode_update(known, st);
+    if (known && is_object(known, &entry->stat, target)) {
+        gofer_inode_learn(known, entry);
         return known;
     }
     if (known)
         inode_unref(&known->inode);
-    return gofer_inode_new(at->fs, st, target);
+    return gofer_inode_new(at->fs, entry, target);
 }
 
 /* One question, with descriptors if there is room for them. */
@@ -167,7 +167,7 @@ static int take_entry(struct place *at, struct name name, const struct gofer_rep
 {
     const struct linux_stat *st = &reply->entries[i].stat;
     bool link = i + 1 == reply->head.count && S_ISLNK(st->st_mode);
-    struct gofer_inode *g = inode_for(at, name, st, link ? reply->target : NULL);
+    struct gofer_inode *g = inode_for(at, name, &reply->entries[i], link ? reply->target : NULL);
 
     if (!g) {
         if (fd >= 0)
@@ -196,7 +196,7 @@ static void take_own(struct place *at, const struct gofer_reply *reply, const in
     const struct linux_stat *st = &reply->entries[0].stat;
 
     if (is_object(at->dir, st, at->dir->target)) {
-        gofer_inode_update(at->dir, st);
+        gofer_inode_learn(at->dir, &reply->entries[0]);
         enter(at, at->dir, st);
         if (donated)
             handle_give(at->dir, fds[0]);

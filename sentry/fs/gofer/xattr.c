@@ -4,9 +4,11 @@
  * that are no files, which have none but an administrator's.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "host/io.h"
 #include "sentry/fs/gofer/internal.h"
+#include "sentry/vfs/acl.h"
 
 static int readable(struct dentry *dentry, struct host_file **ret)
 {
@@ -41,4 +43,40 @@ ssize_t gofer_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t s
     n = host_listxattr(host->fd, buf, size);
     host_file_unref(host);
     return n == -EOPNOTSUPP ? 0 : n;
+}
+
+/* What was said at the last walk holds until the object changes. */
+static bool may_have_acl(struct gofer_inode *g, enum acl_kind kind)
+{
+    struct stamp now;
+    bool may;
+
+    lock_acquire(&g->lock);
+    now = stamp_of(&g->stat);
+    may = g->about.flags & (kind == ACL_DEFAULT ? GOFER_HAS_DEFAULT_ACL : GOFER_HAS_ACL);
+    if (!may && !g->fs->exclusive)
+        may = g->about.at.ctime_sec != now.ctime_sec || g->about.at.ctime_nsec != now.ctime_nsec;
+    lock_release(&g->lock);
+    return may;
+}
+
+int gofer_get_acl(struct inode *inode, struct dentry *dentry, int kind, struct acl **ret)
+{
+    const char *name = kind == ACL_DEFAULT ? ACL_DEFAULT_NAME : ACL_ACCESS_NAME;
+    ssize_t n;
+    void *buf;
+    int err;
+
+    if (!dentry || !may_have_acl(gofer_inode_of(inode), (enum acl_kind)kind))
+        return 0;
+    n = gofer_getxattr(dentry, name, NULL, 0);
+    if (n <= 0)
+        return n == -ENODATA ? 0 : (int)n;
+    buf = malloc((size_t)n);
+    if (!buf)
+        return -ENOMEM;
+    n = gofer_getxattr(dentry, name, buf, (size_t)n);
+    err = n < 0 ? (int)n : acl_parse(buf, (size_t)n, ret);
+    free(buf);
+    return err == -ENODATA ? 0 : err;
 }

@@ -3,6 +3,7 @@
 #include <linux/magic.h>
 
 #include "sentry/fs/overlay/internal.h"
+#include "sentry/vfs/acl.h"
 #include "sentry/vfs/setattr.h"
 
 #define DIR_SIZE 4096 /* of one that was made here: what most file systems say */
@@ -48,13 +49,13 @@ int ov_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
     return 0;
 }
 
-/* Of what was made here alone: of lower's objects it is not known. */
+/* What was copied up is the lower object still. */
 bool ov_birth(struct dentry *dentry, struct timespec *ret)
 {
     struct ov_inode *ov = ov_of(dentry);
-    struct dentry *upper = ov_upper(ov);
+    struct dentry *half = ov->lower ? ov->lower : ov_upper(ov);
 
-    return upper && !ov->lower && upper->inode->ops->birth && upper->inode->ops->birth(upper, ret);
+    return half->inode->ops->birth && half->inode->ops->birth(half, ret);
 }
 
 int ov_statfs(struct dentry *dentry, struct linux_statfs *ret)
@@ -148,4 +149,12 @@ ssize_t ov_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t size
     struct dentry *half = ov_upper(ov) ? ov_upper(ov) : ov->lower;
 
     return half->inode->ops->listxattr ? half->inode->ops->listxattr(half, trusted, buf, size) : 0;
+}
+
+int ov_get_acl(struct inode *inode, struct dentry *dentry, int kind, struct acl **ret)
+{
+    struct ov_inode *ov = container_of(inode, struct ov_inode, inode);
+    struct dentry *half = ov_upper(ov) ? ov_upper(ov) : ov->lower;
+
+    return acl_get(half->inode, half, (enum acl_kind)kind, ret);
 }

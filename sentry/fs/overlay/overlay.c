@@ -45,6 +45,7 @@ const struct inode_operations ov_operations = {
     .getxattr = ov_getxattr,
     .setxattr = ov_setxattr,
     .listxattr = ov_listxattr,
+    .get_acl = ov_get_acl,
 };
 
 static void ov_super_release(struct super_block *sb)
@@ -67,6 +68,7 @@ int overlay_create(const struct overlay_config *config, struct super_block **ret
         return -ENOMEM;
     fs->sb.type = "overlay";
     fs->sb.checks_modes = true;
+    fs->sb.has_acls = true;
     fs->sb.far = true;
     fs->sb.read_only = config->read_only;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);

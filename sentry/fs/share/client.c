@@ -32,6 +32,7 @@ static void take(const struct share_reply *reply, int fd, struct share_answer *r
     ret->handle = reply->head.handle;
     ret->size = reply->head.size;
     ret->stat = reply->head.stat;
+    ret->acls = reply->head.acls;
     ret->data_size = ret->data ? MIN(reply->head.data_size, ret->room) : 0;
     if (ret->data_size > 0)
         memcpy(ret->data, reply->data, ret->data_size);

@@ -28,6 +28,7 @@ struct share_inode {
     struct share *fs; /* borrowed: outlives its inodes */
     uint32_t handle;
     bool linkable; /* made without a name */
+    uint32_t acls; /* enum share_acls, as last seen; atomic */
     struct lock lock;
     struct linux_stat stat __guarded_by(lock);
     char *target; /* S_IFLNK; owned */
@@ -48,6 +49,7 @@ struct share_answer {
     uint32_t handle;
     uint64_t size;
     struct linux_stat stat;
+    uint32_t acls;
     void *data; /* room for the data, or NULL; ... */
     size_t room;
     size_t data_size; /* ... and how much came, at most `room` */
@@ -64,6 +66,8 @@ struct inode *share_inode_new(struct share *fs, const struct share_answer *answe
                               const char *target);
 /* The host just said this of the object. */
 void share_update(struct share_inode *inode, const struct linux_stat *st);
+/* The same of an answer of the gofer's. */
+void share_learn(struct share_inode *inode, const struct share_answer *answer);
 int share_look(struct share_inode *inode, struct linux_stat *ret);
 
 /* names.c */

@@ -39,7 +39,7 @@ int share_lookup(struct dentry *dir, const struct name *names, int count, struct
     err = share_ask(s->fs, &head, names[0], NULL, 0, &answer);
     if (!err && answer.handle == 0) {
         if (known && same_object(known->inode, &answer.stat)) {
-            share_update(share_inode_of(known), &answer.stat);
+            share_learn(share_inode_of(known), &answer);
             ret_inodes[0] = inode_ref(known->inode);
         } else {
             err = -EIO; /* the gofer did not keep to what it was asked */

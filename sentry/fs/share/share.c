@@ -7,6 +7,7 @@
 
 #include "host/io.h"
 #include "sentry/fs/share/internal.h"
+#include "sentry/vfs/acl.h"
 #include "sentry/vfs/special.h"
 
 static const struct name no_name = {"", 0};
@@ -37,7 +38,7 @@ struct inode *share_inode_new(struct share *fs, const struct share_answer *answe
     lock_init(&s->lock);
     s->fs = fs;
     s->handle = answer->handle;
-    share_update(s, &answer->stat);
+    share_learn(s, answer);
     return &s->inode;
 }
 
@@ -62,9 +63,15 @@ void share_update(struct share_inode *s, const struct linux_stat *st)
     __atomic_store_n(&s->inode.gid, st->st_gid, __ATOMIC_RELAXED);
 }
 
+void share_learn(struct share_inode *s, const struct share_answer *answer)
+{
+    __atomic_store_n(&s->acls, answer->acls, __ATOMIC_RELAXED);
+    share_update(s, &answer->stat);
+}
+
 static void share_refresh(struct inode *inode, struct inode *fresh)
 {
-    struct share_inode *from = container_of(fresh, struct share_inode, inode);
+    struct share_inode *from = container_of(fresh, struct share_inode, inode), *to;
     struct linux_stat st;
 
     if (inode == fresh)
@@ -72,7 +79,9 @@ static void share_refresh(struct inode *inode, struct inode *fresh)
     lock_acquire(&from->lock);
     st = from->stat;
     lock_release(&from->lock);
-    share_update(container_of(inode, struct share_inode, inode), &st);
+    to = container_of(inode, struct share_inode, inode);
+    __atomic_store_n(&to->acls, __atomic_load_n(&from->acls, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+    share_update(to, &st);
 }
 
 int share_look(struct share_inode *s, struct linux_stat *ret)
@@ -82,7 +91,7 @@ int share_look(struct share_inode *s, struct linux_stat *ret)
     int err = share_ask(s->fs, &head, no_name, NULL, 0, &answer);
 
     if (!err) {
-        share_update(s, &answer.stat);
+        share_learn(s, &answer);
         *ret = answer.stat;
     }
     return err;
@@ -145,7 +154,7 @@ static int change(struct dentry *dentry, const struct share_request_head *head)
     int err = share_ask(share_inode_of(dentry)->fs, head, no_name, NULL, 0, &answer);
 
     if (!err)
-        share_update(share_inode_of(dentry), &answer.stat);
+        share_learn(share_inode_of(dentry), &answer);
     return err;
 }
 
@@ -225,9 +234,42 @@ static int share_setxattr(struct dentry *dentry, const char *name, const void *v
         .flags = value ? (uint32_t)flags : SHARE_XATTR_REMOVE,
     };
     struct share_answer answer = {.data = NULL};
+    int err = share_ask(s->fs, &head, (struct name){name, strlen(name)}, value, value ? size : 0,
+                        &answer);
 
-    return share_ask(s->fs, &head, (struct name){name, strlen(name)}, value, value ? size : 0,
-                     &answer);
+    if (!err)
+        share_learn(s, &answer);
+    return err;
+}
+
+static ssize_t ask_acl(struct share_inode *s, int kind, void *buf, size_t size)
+{
+    const char *name = kind == ACL_DEFAULT ? ACL_DEFAULT_NAME : ACL_ACCESS_NAME;
+    const struct share_request_head head = {
+        .op = SHARE_GETXATTR, .handle = s->handle, .size = size};
+    struct share_answer answer = {.data = buf, .room = size};
+    int err = share_ask(s->fs, &head, (struct name){name, strlen(name)}, NULL, 0, &answer);
+
+    return err < 0 ? err : (ssize_t)answer.data_size;
+}
+
+static int share_get_acl(struct inode *inode, struct dentry *dentry, int kind, struct acl **ret)
+{
+    struct share_inode *s = container_of(inode, struct share_inode, inode);
+    uint32_t bit = kind == ACL_DEFAULT ? SHARE_DEFAULT_ACL : SHARE_ACL;
+    ssize_t n;
+    void *buf;
+    int err;
+
+    if (!(__atomic_load_n(&s->acls, __ATOMIC_RELAXED) & bit))
+        return 0;
+    buf = malloc(SHARE_DATA_MAX);
+    if (!buf)
+        return -ENOMEM;
+    n = ask_acl(s, kind, buf, SHARE_DATA_MAX);
+    err = n < 0 ? (int)n : acl_parse(buf, (size_t)n, ret);
+    free(buf);
+    return err == -ENODATA || err == -EOPNOTSUPP ? 0 : err;
 }
 
 const struct inode_operations share_operations = {
@@ -249,6 +291,7 @@ const struct inode_operations share_operations = {
     .getxattr = share_getxattr,
     .setxattr = share_setxattr,
     .listxattr = share_listxattr,
+    .get_acl = share_get_acl,
 };
 
 static void share_super_release(struct super_block *sb)
@@ -276,6 +319,7 @@ int share_create(const struct share_config *config, struct super_block **ret)
     }
     fs->sb.type = "share";
     fs->sb.checks_modes = true;
+    fs->sb.has_acls = true;
     fs->sb.read_only = config->read_only;
     fs->memfile = config->memfile;
     lock_init(&fs->pages_lock);

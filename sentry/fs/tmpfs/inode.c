@@ -76,6 +76,8 @@ int tmpfs_inode_create(struct tmpfs *fs, const struct inode_make *make, struct t
         err = shmem_file_create(fs->memfile, fs->budget, &inode->data);
     else if (S_ISLNK(make->mode))
         err = set_target(inode, make->target);
+    if (!err)
+        err = tmpfs_add_acls(inode, make);
     if (err < 0)
         inode_unref(&inode->inode);
     else
@@ -228,12 +230,19 @@ int tmpfs_setattr(struct dentry *dentry, const struct inode_attr *attr)
 {
     struct tmpfs_inode *inode = tmpfs_inode_of(dentry->inode);
     uint32_t type = inode_type(&inode->inode);
+    int err = 0;
 
     lock_acquire(&inode->lock);
     if ((attr->mask & ATTR_MODE) && (inode->seals & TMPFS_SEAL_EXEC) &&
         ((attr->mode ^ inode_mode(&inode->inode)) & 0111)) {
         lock_release(&inode->lock);
         return -EPERM;
+    }
+    if (attr->mask & ATTR_MODE)
+        err = tmpfs_chmod_acl(inode, attr->mode);
+    if (err < 0) {
+        lock_release(&inode->lock);
+        return err;
     }
     if (attr->mask & ATTR_MODE)
         __atomic_store_n(&inode->inode.mode, type | attr->mode, __ATOMIC_RELAXED);

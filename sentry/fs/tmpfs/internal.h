@@ -62,6 +62,7 @@ struct tmpfs_inode {
     uint32_t mapping_writers; /* mmap calls on their way to a shared, writable mapping */
     struct timespec atime, mtime, ctime, btime;
     struct list xattrs;
+    uint32_t acl_count; /* atomic: how many of xattrs are ACLs */
 
     struct tmpfs_dir dir;
     struct mappable *data; /* S_IFREG; owned reference */
@@ -139,6 +140,11 @@ ssize_t tmpfs_getxattr(struct dentry *dentry, const char *name, void *buf, size_
 int tmpfs_setxattr(struct dentry *dentry, const char *name, const void *value, size_t size,
                    int flags);
 ssize_t tmpfs_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t size);
+int tmpfs_get_acl(struct inode *inode, struct dentry *dentry, int kind, struct acl **ret);
+/* What `make` has for an object that nobody else knows yet. */
+int tmpfs_add_acls(struct tmpfs_inode *inode, const struct inode_make *make);
+/* The access ACL follows the mode; under the inode's lock. */
+int tmpfs_chmod_acl(struct tmpfs_inode *inode, uint32_t mode) __must_hold(inode->lock);
 /* Whoever writes to a file takes its capabilities. */
 void tmpfs_drop_file_caps(struct tmpfs_inode *inode);
 void tmpfs_xattrs_free(struct tmpfs_inode *inode);

@@ -53,6 +53,7 @@ const struct inode_operations tmpfs_operations = {
     .getxattr = tmpfs_getxattr,
     .setxattr = tmpfs_setxattr,
     .listxattr = tmpfs_listxattr,
+    .get_acl = tmpfs_get_acl,
 };
 
 static void tmpfs_release(struct super_block *sb)
@@ -76,6 +77,7 @@ int tmpfs_create(const struct tmpfs_config *config, struct super_block **ret)
         return -ENOMEM;
     fs->sb.type = "tmpfs";
     fs->sb.checks_modes = true;
+    fs->sb.has_acls = true;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);
     fs->memfile = config->memfile;
     fs->sb.show_options = tmpfs_show_options;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sentry/fs/tmpfs/internal.h"
+#include "sentry/vfs/acl.h"
 #include "sentry/vfs/filecaps.h"
 
 struct tmpfs_xattr {
@@ -54,7 +55,7 @@ static int xattr_new(struct tmpfs_inode *inode, const char *name, const void *va
     x->charge = total;
     memcpy(x->name, name, length);
     x->value = x->name + length;
-    if (size > 0)
+    if (value && size > 0)
         memcpy(x->value, value, size);
     *ret = x;
     return 0;
@@ -78,12 +79,21 @@ ssize_t tmpfs_getxattr(struct dentry *dentry, const char *name, void *buf, size_
     return n;
 }
 
+/* ACLs are listed before everything else. */
+static bool comes_after(const char *a, const char *b)
+{
+    enum acl_kind kind;
+    bool a_acl = acl_kind_of(a, &kind), b_acl = acl_kind_of(b, &kind);
+
+    return a_acl != b_acl ? b_acl : strcmp(a, b) > 0;
+}
+
 static void insert(struct tmpfs_inode *inode, struct tmpfs_xattr *fresh) __must_hold(inode->lock)
 {
     struct tmpfs_xattr *x;
 
     list_for_each (x, &inode->xattrs, node) {
-        if (strcmp(x->name, fresh->name) > 0)
+        if (comes_after(x->name, fresh->name))
             break;
     }
     list_add_tail(&x->node, &fresh->node);
@@ -96,6 +106,7 @@ int tmpfs_setxattr(struct dentry *dentry, const char *name, const void *value, s
     struct tmpfs_inode *inode = tmpfs_inode_of(dentry->inode);
     struct tmpfs_xattr *fresh = NULL, *old;
     int err = value ? xattr_new(inode, name, value, size, &fresh) : 0;
+    enum acl_kind kind;
 
     if (err < 0)
         return err;
@@ -109,6 +120,9 @@ int tmpfs_setxattr(struct dentry *dentry, const char *name, const void *value, s
         list_del_init(&old->node);
     if (!err && fresh)
         insert(inode, fresh);
+    if (!err && acl_kind_of(name, &kind))
+        __atomic_add_fetch(&inode->acl_count, (uint32_t)((fresh != NULL) - (old != NULL)),
+                           __ATOMIC_RELAXED);
     lock_release(&inode->lock);
     xattr_free(inode, err ? fresh : old);
     if (!err)
@@ -140,6 +154,63 @@ ssize_t tmpfs_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t s
     }
     lock_release(&inode->lock);
     return n < 0 ? n : (ssize_t)total;
+}
+
+/* ---- ACLs ----------------------------------------------------------------------------------- */
+
+int tmpfs_get_acl(struct inode *base, struct dentry *dentry, int kind, struct acl **ret)
+{
+    struct tmpfs_inode *inode = tmpfs_inode_of(base);
+    struct tmpfs_xattr *x;
+    int err = 0;
+
+    if (__atomic_load_n(&inode->acl_count, __ATOMIC_RELAXED) == 0)
+        return 0;
+    lock_acquire(&inode->lock);
+    x = find(inode, kind == ACL_DEFAULT ? ACL_DEFAULT_NAME : ACL_ACCESS_NAME);
+    if (x)
+        err = acl_parse(x->value, x->size, ret);
+    lock_release(&inode->lock);
+    return err;
+}
+
+static int add_acl(struct tmpfs_inode *inode, const char *name, const struct acl *acl)
+{
+    struct tmpfs_xattr *fresh;
+    int err;
+
+    if (!acl)
+        return 0;
+    err = xattr_new(inode, name, NULL, acl_size(acl), &fresh);
+    if (err < 0)
+        return err;
+    acl_format(acl, fresh->value);
+    lock_acquire(&inode->lock);
+    insert(inode, fresh);
+    __atomic_add_fetch(&inode->acl_count, 1, __ATOMIC_RELAXED);
+    lock_release(&inode->lock);
+    return 0;
+}
+
+int tmpfs_add_acls(struct tmpfs_inode *inode, const struct inode_make *make)
+{
+    int err = add_acl(inode, ACL_ACCESS_NAME, make->access_acl);
+
+    return err ? err : add_acl(inode, ACL_DEFAULT_NAME, make->default_acl);
+}
+
+int tmpfs_chmod_acl(struct tmpfs_inode *inode, uint32_t mode)
+{
+    struct tmpfs_xattr *x = inode->acl_count ? find(inode, ACL_ACCESS_NAME) : NULL;
+    struct acl *acl;
+    int err = x ? acl_parse(x->value, x->size, &acl) : 0;
+
+    if (err < 0 || !x || !acl)
+        return err;
+    acl_chmod(acl, mode);
+    acl_format(acl, x->value);
+    free(acl);
+    return 0;
 }
 
 void tmpfs_drop_file_caps(struct tmpfs_inode *inode)
