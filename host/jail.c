@@ -9,9 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/if.h>
 #include <linux/kvm.h>
 #include <linux/sched.h>
+#include <linux/sockios.h>
 #include <linux/stat.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +28,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "host/socket.h"
+#include "host/sockopt_names.h"
 
 /* gcc has a macro for it, clang a feature. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

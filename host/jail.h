@@ -18,6 +18,7 @@ enum jail_role {
     JAIL_PTRACE = 4,
     JAIL_GOFER = 8,
     JAIL_SHARE = 16,
+    JAIL_HOST_NET = 32,
 };
 
 /* Collected from the parts of the sandbox before the jail closes. */

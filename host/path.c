@@ -14,6 +14,13 @@ int host_open_root(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+int host_open_read(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+    return fd < 0 ? -errno : fd;
+}
+
 int host_open_beneath(int dirfd, const char *path, int flags)
 {
     struct open_how how = {

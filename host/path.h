@@ -38,6 +38,8 @@ ssize_t host_getdents(int fd, void *buf, size_t size);
 int host_close_range(unsigned first, unsigned last);
 /* dup3(2): `target` becomes a copy of `fd`, close-on-exec. -errno. */
 int host_dup_over(int fd, int target);
+/* A file of the host by its path, for reading: before the jail closes. */
+int host_open_read(const char *path);
 /* /dev/null for reading and writing. */
 int host_open_null(void);
 

@@ -28,6 +28,7 @@ enum {
     KEY_BIND,
     KEY_DIFF,
     KEY_FILE_ACCESS,
+    KEY_NETWORK,
 };
 
 static const struct argp_option option_table[] = {
@@ -63,6 +64,10 @@ static const struct argp_option option_table[] = {
      "Whether others change the host's tree meanwhile. shared (the default): what is remembered of "
      "names and attributes is checked at each use, so that changes are seen at once, and file "
      "systems mounted meanwhile after 10 seconds; exclusive: changes may never be seen",
+     3},
+    {"network", KEY_NETWORK, "none|host", 0,
+     "none (the default): a loopback of the sandbox's own, from which nothing gets out; host: the "
+     "program's internet sockets are the host's, with its addresses and ports",
      3},
     {"strace", KEY_STRACE, "NAMES", OPTION_ARG_OPTIONAL,
      "Print each system call and its result to the log; with NAMES (comma-separated) only those",
@@ -179,6 +184,7 @@ static void take_program(struct argp_state *state, struct options *o)
 
 static const char *const platform_names[] = {"auto", "kvm", "ptrace", NULL};
 static const char *const access_names[] = {"shared", "exclusive", NULL};
+static const char *const network_names[] = {"none", "host", NULL};
 static const char *const overlay_names[] = {"memory", "none", NULL};
 
 /* Which of `names`, which `known` writes out for the message. */
@@ -212,6 +218,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_FILE_ACCESS:
         o->exclusive = choose(state, "file-access", arg, access_names, "shared, exclusive") == 1;
+        return 0;
+    case KEY_NETWORK:
+        o->network = (enum network)choose(state, "network", arg, network_names, "none, host");
         return 0;
     case KEY_CWD:
         o->cwd = arg;

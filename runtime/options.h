@@ -24,6 +24,9 @@ struct option_bind {
     int socket; /* to its gofer, once that runs */
 };
 
+/* --network: what there is beside a loopback of the sandbox's own */
+enum network { NETWORK_NONE, NETWORK_HOST };
+
 enum command { COMMAND_RUN, COMMAND_DOCTOR };
 
 struct options {
@@ -42,6 +45,7 @@ struct options {
     bool exclusive;            /* --file-access: nobody else changes the host's tree */
     struct option_bind *binds; /* owned; bind_count of them */
     size_t bind_count;
+    enum network network;
     const char *cwd;   /* NULL: the caller's */
     bool clear_env;    /* start from an empty environment */
     bool stats;        /* print counters at the end (bench) */

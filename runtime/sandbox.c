@@ -27,6 +27,7 @@
 #include "loader/vdso.h"
 #include "runtime/changes.h"
 #include "runtime/forward.h"
+#include "runtime/network.h"
 #include "runtime/platforms.h"
 #include "runtime/program.h"
 #include "runtime/stats.h"
@@ -279,7 +280,7 @@ static int start_kernel(struct sandbox *s)
 
 static int close_jail(struct sandbox *s)
 {
-    struct jail_request request = {.roles = JAIL_SENTRY};
+    struct jail_request request = {.roles = JAIL_SENTRY | network_roles(s->options)};
     int err;
 
     s->ops->jail(s->env.platform, &request);
@@ -311,6 +312,9 @@ static int make(struct sandbox *s)
     if (err)
         return err;
     name_stdio(s);
+    err = network_start(s->options);
+    if (err)
+        return failed("network", err);
     jail_isolate();
     err = jail_drop_privileges();
     if (err)

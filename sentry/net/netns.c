@@ -7,8 +7,21 @@
 
 struct net_ns {
     refcount_t refs;
+    const struct net_outward *outward; /* NULL: the loopback alone */
     void *families[SOCKET_FAMILIES];
 };
+
+static const struct net_outward *first_outward; /* for the first namespace */
+
+void net_set_outward(const struct net_outward *outward)
+{
+    first_outward = outward;
+}
+
+const struct net_outward *net_ns_outward(const struct net_ns *net)
+{
+    return net->outward;
+}
 
 static void destroy(struct net_ns *net)
 {
@@ -28,6 +41,8 @@ int net_ns_create(struct net_ns **ret)
     if (!net)
         return -ENOMEM;
     refcount_set(&net->refs, 1);
+    net->outward = first_outward;
+    first_outward = NULL;
     for (int i = 0; i < SOCKET_FAMILIES; i++) {
         const struct socket_family *family = socket_family_find(i);
         int err;

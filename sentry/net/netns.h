@@ -4,9 +4,38 @@
 #ifndef SENTRY_NET_NETNS_H
 #define SENTRY_NET_NETNS_H
 
+#include <sys/types.h>
+
 #include "base/refcount.h"
 
+struct mm;
 struct net_ns;
+struct nlmsghdr;
+struct socket;
+
+/*
+ * What the first namespace has beyond a loopback in memory: the host's network, or a stack of our
+ * own. It makes the sockets of the internet families there, and tells of interfaces and routes;
+ * namespaces that programs make have their loopback alone.
+ */
+struct net_outward {
+    /* socket(2) of AF_INET, AF_INET6 and AF_PACKET. */
+    int (*create)(struct net_ns *net, int domain, int type, int protocol, struct socket **ret);
+    /* Requests of netdevice(7); -ENOTTY: none of them. */
+    long (*interface_ioctl)(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
+    /*
+     * The answers to one question of rtnetlink(7), which only asks: each message to `each`, without
+     * NLMSG_DONE. Types that it does not answer: -EOPNOTSUPP.
+     */
+    int (*route)(const struct nlmsghdr *question,
+                 void (*each)(void *arg, const struct nlmsghdr *answer), void *arg);
+    /* A file of /proc/net by its name: bytes; -ENOENT: as with the loopback alone. */
+    ssize_t (*proc_text)(const char *name, char *buf, size_t size);
+};
+/* Before the first namespace is made; static. */
+void net_set_outward(const struct net_outward *outward);
+/* NULL: the loopback alone. */
+const struct net_outward *net_ns_outward(const struct net_ns *net);
 
 /* With every registered family's part in its first state. -ENOMEM. */
 int net_ns_create(struct net_ns **ret);

@@ -316,8 +316,10 @@ static int set_any(struct socket *s, int name, const void *value, size_t size)
 
 int socket_set_option(struct socket *s, int name, const void *value, size_t size)
 {
-    int err;
+    int err = s->ops->set_base_option ? s->ops->set_base_option(s, name, value, size) : 0;
 
+    if (err != 0)
+        return MIN(err, 0);
     lock_acquire(&s->lock);
     err = set_any(s, name, value, size);
     lock_release(&s->lock);
@@ -416,9 +418,14 @@ static int get_number(struct socket *s, int name, int *ret)
 
 int socket_get_option(struct socket *s, int name, void *value, size_t *size)
 {
-    int number, err = get_number(s, name, &number);
+    int number, err = -ENOPROTOOPT;
     uint64_t rate;
 
+    if (s->ops->get_base_option)
+        err = s->ops->get_base_option(s, name, value, size);
+    if (err != -ENOPROTOOPT)
+        return err;
+    err = get_number(s, name, &number);
     if (!err)
         return socket_option_put_int(value, size, number);
     if (err != -ENOPROTOOPT)

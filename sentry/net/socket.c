@@ -40,12 +40,15 @@ uint32_t socket_sockets_alive(void)
 
 int socket_create(struct net_ns *net, int domain, int type, int protocol, struct socket **ret)
 {
+    const struct net_outward *outward = net_ns_outward(net);
     const struct socket_family *family;
 
     if (domain < 0 || domain >= SOCKET_FAMILIES)
         return -EAFNOSUPPORT;
     if (type < 0 || type >= SOCK_MAX)
         return -EINVAL;
+    if (outward && (domain == AF_INET || domain == AF_INET6 || domain == AF_PACKET))
+        return outward->create(net, domain, type, protocol, ret);
     family = families[domain];
     return family ? family->create(net, type, protocol, ret) : -EAFNOSUPPORT;
 }
@@ -132,10 +135,12 @@ static int socket_statfs(struct file *f, struct linux_statfs *ret)
 static long socket_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg)
 {
     struct socket *s = socket_of(f);
-
+    const struct net_outward *outward = net_ns_outward(s->net);
     long result = s->ops->ioctl ? s->ops->ioctl(s, mm, cmd, arg) : -ENOTTY;
 
-    return result == -ENOTTY ? interface_ioctl(s, mm, cmd, arg) : result;
+    if (result != -ENOTTY)
+        return result;
+    return outward ? outward->interface_ioctl(s, mm, cmd, arg) : interface_ioctl(s, mm, cmd, arg);
 }
 
 static void socket_flush(struct file *f)

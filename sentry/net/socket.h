@@ -134,6 +134,10 @@ struct socket_operations {
     int (*setsockopt)(struct socket *s, int level, int name, const void *value, size_t size);
     /* *size: room in `value`, and what is used of it. */
     int (*getsockopt)(struct socket *s, int level, int name, void *value, size_t *size);
+    /* Of SOL_SOCKET, before the base's turn, which comes after 0. 1: done; or an error. */
+    int (*set_base_option)(struct socket *s, int name, const void *value, size_t size);
+    /* Likewise; the base's turn comes after -ENOPROTOOPT. */
+    int (*get_base_option)(struct socket *s, int name, void *value, size_t *size);
     /* An option of SOL_SOCKET was changed; told after it. */
     void (*option_changed)(struct socket *s, int name);
     /* -ENOTTY: the base's turn. */

@@ -116,17 +116,48 @@ static ssize_t packet_text(uint64_t tid, char *buf, size_t size)
     return (ssize_t)text.length;
 }
 
+/* ---- from outside -----------------------------------------------------------------------------
+ */
+
+/* What the namespace's network beyond the loopback tells, else the loopback's own. */
+static ssize_t shown(uint64_t tid, const char *name,
+                     ssize_t (*own)(uint64_t tid, char *buf, size_t size), char *buf, size_t size)
+{
+    const struct net_outward *outward;
+    ssize_t n = -ENOENT;
+    struct ns *ns;
+    struct net_ns *net = proc_find_net(tid, &ns);
+
+    if (!net)
+        return -ESRCH;
+    outward = net_ns_outward(net);
+    if (outward)
+        n = outward->proc_text(name, buf, size);
+    ns_unref(ns);
+    return n == -ENOENT ? own(tid, buf, size) : n;
+}
+
+#define SHOWN(name, own)                                                                           \
+    static ssize_t name##_shown(uint64_t tid, char *buf, size_t size)                              \
+    {                                                                                              \
+        return shown(tid, #name, own, buf, size);                                                  \
+    }
+SHOWN(arp, arp_text)
+SHOWN(dev, dev_text)
+SHOWN(if_inet6, if_inet6_text)
+SHOWN(packet, packet_text)
+SHOWN(route, route_text)
+SHOWN(sockstat, proc_net_sockstat_text)
+SHOWN(tcp, proc_net_tcp_text)
+SHOWN(tcp6, proc_net_tcp6_text)
+SHOWN(udp, proc_net_udp_text)
+SHOWN(udp6, proc_net_udp6_text)
+
 const struct tree_node proc_net_nodes[PROC_NET_NODES] = {
-    TREE_TEXT("arp", arp_text),
-    TREE_TEXT("dev", dev_text),
-    TREE_TEXT("if_inet6", if_inet6_text),
-    TREE_TEXT("netlink", netlink_text),
-    TREE_TEXT("packet", packet_text),
-    TREE_TEXT("route", route_text),
-    TREE_TEXT("sockstat", proc_net_sockstat_text),
-    TREE_TEXT("tcp", proc_net_tcp_text),
-    TREE_TEXT("tcp6", proc_net_tcp6_text),
-    TREE_TEXT("udp", proc_net_udp_text),
-    TREE_TEXT("udp6", proc_net_udp6_text),
-    TREE_TEXT("unix", unix_text),
+    TREE_TEXT("arp", arp_shown),           TREE_TEXT("dev", dev_shown),
+    TREE_TEXT("if_inet6", if_inet6_shown), TREE_TEXT("netlink", netlink_text),
+    TREE_TEXT("packet", packet_shown),     TREE_TEXT("route", route_shown),
+    TREE_TEXT("sockstat", sockstat_shown), TREE_TEXT("tcp", tcp_shown),
+    TREE_TEXT("tcp6", tcp6_shown),         TREE_TEXT("udp", udp_shown),
+    TREE_TEXT("udp6", udp6_shown),         TREE_TEXT("unix", unix_text),
 };

@@ -15,6 +15,7 @@
 
 #include "abi/loopback.h"
 #include "sentry/net/netlink/internal.h"
+#include "sentry/net/netns.h"
 #include "sentry/vfs/identity.h"
 
 #define KIND_GET 2 /* of a message type's lowest two bits */
@@ -327,9 +328,44 @@ static int one(struct netlink_reply *r, uint16_t type)
     }
 }
 
+/* ---- from outside -----------------------------------------------------------------------------
+ */
+
+static void put_answer(void *arg, const struct nlmsghdr *answer)
+{
+    size_t size = answer->nlmsg_len - NLMSG_HDRLEN;
+    void *to = size > NETLINK_REPLY_MAX / 4 ? NULL : reply_begin(arg, answer->nlmsg_type, size);
+
+    if (to)
+        memcpy(to, (const uint8_t *)answer + NLMSG_HDRLEN, size);
+}
+
+/* What the namespace's network knows better. -EOPNOTSUPP: it does not answer that. */
+static int ask_outward(const struct net_outward *outward, struct netlink_reply *r, bool dump,
+                       bool *ret_dump)
+{
+    int err;
+
+    r->multi = dump;
+    err = outward->route(r->question, put_answer, r);
+    if (err < 0) {
+        r->multi = false;
+        return err;
+    }
+    if (dump)
+        reply_done(r);
+    *ret_dump = dump && r->error == 0;
+    return r->error;
+}
+
+/* ---- any --------------------------------------------------------------------------------------
+ */
+
 int route_answer(struct netlink_reply *r, bool *ret_dump)
 {
+    const struct net_outward *outward = net_ns_outward(r->to->sock.net);
     uint16_t type = r->question->nlmsg_type;
+    bool asks, dumps;
     int err;
 
     *ret_dump = false;
@@ -337,9 +373,16 @@ int route_answer(struct netlink_reply *r, bool *ret_dump)
         return -EOPNOTSUPP;
     if (payload_size(r) < sizeof(struct rtgenmsg))
         return 0;
-    if (((type - RTM_BASE) & 3) != KIND_GET && !vfs_has_cap(CAP_NET_ADMIN))
+    asks = ((type - RTM_BASE) & 3) == KIND_GET;
+    dumps = asks && (r->question->nlmsg_flags & NLM_F_DUMP);
+    if (!asks && (outward || !vfs_has_cap(CAP_NET_ADMIN)))
         return -EPERM;
-    if (((type - RTM_BASE) & 3) == KIND_GET && (r->question->nlmsg_flags & NLM_F_DUMP)) {
+    if (outward) {
+        err = ask_outward(outward, r, dumps, ret_dump);
+        if (err != -EOPNOTSUPP)
+            return err;
+    }
+    if (dumps) {
         err = dump(r, type);
         *ret_dump = err == 0;
         return err;

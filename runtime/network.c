@@ -1,0 +1,53 @@
+#include "runtime/network.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "host/io.h"
+#include "host/jail.h"
+#include "host/path.h"
+#include "host/socket.h"
+#include "sentry/net/hostinet/hostinet.h"
+
+/* What /proc/net has of the host's; a file that the host lacks is as with the loopback alone. */
+static void open_proc(void)
+{
+    static const char *const names[] = {"arp",      "dev", "if_inet6", "packet", "route",
+                                        "sockstat", "tcp", "tcp6",     "udp",    "udp6"};
+    char path[64];
+
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        int fd;
+
+        snprintf(path, sizeof(path), "/proc/self/net/%s", names[i]);
+        fd = host_open_read(path);
+        if (fd >= 0)
+            hostinet_add_proc(names[i], fd);
+    }
+}
+
+static int start_host(void)
+{
+    int route = host_route_socket(), question;
+
+    if (route < 0)
+        return route;
+    question = host_socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP);
+    if (question < 0) {
+        host_close(route);
+        return question;
+    }
+    hostinet_start(route, question);
+    open_proc();
+    return 0;
+}
+
+int network_start(const struct options *options)
+{
+    return options->network == NETWORK_HOST ? start_host() : 0;
+}
+
+uint32_t network_roles(const struct options *options)
+{
+    return options->network == NETWORK_HOST ? JAIL_HOST_NET : 0;
+}
