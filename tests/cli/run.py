@@ -28,6 +28,7 @@ import terminal
 from debuggers import test_debuggers
 from guest_outcome import Tally
 from hostfiles import test_host_files
+from network import test_network_host
 from overlay import test_bind, test_overlay
 from run_guest import PLATFORMS, usable_platforms
 
@@ -301,7 +302,7 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*",
                         help="input, options, hosts, jail, debuggers, hostfiles, terminal, trees, overlay, bind, "
-                             "kill; all")
+                             "network, kill; all")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
     args.kvmsentry = os.path.join(args.build, "kvmsentry")
@@ -313,6 +314,7 @@ def main():
     tests = {"input": test_input, "options": test_options, "hosts": test_hosts, "jail": test_jail,
              "debuggers": test_debuggers, "hostfiles": test_host_files, "terminal": test_terminal,
              "trees": test_trees, "overlay": test_overlay, "bind": test_bind,
+             "network": test_network_host,
              "kill": lambda *words: test_kill(*words, args.kills)}
     usable = usable_platforms(command.program)
     platforms = [name for name in PLATFORMS if usable[name] is None]
