@@ -53,9 +53,23 @@ static struct net_peer *describe_peer(void)
     return peer;
 }
 
+/* Over a namespace that the caller is not in, the first user namespace alone says. */
+static bool caller_capable(const struct net_ns *net, int cap)
+{
+    const struct task *task = task_current();
+    struct ns *ns;
+
+    if (!task)
+        return false;
+    ns = task->namespaces->ns[NS_NET];
+    return net_of_namespace(ns) == net ? task_has_ns_cap(task, ns->owner, cap)
+                                       : task_has_cap(task, cap);
+}
+
 static const struct net_kernel net_kernel = {
     .caller = describe_caller,
     .peer = describe_peer,
+    .capable = caller_capable,
     .urgent = async_urgent,
 };
 
@@ -84,14 +98,14 @@ static void net_namespace_release(struct ns *ns)
     free(n);
 }
 
-struct ns *net_namespace_create(void)
+struct ns *net_namespace_create(bool first)
 {
     struct net_namespace *n = calloc(1, sizeof(*n));
 
     if (!n)
         return NULL;
     n->ns.release = net_namespace_release;
-    if (net_ns_create(&n->net) < 0) {
+    if (net_ns_create(first, &n->net) < 0) {
         free(n);
         return NULL;
     }

@@ -2,14 +2,17 @@
 #ifndef SENTRY_KERNEL_NETCALLER_H
 #define SENTRY_KERNEL_NETCALLER_H
 
+#include "base/compiler.h"
+
 struct net_ns;
 struct ns;
 struct task;
 
 /* Registers the families, before the first namespace is made. */
 void net_start(void);
-/* The object of a network namespace (ns.h); NULL without memory. */
-struct ns *net_namespace_create(void);
+/* The object of a network namespace (ns.h), whose lo is up in the first one; NULL without memory.
+ */
+struct ns *net_namespace_create(bool first);
 /* Borrowed from the object, which is of kind NS_NET. */
 struct net_ns *net_of_namespace(struct ns *ns);
 /* The one that the calls of the task mean; own thread only. Borrowed from the task. */

@@ -141,7 +141,7 @@ static struct ns *create_object(struct kernel *kernel, enum ns_type type, struct
         ipc = ipc_ns_create(kernel->mm_env);
         return ipc ? &ipc->ns : NULL;
     case NS_NET:
-        return net_namespace_create();
+        return net_namespace_create(old == NULL);
     case NS_PID:
         pid = pid_ns_create(kernel, old ? pid_ns_of(old) : NULL);
         return pid ? &pid->ns : NULL;

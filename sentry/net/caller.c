@@ -23,6 +23,11 @@ struct net_peer *net_peer_current(void)
     return kernel ? kernel->peer() : NULL;
 }
 
+bool net_capable(const struct net_ns *net, int cap)
+{
+    return !kernel || kernel->capable(net, cap);
+}
+
 void net_urgent(struct file *file)
 {
     if (kernel)

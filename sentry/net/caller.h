@@ -35,6 +35,8 @@ struct net_kernel {
     void (*caller)(struct net_caller *ret);
     /* The caller as a peer; NULL without memory. */
     struct net_peer *(*peer)(void);
+    /* May the caller do this (CAP_*) to the namespace? */
+    bool (*capable)(const struct net_ns *net, int cap);
     /* Urgent bytes came to a socket: its owner gets SIGURG. */
     void (*urgent)(struct file *file);
 };
@@ -44,6 +46,7 @@ void net_set_kernel(const struct net_kernel *kernel);
 /* The task of this thread; all zero where there is none. */
 void net_caller(struct net_caller *ret);
 struct net_peer *net_peer_current(void);
+bool net_capable(const struct net_ns *net, int cap);
 void net_urgent(struct file *file);                     /* no lock of sockets held */
 struct net_peer *net_peer_ref(struct net_peer *peer);   /* takes NULL */
 struct net_peer *net_peer_unref(struct net_peer *peer); /* takes NULL, returns NULL */

@@ -8,8 +8,8 @@
 
 #include "abi/loopback.h"
 #include "sentry/mm/usercopy.h"
+#include "sentry/net/netns.h"
 #include "sentry/net/socket.h"
-#include "sentry/vfs/identity.h"
 
 /* struct ifreq and struct ifconf, as programs have them. */
 struct guest_ifreq {
@@ -38,16 +38,17 @@ static void put_address(struct guest_ifreq *r, uint32_t address)
 }
 
 /* SIOCGIFCONF: the interfaces that have an IPv4 address; without a buffer, the room they need. */
-static long list(struct mm *mm, uaddr_t arg)
+static long list(const struct socket *s, struct mm *mm, uaddr_t arg)
 {
+    bool any = net_ns_lo_has_address(s->net, AF_INET);
     struct guest_ifreq r = {.name = LO_NAME};
     struct guest_ifconf conf;
 
     if (copy_struct_from_user(mm, &conf, arg) < 0)
         return -EFAULT;
     if (!conf.requests) {
-        conf.size = sizeof(r);
-    } else if (conf.size < (int32_t)sizeof(r)) {
+        conf.size = any ? sizeof(r) : 0;
+    } else if (!any || conf.size < (int32_t)sizeof(r)) {
         conf.size = 0;
     } else {
         put_address(&r, LO_ADDRESS);
@@ -63,6 +64,8 @@ static int get_address(const struct socket *s, uint32_t cmd, struct guest_ifreq 
 {
     if (s->domain != AF_INET)
         return -ENOTTY;
+    if (!net_ns_lo_has_address(s->net, AF_INET))
+        return -EADDRNOTAVAIL;
     switch (cmd) {
     case SIOCGIFADDR:
     case SIOCGIFDSTADDR:
@@ -81,13 +84,13 @@ static int get(const struct socket *s, uint32_t cmd, struct guest_ifreq *r)
 {
     switch (cmd) {
     case SIOCGIFFLAGS:
-        r->flags = LO_FLAGS;
+        r->flags = (int16_t)net_ns_lo_flags(s->net);
         return 0;
     case SIOCGIFMETRIC:
         r->number = 0;
         return 0;
     case SIOCGIFMTU:
-        r->number = LO_MTU;
+        r->number = net_ns_lo_mtu(s->net);
         return 0;
     case SIOCGIFHWADDR:
         memset(r->bytes, 0, sizeof(r->bytes));
@@ -111,16 +114,15 @@ static int get(const struct socket *s, uint32_t cmd, struct guest_ifreq *r)
     }
 }
 
-/* Nothing of it can be changed; to ask for what it is, is no change. */
-static int set(uint32_t cmd, const struct guest_ifreq *r)
+/* Up or down, and its MTU. */
+static int set(const struct socket *s, uint32_t cmd, const struct guest_ifreq *r)
 {
-    if (!vfs_has_cap(CAP_NET_ADMIN))
-        return -EPERM;
-    if (cmd == SIOCSIFFLAGS && (r->flags & IFF_UP))
-        return 0;
-    if (cmd == SIOCSIFMTU && r->number == LO_MTU)
-        return 0;
-    return -EOPNOTSUPP;
+    if (cmd == SIOCSIFMTU)
+        return net_ns_lo_set_mtu(s->net, r->number);
+    if (cmd != SIOCSIFFLAGS)
+        return -EOPNOTSUPP;
+    net_ns_lo_set_up(s->net, r->flags & IFF_UP);
+    return 0;
 }
 
 static bool is_question(uint32_t cmd)
@@ -178,7 +180,7 @@ long interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg
     int err;
 
     if (cmd == SIOCGIFCONF)
-        return list(mm, arg);
+        return list(s, mm, arg);
     if (cmd != SIOCGIFNAME && !is_question(cmd) && !is_change(cmd))
         return -ENOTTY;
     if (copy_struct_from_user(mm, &r, arg) < 0)
@@ -191,12 +193,12 @@ long interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg
         return copy_struct_to_user(mm, arg, &r);
     }
     r.name[IFNAMSIZ - 1] = '\0';
-    if (is_change(cmd) && !vfs_has_cap(CAP_NET_ADMIN))
+    if (is_change(cmd) && !net_capable(s->net, CAP_NET_ADMIN))
         return -EPERM;
     if (!is_ours(&r))
         return -ENODEV;
     if (is_change(cmd))
-        return set(cmd, &r);
+        return set(s, cmd, &r);
     err = get(s, cmd, &r);
     return err < 0 ? err : copy_struct_to_user(mm, arg, &r);
 }

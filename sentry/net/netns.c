@@ -1,14 +1,19 @@
 #include "sentry/net/netns.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 
+#include "abi/loopback.h"
 #include "sentry/net/socket.h"
 
 struct net_ns {
     refcount_t refs;
     const struct net_outward *outward; /* NULL: the loopback alone */
     void *families[SOCKET_FAMILIES];
+    /* Of lo; single words, atomic. */
+    bool lo_up, lo_was_up;
+    int lo_mtu;
 };
 
 static const struct net_outward *first_outward; /* for the first namespace */
@@ -34,7 +39,7 @@ static void destroy(struct net_ns *net)
     free(net);
 }
 
-int net_ns_create(struct net_ns **ret)
+int net_ns_create(bool lo_up, struct net_ns **ret)
 {
     struct net_ns *net = calloc(1, sizeof(*net));
 
@@ -43,6 +48,8 @@ int net_ns_create(struct net_ns **ret)
     refcount_set(&net->refs, 1);
     net->outward = first_outward;
     first_outward = NULL;
+    net->lo_up = net->lo_was_up = lo_up;
+    net->lo_mtu = LO_MTU;
     for (int i = 0; i < SOCKET_FAMILIES; i++) {
         const struct socket_family *family = socket_family_find(i);
         int err;
@@ -75,4 +82,43 @@ struct net_ns *net_ns_unref(struct net_ns *net)
 void *net_ns_family(struct net_ns *net, int family)
 {
     return net->families[family];
+}
+
+/* ---- lo ---------------------------------------------------------------------------------------
+ */
+
+bool net_ns_lo_is_up(const struct net_ns *net)
+{
+    return __atomic_load_n(&net->lo_up, __ATOMIC_RELAXED);
+}
+
+bool net_ns_lo_has_address(const struct net_ns *net, int family)
+{
+    return family == AF_INET ? __atomic_load_n(&net->lo_was_up, __ATOMIC_RELAXED)
+                             : net_ns_lo_is_up(net);
+}
+
+unsigned net_ns_lo_flags(const struct net_ns *net)
+{
+    return net_ns_lo_is_up(net) ? LO_FLAGS : IFF_LOOPBACK;
+}
+
+int net_ns_lo_mtu(const struct net_ns *net)
+{
+    return __atomic_load_n(&net->lo_mtu, __ATOMIC_RELAXED);
+}
+
+void net_ns_lo_set_up(struct net_ns *net, bool up)
+{
+    __atomic_store_n(&net->lo_up, up, __ATOMIC_RELAXED);
+    if (up)
+        __atomic_store_n(&net->lo_was_up, true, __ATOMIC_RELAXED);
+}
+
+int net_ns_lo_set_mtu(struct net_ns *net, int mtu)
+{
+    if (mtu < 0)
+        return -EINVAL;
+    __atomic_store_n(&net->lo_mtu, mtu, __ATOMIC_RELAXED);
+    return 0;
 }

@@ -37,11 +37,23 @@ void net_set_outward(const struct net_outward *outward);
 /* NULL: the loopback alone. */
 const struct net_outward *net_ns_outward(const struct net_ns *net);
 
-/* With every registered family's part in its first state. -ENOMEM. */
-int net_ns_create(struct net_ns **ret);
+/* With every registered family's part in its first state, and its loopback interface up or down.
+ * -ENOMEM. */
+int net_ns_create(bool lo_up, struct net_ns **ret);
 struct net_ns *net_ns_ref(struct net_ns *net);
 struct net_ns *net_ns_unref(struct net_ns *net); /* takes NULL, returns NULL */
 /* What the family's ns_init() made. */
 void *net_ns_family(struct net_ns *net, int family);
+
+/*
+ * The loopback interface (abi/loopback.h). IPv4's address comes when it is up for the first time
+ * and stays; IPv6's comes and goes.
+ */
+bool net_ns_lo_is_up(const struct net_ns *net);
+bool net_ns_lo_has_address(const struct net_ns *net, int family);
+unsigned net_ns_lo_flags(const struct net_ns *net); /* IFF_* */
+int net_ns_lo_mtu(const struct net_ns *net);        /* bytes */
+void net_ns_lo_set_up(struct net_ns *net, bool up);
+int net_ns_lo_set_mtu(struct net_ns *net, int mtu); /* -EINVAL */
 
 #endif

@@ -188,11 +188,12 @@ static int set_timestamp(struct socket_options *opt, int name, int on)
     return 0;
 }
 
-static int set_priority(struct socket_options *opt, int value)
+static int set_priority(struct socket *s, int value)
 {
-    if ((value < 0 || value > 6) && !vfs_has_cap(CAP_NET_RAW) && !vfs_has_cap(CAP_NET_ADMIN))
+    if ((value < 0 || value > 6) && !net_capable(s->net, CAP_NET_RAW) &&
+        !net_capable(s->net, CAP_NET_ADMIN))
         return -EPERM;
-    opt->priority = value;
+    s->opt.priority = value;
     return 0;
 }
 
@@ -220,9 +221,9 @@ static int set_number(struct socket *s, int name, int value)
         opt->rcvlowat = value < 0 ? INT32_MAX : value ? value : 1;
         return 0;
     case SO_PRIORITY:
-        return set_priority(opt, value);
+        return set_priority(s, value);
     case SO_MARK:
-        if (!vfs_has_cap(CAP_NET_RAW) && !vfs_has_cap(CAP_NET_ADMIN))
+        if (!net_capable(s->net, CAP_NET_RAW) && !net_capable(s->net, CAP_NET_ADMIN))
             return -EPERM;
         opt->mark = value;
         return 0;

@@ -135,6 +135,13 @@ static int get_value(struct task *task, struct socket *s, int level, int name, v
     }
 }
 
+/* What is to be told depends on what the program's buffer has. */
+static bool needs_question(int level, int name)
+{
+    return (level == IPPROTO_IP && (name == IP_MSFILTER || name == MCAST_MSFILTER)) ||
+           (level == IPPROTO_IPV6 && name == MCAST_MSFILTER);
+}
+
 static int get_option(struct task *task, struct socket *s, int level, int name, uaddr_t addr,
                       uaddr_t size_addr)
 {
@@ -147,6 +154,8 @@ static int get_option(struct task *task, struct socket *s, int level, int name, 
     if (size < 0)
         return -EINVAL;
     used = MIN((size_t)size, sizeof(value));
+    if (needs_question(level, name) && copy_from_user(task->mm, value, addr, used) < 0)
+        return -EFAULT;
     err = get_value(task, s, level, name, value, &used);
     if (err < 0 && err != -ERANGE)
         return err;

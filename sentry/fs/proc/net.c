@@ -84,7 +84,15 @@ static ssize_t if_inet6_text(uint64_t tid, char *buf, size_t size)
 {
     struct proc_text text = {buf, size, 0};
 
-    proc_printf(&text, "%031d1 %02x %02x %02x %02x %8s\n", 0, LO_INDEX, 128, 0x10, 0x80, LO_NAME);
+    struct ns *ns;
+    struct net_ns *net = proc_find_net(tid, &ns);
+
+    if (!net)
+        return -ESRCH;
+    if (net_ns_lo_has_address(net, AF_INET6))
+        proc_printf(&text, "%031d1 %02x %02x %02x %02x %8s\n", 0, LO_INDEX, 128, 0x10, 0x80,
+                    LO_NAME);
+    ns_unref(ns);
     return (ssize_t)text.length;
 }
 

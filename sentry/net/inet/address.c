@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "sentry/net/inet/internal.h"
+#include "sentry/net/netns.h"
 
 static const struct in6_addr any_v6 = IN6ADDR_ANY_INIT, loopback_v6 = IN6ADDR_LOOPBACK_INIT;
 
@@ -111,6 +112,8 @@ int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6
         return -ENETUNREACH;
     if (addr_is_any(&dst->addr))
         dst->addr = v4 ? addr_v4(INADDR_LOOPBACK) : loopback_v6;
+    if (!net_ns_lo_is_up(s->sock.net))
+        return -ENETUNREACH;
     if (!addr_is_loopback(&dst->addr) && !addr_is_multicast(&dst->addr))
         return addr_is_broadcast(&dst->addr) && s->sock.type == SOCK_DGRAM ? -EACCES : -ENETUNREACH;
     if (!addr_is_any(&s->bound)) {

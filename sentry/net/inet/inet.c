@@ -7,6 +7,7 @@
 
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/inet/internal.h"
+#include "sentry/net/netns.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/landlock.h"
 
@@ -21,7 +22,7 @@ void inet_socket_init(struct inet_socket *s, struct net_ns *net,
 
 void inet_socket_fini(struct inet_socket *s)
 {
-    free(s->groups);
+    groups_leave_all(s);
 }
 
 /* Addresses that bind(2) takes: the loopback's, any, and for datagrams those of groups. */
@@ -29,8 +30,9 @@ static int check_bindable(const struct inet_socket *s, const struct endpoint *e)
 {
     if (addr_is_v4(&e->addr) && s->sock.domain == AF_INET6 && s->ip.v6only)
         return -EINVAL;
-    if (addr_is_any(&e->addr) || addr_is_loopback(&e->addr) || s->ip.freebind || s->ip.freebind6 ||
-        s->ip.transparent || s->ip.transparent6)
+    if (addr_is_any(&e->addr) ||
+        (addr_is_loopback(&e->addr) && (addr_is_v4(&e->addr) || net_ns_lo_is_up(s->sock.net))) ||
+        s->ip.freebind || s->ip.freebind6 || s->ip.transparent || s->ip.transparent6)
         return 0;
     if (addr_is_multicast(&e->addr) || addr_is_broadcast(&e->addr))
         return 0;

@@ -31,4 +31,8 @@ struct inet_report {
 void inet_for_each(struct net_ns *net, int family, int protocol,
                    bool (*show)(const struct inet_report *report, void *arg), void *arg);
 
+/* Calls `show` for each multicast group that sockets are in, and how many; under a lock. */
+void groups_each(struct net_ns *net,
+                 void (*show)(void *arg, const struct in6_addr *group, uint32_t count), void *arg);
+
 #endif

@@ -5,6 +5,7 @@
  *   ports.c        who has which port; finding the receiver
  *   inet.c         what TCP and UDP share: bind(2), names, making sockets
  *   options.c      IPPROTO_IP and IPPROTO_IPV6
+ *   groups.c       multicast groups
  *   tcp.c          a TCP socket's life: states, poll(2), shutdown(2)
  *   tcp_connect.c  connect(2), listen(2), accept(2)
  *   tcp_conn.c     the connection: two queues of bytes
@@ -39,6 +40,7 @@ struct inet_ns {
     struct lock lock;
     struct list ports[INET_PROTOCOLS][INET_BUCKETS] __guarded_by(lock); /* of struct port */
     uint32_t low, high;                                                 /* ip_local_port_range */
+    struct list groups __guarded_by(lock); /* that any socket has joined: groups.c */
 };
 
 /* A port in use; gone with its last user. */
@@ -65,6 +67,15 @@ struct ip_options {
 
 #define INET_GROUPS_MAX 20 /* igmp_max_memberships */
 
+/* A multicast group that a socket has joined, and from whom it wants to hear. */
+struct inet_group {
+    struct in6_addr addr;
+    int interface; /* as it was named; 0: not at all */
+    int mode;      /* MCAST_EXCLUDE or MCAST_INCLUDE: what `sources` says */
+    uint32_t count;
+    struct in6_addr *sources; /* owned; NULL: the list was never begun */
+};
+
 struct inet_socket {
     struct socket sock;
     struct endpoint local, remote; /* remote.port 0: not connected */
@@ -76,8 +87,8 @@ struct inet_socket {
     bool exclusive;        /* counts in port->exclusive */
     bool listening;        /* of TCP; guarded by inet_ns->lock and sock.lock */
     struct ip_options ip;
-    uint32_t group_count; /* multicast groups joined; under sock.lock */
-    struct in6_addr *groups;
+    uint32_t group_count;      /* multicast groups joined; under sock.lock */
+    struct inet_group *groups; /* owned */
 };
 
 static inline struct inet_socket *inet_of(struct socket *s)
@@ -132,8 +143,9 @@ struct inet_socket *port_find(const struct inet_socket *from, const struct endpo
                               const struct endpoint *src);
 /* Each socket at that port which `wants`, with a reference, up to `max`; how many. */
 int port_find_all(const struct inet_socket *from, const struct endpoint *dst,
-                  struct inet_socket **ret, int max,
-                  bool (*wants)(struct inet_socket *s, const struct endpoint *dst));
+                  const struct endpoint *src, struct inet_socket **ret, int max,
+                  bool (*wants)(struct inet_socket *s, const struct endpoint *dst,
+                                const struct endpoint *src));
 
 /* ---- inet.c -----------------------------------------------------------------------------------
  */
@@ -154,7 +166,32 @@ long inet_answer(struct mm *mm, uint64_t arg, int answer);
 void ip_options_init(struct ip_options *opt);
 int ip_setsockopt(struct socket *s, int level, int name, const void *value, size_t size);
 int ip_getsockopt(struct socket *s, int level, int name, void *value, size_t *size);
-bool inet_in_group(struct inet_socket *s, const struct in6_addr *group);
+
+/* ---- groups.c ---------------------------------------------------------------------------------
+ */
+
+/* Memberships and filters of sources, both families'. -ENOPROTOOPT: none of those. */
+int groups_setsockopt(struct inet_socket *s, int level, int name, const void *value, size_t size);
+/* group_filter.c: lists of sources, whole. `value`: what the program has there, and the answer. */
+int group_filter_set(struct inet_socket *s, int level, int name, const void *value, size_t size);
+int groups_getsockopt(struct inet_socket *s, int level, int name, void *value, size_t *size);
+#define GROUP_SOURCES_MAX_V4 10 /* igmp_max_msf */
+#define GROUP_SOURCES_MAX_V6 64 /* mld_max_msf */
+#define GROUP_SOURCES_MAX    GROUP_SOURCES_MAX_V6
+/* `sources` is taken over. -EINVAL: not a member. */
+int groups_set_filter(struct inet_socket *s, const struct in6_addr *group, int mode,
+                      struct in6_addr *sources, uint32_t count);
+/* -EADDRNOTAVAIL: not a member. */
+int groups_get_filter(struct inet_socket *s, const struct in6_addr *group, int *ret_mode,
+                      struct in6_addr ret_sources[GROUP_SOURCES_MAX], uint32_t *ret_count);
+bool group_device_ok(uint32_t device); /* lo's address, or none; host order */
+/* An address of RFC 3678's structures; false: not of the level's family. */
+bool group_read_address(int level, const struct sockaddr_storage *ss, struct in6_addr *ret);
+/* Somebody in the namespace is a member. */
+bool groups_joined(struct inet_ns *ns, const struct in6_addr *group);
+/* Does the socket want what `from` sends to the group? */
+bool groups_wants(struct inet_socket *s, const struct in6_addr *group, const struct in6_addr *from);
+void groups_leave_all(struct inet_socket *s);
 
 /* ---- tcp.c, udp.c ------------------------------------------------------------------------------
  */

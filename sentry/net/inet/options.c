@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/loopback.h"
 #include "sentry/net/inet/internal.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/net/netns.h"
 
 /* Where the headers of libc and of the kernel exclude each other: linux/in.h, linux/in6.h. */
 #define OPT_IP_LOCAL_PORT_RANGE  51
@@ -19,9 +20,6 @@
 #define OPT_IPV6_RECVFRAGSIZE    77
 #define OPT_IPV6_FREEBIND        78
 #define OPT_IPV6_MULTICAST_ALL   29
-
-#define LO_INDEX                 1
-#define LO_MTU                   65536
 
 struct ip_option {
     int level, name;
@@ -116,97 +114,6 @@ static int *field_of(struct inet_socket *s, int level, int name, const struct ip
     return NULL;
 }
 
-/* ---- groups -----------------------------------------------------------------------------------
- */
-
-bool inet_in_group(struct inet_socket *s, const struct in6_addr *group)
-{
-    bool found = false;
-
-    lock_acquire(&s->sock.lock);
-    for (uint32_t i = 0; i < s->group_count; i++)
-        found |= addr_equal(&s->groups[i], group);
-    lock_release(&s->sock.lock);
-    return found;
-}
-
-static int join_locked(struct inet_socket *s, const struct in6_addr *group)
-{
-    struct in6_addr *more;
-
-    for (uint32_t i = 0; i < s->group_count; i++)
-        if (addr_equal(&s->groups[i], group))
-            return -EADDRINUSE;
-    if (s->group_count == INET_GROUPS_MAX)
-        return -ENOBUFS;
-    more = realloc(s->groups, (s->group_count + 1) * sizeof(*more));
-    if (!more)
-        return -ENOMEM;
-    s->groups = more;
-    s->groups[s->group_count++] = *group;
-    return 0;
-}
-
-static int leave_locked(struct inet_socket *s, const struct in6_addr *group)
-{
-    for (uint32_t i = 0; i < s->group_count; i++)
-        if (addr_equal(&s->groups[i], group)) {
-            s->groups[i] = s->groups[--s->group_count];
-            return 0;
-        }
-    return -EADDRNOTAVAIL;
-}
-
-static int change_group(struct inet_socket *s, const struct in6_addr *group, bool join)
-{
-    int err;
-
-    if (!addr_is_multicast(group))
-        return -EINVAL;
-    if (s->sock.type == SOCK_STREAM)
-        return -EPROTO;
-    lock_acquire(&s->sock.lock);
-    err = join ? join_locked(s, group) : leave_locked(s, group);
-    lock_release(&s->sock.lock);
-    return err;
-}
-
-/* IP_ADD_MEMBERSHIP: struct ip_mreq, or struct ip_mreqn. */
-static int change_group_v4(struct inet_socket *s, const void *value, size_t size, bool join)
-{
-    struct ip_mreqn req = {0};
-    struct in6_addr group;
-
-    if (size < sizeof(struct ip_mreq))
-        return -EINVAL;
-    memcpy(&req, value, MIN(size, sizeof(req)));
-    if (req.imr_ifindex > LO_INDEX || req.imr_ifindex < 0)
-        return -ENODEV;
-    group = addr_v4(ntohl(req.imr_multiaddr.s_addr));
-    if (req.imr_ifindex == 0 && addr_is_multicast(&group)) {
-        uint32_t device = ntohl(req.imr_address.s_addr);
-
-        /* Without a device or its address a route would choose, and there is none. */
-        if (device >> 24 != IN_LOOPBACKNET)
-            return -ENODEV;
-    }
-    return change_group(s, &group, join);
-}
-
-static int change_group_v6(struct inet_socket *s, const void *value, size_t size, bool join)
-{
-    struct ipv6_mreq req;
-
-    if (size < sizeof(req))
-        return -EINVAL;
-    memcpy(&req, value, sizeof(req));
-    if (req.ipv6mr_interface > LO_INDEX)
-        return -ENODEV;
-    if (addr_is_v4(&req.ipv6mr_multiaddr))
-        return -EINVAL;
-    return change_group(s, &req.ipv6mr_multiaddr, join);
-}
-
 /* IP_MULTICAST_IF: an address, or a device; only lo's will do. */
 static int set_multicast_if(const void *value, size_t size)
 {
@@ -252,7 +159,7 @@ static int check_option(const struct inet_socket *s, const struct ip_option *o, 
         return -EINVAL;
     if (((o->level == IPPROTO_IP && o->name == IP_TRANSPARENT) ||
          (o->level == IPPROTO_IPV6 && o->name == IPV6_TRANSPARENT)) &&
-        value && !vfs_has_cap(CAP_NET_ADMIN) && !vfs_has_cap(CAP_NET_RAW))
+        value && !net_capable(s->sock.net, CAP_NET_ADMIN) && !net_capable(s->sock.net, CAP_NET_RAW))
         return -EPERM;
     if (s->sock.type == SOCK_STREAM && o->level == IPPROTO_IP &&
         (o->name == IP_MULTICAST_TTL || o->name == IP_CHECKSUM || o->name == IP_NODEFRAG))
@@ -260,17 +167,36 @@ static int check_option(const struct inet_socket *s, const struct ip_option *o, 
     return 0;
 }
 
+/* IPV6_ADDRFORM: a connection to a mapped address goes on as one of IPv4. */
+static int become_v4(struct inet_socket *s, const void *value, size_t size)
+{
+    int family, err = socket_option_int(value, size, &family);
+
+    if (err < 0)
+        return err;
+    if (family != AF_INET)
+        return -EINVAL;
+    lock_acquire(&s->sock.lock);
+    if (!s->remote.port)
+        err = -ENOTCONN;
+    else if (s->ip.v6only || !addr_is_v4(&s->remote.addr))
+        err = -EADDRNOTAVAIL;
+    else
+        s->sock.domain = AF_INET;
+    lock_release(&s->sock.lock);
+    return err;
+}
+
 static int set_other(struct inet_socket *s, int level, int name, const void *value, size_t size)
 {
-    int number = 0;
+    int number = 0, err = groups_setsockopt(s, level, name, value, size);
 
+    if (err != -ENOPROTOOPT)
+        return err;
     if (level == IPPROTO_IPV6) {
         switch (name) {
-        case IPV6_JOIN_GROUP:
-        case IPV6_LEAVE_GROUP:
-            return change_group_v6(s, value, size, name == IPV6_JOIN_GROUP);
         case IPV6_ADDRFORM:
-            return -ENOTCONN;
+            return become_v4(s, value, size);
         case IPV6_MTU:
             return size < sizeof(int) ? -EINVAL : 0;
         default:
@@ -278,9 +204,6 @@ static int set_other(struct inet_socket *s, int level, int name, const void *val
         }
     }
     switch (name) {
-    case IP_ADD_MEMBERSHIP:
-    case IP_DROP_MEMBERSHIP:
-        return change_group_v4(s, value, size, name == IP_ADD_MEMBERSHIP);
     case IP_MULTICAST_IF:
         return s->sock.type == SOCK_STREAM ? -EINVAL : set_multicast_if(value, size);
     case OPT_IP_LOCAL_PORT_RANGE:
@@ -338,13 +261,18 @@ static int get_other(struct inet_socket *s, int level, int name, void *value, si
 {
     static const struct in_addr none = {0};
     bool connected = s->remote.port != 0;
+    int err = groups_getsockopt(s, level, name, value, size);
 
+    if (err != -ENOPROTOOPT)
+        return err;
     if (level == IPPROTO_IPV6)
-        return name == IPV6_MTU ? (connected ? give_number(level, value, size, LO_MTU) : -ENOTCONN)
-                                : -ENOPROTOOPT;
+        return name == IPV6_MTU
+                   ? (connected ? give_number(level, value, size, net_ns_lo_mtu(s->sock.net))
+                                : -ENOTCONN)
+                   : -ENOPROTOOPT;
     switch (name) {
     case IP_MTU:
-        return connected ? give_number(level, value, size, LO_MTU) : -ENOTCONN;
+        return connected ? give_number(level, value, size, net_ns_lo_mtu(s->sock.net)) : -ENOTCONN;
     case IP_MULTICAST_IF:
         return socket_option_put(value, size, &none, sizeof(none));
     case OPT_IP_LOCAL_PORT_RANGE:

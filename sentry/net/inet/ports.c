@@ -11,7 +11,6 @@
 #include "host/io.h"
 #include "sentry/net/inet/internal.h"
 #include "sentry/net/netns.h"
-#include "sentry/vfs/identity.h"
 
 #define UNPRIVILEGED_FIRST 1024  /* ip_unprivileged_port_start */
 #define EPHEMERAL_LOW      32768 /* ip_local_port_range */
@@ -31,6 +30,7 @@ int inet_ns_create(struct net_ns *net, void **ret)
     lock_init(&ns->lock);
     for (int i = 0; i < INET_PROTOCOLS * INET_BUCKETS; i++)
         list_init(&ns->ports[i / INET_BUCKETS][i % INET_BUCKETS]);
+    list_init(&ns->groups);
     ns->low = EPHEMERAL_LOW;
     ns->high = EPHEMERAL_HIGH;
     *ret = ns;
@@ -145,7 +145,7 @@ int port_take(struct inet_socket *s, uint16_t number)
     struct port *port;
     int err;
 
-    if (number && number < UNPRIVILEGED_FIRST && !vfs_has_cap(CAP_NET_BIND_SERVICE))
+    if (number && number < UNPRIVILEGED_FIRST && !net_capable(s->sock.net, CAP_NET_BIND_SERVICE))
         return -EACCES;
     lock_acquire(&ns->lock);
     port = number ? find_locked(ns, index_of(s->sock.protocol), number) : NULL;
@@ -293,8 +293,9 @@ struct inet_socket *port_find(const struct inet_socket *from, const struct endpo
 }
 
 int port_find_all(const struct inet_socket *from, const struct endpoint *dst,
-                  struct inet_socket **ret, int max,
-                  bool (*wants)(struct inet_socket *s, const struct endpoint *dst))
+                  const struct endpoint *src, struct inet_socket **ret, int max,
+                  bool (*wants)(struct inet_socket *s, const struct endpoint *dst,
+                                const struct endpoint *src))
 {
     struct inet_ns *ns = inet_ns_of(from->sock.net);
     struct inet_socket *s;
@@ -305,7 +306,7 @@ int port_find_all(const struct inet_socket *from, const struct endpoint *dst,
     port = find_locked(ns, index_of(from->sock.protocol), dst->port);
     if (port)
         list_for_each (s, &port->sockets, port_node)
-            if (count < max && wants(s, dst)) {
+            if (count < max && wants(s, dst, src)) {
                 socket_ref(&s->sock);
                 ret[count++] = s;
             }

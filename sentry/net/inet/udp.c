@@ -89,6 +89,9 @@ static int udp_connect(struct socket *sock, const struct socket_address *addr, b
         disconnect(u);
         return 0;
     }
+    err = inet_autobind(s);
+    if (err < 0)
+        return err == -EADDRINUSE ? -EAGAIN : err;
     err = endpoint_parse(s, addr, false, &to);
     if (!err)
         err = endpoint_route(s, &to, &src);
@@ -96,10 +99,8 @@ static int udp_connect(struct socket *sock, const struct socket_address *addr, b
         src = addr_v4(INADDR_LOOPBACK);
         err = 0;
     }
-    if (!err)
-        err = inet_autobind(s);
     if (err < 0)
-        return err == -EADDRINUSE ? -EAGAIN : err;
+        return err;
     lock_acquire(&sock->lock);
     s->remote = to;
     s->local.addr = src;

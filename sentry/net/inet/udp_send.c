@@ -183,22 +183,26 @@ static void deliver(struct udp_socket *to, struct udp_message *m)
         udp_message_free(m);
 }
 
-static bool wants_group(struct inet_socket *s, const struct endpoint *dst)
+static bool wants_group(struct inet_socket *s, const struct endpoint *dst,
+                        const struct endpoint *src)
 {
     bool any = addr_is_any(&s->local.addr) || addr_equal(&s->local.addr, &dst->addr);
 
     if (addr_is_v4(&dst->addr) != (s->sock.domain == AF_INET))
         return false;
-    return any && inet_in_group(s, &dst->addr);
+    if (s->remote.port && (s->remote.port != src->port || !addr_equal(&s->remote.addr, &src->addr)))
+        return false;
+    return any && (!addr_is_multicast(&dst->addr) || groups_wants(s, &dst->addr, &src->addr));
 }
 
 static int deliver_to_group(struct udp_socket *u, const struct endpoint *to, struct udp_message *m)
 {
     struct inet_socket *found[RECEIVERS_MAX];
-    int count;
-    bool loop = addr_is_v4(&to->addr) ? u->inet.ip.multicast_loop : u->inet.ip.multicast_loop6;
+    int count = 0;
 
-    count = loop ? port_find_all(&u->inet, to, found, RECEIVERS_MAX, wants_group) : 0;
+    /* What goes out over lo comes back by lo, whatever IP_MULTICAST_LOOP says of other devices. */
+    if (!addr_is_multicast(&to->addr) || groups_joined(inet_ns_of(u->inet.sock.net), &to->addr))
+        count = port_find_all(&u->inet, to, &m->from, found, RECEIVERS_MAX, wants_group);
     for (int i = 0; i < count; i++) {
         struct udp_message *copy = udp_message_create(m->size);
 

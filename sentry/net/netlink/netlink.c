@@ -10,7 +10,6 @@
 #include "sentry/mm/uio.h"
 #include "sentry/net/netlink/internal.h"
 #include "sentry/net/netns.h"
-#include "sentry/vfs/identity.h"
 
 #define PORT_BUCKETS 64
 #define PORT_CHOSEN  0xfffff000u /* downwards from here, where a process's own number is taken */
@@ -130,7 +129,7 @@ static int netlink_bind(struct socket *s, const struct socket_address *addr)
     struct sockaddr_nl nl;
     int err = read_address(addr, &nl);
 
-    if (!err && nl.nl_groups && s->protocol != NETLINK_ROUTE && !vfs_has_cap(CAP_NET_ADMIN))
+    if (!err && nl.nl_groups && s->protocol != NETLINK_ROUTE && !net_capable(s->net, CAP_NET_ADMIN))
         err = -EPERM;
     if (!err)
         err = take_port(n, nl.nl_pid);
@@ -154,7 +153,7 @@ static int netlink_connect(struct socket *s, const struct socket_address *addr, 
     }
     err = read_address(addr, &nl);
     if (!err && (nl.nl_groups || nl.nl_pid) && s->protocol == NETLINK_ROUTE &&
-        !vfs_has_cap(CAP_NET_ADMIN))
+        !net_capable(s->net, CAP_NET_ADMIN))
         err = -EPERM;
     if (!err)
         err = take_port(n, 0);
@@ -313,7 +312,7 @@ static ssize_t netlink_send(struct socket *s, struct socket_message *msg)
     if (msg->to_address) {
         err = read_address(msg->address, &nl);
         if (!err && (nl.nl_groups || nl.nl_pid) && s->protocol == NETLINK_ROUTE &&
-            !vfs_has_cap(CAP_NET_ADMIN))
+            !net_capable(s->net, CAP_NET_ADMIN))
             err = -EPERM;
     }
     if (!err)
@@ -429,7 +428,7 @@ static int set_option(struct socket *s, int level, int name, const void *value, 
     switch (name) {
     case NETLINK_ADD_MEMBERSHIP:
     case NETLINK_DROP_MEMBERSHIP:
-        if (s->protocol != NETLINK_ROUTE && !vfs_has_cap(CAP_NET_ADMIN))
+        if (s->protocol != NETLINK_ROUTE && !net_capable(s->net, CAP_NET_ADMIN))
             return -EPERM;
         if (number < 1 || number > RTNLGRP_MAX)
             return -EINVAL;
@@ -439,7 +438,7 @@ static int set_option(struct socket *s, int level, int name, const void *value, 
             n->groups &= ~(1u << (number - 1));
         return 0;
     case NETLINK_LISTEN_ALL_NSID:
-        if (!vfs_has_cap(CAP_NET_BROADCAST))
+        if (!net_capable(s->net, CAP_NET_BROADCAST))
             return -EPERM;
         /* fall through */
     case NETLINK_PKTINFO:

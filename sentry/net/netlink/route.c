@@ -1,22 +1,21 @@
 /*
  * NETLINK_ROUTE: rtnetlink(7). There is one link, lo, with its two addresses and the routes that
- * come with them; nothing can be changed.
+ * come with them; what can be changed is whether it is up, and its MTU.
  */
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 
 #include "abi/loopback.h"
 #include "sentry/net/netlink/internal.h"
 #include "sentry/net/netns.h"
-#include "sentry/vfs/identity.h"
 
 #define KIND_GET 2 /* of a message type's lowest two bits */
 
@@ -66,18 +65,20 @@ static void put_link(struct netlink_reply *r)
 {
     static const uint8_t zeros[256];
     struct ifinfomsg *info = reply_begin(r, RTM_NEWLINK, sizeof(*info));
+    const struct net_ns *net = r->to->sock.net;
+    bool up = net_ns_lo_is_up(net);
 
     if (!info)
         return;
     info->ifi_family = AF_UNSPEC;
     info->ifi_type = LO_TYPE;
     info->ifi_index = LO_INDEX;
-    info->ifi_flags = LO_FLAGS | LO_LOWER_UP;
+    info->ifi_flags = net_ns_lo_flags(net) | (up ? LO_LOWER_UP : 0);
     reply_attribute_string(r, IFLA_IFNAME, LO_NAME);
     reply_attribute_u32(r, IFLA_TXQLEN, LO_TX_QUEUE);
-    reply_attribute_u8(r, IFLA_OPERSTATE, 0 /* unknown */);
+    reply_attribute_u8(r, IFLA_OPERSTATE, up ? IF_OPER_UNKNOWN : IF_OPER_DOWN);
     reply_attribute_u8(r, IFLA_LINKMODE, 0);
-    reply_attribute_u32(r, IFLA_MTU, LO_MTU);
+    reply_attribute_u32(r, IFLA_MTU, (uint32_t)net_ns_lo_mtu(net));
     reply_attribute_u32(r, IFLA_MIN_MTU, 0);
     reply_attribute_u32(r, IFLA_MAX_MTU, 0);
     reply_attribute_u32(r, IFLA_GROUP, 0);
@@ -85,7 +86,7 @@ static void put_link(struct netlink_reply *r)
     reply_attribute_u32(r, IFLA_NUM_TX_QUEUES, 1);
     reply_attribute_u32(r, IFLA_NUM_RX_QUEUES, 1);
     reply_attribute_u8(r, IFLA_CARRIER, 1);
-    reply_attribute_string(r, IFLA_QDISC, "noqueue");
+    reply_attribute_string(r, IFLA_QDISC, up ? "noqueue" : "noop");
     reply_attribute_u32(r, IFLA_CARRIER_CHANGES, 0);
     reply_attribute_u8(r, IFLA_PROTO_DOWN, 0);
     reply_attribute(r, IFLA_ADDRESS, zeros, 6);
@@ -125,21 +126,53 @@ static int get_link(struct netlink_reply *r)
     return err;
 }
 
-/* That it shall be up, which it is, is the one thing that may be asked of it. */
+/* Attributes of a link that can be set, before any is. */
+static int check_link_change(const struct netlink_reply *r, const struct ifinfomsg *info)
+{
+    const uint8_t *base = payload(r);
+    size_t size = payload_size(r), at = NLMSG_ALIGN(sizeof(*info));
+
+    if (info->ifi_change & ~(unsigned)IFF_UP)
+        return -EOPNOTSUPP;
+    while (at + NLA_HDRLEN <= size) {
+        struct nlattr a;
+
+        memcpy(&a, base + at, sizeof(a));
+        if (a.nla_len < NLA_HDRLEN || a.nla_len > size - at)
+            return -EINVAL;
+        if (a.nla_type != IFLA_IFNAME && a.nla_type != IFLA_ALT_IFNAME && a.nla_type != IFLA_MTU &&
+            a.nla_type != IFLA_EXT_MASK)
+            return -EOPNOTSUPP;
+        at += NLA_ALIGN(a.nla_len);
+    }
+    return 0;
+}
+
+/* Up or down, and its MTU. */
 static int set_link(struct netlink_reply *r)
 {
+    struct net_ns *net = r->to->sock.net;
     struct ifinfomsg info;
-    int err = find_link(r);
+    const void *mtu;
+    size_t size;
+    int number, err = find_link(r);
 
     if (err < 0 && r->question->nlmsg_type == RTM_NEWLINK)
         return r->question->nlmsg_flags & NLM_F_CREATE ? -EOPNOTSUPP : -ENODEV;
     if (err < 0)
         return err;
     memcpy(&info, payload(r), sizeof(info));
-    if (payload_size(r) == sizeof(info) && (info.ifi_flags & IFF_UP) &&
-        !(info.ifi_change & ~(unsigned)IFF_UP))
-        return 0;
-    return -EOPNOTSUPP;
+    err = check_link_change(r, &info);
+    if (err < 0)
+        return err;
+    mtu = find_attribute(r, sizeof(info), IFLA_MTU, &size);
+    if (mtu && size >= sizeof(number)) {
+        memcpy(&number, mtu, sizeof(number));
+        err = net_ns_lo_set_mtu(net, number);
+    }
+    if (!err && (info.ifi_change & IFF_UP))
+        net_ns_lo_set_up(net, info.ifi_flags & IFF_UP);
+    return err;
 }
 
 /* ---- addresses --------------------------------------------------------------------------------
@@ -173,9 +206,11 @@ static void dump_addresses(struct netlink_reply *r)
 {
     uint8_t family = family_of(r);
 
-    if (family == AF_UNSPEC || family == AF_INET)
+    if ((family == AF_UNSPEC || family == AF_INET) &&
+        net_ns_lo_has_address(r->to->sock.net, AF_INET))
         put_address(r, AF_INET);
-    if (family == AF_UNSPEC || family == AF_INET6)
+    if ((family == AF_UNSPEC || family == AF_INET6) &&
+        net_ns_lo_has_address(r->to->sock.net, AF_INET6))
         put_address(r, AF_INET6);
 }
 
@@ -224,7 +259,7 @@ static void dump_routes(struct netlink_reply *r)
 {
     uint8_t family = family_of(r);
 
-    for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
+    for (size_t i = 0; net_ns_lo_is_up(r->to->sock.net) && i < ARRAY_COUNT(routes); i++) {
         if (family == AF_UNSPEC || family == routes[i].family)
             put_route(r, &routes[i], routes[i].prefix, routes[i].to);
     }
@@ -242,13 +277,13 @@ static int get_route(struct netlink_reply *r)
     memcpy(&info, payload(r), sizeof(info));
     to = find_attribute(r, sizeof(info), RTA_DST, &size);
     if (info.rtm_family == AF_INET && to && size == 4) {
-        if (to[0] != 127)
+        if (to[0] != 127 || !net_ns_lo_is_up(r->to->sock.net))
             return -ENETUNREACH;
         put_route(r, &routes[0], 32, to);
         return 0;
     }
     if (info.rtm_family == AF_INET6 && to && size == 16) {
-        if (memcmp(to, localhost6, sizeof(localhost6)) != 0)
+        if (memcmp(to, localhost6, sizeof(localhost6)) != 0 || !net_ns_lo_is_up(r->to->sock.net))
             return -ENETUNREACH;
         put_route(r, &routes[4], 128, to);
         return 0;
@@ -375,7 +410,7 @@ int route_answer(struct netlink_reply *r, bool *ret_dump)
         return 0;
     asks = ((type - RTM_BASE) & 3) == KIND_GET;
     dumps = asks && (r->question->nlmsg_flags & NLM_F_DUMP);
-    if (!asks && (outward || !vfs_has_cap(CAP_NET_ADMIN)))
+    if (!asks && (outward || !net_capable(r->to->sock.net, CAP_NET_ADMIN)))
         return -EPERM;
     if (outward) {
         err = ask_outward(outward, r, dumps, ret_dump);
