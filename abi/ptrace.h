@@ -62,6 +62,17 @@ struct linux_ptrace_syscall_info {
 };
 static_assert(sizeof(struct linux_ptrace_syscall_info) == 88, "struct ptrace_syscall_info");
 
+struct linux_ptrace_rseq {
+    uint64_t pointer;
+    uint32_t size, signature, flags, pad;
+};
+static_assert(sizeof(struct linux_ptrace_rseq) == 24, "struct ptrace_rseq_configuration");
+
+struct linux_ptrace_dispatch {
+    uint64_t mode, selector, start, size;
+};
+static_assert(sizeof(struct linux_ptrace_dispatch) == 32, "struct ptrace_sud_config");
+
 struct linux_ptrace_peeksiginfo {
     uint64_t offset;
     uint32_t flags; /* PTRACE_PEEKSIGINFO_SHARED */

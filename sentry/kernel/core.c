@@ -120,20 +120,46 @@ void core_thread_leaves(struct task *task)
 
 /* ---- which memory ------------------------------------------------------------------------- */
 
-/* coredump_filter's default: private memory, shared memory without a file, the heads of ELF files.
- */
-static uint64_t dumped_size(const struct vma_info *vma)
+/* Shared memory that no file system has under a name: anonymous, memfd_create(2), shmget(2). */
+static bool is_nameless(const struct vma_info *vma)
 {
-    uint64_t size = vma->end - vma->start;
+    static const char gone[] = " (deleted)";
+    char name[4200] = "";
+    size_t length;
+
+    if ((vma->marks & VMA_MARK_SHARED_ANON) || !vma->object || !vma->object->ops->name)
+        return true;
+    vma->object->ops->name(vma->object, name, sizeof(name));
+    length = strlen(name);
+    return length >= strlen(gone) && strcmp(name + length - strlen(gone), gone) == 0;
+}
+
+/* fs/coredump.c:vma_dump_size(), for the kinds of memory that coredump_filter tells. */
+static bool is_dumped_whole(const struct vma_info *vma, uint32_t filter)
+{
     bool is_file = vma->object && !vma->name;
 
-    if (vma->name && strcmp(vma->name, "[vvar]") == 0)
-        return 0;
-    if (!is_file)
+    if (vma->flags & MAP_SHARED)
+        return filter & (is_nameless(vma) ? MM_DUMP_ANON_SHARED : MM_DUMP_MAPPED_SHARED);
+    if ((filter & MM_DUMP_ANON_PRIVATE) && (!is_file || vma->anonymous))
+        return true;
+    return is_file && (filter & MM_DUMP_MAPPED_PRIVATE);
+}
+
+static uint64_t dumped_size(const struct vma_info *vma, uint32_t filter)
+{
+    uint64_t size = vma->end - vma->start;
+
+    if (vma->name && strcmp(vma->name, "[vdso]") == 0)
         return size;
-    if (!(vma->flags & MAP_SHARED) && !(vma->prot & PROT_EXEC))
-        return size; /* it may have been written to, if only before it was made read-only */
-    return vma->offset == 0 && (vma->prot & PROT_READ) ? PAGE_SIZE : 0;
+    if ((vma->marks & VMA_MARK_DONTDUMP) || (vma->name && strcmp(vma->name, "[vvar]") == 0))
+        return 0;
+    if (is_dumped_whole(vma, filter))
+        return size;
+    if ((vma->flags & MAP_SHARED) || !vma->object || vma->name)
+        return 0;
+    return (filter & MM_DUMP_ELF_HEADERS) && vma->offset == 0 && (vma->prot & PROT_READ) ? PAGE_SIZE
+                                                                                         : 0;
 }
 
 static int add_segment(const struct vma_info *vma, void *arg)
@@ -154,7 +180,7 @@ static int add_segment(const struct vma_info *vma, void *arg)
     core->segments[core->segment_count++] = (struct core_segment){
         .start = vma->start,
         .end = vma->end,
-        .dumped = dumped_size(vma),
+        .dumped = dumped_size(vma, mm_dump_filter(core->task->mm)),
         .prot = vma->prot,
         .flags = vma->flags,
         .offset = vma->offset,
@@ -460,7 +486,8 @@ bool core_dump(struct task *task, const siginfo_t *info)
     own->blocked = task->blocked;
     WRITE_ONCE(process->core, &core);
     lock_release(&process->lock);
-    if (exec_end_other_threads(task) == 0 && mm_for_each_vma(task->mm, add_segment, &core) == 0)
+    if (exec_end_other_threads(task) == 0 &&
+        mm_for_each_vma_usage(task->mm, add_segment, &core) == 0)
         dumped = open_and_write(&core);
     lock_acquire(&process->lock);
     WRITE_ONCE(process->core, NULL);

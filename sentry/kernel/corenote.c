@@ -62,10 +62,12 @@ static void put_status(const struct core *core, const struct core_thread *t,
 static void put_process(const struct core *core, struct core_buffer *buf)
 {
     struct task *task = core->task;
-    const struct mm_layout *layout = mm_layout(task->mm);
     struct linux_prpsinfo info = {0};
-    size_t size = MIN(layout->arg_end - layout->arg_start, sizeof(info.psargs) - 1);
+    struct mm_layout layout;
+    size_t size;
 
+    mm_get_layout(task->mm, &layout);
+    size = MIN(layout.arg_end - layout.arg_start, sizeof(info.psargs) - 1);
     info.sname = 'R';
     info.nice = (char)task->sched.nice;
     info.uid = cred_shown_uid(task->cred, task->cred->uid);
@@ -75,7 +77,7 @@ static void put_process(const struct core *core, struct core_buffer *buf)
     info.pgrp = task_shown_pid(task, task->process->pgid);
     info.sid = task_shown_pid(task, task->process->sid);
     memcpy(info.fname, task->comm, sizeof(info.fname));
-    size = copy_from_user_partial(task->mm, info.psargs, layout->arg_start, size);
+    size = copy_from_user_partial(task->mm, info.psargs, layout.arg_start, size);
     for (size_t i = 0; i < size; i++) {
         if (!info.psargs[i])
             info.psargs[i] = ' ';
@@ -129,17 +131,19 @@ static void put_fp(const struct core *core, struct core_thread *t, struct core_b
 
 void core_put_notes(const struct core *core, struct core_buffer *buf)
 {
-    const struct mm_layout *layout = mm_layout(core->task->mm);
+    struct mm_layout layout;
     struct core_thread *t;
     bool first = true;
+
+    mm_get_layout(core->task->mm, &layout);
 
     list_for_each (t, &core->threads, node) {
         put_status(core, t, buf);
         if (first) {
             put_process(core, buf);
             put_note(buf, "CORE", NT_SIGINFO, core->info, sizeof(*core->info));
-            put_note(buf, "CORE", NT_AUXV, layout->auxv,
-                     layout->auxv_count * 2 * sizeof(layout->auxv[0]));
+            put_note(buf, "CORE", NT_AUXV, layout.auxv,
+                     layout.auxv_count * 2 * sizeof(layout.auxv[0]));
             put_files(core, buf);
         }
         put_fp(core, t, buf);

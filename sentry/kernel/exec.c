@@ -88,6 +88,8 @@ int exec_load(struct task *task, const struct exec_request *request, struct mm *
         return error;
     }
     rlimits_apply(task, load.mm);
+    if (task->mm)
+        mm_inherit(load.mm, task->mm);
     error = host_random(&load.entropy, sizeof(load.entropy));
     if (error == 0)
         error = loader_load(&load, ret_result, ret_why, why_size);
@@ -244,6 +246,7 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     exec_set_registers(task, result);
     task->trace.forced_tf = false;
     ptrace_clear_debug(task);
+    user_dispatch_off(task);
     task->in_syscall = false;
 }
 

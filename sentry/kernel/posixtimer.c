@@ -323,6 +323,7 @@ void posix_timers_delete_all(struct process *process)
     lock_acquire(&process->lock);
     timers = process->posix_timers;
     process->posix_timers = NULL;
+    process->timer_ids_wanted = false;
     for (int i = 0; timers && i < TIMER_BUCKETS; i++) {
         list_for_each (t, &timers->buckets[i], node)
             disarm_locked(t);
@@ -382,7 +383,7 @@ static int set_event(struct task *task, struct posix_timer *t, const struct sige
     return event->sigev_signo <= 0 || event->sigev_signo > SIGNAL_COUNT ? -EINVAL : 0;
 }
 
-static int publish_locked(struct process *process, struct posix_timer *t)
+static int publish_locked(struct process *process, struct posix_timer *t, int32_t wanted)
 {
     struct posix_timers *timers = process->posix_timers;
 
@@ -394,17 +395,22 @@ static int publish_locked(struct process *process, struct posix_timer *t)
             list_init(&timers->buckets[i]);
         process->posix_timers = timers;
     }
-    do {
+    if (wanted >= 0 && find_locked(process, wanted))
+        return -EBUSY;
+    t->id = wanted;
+    while (wanted < 0) {
         t->id = timers->next_id;
         timers->next_id = t->id == INT32_MAX ? 0 : t->id + 1;
-    } while (find_locked(process, t->id));
+        if (!find_locked(process, t->id))
+            break;
+    }
     t->signal->info.si_timerid = t->id;
     list_add_tail(&timers->buckets[t->id % TIMER_BUCKETS], &t->node);
     return 0;
 }
 
 int posix_timer_create(struct task *task, clockid_t clock, const struct sigevent *event,
-                       int32_t *ret_id)
+                       int32_t wanted, int32_t *ret_id)
 {
     struct process *process = task->process;
     const struct sigevent usual = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
@@ -432,7 +438,7 @@ int posix_timer_create(struct task *task, clockid_t clock, const struct sigevent
     }
     t->signal->timer = t;
     lock_acquire(&process->lock);
-    error = publish_locked(process, t);
+    error = publish_locked(process, t, wanted);
     if (error == 0 && !event)
         t->signal->info.si_value = (union sigval){.sival_int = t->id};
     *ret_id = t->id;

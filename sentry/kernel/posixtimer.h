@@ -25,11 +25,12 @@ struct task;
 struct timer_setting;
 
 /*
- * `event` may be NULL: SIGALRM with the timer's number. -EINVAL, -EAGAIN (RLIMIT_SIGPENDING),
- * -EOPNOTSUPP (a clock without timers), -EPERM (an alarm clock), -ENOMEM.
+ * `event` may be NULL: SIGALRM with the timer's number. `wanted`: the number that it shall have, or
+ * -1. -EINVAL, -EAGAIN (RLIMIT_SIGPENDING), -EOPNOTSUPP (a clock without timers), -EPERM (an alarm
+ * clock), -EBUSY (the number is taken), -ENOMEM.
  */
 int posix_timer_create(struct task *task, clockid_t clock, const struct sigevent *event,
-                       int32_t *ret_id);
+                       int32_t wanted, int32_t *ret_id);
 /* All -EINVAL when there is no such timer. `flags`: TIMER_ABSTIME. */
 int posix_timer_delete(struct process *process, int32_t id);
 int posix_timer_set(struct process *process, int32_t id, int flags,

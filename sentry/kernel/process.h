@@ -59,6 +59,7 @@ struct process {
 
     struct cpu_timers cpu_timers;                         /* setitimer(2), RLIMIT_CPU */
     struct posix_timers *posix_timers __guarded_by(lock); /* owned; NULL before the first */
+    bool timer_ids_wanted; /* PR_TIMER_CREATE_RESTORE_IDS: timer_create(2) is told the number */
 
     struct core *core __guarded_by(lock); /* a dump that is being made (core.h), on its stack */
     struct task *exec_task __guarded_by(lock); /* the thread that execve leaves over; borrowed */
@@ -91,7 +92,8 @@ struct process {
     uint32_t dumpable;
     /* prctl(2), inherited by children: PR_MCE_KILL, PR_SET_THP_DISABLE, PR_SET_IO_FLUSHER. */
     uint8_t memory_failure;
-    bool no_huge_pages, io_flusher;
+    uint8_t no_huge_pages; /* with PR_THP_DISABLE_EXCEPT_ADVISED 3 */
+    bool io_flusher;
     /* /proc/PID/oom_score_adj, and what an unprivileged program cannot go below. Inherited; under
      * lock */
     int16_t oom_score_adj, oom_score_min;

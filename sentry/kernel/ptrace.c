@@ -229,7 +229,8 @@ static void unlink_both_locked(struct task *task)
     if (trace->stopped)
         ptrace_resume_locked(task, 0, trace->inject);
     else
-        __atomic_fetch_and(&task->syscall_work, SYSCALL_WORK_SECCOMP, __ATOMIC_RELAXED);
+        __atomic_fetch_and(&task->syscall_work, SYSCALL_WORK_SECCOMP | SYSCALL_WORK_DISPATCH,
+                           __ATOMIC_RELAXED);
     trace->step = false;
     trace->watching = false;
     /* Of a group-stop that goes on it has to become part again. */

@@ -29,10 +29,11 @@ struct wait_result;
 
 /* What a call does beside its work: bits of task->syscall_work. */
 enum syscall_work {
-    SYSCALL_WORK_TRACE = 1,   /* PTRACE_SYSCALL: stops before and after */
-    SYSCALL_WORK_EMU = 2,     /* PTRACE_SYSEMU: stops before, and is not done */
-    SYSCALL_WORK_SECCOMP = 4, /* there are filters */
-    SYSCALL_WORK_STEP = 8,    /* PTRACE_SINGLESTEP: the instruction that calls is one step */
+    SYSCALL_WORK_TRACE = 1,     /* PTRACE_SYSCALL: stops before and after */
+    SYSCALL_WORK_EMU = 2,       /* PTRACE_SYSEMU: stops before, and is not done */
+    SYSCALL_WORK_SECCOMP = 4,   /* there are filters */
+    SYSCALL_WORK_STEP = 8,      /* PTRACE_SINGLESTEP: the instruction that calls is one step */
+    SYSCALL_WORK_DISPATCH = 16, /* the program may want it back: userdispatch.h */
 };
 
 struct trace_remote;

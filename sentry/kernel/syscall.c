@@ -59,13 +59,15 @@ static long call(struct task *task)
 }
 
 /*
- * A tracer or a filter looks at the call first; each may change it, or answer it itself: then the
- * number is -1, and what is in rax stays there.
+ * The program itself may want the call back. A tracer or a filter looks at it next; each may change
+ * it, or answer it itself: then the number is -1, and what is in rax stays there.
  */
 static bool enter_with_work(struct task *task)
 {
     uint32_t work = __atomic_load_n(&task->syscall_work, __ATOMIC_RELAXED);
 
+    if ((work & SYSCALL_WORK_DISPATCH) && user_dispatch_takes(task))
+        return false;
     task->ctx->regs.rax = (uint64_t)-ENOSYS;
     if ((work & (SYSCALL_WORK_TRACE | SYSCALL_WORK_EMU)) && !ptrace_syscall_enter(task))
         return false;
@@ -93,6 +95,7 @@ void syscall_dispatch(struct task *task)
         if (likely(task->in_syscall))
             regs->rax = (uint64_t)result;
     }
-    if (unlikely(task->syscall_work) && !task->exiting)
+    if (unlikely(task->syscall_work) && !task->exiting && !task->dispatch.fired)
         ptrace_syscall_exit(task);
+    task->dispatch.fired = false;
 }

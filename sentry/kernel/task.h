@@ -19,6 +19,7 @@
 #include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/usage.h"
+#include "sentry/kernel/userdispatch.h"
 #include "sentry/mm/mm.h"
 #include "sentry/wait/wait.h"
 
@@ -116,6 +117,7 @@ struct task {
     uint32_t syscall_work; /* atomic: enum syscall_work, what calls do beside their work */
     struct trace trace;    /* ptrace(2): its locks are told in ptrace.h */
     struct seccomp seccomp;
+    struct user_dispatch dispatch;
 
     /* Under process->lock; `blocked` is changed by the own thread only, which may read it freely.
      */

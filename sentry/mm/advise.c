@@ -68,6 +68,10 @@ static int64_t new_flags(const struct vma *vma, int advice)
         return (f & ~(uint32_t)VMA_NOHUGEPAGE) | VMA_HUGEPAGE;
     case MADV_NOHUGEPAGE:
         return (f & ~(uint32_t)VMA_HUGEPAGE) | VMA_NOHUGEPAGE;
+    case MADV_MERGEABLE:
+        return vma_is_mergeable(f) ? (int64_t)(f | VMA_MERGEABLE) : f;
+    case MADV_UNMERGEABLE:
+        return f & ~(uint32_t)VMA_MERGEABLE;
     default:
         return -EINVAL;
     }

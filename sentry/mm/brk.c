@@ -28,7 +28,7 @@ static int grow(struct mm *mm, uaddr_t from, uaddr_t to)
         .end = to,
         .prot = PROT_READ | PROT_WRITE,
         .max_prot = PROT_READ | PROT_WRITE | PROT_EXEC,
-        .flags = mm->future_flags,
+        .flags = mm_new_flags(mm, mm->future_flags),
     };
     struct vma *next = vma_find(mm, from), *vma;
 

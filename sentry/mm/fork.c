@@ -170,9 +170,10 @@ int mm_fork(struct mm *mm, struct mm **ret) __no_lock_analysis
 
     if (err)
         return err;
-    child->layout = mm->layout;
     lock_acquire(&mm->lock);
     lock_acquire(&child->lock);
+    child->layout = mm->layout;
+    mm_inherit(child, mm);
     twin.child = child;
     twin.hot = share_hot_pages(mm, child);
     child->mmap_base = mm->mmap_base;

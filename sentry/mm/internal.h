@@ -47,7 +47,9 @@ enum vma_flags {
     VMA_SEQUENTIAL = 1 << 10,
     VMA_RANDOM = 1 << 11,
     VMA_DROPPABLE = 1 << 12,
-    VMA_SEALED = 1 << 14, /* mseal(2) */
+    VMA_MERGEABLE = 1 << 13,
+    VMA_SEALED = 1 << 14,      /* mseal(2) */
+    VMA_SHARED_ANON = 1 << 15, /* MAP_SHARED without a file */
 };
 
 struct vma {
@@ -61,6 +63,7 @@ struct vma {
     struct mappable *object; /* owned reference; NULL: anonymous and private */
     uint64_t offset;         /* of `start` in the object, bytes */
     const char *name;        /* static string or NULL */
+    struct vma_label *label; /* owned reference: what the program calls it (label.c), or NULL */
     uint32_t flags;          /* enum vma_flags */
     uint8_t prot, max_prot;
     uint8_t userfault_modes;        /* MM_UFFD_* */
@@ -110,6 +113,8 @@ struct mm {
     struct mm_limits limits;
     struct mm_stats stats; /* all but .resident are kept up to date */
     uint32_t future_flags; /* mlockall(MCL_FUTURE): VMA_LOCKED and VMA_LOCKONFAULT for new VMAs */
+    uint32_t traits;       /* atomic: enum mm_trait */
+    uint32_t dump_filter;  /* atomic: MM_DUMP_* */
 };
 
 #define TRASH_RANGES 16
@@ -150,6 +155,25 @@ static inline uint64_t vma_offset_of(const struct vma *vma, uaddr_t addr)
 /* `like`: as for platform_ops.as_create(). */
 int mm_create_like(struct mm_env *env, struct address_space *like, struct mm **ret);
 
+/* ---- label.c ---- */
+
+struct vma_label {
+    refcount_t refs;
+    char text[MM_LABEL_SIZE];
+};
+struct vma_label *vma_label_ref(struct vma_label *label);   /* takes NULL */
+struct vma_label *vma_label_unref(struct vma_label *label); /* takes NULL, returns NULL */
+bool vma_labels_equal(const struct vma_label *a, const struct vma_label *b);
+
+/* ---- traits.c ---- */
+
+/* PR_SET_MDWE: what must not become executable; `old` and `new`: PROT_*. */
+bool mm_denies_exec(const struct mm *mm, int old, int new);
+/* May equal pages of it be merged? Not that any ever are. */
+bool vma_is_mergeable(uint32_t flags);
+/* What the mm's traits make of the flags of a new VMA. */
+uint32_t mm_new_flags(const struct mm *mm, uint32_t flags);
+
 /* ---- vma.c; all with mm->lock held ---- */
 
 /* The first VMA that ends above addr, or NULL. */
@@ -175,6 +199,8 @@ void vma_resize(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end);
 void vma_change(struct mm *mm, struct vma *vma, int prot, uint32_t flags);
 /* Gives [start, end), a part of it, these flags: splits and merges. -ENOMEM. */
 int vma_set_flags(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end, uint32_t flags);
+/* Cuts off what lies outside of [start, end), a part of it: the part, or NULL (ENOMEM). */
+struct vma *vma_isolate(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end);
 /* Cuts it in two at addr; returns the upper part. NULL: no memory, nothing changed. */
 struct vma *vma_split(struct mm *mm, struct vma *vma, uaddr_t addr);
 /* Cuts so that no VMA crosses start or end. -ENOMEM also when there would be too many VMAs. */

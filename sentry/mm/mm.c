@@ -37,6 +37,7 @@ int mm_create_like(struct mm_env *env, struct address_space *like, struct mm **r
     list_init(&mm->pins);
     list_init(&mm->userfaults);
     mm->limits = no_limits;
+    mm->dump_filter = MM_DUMP_DEFAULT;
     mm->mmap_base = env->limits.user_max;
     *ret = mm;
     return 0;
@@ -92,6 +93,31 @@ struct mm_env *mm_environment(struct mm *mm)
 struct mm_layout *mm_layout(struct mm *mm)
 {
     return &mm->layout;
+}
+
+void mm_get_layout(struct mm *mm, struct mm_layout *ret)
+{
+    lock_acquire(&mm->lock);
+    *ret = mm->layout;
+    ret->brk_start = mm->brk_start;
+    ret->brk = mm->brk;
+    lock_release(&mm->lock);
+}
+
+void mm_set_layout(struct mm *mm, const struct mm_layout *layout)
+{
+    uaddr_t vdso = mm->layout.vdso;
+    uint32_t count = 1;
+
+    lock_acquire(&mm->lock);
+    mm->layout = *layout;
+    mm->layout.vdso = vdso;
+    while (count < MM_AUXV_MAX && layout->auxv[2 * (count - 1)])
+        count++;
+    mm->layout.auxv_count = count;
+    mm->brk_start = layout->brk_start;
+    mm->brk = layout->brk;
+    lock_release(&mm->lock);
 }
 
 void mm_set_mmap_base(struct mm *mm, uaddr_t base)
@@ -182,6 +208,7 @@ static unsigned vma_marks(const struct vma *vma)
         {VMA_DONTFORK, VMA_MARK_DONTFORK},     {VMA_WIPEONFORK, VMA_MARK_WIPEONFORK},
         {VMA_DONTDUMP, VMA_MARK_DONTDUMP},     {VMA_HUGEPAGE, VMA_MARK_HUGEPAGE},
         {VMA_NOHUGEPAGE, VMA_MARK_NOHUGEPAGE}, {VMA_SEALED, VMA_MARK_SEALED},
+        {VMA_MERGEABLE, VMA_MARK_MERGEABLE},   {VMA_SHARED_ANON, VMA_MARK_SHARED_ANON},
     };
     unsigned set = 0;
 
@@ -217,6 +244,7 @@ static int each_vma(struct mm *mm, mm_vma_fn fn, void *arg, bool usage)
             .end = vma->end,
             .prot = vma->prot,
             .flags = map_flags(vma),
+            .label = vma->label ? vma->label->text : NULL,
             .offset = vma->object ? vma->offset : 0,
             .name = vma_name(mm, vma),
             .object = vma->object,

@@ -84,6 +84,13 @@ int mm_seal(struct mm *mm, uaddr_t addr, uint64_t size);
 int mm_remap_file_pages(struct mm *mm, uaddr_t addr, uint64_t size, int prot, uint64_t page,
                         int flags);
 int mm_sync(struct mm *mm, uaddr_t addr, uint64_t size, int flags);
+/*
+ * PR_SET_VMA_ANON_NAME of prctl(2): anonymous memory in the range gets this name, with NULL none.
+ * -EINVAL for characters that no name has, -EBADF at memory of a file, -ENOMEM where nothing is
+ * mapped (the rest is named all the same), -EAGAIN without memory.
+ */
+#define MM_LABEL_SIZE 80 /* with its NUL */
+int mm_label(struct mm *mm, uaddr_t addr, uint64_t size, const char *name);
 /* mlock(2), munlock(2): nothing is ever swapped; makes present, checks ranges, counts VmLck. */
 int mm_lock_range(struct mm *mm, uaddr_t addr, uint64_t size, bool lock);
 /* mlock2(2) with MLOCK_ONFAULT. */
@@ -154,16 +161,52 @@ struct mm_resident {
 };
 void mm_get_resident(struct mm *mm, struct mm_resident *ret);
 
+/*
+ * What prctl(2) switches for a whole address space, and what forks and execs of it inherit:
+ * PR_SET_MDWE, PR_SET_MEMORY_MERGE.
+ */
+enum mm_trait {
+    MM_DENY_WRITE_EXEC = 1 << 0,
+    MM_DENY_NOT_INHERITED = 1 << 1,
+    MM_MERGE_ANY = 1 << 2,
+};
+uint32_t mm_traits(const struct mm *mm);
+void mm_set_traits(struct mm *mm, uint32_t traits);
+/* Sets or clears MM_MERGE_ANY, and marks what is mapped accordingly. */
+void mm_set_merge_any(struct mm *mm, bool on);
+/* `mm` is for the program that follows on the one in `old`: execve(2). */
+void mm_inherit(struct mm *mm, const struct mm *old);
+
+/* Which memory a core file has, /proc/PID/coredump_filter: core(5). */
+enum mm_dump {
+    MM_DUMP_ANON_PRIVATE = 1 << 0,
+    MM_DUMP_ANON_SHARED = 1 << 1,
+    MM_DUMP_MAPPED_PRIVATE = 1 << 2,
+    MM_DUMP_MAPPED_SHARED = 1 << 3,
+    MM_DUMP_ELF_HEADERS = 1 << 4,
+    MM_DUMP_ALL = 0x1ff, /* huge pages and DAX too, of which there are none here */
+    MM_DUMP_DEFAULT = MM_DUMP_ANON_PRIVATE | MM_DUMP_ANON_SHARED | MM_DUMP_ELF_HEADERS | 1 << 5,
+};
+uint32_t mm_dump_filter(const struct mm *mm);
+void mm_set_dump_filter(struct mm *mm, uint32_t filter);
+
 #define MM_AUXV_MAX 28
 
-/* What execve records for AT_*, prctl(PR_SET_MM) and /proc later. Guarded by the owner's exec. */
+/*
+ * What execve records for AT_* and /proc, and prctl(PR_SET_MM) changes. `brk` is the break as it
+ * is now; only mm_get_layout() fills it.
+ */
 struct mm_layout {
-    uaddr_t code_start, code_end, data_start, data_end, brk_start, stack_start;
+    uaddr_t code_start, code_end, data_start, data_end, brk_start, brk, stack_start;
     uaddr_t arg_start, arg_end, env_start, env_end, vdso;
     uint64_t auxv[MM_AUXV_MAX * 2]; /* as on the stack, AT_NULL included: /proc/PID/auxv */
     uint32_t auxv_count;            /* pairs */
 };
+/* For the loader, while nobody else has the mm. */
 struct mm_layout *mm_layout(struct mm *mm);
+void mm_get_layout(struct mm *mm, struct mm_layout *ret);
+/* Takes all of it but the vDSO's place; auxv_count becomes what leads to the first AT_NULL. */
+void mm_set_layout(struct mm *mm, const struct mm_layout *layout);
 
 /* What madvise(2) and its like have said of a VMA; in the order of VmFlags. */
 enum vma_mark {
@@ -174,14 +217,17 @@ enum vma_mark {
     VMA_MARK_DONTDUMP = 16,
     VMA_MARK_HUGEPAGE = 32,
     VMA_MARK_NOHUGEPAGE = 64,
-    VMA_MARK_USERFAULT_MISSING = 128,
-    VMA_MARK_USERFAULT_WP = 256,
-    VMA_MARK_SEALED = 512,
+    VMA_MARK_MERGEABLE = 128,
+    VMA_MARK_USERFAULT_MISSING = 256,
+    VMA_MARK_USERFAULT_WP = 512,
+    VMA_MARK_SEALED = 1024,
+    VMA_MARK_SHARED_ANON = 2048, /* MAP_SHARED without a file; nothing in VmFlags */
 };
 /* Calls fn for each VMA in address order, under mm->lock: fn must not call back into mm. */
 struct vma_info {
     uaddr_t start, end;
     int prot, flags;
+    const char *label; /* what the program calls it, or NULL */
     uint64_t offset;
     const char *name;
     struct mappable *object;

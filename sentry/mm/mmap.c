@@ -187,6 +187,9 @@ static int map_locked(struct mm *mm, const struct mm_map_args *args, uint64_t si
     err = check_type(args, like);
     if (err)
         return err;
+    like->flags = mm_new_flags(mm, like->flags);
+    if (mm_denies_exec(mm, like->prot, like->prot))
+        return -EACCES;
     if (!mm_may_expand(mm, like->prot, like->flags,
                        size - (fixed ? mapped_size(mm, addr, addr + size) : 0)))
         return -ENOMEM;
@@ -254,6 +257,7 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
         if (err)
             return err;
         like.object = shmem;
+        like.flags |= VMA_SHARED_ANON;
     }
     lock_acquire(&mm->lock);
     err = map_locked(mm, args, size, &like, &trash, &addr);

@@ -26,19 +26,15 @@ static int protect_vma(struct mm *mm, struct vma **vma, uaddr_t start, uaddr_t e
         return -EPERM;
     if (v->prot == prot)
         return 0;
+    if (mm_denies_exec(mm, v->prot, prot))
+        return -EACCES;
     if ((prot & PROT_WRITE) && !mm_may_expand(mm, prot, v->flags, size) &&
         mm_may_expand(mm, v->prot, v->flags, size))
         return -ENOMEM;
     if ((prot & PROT_WRITE) && !(v->prot & PROT_WRITE) && !mm_may_commit(mm, prot, v->flags, size))
         return -ENOMEM;
-    if (v->start < start) {
-        if (mm->vma_count >= mm_max_map_count())
-            return -ENOMEM;
-        v = vma_split(mm, v, start);
-        if (!v)
-            return -ENOMEM;
-    }
-    if (v->end > end && (mm->vma_count >= mm_max_map_count() || !vma_split(mm, v, end)))
+    v = vma_isolate(mm, v, start, end);
+    if (!v)
         return -ENOMEM;
     vma_change(mm, v, prot, v->flags);
     mm_rewrite(mm, v, start, end, entry_for_vma, NULL);

@@ -160,6 +160,7 @@ struct vma *vma_new(struct mm *mm, const struct vma *like)
     vma->fault_next = 0;
     vma->fault_window = 0;
     list_init(&vma->object_node);
+    vma_label_ref(vma->label);
     if (vma->userfault)
         mm_userfault_ref(vma->userfault);
     if (vma->object) {
@@ -174,6 +175,7 @@ void vma_free(struct vma *vma)
 {
     if (vma->object && vma->object->ops->closed)
         vma->object->ops->closed(vma->object);
+    vma_label_unref(vma->label);
     mm_userfault_unref(vma->userfault);
     mappable_unref(vma->object);
     free(vma);
@@ -265,15 +267,23 @@ struct vma *vma_split(struct mm *mm, struct vma *vma, uaddr_t addr)
     return upper;
 }
 
+struct vma *vma_isolate(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end)
+{
+    if (vma->start < start) {
+        if (mm->vma_count >= mm_max_map_count() || !(vma = vma_split(mm, vma, start)))
+            return NULL;
+    }
+    if (vma->end > end && (mm->vma_count >= mm_max_map_count() || !vma_split(mm, vma, end)))
+        return NULL;
+    return vma;
+}
+
 int vma_set_flags(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end, uint32_t flags)
 {
     if (flags == vma->flags)
         return 0;
-    if (vma->start < start) {
-        if (mm->vma_count >= mm_max_map_count() || !(vma = vma_split(mm, vma, start)))
-            return -ENOMEM;
-    }
-    if (vma->end > end && (mm->vma_count >= mm_max_map_count() || !vma_split(mm, vma, end)))
+    vma = vma_isolate(mm, vma, start, end);
+    if (!vma)
         return -ENOMEM;
     vma_change(mm, vma, vma->prot, flags);
     vma_merge(mm, vma);
@@ -303,9 +313,9 @@ static bool can_merge(const struct vma *low, const struct vma *high)
 {
     return low->end == high->start && low->prot == high->prot && low->flags == high->flags &&
            low->max_prot == high->max_prot && low->object == high->object &&
-           low->name == high->name && low->policy.mode == high->policy.mode &&
-           low->policy.nodes == high->policy.nodes && low->userfault == high->userfault &&
-           low->userfault_modes == high->userfault_modes &&
+           low->name == high->name && vma_labels_equal(low->label, high->label) &&
+           low->policy.mode == high->policy.mode && low->policy.nodes == high->policy.nodes &&
+           low->userfault == high->userfault && low->userfault_modes == high->userfault_modes &&
            !(low->object && low->object->ops->closed) &&
            (!low->object || vma_offset_of(low, low->end) == high->offset);
 }

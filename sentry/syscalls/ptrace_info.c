@@ -240,6 +240,61 @@ static long set_syscall_info(struct task *task, struct task *tracee, uint64_t si
     return error;
 }
 
+/* rseq(2)'s registration of the tracee, as struct ptrace_rseq_configuration has it. */
+static long get_rseq(struct task *task, struct task *tracee, uint64_t size, uaddr_t data)
+{
+    struct linux_ptrace_rseq config = {0};
+    int error = ptrace_hold(task, tracee);
+
+    if (error < 0)
+        return error;
+    config.pointer = tracee->rseq;
+    config.size = tracee->rseq_size;
+    config.signature = tracee->rseq_signature;
+    lock_release(&tracee->process->lock);
+    if (copy_to_user(task->mm, data, &config, MIN(size, sizeof(config))) < 0)
+        return -EFAULT;
+    return sizeof(config);
+}
+
+static long get_dispatch(struct task *task, struct task *tracee, uint64_t size, uaddr_t data)
+{
+    struct linux_ptrace_dispatch config = {0};
+    int error;
+
+    if (size != sizeof(config))
+        return -EINVAL;
+    error = ptrace_hold(task, tracee);
+    if (error < 0)
+        return error;
+    if (tracee->syscall_work & SYSCALL_WORK_DISPATCH)
+        config.mode = LINUX_DISPATCH_EXCLUSIVE_ON;
+    config.start = tracee->dispatch.start;
+    config.size = tracee->dispatch.size;
+    config.selector = tracee->dispatch.selector;
+    lock_release(&tracee->process->lock);
+    return copy_struct_to_user(task->mm, data, &config);
+}
+
+static long set_dispatch(struct task *task, struct task *tracee, uint64_t size, uaddr_t data)
+{
+    struct linux_ptrace_dispatch config;
+    int error;
+
+    if (size != sizeof(config))
+        return -EINVAL;
+    if (copy_struct_from_user(task->mm, &config, data) < 0)
+        return -EFAULT;
+    error = ptrace_hold(task, tracee);
+    if (error < 0)
+        return error;
+    error = tracee->mm ? user_dispatch_set_locked(tracee, config.mode, config.start, config.size,
+                                                  config.selector)
+                       : -ESRCH;
+    lock_release(&tracee->process->lock);
+    return error;
+}
+
 long ptrace_info_request(struct task *task, struct task *tracee, long request, uaddr_t addr,
                          uaddr_t data)
 {
@@ -262,6 +317,12 @@ long ptrace_info_request(struct task *task, struct task *tracee, long request, u
         return ptrace_get_filter(task, tracee, addr, data);
     case PTRACE_SECCOMP_GET_METADATA:
         return ptrace_get_filter_metadata(task, tracee, addr, data);
+    case LINUX_PTRACE_GET_RSEQ:
+        return get_rseq(task, tracee, addr, data);
+    case LINUX_PTRACE_GET_DISPATCH:
+        return get_dispatch(task, tracee, addr, data);
+    case LINUX_PTRACE_SET_DISPATCH:
+        return set_dispatch(task, tracee, addr, data);
     case LINUX_PTRACE_SET_SYSCALL_INFO:
         return set_syscall_info(task, tracee, addr, data);
     default:

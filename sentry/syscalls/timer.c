@@ -13,13 +13,19 @@
 SYSCALL_DEFINE3(timer_create, int, clock, uaddr_t, event_ptr, uaddr_t, id_ptr)
 {
     struct sigevent event;
-    int32_t id;
+    int32_t id, wanted = -1;
     int error;
 
     static_assert(sizeof(event) == 64, "sigevent");
     if (event_ptr && copy_struct_from_user(task->mm, &event, event_ptr) < 0)
         return -EFAULT;
-    error = posix_timer_create(task, clock, event_ptr ? &event : NULL, &id);
+    if (READ_ONCE(task->process->timer_ids_wanted)) {
+        if (copy_struct_from_user(task->mm, &wanted, id_ptr) < 0)
+            return -EFAULT;
+        if (wanted < 0)
+            return -EINVAL;
+    }
+    error = posix_timer_create(task, clock, event_ptr ? &event : NULL, wanted, &id);
     if (error < 0)
         return error;
     if (copy_struct_to_user(task->mm, id_ptr, &id) < 0) {

@@ -287,34 +287,36 @@ static int open_for_exec(const struct path *at, struct file **ret)
     return err;
 }
 
+int vfs_open_exec_at(const struct path *at, struct file **ret)
+{
+    struct inode *inode = at->dentry->inode;
+    int err;
+
+    if (inode_type(inode) == S_IFLNK)
+        return -ELOOP;
+    if (inode_type(inode) != S_IFREG || (mount_get_flags(at->mount) & MOUNT_NOEXEC))
+        return -EACCES;
+    err = dentry_permission(at->dentry, X_OK);
+    if (!err)
+        err = inode_deny_write(inode);
+    if (!err) {
+        err = open_for_exec(at, ret);
+        if (err < 0)
+            inode_allow_write(inode);
+    }
+    return err;
+}
+
 int vfs_open_exec(struct fs_context *fs, const struct path *start, const char *name,
                   unsigned walk_flags, struct file **ret)
 {
     struct walk_result found;
-    struct inode *inode;
     int err;
 
     err = path_walk(fs, start, name, walk_flags, &found);
     if (err < 0)
         return err;
-    if (found.file) {
-        walk_result_unref(&found);
-        return -EACCES;
-    }
-    inode = found.path.dentry->inode;
-    if (inode_type(inode) == S_IFLNK)
-        err = -ELOOP;
-    else if (inode_type(inode) != S_IFREG || (mount_get_flags(found.path.mount) & MOUNT_NOEXEC))
-        err = -EACCES;
-    else
-        err = dentry_permission(found.path.dentry, X_OK);
-    if (!err)
-        err = inode_deny_write(inode);
-    if (!err) {
-        err = open_for_exec(&found.path, ret);
-        if (err < 0)
-            inode_allow_write(inode);
-    }
+    err = found.file ? -EACCES : vfs_open_exec_at(&found.path, ret);
     walk_result_unref(&found);
     return err;
 }

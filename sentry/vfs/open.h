@@ -21,6 +21,8 @@ int vfs_open(struct fs_context *fs, const struct path *start, const char *name, 
  */
 int vfs_open_exec(struct fs_context *fs, const struct path *start, const char *name,
                   unsigned walk_flags, struct file **ret);
+/* The same for a place that was found already. */
+int vfs_open_exec_at(const struct path *at, struct file **ret);
 /* A file that only names `at`, as O_PATH opens it; a reference of its own is taken. */
 int vfs_open_place(const struct path *at, struct file **ret);
 

@@ -204,6 +204,97 @@ static void test_contents(void)
     CHECK_EQ(unlink("core"), 0);
 }
 
+/* ---- which memory: MADV_DONTDUMP, /proc/PID/coredump_filter ---------------------------------- */
+
+#define AREA 8192
+static volatile uint64_t *kept, *left_out, *again, *shared, *shared_file;
+
+static uint64_t *area(int flags, int fd)
+{
+    uint64_t *p = mmap(NULL, AREA, PROT_READ | PROT_WRITE, flags, fd, 0);
+
+    CHECK(p != MAP_FAILED);
+    *p = MARK;
+    return p;
+}
+
+static void make_areas(void)
+{
+    int fd = open("mapped", O_RDWR | O_CREAT, 0600);
+
+    CHECK_EQ(ftruncate(fd, AREA), 0);
+    kept = area(MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    left_out = area(MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    again = area(MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    shared = area(MAP_SHARED | MAP_ANONYMOUS, -1);
+    shared_file = area(MAP_SHARED, fd);
+    close(fd);
+    CHECK_EQ(madvise((void *)left_out, AREA, MADV_DONTDUMP), 0);
+    CHECK_EQ(madvise((void *)again, AREA, MADV_DONTDUMP), 0);
+    CHECK_EQ(madvise((void *)again, AREA, MADV_DODUMP), 0);
+}
+
+static void set_filter(const char *value)
+{
+    int fd = open("/proc/self/coredump_filter", O_RDWR);
+    char text[16] = "";
+
+    CHECK_EQ(write(fd, value, strlen(value)), (ssize_t)strlen(value));
+    CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
+    CHECK_EQ(read(fd, text, sizeof(text) - 1), 9);
+    CHECK_EQ(strtol(text, NULL, 16), strtol(value, NULL, 0));
+    close(fd);
+}
+
+static void with_shared(void)
+{
+    set_filter("0x32");
+    fault();
+}
+
+static void with_private_only(void)
+{
+    set_filter("0x31");
+    fault();
+}
+
+static void with_files(void)
+{
+    set_filter("0x3b");
+    fault();
+}
+
+/* Which of the areas are in the core file, a bit for each. */
+static unsigned kept_areas(void (*fn)(void))
+{
+    volatile uint64_t *areas[] = {kept, left_out, again, shared, shared_file};
+    unsigned found = 0;
+    uint8_t *core;
+    size_t size;
+
+    CHECK_EQ(status_of(fn), SIGSEGV | WCOREFLAG);
+    core = map_core(&size);
+    if (!CHECK(core != NULL))
+        return 0;
+    for (unsigned i = 0; i < ARRAY_COUNT(areas); i++) {
+        if (word_at(core, (uintptr_t)areas[i]) == MARK)
+            found |= 1U << i;
+    }
+    CHECK_EQ(munmap(core, size), 0);
+    CHECK_EQ(unlink("core"), 0);
+    return found;
+}
+
+static void test_filter(void)
+{
+    make_areas();
+    CHECK_EQ(kept_areas(fault), 0x0d);
+    CHECK_EQ(kept_areas(with_shared), 0x08);
+    CHECK_EQ(kept_areas(with_private_only), 0x05);
+    CHECK_EQ(kept_areas(with_files), 0x1d);
+    CHECK_EQ(unlink("mapped"), 0);
+}
+
 static void test_threads(void)
 {
     uint8_t *core;
@@ -269,6 +360,7 @@ int main(void)
     CHECK_EQ(chdir(folder), 0);
     test_contents();
     test_threads();
+    test_filter();
     test_refusals();
     CHECK_EQ(chdir("/"), 0);
     CHECK_EQ(rmdir(folder), 0);

@@ -77,6 +77,8 @@ int proc_pagemap_open(uint64_t tid, uint32_t flags, struct file **ret);
 ssize_t proc_oom_score_adj_text(uint64_t tid, char *buf, size_t size);
 int proc_oom_score_adj_write(uint64_t tid, const char *text, size_t size);
 ssize_t proc_oom_score_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_coredump_filter_text(uint64_t tid, char *buf, size_t size);
+int proc_coredump_filter_write(uint64_t tid, const char *text, size_t size);
 ssize_t proc_timerslack_text(uint64_t tid, char *buf, size_t size);
 int proc_timerslack_write(uint64_t tid, const char *text, size_t size);
 ssize_t proc_oom_adj_text(uint64_t tid, char *buf, size_t size);

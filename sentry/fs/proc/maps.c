@@ -17,7 +17,9 @@
 void proc_vma_name(const struct vma_info *vma, char *buf, size_t size)
 {
     buf[0] = 0;
-    if (vma->name)
+    if (vma->label && !vma->name)
+        snprintf(buf, size, vma->object ? "[anon_shmem:%s]" : "[anon:%s]", vma->label);
+    else if (vma->name)
         snprintf(buf, size, "%s", vma->name);
     else if (vma->object && vma->object->ops->name)
         vma->object->ops->name(vma->object, buf, size);

@@ -188,10 +188,13 @@ static ssize_t cmdline_text(uint64_t key, char *buf, size_t size)
 {
     struct task *task = proc_find_task(key);
     struct mm *mm = task ? task_get_mm(task) : NULL;
+    struct mm_layout layout;
     ssize_t n = 0;
 
-    if (mm)
-        n = area_text(mm, mm_layout(mm)->arg_start, mm_layout(mm)->arg_end, buf, size);
+    if (mm) {
+        mm_get_layout(mm, &layout);
+        n = area_text(mm, layout.arg_start, layout.arg_end, buf, size);
+    }
     mm_unref(mm);
     task_unref(task);
     return n;
@@ -199,11 +202,14 @@ static ssize_t cmdline_text(uint64_t key, char *buf, size_t size)
 
 static ssize_t environ_text(uint64_t key, char *buf, size_t size)
 {
+    struct mm_layout layout;
     struct mm *mm;
     ssize_t n = proc_look_into_memory(key, &mm);
 
-    if (n == 0 && mm)
-        n = area_text(mm, mm_layout(mm)->env_start, mm_layout(mm)->env_end, buf, size);
+    if (n == 0 && mm) {
+        mm_get_layout(mm, &layout);
+        n = area_text(mm, layout.env_start, layout.env_end, buf, size);
+    }
     if (n >= 0)
         mm_unref(mm);
     return n;
@@ -211,13 +217,15 @@ static ssize_t environ_text(uint64_t key, char *buf, size_t size)
 
 static ssize_t auxv_text(uint64_t key, char *buf, size_t size)
 {
+    struct mm_layout layout;
     struct mm *mm;
     ssize_t n = proc_look_into_memory(key, &mm);
 
     if (n < 0 || !mm)
         return n;
-    n = (ssize_t)(mm_layout(mm)->auxv_count * 2 * sizeof(mm_layout(mm)->auxv[0]));
-    memcpy(buf, mm_layout(mm)->auxv, MIN((size_t)n, size));
+    mm_get_layout(mm, &layout);
+    n = (ssize_t)(layout.auxv_count * 2 * sizeof(layout.auxv[0]));
+    memcpy(buf, layout.auxv, MIN((size_t)n, size));
     mm_unref(mm);
     return n;
 }
@@ -342,6 +350,7 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
      .owner = proc_task_owner},                                                                    \
         TASK_TEXT("auxv", 0400, auxv_text), TASK_TEXT("cmdline", 0444, cmdline_text),              \
         TASK_SET("comm", comm_text, comm_write), TASK_TEXT("cpuset", 0444, cpuset_text),           \
+        TASK_SET("coredump_filter", proc_coredump_filter_text, proc_coredump_filter_write),        \
         MAGIC_LINK(cwd), TASK_TEXT("environ", 0400, environ_text), MAGIC_LINK(exe),                \
         TASK_DIR("fd", 0500, proc_find_fd, proc_list_fds),                                         \
         TASK_DIR("fdinfo", 0555, proc_find_fdinfo, proc_list_fdinfo),                              \

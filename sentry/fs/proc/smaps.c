@@ -57,7 +57,8 @@ static void sums_add(struct sums *s, const struct vma_info *vma)
 /* show_smap_vma_flags(): two letters for each, in the order of its bits. */
 static void put_flags(struct proc_text *text, const struct vma_info *vma)
 {
-    static const char marks[][3] = {"sr", "rr", "dc", "wf", "dd", "hg", "nh", "um", "uw", "sl"};
+    static const char marks[][3] = {"sr", "rr", "dc", "wf", "dd", "hg",
+                                    "nh", "mg", "um", "uw", "sl"};
     bool shared = vma->flags & MAP_SHARED;
 
     proc_printf(text, "VmFlags: %s%s%s%s", vma->prot & PROT_READ ? "rd " : "",

@@ -52,12 +52,14 @@ static void stat_tail(struct proc_text *text, struct task *task, const struct ta
 {
     bool may = ptrace_may_access(task_current(), task, PTRACE_READ_FSCREDS) == 0;
     struct mm *mm = task_get_mm(task);
-    struct mm_layout l = mm && may ? *mm_layout(mm) : (struct mm_layout){0};
+    struct mm_layout l = {0};
     struct process *process = task->process;
     struct mm_stats s = {0};
 
     if (mm)
         mm_get_stats(mm, &s);
+    if (mm && may)
+        mm_get_layout(mm, &l);
     proc_printf(text, "%lu %lu %lu %lu %lu %lu 0 0 ", s.total, s.resident / PAGE_SIZE,
                 v->limits[RLIMIT_RSS].rlim_cur, mm && !may ? 1 : l.code_start,
                 mm && !may ? 1 : l.code_end, l.stack_start);
@@ -112,7 +114,7 @@ ssize_t proc_statm_text(uint64_t tid, char *buf, size_t size)
 {
     struct task *task = proc_find_task(tid);
     struct mm *mm = task ? task_get_mm(task) : NULL;
-    struct mm_layout l = mm ? *mm_layout(mm) : (struct mm_layout){0};
+    struct mm_layout l = {0};
     struct mm_resident r = {0};
     struct mm_stats s = {0};
 
@@ -121,6 +123,7 @@ ssize_t proc_statm_text(uint64_t tid, char *buf, size_t size)
     if (mm) {
         mm_get_stats(mm, &s);
         mm_get_resident(mm, &r);
+        mm_get_layout(mm, &l);
     }
     mm_unref(mm);
     task_unref(task);

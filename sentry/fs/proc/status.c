@@ -64,15 +64,17 @@ static void status_ids(struct proc_text *text, uint64_t key, struct task *task)
 /* task_mem(), and the lines that only a task with memory has. */
 static void status_memory(struct proc_text *text, struct task *task, struct mm *mm)
 {
-    const struct mm_layout *l = mm_layout(mm);
-    uint64_t code = round_up(l->code_end, PAGE_SIZE) - round_down(l->code_start, PAGE_SIZE);
     struct process *process = task->process;
+    struct mm_layout l;
+    uint64_t code;
     struct mm_resident r;
     struct mm_stats s;
     bool dumping;
 
     mm_get_stats(mm, &s);
     mm_get_resident(mm, &r);
+    mm_get_layout(mm, &l);
+    code = round_up(l.code_end, PAGE_SIZE) - round_down(l.code_start, PAGE_SIZE);
     lock_acquire(&process->lock);
     dumping = process->core != NULL;
     lock_release(&process->lock);

@@ -1,7 +1,7 @@
 /*
- * Files of /proc/PID that set something: oom_score_adj, oom_adj and timerslack_ns. Nobody is
- * chosen when memory runs out, who asks for it then ends; so the scores are kept, handed on and
- * told.
+ * Files of /proc/PID that set something: oom_score_adj, oom_adj, coredump_filter and timerslack_ns.
+ * Nobody is chosen when memory runs out, who asks for it then ends; so the scores are kept, handed
+ * on and told.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -130,6 +130,44 @@ ssize_t proc_oom_score_text(uint64_t tid, char *buf, size_t size)
     points = (int64_t)(own.resident / MAX(all.limit / SCORE_MAX, 1UL)) + adj;
     points = adj == -SCORE_MAX ? 0 : (SCORE_MAX + points) * 2 / 3;
     return snprintf(buf, size, "%ld\n", MAX(points, 0L));
+}
+
+/* core(5): which memory is dumped. */
+ssize_t proc_coredump_filter_text(uint64_t tid, char *buf, size_t size)
+{
+    struct task *task = proc_find_task(tid);
+    struct mm *mm = task ? task_get_mm(task) : NULL;
+    ssize_t n = 0;
+
+    if (!task)
+        return -ESRCH;
+    if (mm)
+        n = snprintf(buf, size, "%08x\n", mm_dump_filter(mm));
+    mm_unref(mm);
+    task_unref(task);
+    return n;
+}
+
+int proc_coredump_filter_write(uint64_t tid, const char *text, size_t size)
+{
+    struct task *task;
+    struct mm *mm;
+    int64_t filter;
+    int err = parse(text, 0, UINT32_MAX, &filter);
+
+    if (err < 0)
+        return err;
+    task = proc_find_task(tid);
+    if (!task)
+        return -ESRCH;
+    mm = task_get_mm(task);
+    if (mm)
+        mm_set_dump_filter(mm, (uint32_t)filter);
+    else
+        err = -ESRCH;
+    mm_unref(mm);
+    task_unref(task);
+    return err;
 }
 
 ssize_t proc_timerslack_text(uint64_t tid, char *buf, size_t size)
