@@ -40,15 +40,25 @@ static void put_stat(struct share *s, const struct stat *st)
     memcpy(&s->reply->head.stat, st, sizeof(*st));
 }
 
-static void put_acls(struct share *s, int fd)
+/* What fstat(2) does not say. */
+static void put_rest(struct share *s, int fd)
 {
-    uint32_t mode = s->reply->head.stat.st_mode, acls = 0;
+    struct share_reply_head *head = &s->reply->head;
+    struct statx st;
+    uint32_t mode = head->stat.st_mode, acls = 0;
 
     if (!S_ISLNK(mode) && host_getxattr_fd(fd, "system.posix_acl_access", NULL, 0) > 0)
         acls |= SHARE_ACL;
     if (S_ISDIR(mode) && host_getxattr_fd(fd, "system.posix_acl_default", NULL, 0) > 0)
         acls |= SHARE_DEFAULT_ACL;
-    s->reply->head.acls = acls;
+    head->acls = acls;
+    if (host_statx(fd, &st) < 0)
+        return;
+    head->has_birth = (st.stx_mask & STATX_BTIME) != 0;
+    head->birth_sec = st.stx_btime.tv_sec;
+    head->birth_nsec = st.stx_btime.tv_nsec;
+    head->attributes = st.stx_attributes;
+    head->attributes_known = st.stx_attributes_mask;
 }
 
 static int fd_of(const struct share *s, uint32_t handle)
@@ -71,7 +81,7 @@ static int give(struct share *s, int fd, int made)
         return err;
     }
     put_stat(s, &st);
-    put_acls(s, fd);
+    put_rest(s, fd);
     if (st.st_dev == s->req->known_dev && st.st_ino == s->req->known_ino && made < 0) {
         host_close(fd);
         return 0;
@@ -125,7 +135,7 @@ static int report(struct share *s, int fd)
 
     if (!err) {
         put_stat(s, &st);
-        put_acls(s, fd);
+        put_rest(s, fd);
     }
     return err;
 }

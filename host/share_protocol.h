@@ -92,6 +92,9 @@ struct share_reply_head {
     uint32_t acls;          /* enum share_acls; of what is in `stat` */
     uint64_t size;          /* of an attribute */
     struct linux_stat stat; /* of what was looked up, made or changed */
+    int64_t birth_sec;
+    uint32_t birth_nsec, has_birth;
+    uint64_t attributes, attributes_known; /* STATX_ATTR_* of statx(2) */
 };
 
 struct share_reply {

@@ -119,6 +119,8 @@ SYSCALL_DEFINE2(ftruncate, int, fd, int64_t, size)
         err = -EINVAL;
     else
         err = file_stat(file, &st);
+    if (!err && file->at.dentry && inode_is_append(file->at.dentry->inode))
+        err = -EPERM;
     if (!err)
         err = check_size(task, (uint64_t)st.st_size, (uint64_t)size);
     if (!err && (file->landlock_denied & LANDLOCK_TRUNCATE))
@@ -159,6 +161,10 @@ static int allocate(struct task *task, struct file *file, int mode, uint64_t off
         return err;
     if (!file_can_write(file))
         return -EBADF;
+    if (file->at.dentry &&
+        (inode_is_immutable(file->at.dentry->inode) ||
+         ((mode & ~FALLOC_FL_KEEP_SIZE) && inode_is_append(file->at.dentry->inode))))
+        return -EPERM;
     err = file_stat(file, &st);
     if (err < 0)
         return err;

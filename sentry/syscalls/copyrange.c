@@ -31,7 +31,7 @@ static int check_files(const struct copy *c, struct linux_stat *in, struct linux
         return -EINVAL;
     if (!file_can_read(c->in) || !file_can_write(c->out) || (c->out->flags & O_APPEND))
         return -EBADF;
-    return 0;
+    return c->out->at.dentry && inode_is_immutable(c->out->at.dentry->inode) ? -EPERM : 0;
 }
 
 static int check_range(struct copy *c)

@@ -66,6 +66,8 @@ static long set_flags(struct task *task, int fd, struct file *file, uint32_t arg
     const uint32_t settable = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
     uint32_t old = __atomic_load_n(&file->flags, __ATOMIC_RELAXED), flags;
 
+    if (((old ^ arg) & O_APPEND) && file->at.dentry && inode_is_append(file->at.dentry->inode))
+        return -EPERM;
     /* On a pipe it means packets; direct transfers are not there. */
     if ((arg & O_DIRECT) && !(old & O_DIRECT) && !pipe_is(file))
         return -EINVAL;

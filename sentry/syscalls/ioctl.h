@@ -8,6 +8,7 @@ struct file;
 struct task;
 
 /* -ENOTTY: none of them. */
+long ioctl_fileattr(struct task *task, struct file *file, uint32_t cmd, uint64_t arg);
 long ioctl_file(struct task *task, struct file *file, uint32_t cmd, uint64_t arg);
 
 #endif

@@ -128,6 +128,11 @@ long ioctl_file(struct task *task, struct file *file, uint32_t cmd, uint64_t arg
         return clone_range(task, file, &st, arg);
     case FIDEDUPERANGE:
         return dedupe(task, file, &st, arg);
+    case FS_IOC_GETFLAGS:
+    case FS_IOC_SETFLAGS:
+    case FS_IOC_FSGETXATTR:
+    case FS_IOC_FSSETXATTR:
+        return ioctl_fileattr(task, file, cmd, arg);
     default:
         return -ENOTTY;
     }

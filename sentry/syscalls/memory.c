@@ -39,6 +39,9 @@ static int map_file(struct task *task, int fd, struct mm_map_args *args, struct 
         error = -EACCES;
     else if (type != MAP_PRIVATE && (args->prot & PROT_WRITE) && access != O_RDWR)
         error = -EACCES;
+    else if (type != MAP_PRIVATE && access == O_RDWR && file->at.dentry &&
+             inode_is_append(file->at.dentry->inode))
+        error = -EACCES;
     else if (file->at.mount && (mount_get_flags(file->at.mount) & MOUNT_NOEXEC) &&
              (args->prot & PROT_EXEC))
         error = -EPERM;

@@ -9,6 +9,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/vfs/fileattr.h"
 #include "sentry/vfs/permission.h"
 
 #ifndef AT_EMPTY_PATH
@@ -21,6 +22,7 @@ struct seen {
     uint64_t mount_id; /* the unique number; 0: it is in no tree */
     uint32_t mount_number;
     bool mount_root;
+    uint64_t attributes, attributes_known;
     bool has_birth;
     struct timespec birth;
 };
@@ -30,6 +32,10 @@ static void look_at_place(const struct path *path, struct seen *ret)
     const struct inode_operations *ops = path->dentry ? path->dentry->inode->ops : NULL;
 
     ret->has_birth = ops && ops->birth && ops->birth(path->dentry, &ret->birth);
+    ret->attributes = 0;
+    ret->attributes_known = STATX_ATTR_AUTOMOUNT | STATX_ATTR_DAX;
+    if (path->dentry)
+        ret->attributes = vfs_attributes(path->dentry, &ret->attributes_known);
     ret->mount_id = path->mount ? path->mount->unique_id : 0;
     ret->mount_number = path->mount ? path->mount->id : 0;
     ret->mount_root = path->mount && path->dentry == path->mount->root;
@@ -164,9 +170,8 @@ static void fill_statx(const struct seen *seen, unsigned mask, struct statx *ret
         .stx_dev_minor = minor(st->st_dev),
     };
     static_assert(sizeof(*ret) == 256, "struct statx");
-    ret->stx_attributes_mask = STATX_ATTR_MOUNT_ROOT;
-    if (seen->mount_root)
-        ret->stx_attributes = STATX_ATTR_MOUNT_ROOT;
+    ret->stx_attributes_mask = seen->attributes_known | STATX_ATTR_MOUNT_ROOT;
+    ret->stx_attributes = seen->attributes | (seen->mount_root ? STATX_ATTR_MOUNT_ROOT : 0);
     if (seen->has_birth) {
         ret->stx_mask |= STATX_BTIME;
         ret->stx_btime = statx_time((uint64_t)seen->birth.tv_sec, (uint64_t)seen->birth.tv_nsec);

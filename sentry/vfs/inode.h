@@ -62,6 +62,7 @@ struct link_target {
 struct inode_make {
     uint32_t mode;  /* S_IFMT bits and permissions; without what the umask takes, once checked */
     uint32_t umask; /* what acl_inherit() takes from it */
+    uint32_t flags; /* fileattr_inherited() */
     uint32_t uid, gid;
     uint64_t rdev;
     const char *target; /* of a symbolic link */
@@ -137,6 +138,9 @@ struct inode_operations {
     int (*setxattr)(struct dentry *dentry, const char *name, const void *value, size_t size,
                     int flags);
     ssize_t (*listxattr)(struct dentry *dentry, bool trusted, char *buf, size_t size);
+    /* fileattr.h: takes FS_*_FL; what else than them there is to know, as statx(2) has it. */
+    int (*set_flags)(struct dentry *dentry, uint32_t flags);
+    uint64_t (*attributes)(struct dentry *dentry, uint64_t *ret_known);
     /* acl_get(); NULL: there are none. */
     int (*get_acl)(struct inode *inode, struct dentry *dentry, int kind, struct acl **ret);
 };
@@ -152,6 +156,7 @@ struct inode {
     uint64_t dev, ino;   /* with the type: identity */
     void *fifo;          /* special.h; NULL until it is opened */
     uint32_t write_hint; /* F_SET_RW_HINT; atomic */
+    uint32_t flags;      /* FS_*_FL of <linux/fs.h> (fileattr.h); atomic */
     bool unlinked;       /* atomic: its last name is gone, and somebody watches (notify.h) */
 };
 
@@ -167,6 +172,7 @@ struct super_block {
     uint64_t owner_id;     /* of the user namespace that made it; 0: the first one */
     bool hidden;           /* mounted nowhere: its names are shown as if from a root */
     bool checks_modes;     /* permissions are those in struct inode, not what ops->access says */
+    bool has_flags;        /* fileattr.h */
     bool has_acls;         /* acl.h; SB_POSIXACL */
     bool far;              /* looking a name up may take a round trip to somewhere else */
     struct lock tree_lock; /* unused where read_only */
@@ -209,6 +215,15 @@ static inline uint32_t inode_mode(const struct inode *inode)
 {
     return __atomic_load_n(&inode->mode, __ATOMIC_RELAXED);
 }
+
+static inline uint32_t inode_flags(const struct inode *inode)
+{
+    return __atomic_load_n(&inode->flags, __ATOMIC_RELAXED);
+}
+
+/* FS_IMMUTABLE_FL: nobody changes it. FS_APPEND_FL: it can only grow. */
+bool inode_is_immutable(const struct inode *inode);
+bool inode_is_append(const struct inode *inode);
 
 /* Counts as one that writes; -ETXTBSY while the file is being executed. Or the other way round. */
 int inode_get_write(struct inode *inode);

@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/vfs/acl.h"
+#include "sentry/vfs/fileattr.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/landlock.h"
 #include "sentry/vfs/notify.h"
@@ -66,6 +67,7 @@ static int make_locked(const struct walk_parent *parent, struct inode_make *make
     if (err < 0)
         return err;
     make_owner(dir->inode, make);
+    make->flags = fileattr_inherited(dir->inode, make->mode);
     err = acl_inherit(dir, make);
     if (!err)
         err = dir->inode->ops->make(dir, last_name(parent), make, ret);
@@ -133,6 +135,7 @@ int vfs_make_unnamed(const struct path *dir, struct inode_make *make, bool linka
     if (err < 0)
         return err;
     make_owner(dir->dentry->inode, make);
+    make->flags = fileattr_inherited(dir->dentry->inode, make->mode);
     tree_lock(dir->dentry->sb);
     err = acl_inherit(dir->dentry, make);
     if (!err)
@@ -176,6 +179,9 @@ static int link_locked(const struct walk_parent *parent, const struct walk_resul
         err = check_link_rules(parent, object->path.dentry);
     if (err < 0)
         return err;
+    if (inode_is_append(object->path.dentry->inode) ||
+        inode_is_immutable(object->path.dentry->inode))
+        return -EPERM;
     if (inode_type(object->path.dentry->inode) == S_IFDIR || !dir->inode->ops->link)
         return -EPERM;
     return dir->inode->ops->link(dir, last_name(parent), object->path.dentry);

@@ -80,6 +80,9 @@ static int check_open(const struct path *at, uint32_t flags)
         err = dentry_permission(dentry, wanted_access(flags));
         if (!err && (flags & O_NOATIME) && !inode_owned(dentry->inode))
             err = -EPERM;
+        if (!err && inode_is_append(dentry->inode) &&
+            ((flags & O_TRUNC) || ((flags & O_ACCMODE) != O_RDONLY && !(flags & O_APPEND))))
+            err = -EPERM;
     }
     return err;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -47,7 +48,7 @@ static int check(struct inode *inode, struct dentry *dentry, int mask)
 static int permission(struct inode *inode, struct dentry *dentry, int mask)
 {
     uint32_t mode = inode_mode(inode);
-    int err = check(inode, dentry, mask);
+    int err = (mask & W_OK) && inode_is_immutable(inode) ? -EPERM : check(inode, dentry, mask);
 
     if (err != -EACCES)
         return err;
@@ -78,6 +79,16 @@ int dentry_permission(struct dentry *dentry, int mask)
     return ops->access ? ops->access(dentry, mask) : 0;
 }
 
+bool inode_is_immutable(const struct inode *inode)
+{
+    return inode_flags(inode) & FS_IMMUTABLE_FL;
+}
+
+bool inode_is_append(const struct inode *inode)
+{
+    return inode_flags(inode) & FS_APPEND_FL;
+}
+
 bool inode_owned(const struct inode *inode)
 {
     return vfs_identity()->uid == load(&inode->uid) || has_cap(inode, CAP_FOWNER);
@@ -95,6 +106,8 @@ int may_remove(struct dentry *dir, const struct inode *victim)
 
     if (err < 0)
         return err;
+    if (inode_is_append(dir->inode) || inode_is_append(victim) || inode_is_immutable(victim))
+        return -EPERM;
     if ((inode_mode(dir->inode) & S_ISVTX) && load(&victim->uid) != uid &&
         load(&dir->inode->uid) != uid && !has_cap(victim, CAP_FOWNER))
         return -EPERM;

@@ -44,6 +44,12 @@ static int change(const struct path *path, const struct inode_attr *attr)
     return err;
 }
 
+/* may_setattr(): mode, owner and times that are said are what they are. */
+static bool is_fixed(const struct inode *inode)
+{
+    return inode_is_immutable(inode) || inode_is_append(inode);
+}
+
 int vfs_chmod(const struct path *path, uint32_t mode)
 {
     struct dentry *dentry = path->dentry;
@@ -54,7 +60,7 @@ int vfs_chmod(const struct path *path, uint32_t mode)
         return -EROFS;
     if (inode_type(inode) == S_IFLNK)
         return -EOPNOTSUPP;
-    if (!inode_owned(inode))
+    if (is_fixed(inode) || !inode_owned(inode))
         return -EPERM;
     if (!vfs_in_group(__atomic_load_n(&inode->gid, __ATOMIC_RELAXED)) &&
         !has_cap(inode, CAP_FSETID))
@@ -87,6 +93,8 @@ int vfs_chown(const struct path *path, uint32_t uid, uint32_t gid)
 
     if (path_read_only(path))
         return -EROFS;
+    if (is_fixed(inode))
+        return -EPERM;
     if (uid != UINT32_MAX) {
         attr.mask |= ATTR_UID;
         if (!may && !(owner && uid == old_uid))
@@ -114,6 +122,8 @@ int vfs_set_times(const struct path *path, const struct timespec times[2])
 
     if (path_read_only(path))
         return -EROFS;
+    if (now ? inode_is_immutable(dentry->inode) : is_fixed(dentry->inode))
+        return -EPERM;
     /* Anybody who may write may say that he has written just now. */
     if (!inode_owned(dentry->inode)) {
         err = now ? dentry_permission(dentry, W_OK) : -EPERM;
@@ -135,12 +145,16 @@ int vfs_set_times(const struct path *path, const struct timespec times[2])
 int vfs_may_truncate(const struct path *path)
 {
     uint32_t type = inode_type(path->dentry->inode);
+    int err;
 
     if (type == S_IFDIR)
         return -EISDIR;
     if (type != S_IFREG)
         return -EINVAL;
-    return path_read_only(path) ? -EROFS : dentry_permission(path->dentry, W_OK);
+    if (path_read_only(path))
+        return -EROFS;
+    err = dentry_permission(path->dentry, W_OK);
+    return !err && inode_is_append(path->dentry->inode) ? -EPERM : err;
 }
 
 int vfs_truncate(const struct path *path, uint64_t size)

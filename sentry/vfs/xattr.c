@@ -43,6 +43,8 @@ static int check_permission(const struct path *path, const char *name, bool writ
 
     if (write && path_read_only(path))
         return -EROFS;
+    if (write && (inode_is_immutable(dentry->inode) || inode_is_append(dentry->inode)))
+        return -EPERM;
     if (is_file_caps(name))
         return 0; /* file_caps_set() knows */
     if (in_space(name, XATTR_SECURITY_PREFIX))

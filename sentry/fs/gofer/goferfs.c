@@ -1,6 +1,8 @@
 #include "sentry/fs/gofer/goferfs.h"
 
 #include <errno.h>
+#include <linux/fs.h>
+#include <linux/stat.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +34,16 @@ struct gofer_inode *gofer_inode_new(struct goferfs *fs, const struct gofer_entry
     return g;
 }
 
+static uint32_t flags_of(uint64_t attributes)
+{
+    return (attributes & STATX_ATTR_COMPRESSED ? FS_COMPR_FL : 0) |
+           (attributes & STATX_ATTR_IMMUTABLE ? FS_IMMUTABLE_FL : 0) |
+           (attributes & STATX_ATTR_APPEND ? FS_APPEND_FL : 0) |
+           (attributes & STATX_ATTR_NODUMP ? FS_NODUMP_FL : 0) |
+           (attributes & STATX_ATTR_ENCRYPTED ? FS_ENCRYPT_FL : 0) |
+           (attributes & STATX_ATTR_VERITY ? FS_VERITY_FL : 0);
+}
+
 void gofer_inode_learn(struct gofer_inode *g, const struct gofer_entry *entry)
 {
     lock_acquire(&g->lock);
@@ -43,6 +55,7 @@ void gofer_inode_learn(struct gofer_inode *g, const struct gofer_entry *entry)
         .at = stamp_of(&entry->stat),
     };
     lock_release(&g->lock);
+    __atomic_store_n(&g->inode.flags, flags_of(entry->attributes), __ATOMIC_RELAXED);
     gofer_inode_update(g, &entry->stat);
 }
 
@@ -246,6 +259,21 @@ static bool gofer_birth(struct dentry *dentry, struct timespec *ret)
     return known;
 }
 
+static uint64_t gofer_attributes(struct dentry *dentry, uint64_t *ret_known)
+{
+    const uint64_t passed = STATX_ATTR_COMPRESSED | STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND |
+                            STATX_ATTR_NODUMP | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY |
+                            STATX_ATTR_DAX;
+    struct gofer_inode *g = gofer_inode_of(dentry->inode);
+    uint64_t attributes;
+
+    lock_acquire(&g->lock);
+    attributes = g->about.attributes & passed;
+    *ret_known = (*ret_known & ~passed) | (g->about.attributes_known & passed) | STATX_ATTR_DAX;
+    lock_release(&g->lock);
+    return attributes;
+}
+
 static int gofer_statfs(struct dentry *dentry, struct linux_statfs *ret)
 {
     struct host_file *handle = handle_get(gofer_inode_of(dentry->inode));
@@ -312,6 +340,7 @@ static const struct inode_operations gofer_operations = {
     .getxattr = gofer_getxattr,
     .listxattr = gofer_listxattr,
     .get_acl = gofer_get_acl,
+    .attributes = gofer_attributes,
     .birth = gofer_birth,
     .release = gofer_inode_release,
 };
@@ -376,6 +405,7 @@ static struct goferfs *goferfs_new(const struct goferfs_config *config,
     fs->sb.read_only = true;
     fs->sb.checks_modes = config->checks_modes;
     fs->sb.has_acls = true;
+    fs->sb.has_flags = true;
     fs->sb.far = true;
     return fs;
 }

@@ -158,3 +158,29 @@ int ov_get_acl(struct inode *inode, struct dentry *dentry, int kind, struct acl 
 
     return acl_get(half->inode, half, (enum acl_kind)kind, ret);
 }
+
+int ov_set_flags(struct dentry *dentry, uint32_t flags)
+{
+    struct ov_inode *ov = ov_of(dentry);
+    struct dentry *upper;
+    int err = ov_copy_up_unlocked(dentry);
+
+    if (err < 0)
+        return err;
+    upper = ov_upper(ov);
+    if (!upper->inode->ops->set_flags)
+        return -EOPNOTSUPP;
+    err = upper->inode->ops->set_flags(upper, flags);
+    if (!err)
+        __atomic_store_n(&ov->inode.flags, flags, __ATOMIC_RELAXED);
+    return err;
+}
+
+uint64_t ov_attributes(struct dentry *dentry, uint64_t *ret_known)
+{
+    struct ov_inode *ov = ov_of(dentry);
+    struct dentry *lower = ov_upper(ov) ? NULL : ov->lower;
+
+    return lower && lower->inode->ops->attributes ? lower->inode->ops->attributes(lower, ret_known)
+                                                  : 0;
+}

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,8 +102,12 @@ static int copy_object(struct ov_inode *ov, struct dentry **ret)
 
     if (err < 0)
         return err;
-    make = (struct inode_make){
-        .mode = st.st_mode, .uid = st.st_uid, .gid = st.st_gid, .rdev = st.st_rdev};
+    make = (struct inode_make){.mode = st.st_mode,
+                               .uid = st.st_uid,
+                               .gid = st.st_gid,
+                               .rdev = st.st_rdev,
+                               .flags = inode_flags(&ov->inode) & (FS_IMMUTABLE_FL | FS_APPEND_FL |
+                                                                   FS_NODUMP_FL | FS_NOATIME_FL)};
     if (S_ISLNK(st.st_mode)) {
         ssize_t n = ops->readlink(ov->lower, target, sizeof(target));
 

@@ -82,6 +82,7 @@ struct ov_inode *ov_inode_of_lower(struct overlay *fs, struct dentry *lower)
         return NULL;
     }
     set_ids(ov, st.st_mode, st.st_uid, st.st_gid);
+    ov->inode.flags = inode_flags(lower->inode);
     ov->lower = lower;
     ov->nlink = (uint32_t)MIN(st.st_nlink, UINT32_MAX);
     if (linked)
@@ -99,6 +100,7 @@ struct ov_inode *ov_inode_made(struct overlay *fs, struct dentry *upper, uint64_
         return NULL;
     }
     ov->upper = upper;
+    ov->inode.flags = inode_flags(upper->inode);
     ov->copied = true;
     ov->counted = true;
     ov_follow_upper(ov);
@@ -120,6 +122,7 @@ void ov_refresh(struct inode *inode, struct inode *fresh)
     if (inode == fresh || ov_upper(ov))
         return;
     set_ids(ov, inode_mode(fresh), fresh->uid, fresh->gid);
+    __atomic_store_n(&ov->inode.flags, fresh->flags, __ATOMIC_RELAXED);
     if (!ov->counted)
         __atomic_store_n(&ov->nlink, container_of(fresh, struct ov_inode, inode)->nlink,
                          __ATOMIC_RELAXED);

@@ -196,6 +196,8 @@ ssize_t ov_readlink(struct dentry *link, char *buf, size_t size);
 ssize_t ov_getxattr(struct dentry *dentry, const char *name, void *buf, size_t size);
 int ov_setxattr(struct dentry *dentry, const char *name, const void *value, size_t size, int flags);
 ssize_t ov_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t size);
+int ov_set_flags(struct dentry *dentry, uint32_t flags);
+uint64_t ov_attributes(struct dentry *dentry, uint64_t *ret_known);
 int ov_get_acl(struct inode *inode, struct dentry *dentry, int kind, struct acl **ret);
 /* An object's time of change, a directory's time of modification as well, are now. */
 void ov_touch(struct ov_inode *ov, bool modified);

@@ -46,6 +46,8 @@ const struct inode_operations ov_operations = {
     .setxattr = ov_setxattr,
     .listxattr = ov_listxattr,
     .get_acl = ov_get_acl,
+    .set_flags = ov_set_flags,
+    .attributes = ov_attributes,
 };
 
 static void ov_super_release(struct super_block *sb)
@@ -69,6 +71,7 @@ int overlay_create(const struct overlay_config *config, struct super_block **ret
     fs->sb.type = "overlay";
     fs->sb.checks_modes = true;
     fs->sb.has_acls = true;
+    fs->sb.has_flags = true;
     fs->sb.far = true;
     fs->sb.read_only = config->read_only;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);

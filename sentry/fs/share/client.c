@@ -33,6 +33,12 @@ static void take(const struct share_reply *reply, int fd, struct share_answer *r
     ret->size = reply->head.size;
     ret->stat = reply->head.stat;
     ret->acls = reply->head.acls;
+    ret->more = (struct share_more){
+        .has_birth = reply->head.has_birth,
+        .birth = {(time_t)reply->head.birth_sec, (long)MIN(reply->head.birth_nsec, 999999999U)},
+        .attributes = reply->head.attributes,
+        .attributes_known = reply->head.attributes_known,
+    };
     ret->data_size = ret->data ? MIN(reply->head.data_size, ret->room) : 0;
     if (ret->data_size > 0)
         memcpy(ret->data, reply->data, ret->data_size);

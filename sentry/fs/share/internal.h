@@ -23,6 +23,13 @@ struct share {
     uint32_t pages_count;                       /* atomic */
 };
 
+/* What statx(2) says beyond that. */
+struct share_more {
+    bool has_birth;
+    struct timespec birth;
+    uint64_t attributes, attributes_known;
+};
+
 struct share_inode {
     struct inode inode;
     struct share *fs; /* borrowed: outlives its inodes */
@@ -31,6 +38,7 @@ struct share_inode {
     uint32_t acls; /* enum share_acls, as last seen; atomic */
     struct lock lock;
     struct linux_stat stat __guarded_by(lock);
+    struct share_more more __guarded_by(lock);
     char *target; /* S_IFLNK; owned */
 };
 
@@ -50,6 +58,7 @@ struct share_answer {
     uint64_t size;
     struct linux_stat stat;
     uint32_t acls;
+    struct share_more more;
     void *data; /* room for the data, or NULL; ... */
     size_t room;
     size_t data_size; /* ... and how much came, at most `room` */

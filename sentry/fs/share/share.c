@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/stat.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,22 +67,35 @@ void share_update(struct share_inode *s, const struct linux_stat *st)
 
 void share_learn(struct share_inode *s, const struct share_answer *answer)
 {
+    uint32_t flags = (answer->more.attributes & STATX_ATTR_IMMUTABLE ? FS_IMMUTABLE_FL : 0) |
+                     (answer->more.attributes & STATX_ATTR_APPEND ? FS_APPEND_FL : 0);
+
     __atomic_store_n(&s->acls, answer->acls, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->inode.flags, flags, __ATOMIC_RELAXED);
+    lock_acquire(&s->lock);
+    s->more = answer->more;
+    lock_release(&s->lock);
     share_update(s, &answer->stat);
 }
 
 static void share_refresh(struct inode *inode, struct inode *fresh)
 {
     struct share_inode *from = container_of(fresh, struct share_inode, inode), *to;
+    struct share_more more;
     struct linux_stat st;
 
     if (inode == fresh)
         return;
     lock_acquire(&from->lock);
     st = from->stat;
+    more = from->more;
     lock_release(&from->lock);
     to = container_of(inode, struct share_inode, inode);
     __atomic_store_n(&to->acls, __atomic_load_n(&from->acls, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+    lock_acquire(&to->lock);
+    to->more = more;
+    lock_release(&to->lock);
+    __atomic_store_n(&inode->flags, inode_flags(fresh), __ATOMIC_RELAXED);
     share_update(to, &st);
 }
 
@@ -107,6 +122,34 @@ static int share_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
     *ret = s->stat;
     lock_release(&s->lock);
     return 0;
+}
+
+static struct share_more more_of(struct share_inode *s)
+{
+    struct share_more more;
+
+    lock_acquire(&s->lock);
+    more = s->more;
+    lock_release(&s->lock);
+    return more;
+}
+
+static bool share_birth(struct dentry *dentry, struct timespec *ret)
+{
+    struct share_more more = more_of(share_inode_of(dentry));
+
+    *ret = more.birth;
+    return more.has_birth;
+}
+
+static uint64_t share_attributes(struct dentry *dentry, uint64_t *ret_known)
+{
+    const uint64_t passed =
+        STATX_ATTR_COMPRESSED | STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_VERITY;
+    struct share_more more = more_of(share_inode_of(dentry));
+
+    *ret_known |= more.attributes_known & passed;
+    return more.attributes & passed;
 }
 
 static int share_statfs(struct dentry *dentry, struct linux_statfs *ret)
@@ -292,6 +335,8 @@ const struct inode_operations share_operations = {
     .setxattr = share_setxattr,
     .listxattr = share_listxattr,
     .get_acl = share_get_acl,
+    .birth = share_birth,
+    .attributes = share_attributes,
 };
 
 static void share_super_release(struct super_block *sb)

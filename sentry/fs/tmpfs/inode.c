@@ -1,5 +1,6 @@
 /* tmpfs objects: their life, times and attributes. */
 #include <errno.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,7 @@ int tmpfs_inode_create(struct tmpfs *fs, const struct inode_make *make, struct t
                __atomic_add_fetch(&fs->last_ino, 1, __ATOMIC_RELAXED));
     inode->inode.uid = make->uid;
     inode->inode.gid = make->gid;
+    inode->inode.flags = make->flags;
     inode->fs = fs;
     inode->rdev = make->rdev;
     inode->seals = F_SEAL_SEAL;
@@ -126,7 +128,7 @@ void tmpfs_accessed(struct tmpfs_inode *inode, enum atime_rule rule)
 {
     struct timespec now;
 
-    if (rule == ATIME_NEVER)
+    if (rule == ATIME_NEVER || (inode_flags(&inode->inode) & FS_NOATIME_FL))
         return;
     now = vfs_now();
     lock_acquire(&inode->lock);
@@ -223,6 +225,15 @@ int tmpfs_statfs(struct dentry *dentry, struct linux_statfs *ret)
         ret->f_files = limit;
         ret->f_ffree = limit - MIN(inodes, limit);
     }
+    return 0;
+}
+
+int tmpfs_set_flags(struct dentry *dentry, uint32_t flags)
+{
+    struct tmpfs_inode *inode = tmpfs_inode_of(dentry->inode);
+
+    __atomic_store_n(&inode->inode.flags, flags, __ATOMIC_RELAXED);
+    tmpfs_touch(inode, TOUCH_CTIME);
     return 0;
 }
 

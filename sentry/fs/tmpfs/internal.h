@@ -112,6 +112,7 @@ enum atime_rule tmpfs_atime_of(const struct file *f);
 int tmpfs_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret);
 bool tmpfs_birth(struct dentry *dentry, struct timespec *ret);
 int tmpfs_statfs(struct dentry *dentry, struct linux_statfs *ret);
+int tmpfs_set_flags(struct dentry *dentry, uint32_t flags);
 int tmpfs_setattr(struct dentry *dentry, const struct inode_attr *attr);
 /* What a write takes away: setuid and setgid. */
 void tmpfs_drop_privileges(struct tmpfs_inode *inode);

@@ -54,6 +54,7 @@ const struct inode_operations tmpfs_operations = {
     .setxattr = tmpfs_setxattr,
     .listxattr = tmpfs_listxattr,
     .get_acl = tmpfs_get_acl,
+    .set_flags = tmpfs_set_flags,
 };
 
 static void tmpfs_release(struct super_block *sb)
@@ -78,6 +79,7 @@ int tmpfs_create(const struct tmpfs_config *config, struct super_block **ret)
     fs->sb.type = "tmpfs";
     fs->sb.checks_modes = true;
     fs->sb.has_acls = true;
+    fs->sb.has_flags = true;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);
     fs->memfile = config->memfile;
     fs->sb.show_options = tmpfs_show_options;
