@@ -226,6 +226,22 @@ static struct snapshot *snapshot_unref(struct snapshot *s)
     return NULL;
 }
 
+static bool has_text(const struct tree_node *node)
+{
+    return node->text || node->fixed;
+}
+
+static ssize_t make_text(const struct tree_node *node, uint64_t key, char *buf, size_t size)
+{
+    size_t length;
+
+    if (node->text)
+        return node->text(key, buf, size);
+    length = strlen(node->fixed);
+    memcpy(buf, node->fixed, MIN(length, size));
+    return (ssize_t)length;
+}
+
 /* Makes the text at its full length, however long it turns out to be. */
 static int snapshot_make(const struct tree_node *node, uint64_t key, struct snapshot **ret)
 {
@@ -241,7 +257,7 @@ static int snapshot_make(const struct tree_node *node, uint64_t key, struct snap
             return -ENOMEM;
         }
         s = larger;
-        n = node->text(key, s->text, room);
+        n = make_text(node, key, s->text, room);
         if (n < 0) {
             free(s);
             return (int)n;
@@ -426,7 +442,7 @@ static const struct file_operations *operations_of(const struct tree_node *node)
 {
     if (node->write)
         return &writable_operations;
-    return node->text ? &text_operations : &dir_operations;
+    return has_text(node) ? &text_operations : &dir_operations;
 }
 
 /* What an open asks for, as access(2) says it. */
@@ -451,7 +467,7 @@ static int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
         return err;
     if (node->open_object)
         return node->open_object(tree_inode_of(dentry)->key, flags, ret);
-    if (!S_ISDIR(node->mode) && !node->text)
+    if (!S_ISDIR(node->mode) && !has_text(node) && !node->write)
         return -ENXIO;
     if (((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC)) && !node->write)
         return -EACCES;

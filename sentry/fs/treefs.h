@@ -35,6 +35,7 @@ struct tree_node {
      * most `size` bytes to buf; the length it has or would have had, or -errno.
      */
     ssize_t (*text)(uint64_t key, char *buf, size_t size);
+    const char *fixed; /* a text that never changes, in place of text() */
     bool text_at_read; /* whether it may be read is told by read(2), not yet by open(2) */
     /* A text that can be written: all of one write(2), terminated, at most a page. 0 or -errno. */
     int (*write)(uint64_t key, const char *text, size_t size);
@@ -60,6 +61,11 @@ struct tree_node {
 #define TREE_TEXT(name_, text_)                                                                    \
     {                                                                                              \
         .name = name_, .mode = S_IFREG | 0444, .text = text_                                       \
+    }
+
+#define TREE_FIXED(name_, fixed_)                                                                  \
+    {                                                                                              \
+        .name = name_, .mode = S_IFREG | 0444, .fixed = fixed_                                     \
     }
 
 /* The node of an open directory, and its object's key; NULL: not one of these trees. */

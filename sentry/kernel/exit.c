@@ -54,6 +54,7 @@ void task_exit(struct task *task)
     struct process *process = task->process;
     struct context *ctx = task->ctx;
     bool last, stop_complete;
+    struct usage usage;
     int status;
 
     lock_acquire(&process->lock);
@@ -79,9 +80,10 @@ void task_exit(struct task *task)
     waiter_hold_wakes();
     lock_acquire(&kernel->lock);
     ptrace_tracer_ended_locked(task);
-    kernel->ended_cpu_ns += task_cpu_ns(task);
     kernel->ended_switches += task->switches;
     lock_acquire(&process->lock);
+    task_usage_locked(task, &usage);
+    usage_add(&kernel->ended_usage, &usage);
     task->exit_status = status;
     __atomic_store_n(&task->dead, true, __ATOMIC_RELEASE);
     list_del_init(&task->process_node);

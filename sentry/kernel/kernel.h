@@ -113,9 +113,9 @@ struct kernel {
     uint64_t serials; /* atomic: numbers for kernel_serial() */
     uint32_t task_count __guarded_by(lock);
     uint64_t tasks_made __guarded_by(lock);
-    uint64_t ended_cpu_ns __guarded_by(lock);   /* of tasks that have gone, and how often those */
-    uint64_t ended_switches __guarded_by(lock); /* came out of the guest */
-    struct process *init __guarded_by(lock);    /* the first program; owned reference */
+    struct usage ended_usage __guarded_by(lock); /* of tasks that have gone, and how often those */
+    uint64_t ended_switches __guarded_by(lock);  /* came out of the guest */
+    struct process *init __guarded_by(lock);     /* the first program; owned reference */
 
     uint32_t init_done; /* host futex word: 1 when the first program has ended */
     int init_status;    /* valid then */

@@ -22,11 +22,20 @@ static struct {
     uint64_t average[3]; /* atomic: written by the timers' thread alone */
 } sampler;
 
+static void add(struct load *load, const struct usage *usage)
+{
+    load->cpu_ns += usage->user_ns + usage->system_ns;
+    load->system_ns += usage->system_ns;
+    load->minor_faults += usage->minor_faults;
+    load->major_faults += usage->major_faults;
+}
+
 /* Sums over all tasks; kernel->lock held. */
 static void count_locked(struct kernel *kernel, struct load *load)
 {
     for (int32_t tid = 1; tid < KERNEL_PID_MAX; tid++) {
         struct task *task = kernel->pids[tid];
+        struct usage usage;
         char state = task ? task_state(task) : 0;
 
         if (state == 'R')
@@ -35,8 +44,9 @@ static void count_locked(struct kernel *kernel, struct load *load)
             continue;
         load->tasks++;
         lock_acquire(&task->process->lock);
-        load->cpu_ns += task_cpu_ns(task);
+        task_usage_locked(task, &usage);
         lock_release(&task->process->lock);
+        add(load, &usage);
         load->switches += __atomic_load_n(&task->switches, __ATOMIC_RELAXED);
     }
 }
@@ -77,7 +87,7 @@ void load_get(struct kernel *kernel, struct load *ret)
         ret->average[i] = __atomic_load_n(&sampler.average[i], __ATOMIC_RELAXED);
     lock_acquire(&kernel->lock);
     count_locked(kernel, ret);
-    ret->cpu_ns += kernel->ended_cpu_ns;
+    add(ret, &kernel->ended_usage);
     ret->switches += kernel->ended_switches;
     ret->forks = kernel->tasks_made;
     ret->last_pid = pid_ns_of(kernel->initial_ns[NS_PID])->last_pid;

@@ -9,10 +9,12 @@ struct kernel;
 #define LOAD_SHIFT 11 /* fixed point of the averages, as Linux's FSHIFT */
 
 struct load {
-    uint64_t average[3];      /* of runnable tasks, over 1, 5 and 15 minutes; << LOAD_SHIFT */
-    uint32_t running, tasks;  /* now; the caller is one of them */
-    uint64_t cpu_ns;          /* of all tasks that ever were */
-    uint64_t switches, forks; /* likewise: times out of the guest, and tasks made */
+    uint64_t average[3];     /* of runnable tasks, over 1, 5 and 15 minutes; << LOAD_SHIFT */
+    uint32_t running, tasks; /* now; the caller is one of them */
+    uint64_t cpu_ns;         /* of all tasks that ever were */
+    uint64_t system_ns;      /* of cpu_ns, what is known to have been spent in the Sentry */
+    uint64_t minor_faults, major_faults; /* of all tasks that ever were */
+    uint64_t switches, forks;            /* likewise: times out of the guest, and tasks made */
     int32_t last_pid;
 };
 

@@ -112,6 +112,9 @@ static inline struct mappable *mappable_unref(struct mappable *m)
 int shmem_create(struct memfile *mf, uint64_t size, struct mappable **ret);
 /* Bytes that such an object has pages for. */
 uint64_t shmem_resident_size(struct mappable *m);
+/* Of all such objects, files in memory included; and of all page caches. */
+uint64_t shmem_total(void);
+uint64_t pagecache_total(void);
 
 /*
  * A page cache over something readable, such as a donated host descriptor. `read` fills

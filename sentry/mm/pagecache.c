@@ -238,6 +238,18 @@ uint64_t pagecache_bytes(struct mappable *m)
     return bytes;
 }
 
+uint64_t pagecache_total(void)
+{
+    struct pagecache *pc;
+    uint64_t bytes = 0;
+
+    lock_acquire(&all_lock);
+    list_for_each (pc, &all_caches, all_node)
+        bytes += __atomic_load_n(&pc->pages.present, __ATOMIC_RELAXED) * PAGE_SIZE;
+    lock_release(&all_lock);
+    return bytes;
+}
+
 /* The next cache in turn, referenced; NULL when it is going away just now, or there is none. */
 static struct pagecache *next_in_turn(void)
 {

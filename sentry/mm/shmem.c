@@ -11,6 +11,8 @@
 
 #define RUN_SIZE (64UL << 10)
 
+static uint64_t all_bytes; /* atomic: of all objects */
+
 int shmem_fill(struct shmem *s, uint64_t offset, uint64_t end, uint64_t *ret_end)
 {
     uint64_t size = MIN(end - offset, HUGE_PAGE_SIZE);
@@ -37,8 +39,10 @@ int shmem_fill(struct shmem *s, uint64_t offset, uint64_t end, uint64_t *ret_end
     }
     if (err && s->budget)
         shmem_budget_give(s->budget, size);
-    if (!err)
+    if (!err) {
         *ret_end = offset + size;
+        __atomic_fetch_add(&all_bytes, size, __ATOMIC_RELAXED);
+    }
     return err;
 }
 
@@ -47,8 +51,15 @@ void shmem_drop(struct shmem *s, uint64_t start, uint64_t end)
     uint64_t before = s->pages.present;
 
     pmap_unref_range(&s->pages, s->memfile, start, MIN(end, PMAP_SPAN));
+    before = (before - s->pages.present) * PAGE_SIZE;
+    __atomic_fetch_sub(&all_bytes, before, __ATOMIC_RELAXED);
     if (s->budget)
-        shmem_budget_give(s->budget, (before - s->pages.present) * PAGE_SIZE);
+        shmem_budget_give(s->budget, before);
+}
+
+uint64_t shmem_total(void)
+{
+    return __atomic_load_n(&all_bytes, __ATOMIC_RELAXED);
 }
 
 /* The run around `offset`, as far as nothing is there. */

@@ -9,6 +9,7 @@
 #include "sentry/fs/tmpfs/memfd.h"
 #include "sentry/kernel/async.h"
 #include "sentry/kernel/dnotify.h"
+#include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
@@ -161,7 +162,7 @@ static long set_lease(struct task *task, int fd, struct file *file, int type)
     int err = type == F_UNLCK ? 0 : async_prepare(task, file, fd);
 
     if (!err)
-        err = lease_set(file, type, lease_broken);
+        err = lease_set(file, type, task->process->pid, lease_broken);
     if (!err && type == F_UNLCK)
         async_forget(file);
     return err;

@@ -168,6 +168,8 @@ static int enqueue(struct lock_context *c, const struct lock_request *request,
         return -EDEADLK;
     w->context = c;
     w->owner = request->owner;
+    w->wanted = *request;
+    w->in_the_way = &l->is;
     w->blocker = posix ? l->is.owner : NULL;
     list_add_tail(&c->waiters, &w->node);
     return -EAGAIN;
@@ -377,4 +379,53 @@ void filelock_released(struct file *f)
     drop_owned(f, ranges_of, f);
     drop_owned(f, flocks_of, f);
     lock_release(&locks_lock);
+}
+
+/* ---- telling ------------------------------------------------------------------------------- */
+
+struct listing {
+    struct lock_view *views;
+    size_t room, count;
+};
+
+static void list_one(struct listing *to, const struct lock_context *c,
+                     const struct lock_request *is, bool waiting)
+{
+    if (to->count < to->room)
+        to->views[to->count] =
+            (struct lock_view){.is = *is, .dev = c->dev, .ino = c->ino, .waiting = waiting};
+    to->count++;
+}
+
+static void list_locks(struct listing *to, struct lock_context *c, struct list *locks)
+    __must_hold(locks_lock)
+{
+    struct file_lock *l;
+    struct lock_waiter *w;
+
+    list_for_each (l, locks, node) {
+        list_one(to, c, &l->is, false);
+        list_for_each (w, &c->waiters, node) {
+            if (w->in_the_way == &l->is)
+                list_one(to, c, &w->wanted, true);
+        }
+    }
+}
+
+size_t filelock_list(struct lock_view *views, size_t count)
+{
+    struct listing to = {.views = views, .room = count};
+    struct lock_context *c;
+
+    lock_acquire(&locks_lock);
+    for (int i = 0; i < BUCKETS; i++) {
+        if (!contexts[i].next)
+            continue;
+        list_for_each (c, &contexts[i], bucket) {
+            list_locks(&to, c, &c->flocks);
+            list_locks(&to, c, &c->ranges);
+        }
+    }
+    lock_release(&locks_lock);
+    return to.count;
 }

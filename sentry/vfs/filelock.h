@@ -33,6 +33,8 @@ struct lock_waiter {
     struct list node;                    /* the rest is filelock.c's */
     struct lock_context *context;
     const void *owner, *blocker;
+    struct lock_request wanted;
+    const struct lock_request *in_the_way; /* only compared */
 };
 
 void lock_waiter_init(struct lock_waiter *w, void (*wake)(struct lock_waiter *w));
@@ -47,6 +49,15 @@ void filelock_unwait(struct lock_waiter *w);
  */
 bool filelock_test(struct file *f, const struct lock_request *request,
                    struct lock_request *ret_lock);
+
+/* A lock that is held or, `waiting`, wanted by somebody: then behind the one that is in the way. */
+struct lock_view {
+    struct lock_request is;
+    uint64_t dev, ino;
+    bool waiting;
+};
+/* The first `count` of all of them; how many there are. */
+size_t filelock_list(struct lock_view *views, size_t count);
 
 /* A descriptor of `f` was closed in `table`; not the last thing that happens to f. */
 void filelock_closed(struct file *f, const void *table);

@@ -11,6 +11,7 @@ struct lease {
     struct list node;
     const struct file *file; /* borrowed: lease_released() */
     uint64_t dev, ino;
+    int32_t pid;
     int type;             /* F_RDLCK, F_WRLCK */
     int target;           /* what it is to become; == type: nobody asks */
     uint64_t deadline_ns; /* when it becomes that by itself */
@@ -117,7 +118,8 @@ static int give_back(const struct file *f) __must_hold(lock)
     return -EAGAIN;
 }
 
-static int take(struct file *f, int type, void (*broken)(struct file *f)) __must_hold(lock)
+static int take(struct file *f, int type, int32_t pid, void (*broken)(struct file *f))
+    __must_hold(lock)
 {
     struct lease *l;
     int err = check_opens(f, type);
@@ -138,11 +140,12 @@ static int take(struct file *f, int type, void (*broken)(struct file *f)) __must
     }
     l->type = l->target = type;
     l->broken = broken;
+    l->pid = pid;
     wake_waiters();
     return 0;
 }
 
-int lease_set(struct file *f, int type, void (*broken)(struct file *f))
+int lease_set(struct file *f, int type, int32_t pid, void (*broken)(struct file *f))
 {
     const struct inode *inode = f->at.dentry ? f->at.dentry->inode : NULL;
     int err;
@@ -158,7 +161,7 @@ int lease_set(struct file *f, int type, void (*broken)(struct file *f))
         return -EINVAL;
     lock_acquire(&lock);
     expire();
-    err = type == F_UNLCK ? give_back(f) : take(f, type, broken);
+    err = type == F_UNLCK ? give_back(f) : take(f, type, pid, broken);
     lock_release(&lock);
     return err;
 }
@@ -237,4 +240,24 @@ void lease_wait_end(struct lease_waiter *w)
     lock_acquire(&lock);
     list_del_init(&w->node);
     lock_release(&lock);
+}
+
+size_t lease_list(struct lease_view *views, size_t count)
+{
+    struct lease *l;
+    size_t n = 0;
+
+    lock_acquire(&lock);
+    expire();
+    list_for_each (l, &leases, node) {
+        if (n < count)
+            views[n] = (struct lease_view){.dev = l->dev,
+                                           .ino = l->ino,
+                                           .pid = l->pid,
+                                           .type = l->target,
+                                           .breaking = l->target != l->type};
+        n++;
+    }
+    lock_release(&lock);
+    return n;
 }

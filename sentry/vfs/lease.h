@@ -14,10 +14,18 @@ extern uint32_t lease_break_seconds; /* /proc/sys/fs/lease-break-time; atomic */
 extern uint32_t lease_count;         /* atomic */
 
 /*
- * F_RDLCK, F_WRLCK, F_UNLCK. `broken` is called under the lock when somebody wants the file: short.
- * -EACCES, -EINVAL, -EAGAIN, -ENOMEM.
+ * F_RDLCK, F_WRLCK, F_UNLCK. `pid`: whose it is said to be. `broken` is called under the lock when
+ * somebody wants the file: short. -EACCES, -EINVAL, -EAGAIN, -ENOMEM.
  */
-int lease_set(struct file *f, int type, void (*broken)(struct file *f));
+int lease_set(struct file *f, int type, int32_t pid, void (*broken)(struct file *f));
+/* What /proc/locks tells: the first `count` of them; how many there are. */
+struct lease_view {
+    uint64_t dev, ino;
+    int32_t pid;
+    int type;      /* what it is, or is to become */
+    bool breaking; /* somebody wants the file */
+};
+size_t lease_list(struct lease_view *views, size_t count);
 /* F_GETLEASE: what it is, or is to become. */
 int lease_get(const struct file *f);
 /* `f` goes. */

@@ -146,13 +146,34 @@ ssize_t proc_numa_maps_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_smaps_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_smaps_rollup_text(uint64_t tid, char *buf, size_t size);
 
+/* machine.c: what there is of devices and the like, in the root of /proc */
+#define PROC_TTY_NODES 2
+extern const struct tree_node proc_tty_nodes[PROC_TTY_NODES];
+ssize_t proc_interrupts_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_softirqs_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_refused_text(uint64_t key, char *buf, size_t size);
+
+/* memory.c */
+ssize_t proc_meminfo_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_vmstat_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_buddyinfo_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_zoneinfo_text(uint64_t key, char *buf, size_t size);
+
+/* locks.c */
+struct lock_view;
+ssize_t proc_locks_text(uint64_t key, char *buf, size_t size);
+void proc_put_lock(struct proc_text *text, uint64_t key, size_t number, const struct lock_view *v);
+/* All there are; for the caller to free. -ENOMEM. */
+int proc_take_locks(struct lock_view **ret, size_t *ret_count);
+
 /* cpuinfo.c */
 ssize_t proc_cpuinfo_text(uint64_t key, char *buf, size_t size);
 
 /* config.c: /proc/config.gz */
 ssize_t proc_config_text(uint64_t key, char *buf, size_t size);
 
-/* system.c: /proc/loadavg, /proc/stat */
+/* system.c: /proc/loadavg, /proc/stat, /proc/uptime */
+ssize_t proc_uptime_text(uint64_t key, char *buf, size_t size);
 ssize_t proc_loadavg_text(uint64_t key, char *buf, size_t size);
 ssize_t proc_stat_text_all(uint64_t key, char *buf, size_t size);
 
@@ -171,7 +192,7 @@ int proc_core_uses_pid_write(uint64_t key, const char *text, size_t size);
 /* sysctl.c: /proc/sys */
 extern const struct tree_node proc_sys_nodes[5];
 /* sysnet.c: /proc/sys/net */
-#define PROC_SYS_NET_NODES 2
+#define PROC_SYS_NET_NODES 4
 extern const struct tree_node proc_sys_net_nodes[PROC_SYS_NET_NODES];
 /* sysuser.c: /proc/sys/user */
 extern const struct tree_node proc_sys_user_nodes[8];

@@ -8,13 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/clock.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/timens.h"
-#include "sentry/kernel/time.h"
 #include "sentry/vfs/fstype.h"
 
 #define PROC_MINOR 17 /* st_dev of the tree */
@@ -47,41 +44,11 @@ static ssize_t thread_self_readlink(uint64_t key, char *buf, size_t size)
     return pid ? snprintf(buf, size, "%d/task/%d", pid, tid) : -ENOENT;
 }
 
-static ssize_t meminfo_text(uint64_t key, char *buf, size_t size)
-{
-    struct proc_text text = {buf, size, 0};
-    struct memfile_stats stats;
-
-    memfile_get_stats(task_current()->kernel->mm_env->memfile, &stats);
-    proc_printf(&text, "MemTotal:       %8lu kB\n", stats.limit / 1024);
-    proc_printf(&text, "MemFree:        %8lu kB\n", (stats.limit - stats.allocated) / 1024);
-    proc_printf(&text, "MemAvailable:   %8lu kB\n", (stats.limit - stats.allocated) / 1024);
-    proc_printf(&text, "Buffers:        %8d kB\nCached:         %8d kB\n", 0, 0);
-    proc_printf(&text, "SwapCached:     %8d kB\nSwapTotal:      %8d kB\n", 0, 0);
-    proc_printf(&text, "SwapFree:       %8d kB\n", 0);
-    proc_printf(&text, "CommitLimit:    %8lu kB\nCommitted_AS:   %8lu kB\n",
-                mm_commit_limit(task_current()->kernel->mm_env) / 1024, mm_committed() / 1024);
-    proc_printf(&text, "HugePages_Total: %7d\nHugePages_Free:  %7d\n", 0, 0);
-    proc_printf(&text, "HugePages_Rsvd:  %7d\nHugePages_Surp:  %7d\n", 0, 0);
-    proc_printf(&text, "Hugepagesize:   %8lu kB\n", HUGE_PAGE_SIZE / 1024);
-    return (ssize_t)text.length;
-}
-
-static ssize_t uptime_text(uint64_t key, char *buf, size_t size)
-{
-    uint64_t up = time_shown(task_current(), CLOCK_BOOTTIME,
-                             host_monotonic_ns() - task_current()->kernel->boot_ns) /
-                  10000000;
-
-    /* Nobody counts idle time. */
-    return snprintf(buf, size, "%lu.%02lu 0.00\n", up / 100, up % 100);
-}
-
 static ssize_t version_text(uint64_t key, char *buf, size_t size)
 {
     struct kernel *kernel = task_current()->kernel;
 
-    return snprintf(buf, size, "Linux version %s (kvmsentry) %s\n", kernel->release,
+    return snprintf(buf, size, "Linux version %s (kvmsentry@sandbox) (cc) %s\n", kernel->release,
                     kernel->version);
 }
 
@@ -145,23 +112,57 @@ static int64_t list_pids(uint64_t key, int64_t from, char *ret_name, size_t size
     return -1;
 }
 
+#define EMPTY_DIR(name_)                                                                           \
+    {                                                                                              \
+        .name = name_, .mode = S_IFDIR | 0555                                                      \
+    }
+#define REFUSED(name_)                                                                             \
+    {                                                                                              \
+        .name = name_, .mode = S_IFREG | 0400, .text = proc_refused_text                           \
+    }
+
 static const struct tree_node root_nodes[] = {
-    {.name = "self", .mode = S_IFLNK | 0777, .readlink = self_readlink},
-    {.name = "thread-self", .mode = S_IFLNK | 0777, .readlink = thread_self_readlink},
+    TREE_TEXT("buddyinfo", proc_buddyinfo_text),
+    EMPTY_DIR("bus"),
+    TREE_FIXED("cmdline", "\n"),
     TREE_TEXT("config.gz", proc_config_text),
+    TREE_FIXED("consoles", ""),
     TREE_TEXT("cpuinfo", proc_cpuinfo_text),
+    TREE_FIXED("devices", "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n"
+                          "  5 /dev/ptmx\n128 ptm\n136 pts\n\nBlock devices:\n"),
+    TREE_FIXED("diskstats", ""),
+    EMPTY_DIR("driver"),
+    TREE_FIXED("execdomains", "0-0\tLinux           \t[kernel]\n"),
     TREE_TEXT("filesystems", filesystems_text),
+    EMPTY_DIR("fs"),
+    TREE_TEXT("interrupts", proc_interrupts_text),
+    TREE_FIXED("iomem", ""),
+    TREE_FIXED("ioports", ""),
+    EMPTY_DIR("irq"),
     TREE_TEXT("key-users", proc_key_users_text),
     TREE_TEXT("keys", proc_keys_text),
     TREE_TEXT("loadavg", proc_loadavg_text),
-    TREE_TEXT("meminfo", meminfo_text),
-    TREE_TEXT("stat", proc_stat_text_all),
-    TREE_TEXT("uptime", uptime_text),
-    TREE_TEXT("version", version_text),
+    TREE_TEXT("locks", proc_locks_text),
+    TREE_TEXT("meminfo", proc_meminfo_text),
+    TREE_FIXED("misc", ""),
+    TREE_FIXED("modules", ""),
     TREE_LINK("mounts", "self/mounts"),
     TREE_LINK("net", "self/net"),
+    TREE_FIXED("partitions", ""),
+    {.name = "self", .mode = S_IFLNK | 0777, .readlink = self_readlink},
+    REFUSED("slabinfo"),
+    TREE_TEXT("softirqs", proc_softirqs_text),
+    TREE_TEXT("stat", proc_stat_text_all),
+    TREE_FIXED("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
     TREE_DIR("sys", proc_sys_nodes),
     TREE_DIR("sysvipc", proc_sysvipc_nodes),
+    {.name = "thread-self", .mode = S_IFLNK | 0777, .readlink = thread_self_readlink},
+    TREE_DIR("tty", proc_tty_nodes),
+    TREE_TEXT("uptime", proc_uptime_text),
+    TREE_TEXT("version", version_text),
+    REFUSED("vmallocinfo"),
+    TREE_TEXT("vmstat", proc_vmstat_text),
+    TREE_TEXT("zoneinfo", proc_zoneinfo_text),
 };
 
 static const struct tree_node root = {

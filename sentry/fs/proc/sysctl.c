@@ -11,6 +11,7 @@
 #include "sentry/fs/event/epoll.h"
 #include "sentry/fs/pipe/pipe.h"
 #include "sentry/fs/dev/kmsg.h"
+#include "sentry/fs/tty/devpts.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/key.h"
@@ -19,8 +20,10 @@
 #include "sentry/kernel/msg.h"
 #include "sentry/kernel/sem.h"
 #include "sentry/kernel/shm.h"
+#include "sentry/mm/mappable.h"
 #include "sentry/mm/mm.h"
 #include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/file.h"
 
 /*
  * A number that can be changed: `place` is a uint64_t that is read and written whole. As Linux's
@@ -283,7 +286,40 @@ static ssize_t uuid_text(uint64_t key, char *buf, size_t size)
                     b[13], b[14], b[15]);
 }
 
-static const struct tree_node random_nodes[] = {TREE_TEXT("uuid", uuid_text)};
+/* One for the life of the sandbox. */
+static ssize_t boot_id_text(uint64_t key, char *buf, size_t size)
+{
+    static struct lock lock = LOCK_INIT;
+    static char id[40] __guarded_by(lock);
+    ssize_t n = 0;
+
+    lock_acquire(&lock);
+    if (!id[0])
+        n = uuid_text(key, id, sizeof(id));
+    if (n >= 0)
+        n = snprintf(buf, size, "%s", id);
+    lock_release(&lock);
+    return n;
+}
+
+static const struct tree_node random_nodes[] = {
+    TREE_TEXT("boot_id", boot_id_text), TREE_FIXED("entropy_avail", "256\n"),
+    TREE_FIXED("poolsize", "256\n"),    TREE_FIXED("urandom_min_reseed_secs", "60\n"),
+    TREE_TEXT("uuid", uuid_text),       TREE_FIXED("write_wakeup_threshold", "256\n"),
+};
+
+static ssize_t pty_count_text(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "%u\n", devpts_count());
+}
+
+CONSTANT_TEXT(pty_max, "%d", DEVPTS_MAX)
+
+static const struct tree_node pty_nodes[] = {
+    TREE_TEXT("max", pty_max_text),
+    TREE_TEXT("nr", pty_count_text),
+    TREE_FIXED("reserve", "0\n"),
+};
 
 static const struct tree_node seccomp_nodes[] = {
     TREE_TEXT("actions_avail", actions_avail_text),
@@ -302,7 +338,10 @@ static const struct tree_node key_nodes[] = {
     NUMBER_FILE("root_maxkeys", key_root_maxkeys),
 };
 
+/* What can be set elsewhere and means nothing here is read-only, and says how things are. */
 static const struct tree_node kernel_nodes[] = {
+    TREE_FIXED("arch", "x86_64\n"),
+    TREE_FIXED("auto_msgmni", "0\n"),
     TREE_TEXT("cap_last_cap", cap_last_cap_text),
     {.name = "core_pattern",
      .mode = S_IFREG | 0644,
@@ -312,21 +351,29 @@ static const struct tree_node kernel_nodes[] = {
      .mode = S_IFREG | 0644,
      .text = proc_core_uses_pid_text,
      .write = proc_core_uses_pid_write},
+    TREE_FIXED("core_pipe_limit", "0\n"),
     TREE_TEXT("ctrl-alt-del", ctrl_alt_del_text),
     TREE_TEXT("dmesg_restrict", dmesg_restrict_text),
     NUMBER_FILE("domainname", domainname),
     NUMBER_FILE("hostname", hostname),
     NUMBER_FILE("io_uring_disabled", io_uring_disabled),
     TREE_TEXT("io_uring_group", io_uring_group_text),
+    TREE_FIXED("kexec_load_disabled", "1\n"),
     TREE_DIR("keys", key_nodes),
+    TREE_FIXED("kptr_restrict", "2\n"),
+    TREE_FIXED("modules_disabled", "1\n"),
     NUMBER_FILE("msg_next_id", msg_next_id),
     NUMBER_FILE("msgmax", msgmax),
     NUMBER_FILE("msgmnb", msgmnb),
     NUMBER_FILE("msgmni", msgmni),
     TREE_TEXT("ngroups_max", ngroups_max_text),
+    TREE_FIXED("numa_balancing", "0\n"),
     TREE_TEXT("osrelease", osrelease_text),
     TREE_TEXT("ostype", ostype_text),
+    TREE_FIXED("overflowgid", "65534\n"),
+    TREE_FIXED("overflowuid", "65534\n"),
     TREE_TEXT("panic", panic_text),
+    TREE_FIXED("panic_on_oops", "1\n"),
     TREE_TEXT("perf_event_paranoid", perf_event_paranoid_text),
     {.name = "ns_last_pid",
      .mode = S_IFREG | 0666,
@@ -336,9 +383,14 @@ static const struct tree_node kernel_nodes[] = {
      .mode = S_IFREG | 0644,
      .text = proc_pid_max_text,
      .write = proc_pid_max_write},
+    TREE_FIXED("print-fatal-signals", "0\n"),
+    TREE_DIR("pty", pty_nodes),
     TREE_DIR("random", random_nodes),
     NUMBER_FILE("printk", printk),
     TREE_TEXT("randomize_va_space", randomize_va_space_text),
+    TREE_FIXED("sched_rr_timeslice_ms", "100\n"),
+    TREE_FIXED("sched_rt_period_us", "1000000\n"),
+    TREE_FIXED("sched_rt_runtime_us", "-1\n"),
     NUMBER_FILE("sem", sem),
     NUMBER_FILE("sem_next_id", sem_next_id),
     NUMBER_FILE("shm_next_id", shm_next_id),
@@ -347,18 +399,58 @@ static const struct tree_node kernel_nodes[] = {
     NUMBER_FILE("shmmax", shmmax),
     NUMBER_FILE("shmmni", shmmni),
     TREE_DIR("seccomp", seccomp_nodes),
+    TREE_FIXED("sysctl_writes_strict", "1\n"),
     TREE_TEXT("tainted", tainted_text),
     TREE_TEXT("threads-max", threads_max_text),
     TREE_TEXT("unprivileged_bpf_disabled", unprivileged_bpf_disabled_text),
     TREE_TEXT("version", version_text),
 };
 
+/* Everything that caches hold is given back: 1 to 4 alike. */
+static int drop_caches_write(uint64_t key, const char *text, size_t size)
+{
+    uint64_t value;
+    int err = parse_numbers(text, 1, &value);
+
+    if (err < 0)
+        return err;
+    if (value < 1 || value > 4)
+        return -EINVAL;
+    pagecache_reclaim();
+    return 0;
+}
+
 static const struct tree_node vm_nodes[] = {
+    TREE_FIXED("admin_reserve_kbytes", "0\n"),
+    TREE_FIXED("dirty_background_bytes", "0\n"),
+    TREE_FIXED("dirty_background_ratio", "0\n"),
+    TREE_FIXED("dirty_bytes", "0\n"),
+    TREE_FIXED("dirty_expire_centisecs", "0\n"),
+    TREE_FIXED("dirty_ratio", "0\n"),
+    TREE_FIXED("dirty_writeback_centisecs", "0\n"),
+    {.name = "drop_caches", .mode = S_IFREG | 0200, .write = drop_caches_write},
+    TREE_FIXED("hugetlb_shm_group", "0\n"),
+    TREE_FIXED("legacy_va_layout", "0\n"),
     NUMBER_FILE("max_map_count", max_map_count),
+    TREE_FIXED("memfd_noexec", "0\n"),
+    TREE_FIXED("min_free_kbytes", "0\n"),
     TREE_TEXT("mmap_min_addr", mmap_min_addr_text),
+    TREE_FIXED("mmap_rnd_bits", "28\n"),
+    TREE_FIXED("nr_hugepages", "0\n"),
+    TREE_FIXED("nr_overcommit_hugepages", "0\n"),
+    TREE_FIXED("oom_dump_tasks", "0\n"),
+    TREE_FIXED("oom_kill_allocating_task", "1\n"),
     NUMBER_FILE("overcommit_memory", overcommit_memory),
     NUMBER_FILE("overcommit_kbytes", overcommit_kbytes),
     NUMBER_FILE("overcommit_ratio", overcommit_ratio),
+    TREE_FIXED("page-cluster", "0\n"),
+    TREE_FIXED("panic_on_oom", "0\n"),
+    TREE_FIXED("stat_interval", "1\n"),
+    TREE_FIXED("swappiness", "0\n"),
+    TREE_FIXED("unprivileged_userfaultfd", "0\n"),
+    TREE_FIXED("user_reserve_kbytes", "0\n"),
+    TREE_FIXED("vfs_cache_pressure", "100\n"),
+    TREE_FIXED("zone_reclaim_mode", "0\n"),
 };
 
 static const struct tree_node mqueue_nodes[] = {
@@ -371,16 +463,25 @@ static const struct tree_node epoll_nodes[] = {
     TREE_TEXT("max_user_watches", max_user_watches_text),
 };
 
+/* Open files; none are kept for later; how many there may be. */
+static ssize_t file_nr_text(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "%u\t0\t%ld\n", file_count(), INT64_MAX);
+}
+
 static const struct tree_node fs_nodes[] = {
     TREE_DIR("mqueue", mqueue_nodes),
     TREE_TEXT("aio-max-nr", aio_max_nr_text),
     TREE_DIR("epoll", epoll_nodes),
+    TREE_FIXED("dir-notify-enable", "1\n"),
     TREE_TEXT("file-max", file_max_text),
+    TREE_TEXT("file-nr", file_nr_text),
     TREE_DIR("inotify", proc_inotify_nodes),
     {.name = "lease-break-time",
      .mode = S_IFREG | 0644,
      .text = proc_lease_break_time_text,
      .write = proc_lease_break_time_write},
+    TREE_FIXED("leases-enable", "1\n"),
     {.name = "mount-max",
      .mode = S_IFREG | 0644,
      .text = proc_mount_max_text,
@@ -389,6 +490,13 @@ static const struct tree_node fs_nodes[] = {
     NUMBER_FILE("pipe-max-size", pipe_max_size),
     TREE_TEXT("pipe-user-pages-hard", zero_text),
     TREE_TEXT("pipe-user-pages-soft", pipe_user_pages_soft_text),
+    TREE_FIXED("overflowgid", "65534\n"),
+    TREE_FIXED("overflowuid", "65534\n"),
+    TREE_FIXED("protected_fifos", "0\n"),
+    TREE_FIXED("protected_hardlinks", "0\n"),
+    TREE_FIXED("protected_regular", "0\n"),
+    TREE_FIXED("protected_symlinks", "0\n"),
+    TREE_FIXED("suid_dumpable", "0\n"),
 };
 
 const struct tree_node proc_sys_nodes[5] = {

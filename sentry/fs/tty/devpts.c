@@ -13,20 +13,19 @@
 #include "sentry/fs/treefs.h"
 #include "sentry/fs/tty/pty.h"
 
-#define PTY_MAX       1024 /* /proc/sys/kernel/pty/max */
 #define PTS_DEV_MINOR 24
 
 static struct lock table_lock = LOCK_INIT;
-static struct pty *table[PTY_MAX] __guarded_by(table_lock);
+static struct pty *table[DEVPTS_MAX] __guarded_by(table_lock);
 static struct file *console; /* owned; set before the guest runs, like its number */
-static uint32_t console_index = PTY_MAX;
+static uint32_t console_index = DEVPTS_MAX;
 
 int devpts_enter(struct pty *pty)
 {
     int err = -ENOSPC;
 
     lock_acquire(&table_lock);
-    for (uint32_t i = 0; i < PTY_MAX; i++) {
+    for (uint32_t i = 0; i < DEVPTS_MAX; i++) {
         if (table[i] || i == console_index)
             continue;
         table[i] = pty;
@@ -45,13 +44,24 @@ void devpts_remove(struct pty *pty)
     lock_release(&table_lock);
 }
 
+uint32_t devpts_count(void)
+{
+    uint32_t count = 0;
+
+    lock_acquire(&table_lock);
+    for (uint32_t i = 0; i < DEVPTS_MAX; i++)
+        count += table[i] != NULL;
+    lock_release(&table_lock);
+    return count;
+}
+
 /* A reference, or NULL. */
 static struct pty *find(uint64_t index)
 {
     struct pty *pty;
 
     lock_acquire(&table_lock);
-    pty = index < PTY_MAX ? table[index] : NULL;
+    pty = index < DEVPTS_MAX ? table[index] : NULL;
     if (pty)
         terminal_ref(&pty->terminal);
     lock_release(&table_lock);
@@ -135,7 +145,7 @@ static int64_t list_entries(uint64_t key, int64_t from, char *ret_name, size_t s
     int64_t found = -1;
 
     lock_acquire(&table_lock);
-    for (int64_t i = from; i >= 0 && i < PTY_MAX && found < 0; i++) {
+    for (int64_t i = from; i >= 0 && i < DEVPTS_MAX && found < 0; i++) {
         if (table[i] || i == console_index)
             found = i;
     }
@@ -166,7 +176,7 @@ int devpts_create(struct file *tty, struct super_block **ret)
     if (path && strncmp(path, dir, strlen(dir)) == 0) {
         unsigned long index = strtoul(path + strlen(dir), &end, 10);
 
-        if (!*end && index < PTY_MAX) {
+        if (!*end && index < DEVPTS_MAX) {
             console = file_ref(tty);
             console_index = (uint32_t)index;
         }
