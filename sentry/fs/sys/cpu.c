@@ -1,4 +1,5 @@
-/* /sys/devices/system: cpu and node. Each processor is a core of one package, and always there. */
+/* /sys/devices/system: cpu, node and memory. Each processor is a core of one package, and always
+ * there. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,11 @@ static ssize_t list_text(uint64_t key, char *buf, size_t size)
     unsigned cpus = sys_cpu_count();
 
     return cpus == 1 ? snprintf(buf, size, "0\n") : snprintf(buf, size, "0-%u\n", cpus - 1);
+}
+
+ssize_t sys_put_cpu_list(int64_t cpu, char *buf, size_t size)
+{
+    return cpu < 0 ? list_text(0, buf, size) : snprintf(buf, size, "%ld\n", cpu);
 }
 
 static ssize_t none_text(uint64_t key, char *buf, size_t size)
@@ -35,7 +41,7 @@ static ssize_t own_text(uint64_t cpu, char *buf, size_t size)
 }
 
 /* A bitmap as Linux prints it: words of 32 bits, the highest first. `cpu` alone, or all for -1. */
-static ssize_t put_mask(int64_t cpu, char *buf, size_t size)
+ssize_t sys_put_cpu_mask(int64_t cpu, char *buf, size_t size)
 {
     unsigned cpus = sys_cpu_count();
     size_t at = 0;
@@ -54,20 +60,25 @@ static ssize_t put_mask(int64_t cpu, char *buf, size_t size)
 
 static ssize_t mask_text(uint64_t key, char *buf, size_t size)
 {
-    return put_mask(-1, buf, size);
+    return sys_put_cpu_mask(-1, buf, size);
 }
 
 static ssize_t own_mask_text(uint64_t cpu, char *buf, size_t size)
 {
-    return put_mask((int64_t)cpu, buf, size);
+    return sys_put_cpu_mask((int64_t)cpu, buf, size);
 }
 
 static const struct tree_node topology_nodes[] = {
     TREE_TEXT("core_cpus", own_mask_text),
     TREE_TEXT("core_cpus_list", own_text),
+    TREE_TEXT("cluster_cpus", own_mask_text),
+    TREE_TEXT("cluster_cpus_list", own_text),
+    TREE_FIXED("cluster_id", "65535\n"),
     TREE_TEXT("core_id", own_text),
     TREE_TEXT("core_siblings", mask_text),
     TREE_TEXT("core_siblings_list", list_text),
+    TREE_TEXT("die_cpus", mask_text),
+    TREE_TEXT("die_cpus_list", list_text),
     TREE_TEXT("die_id", zero_text),
     TREE_TEXT("package_cpus", mask_text),
     TREE_TEXT("package_cpus_list", list_text),
@@ -75,27 +86,40 @@ static const struct tree_node topology_nodes[] = {
     TREE_TEXT("thread_siblings", own_mask_text),
     TREE_TEXT("thread_siblings_list", own_text),
 };
-static const struct tree_node one_nodes[] = {TREE_DIR("topology", topology_nodes)};
+static const struct tree_node one_nodes[] = {
+    {.name = "cache", .mode = S_IFDIR | 0555, .find = sys_find_cache, .list = sys_list_caches},
+    TREE_LINK("node0", "../../node/node0"),
+    TREE_LINK("subsystem", "../../../../bus/cpu"),
+    TREE_DIR("topology", topology_nodes),
+    TREE_FIXED("uevent", "DRIVER=processor\n"),
+};
 static const struct tree_node one = TREE_DIR("", one_nodes);
+
+int sys_parse_numbered(struct name name, const char *head, uint64_t limit, uint64_t *ret)
+{
+    size_t skip = strlen(head);
+    uint64_t number = 0;
+
+    if (name.size <= skip || name.size > skip + 9 || memcmp(name.text, head, skip) != 0 ||
+        (name.size > skip + 1 && name.text[skip] == '0'))
+        return -ENOENT;
+    for (size_t i = skip; i < name.size; i++) {
+        if (name.text[i] < '0' || name.text[i] > '9')
+            return -ENOENT;
+        number = number * 10 + (uint64_t)(name.text[i] - '0');
+    }
+    *ret = number;
+    return number < limit ? 0 : -ENOENT;
+}
 
 static int find_cpu(uint64_t key, struct name name, const struct tree_node **ret_node,
                     uint64_t *ret_key)
 {
-    uint64_t cpu = 0;
+    int err = sys_parse_numbered(name, "cpu", sys_cpu_count(), ret_key);
 
-    if (name.size < 4 || name.size > 8 || memcmp(name.text, "cpu", 3) != 0 ||
-        (name.size > 4 && name.text[3] == '0'))
-        return -ENOENT;
-    for (size_t i = 3; i < name.size; i++) {
-        if (name.text[i] < '0' || name.text[i] > '9')
-            return -ENOENT;
-        cpu = cpu * 10 + (uint64_t)(name.text[i] - '0');
-    }
-    if (cpu >= sys_cpu_count())
-        return -ENOENT;
-    *ret_node = &one;
-    *ret_key = cpu;
-    return 0;
+    if (err == 0)
+        *ret_node = &one;
+    return err;
 }
 
 static int64_t list_cpus(uint64_t key, int64_t from, char *ret_name, size_t size,
@@ -127,28 +151,82 @@ static ssize_t meminfo_text(uint64_t key, char *buf, size_t size)
                     stats.allocated / 1024);
 }
 
+/* Each processor belongs to the node: links to it. */
+static ssize_t node_cpu_readlink(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "../../cpu/cpu%lu", key);
+}
+
+static const struct tree_node node_cpu = {
+    .name = "",
+    .mode = S_IFLNK | 0777,
+    .readlink = node_cpu_readlink,
+};
+
+static int find_node_cpu(uint64_t key, struct name name, const struct tree_node **ret_node,
+                         uint64_t *ret_key)
+{
+    int err = sys_parse_numbered(name, "cpu", sys_cpu_count(), ret_key);
+
+    if (err == 0)
+        *ret_node = &node_cpu;
+    return err;
+}
+
+static int64_t list_node_cpus(uint64_t key, int64_t from, char *ret_name, size_t size,
+                              const struct tree_node **ret_node)
+{
+    int64_t cpu = list_cpus(key, from, ret_name, size, ret_node);
+
+    if (cpu >= 0)
+        *ret_node = &node_cpu;
+    return cpu;
+}
+
+/* All memory comes from here, and none was wanted elsewhere. */
+static ssize_t numastat_text(uint64_t key, char *buf, size_t size)
+{
+    struct memfile_stats stats;
+
+    sys_memory(&stats);
+    return snprintf(buf, size,
+                    "numa_hit %lu\nnuma_miss 0\nnuma_foreign 0\ninterleave_hit 0\n"
+                    "local_node %lu\nother_node 0\n",
+                    stats.extent / PAGE_SIZE, stats.extent / PAGE_SIZE);
+}
+
 static const struct tree_node node0_nodes[] = {
-    TREE_TEXT("cpulist", list_text),
-    TREE_TEXT("cpumap", mask_text),
-    TREE_TEXT("distance", distance_text),
-    TREE_TEXT("meminfo", meminfo_text),
+    TREE_TEXT("cpulist", list_text),      TREE_TEXT("cpumap", mask_text),
+    TREE_TEXT("distance", distance_text), TREE_TEXT("meminfo", meminfo_text),
+    TREE_TEXT("numastat", numastat_text),
 };
 static const struct tree_node node_nodes[] = {
     TREE_TEXT("has_cpu", zero_text),
     TREE_TEXT("has_memory", zero_text),
     TREE_TEXT("has_normal_memory", zero_text),
-    TREE_DIR("node0", node0_nodes),
+    {.name = "node0",
+     .mode = S_IFDIR | 0555,
+     .children = node0_nodes,
+     .child_count = ARRAY_COUNT(node0_nodes),
+     .find = find_node_cpu,
+     .list = list_node_cpus},
     TREE_TEXT("online", zero_text),
     TREE_TEXT("possible", zero_text),
 };
 
+static const struct tree_node smt_nodes[] = {
+    TREE_FIXED("active", "0\n"),
+    TREE_FIXED("control", "notsupported\n"),
+};
+
 static const struct tree_node cpu_nodes[] = {
+    TREE_DIR("smt", smt_nodes),       TREE_TEXT("enabled", list_text),
     TREE_TEXT("isolated", none_text), TREE_TEXT("kernel_max", kernel_max_text),
     TREE_TEXT("offline", none_text),  TREE_TEXT("online", list_text),
     TREE_TEXT("possible", list_text), TREE_TEXT("present", list_text),
 };
 
-const struct tree_node sys_system_nodes[2] = {
+const struct tree_node sys_system_nodes[3] = {
     {
         .name = "cpu",
         .mode = S_IFDIR | 0555,
@@ -156,6 +234,14 @@ const struct tree_node sys_system_nodes[2] = {
         .child_count = ARRAY_COUNT(cpu_nodes),
         .find = find_cpu,
         .list = list_cpus,
+    },
+    {
+        .name = "memory",
+        .mode = S_IFDIR | 0555,
+        .children = sys_memory_nodes,
+        .child_count = SYS_MEMORY_NODES,
+        .find = sys_find_memory,
+        .list = sys_list_memory,
     },
     TREE_DIR("node", node_nodes),
 };

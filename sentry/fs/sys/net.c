@@ -37,9 +37,7 @@ static const struct tree_node lo_nodes[] = {
     TREE_TEXT("tx_queue_len", queue_text),    TREE_TEXT("type", type_text),
     TREE_TEXT("uevent", uevent_text),
 };
-static const struct tree_node virtual_net_nodes[] = {TREE_DIR(LO_NAME, lo_nodes)};
-const struct tree_node sys_virtual_nodes[1] = {TREE_DIR("net", virtual_net_nodes)};
-static const struct tree_node class_net_nodes[] = {
+const struct tree_node sys_virtual_net_nodes[1] = {TREE_DIR(LO_NAME, lo_nodes)};
+const struct tree_node sys_class_net_nodes[1] = {
     TREE_LINK(LO_NAME, "../../devices/virtual/net/" LO_NAME),
 };
-const struct tree_node sys_class_nodes[1] = {TREE_DIR("net", class_net_nodes)};

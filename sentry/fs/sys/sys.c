@@ -32,20 +32,55 @@ static ssize_t thp_size_text(uint64_t key, char *buf, size_t size)
     return snprintf(buf, size, "%lu\n", HUGE_PAGE_SIZE);
 }
 
+#define EMPTY_DIR(name_)                                                                           \
+    {                                                                                              \
+        .name = name_, .mode = S_IFDIR | 0555                                                      \
+    }
+
+static const struct tree_node virtual_nodes[] = {
+    TREE_DIR("mem", sys_virtual_mem_nodes),
+    TREE_DIR("net", sys_virtual_net_nodes),
+    TREE_DIR("tty", sys_virtual_tty_nodes),
+};
 static const struct tree_node devices_nodes[] = {
     TREE_DIR("system", sys_system_nodes),
-    TREE_DIR("virtual", sys_virtual_nodes),
+    TREE_DIR("virtual", virtual_nodes),
 };
+static const struct tree_node class_nodes[] = {
+    EMPTY_DIR("block"),
+    TREE_DIR("mem", sys_class_mem_nodes),
+    TREE_DIR("net", sys_class_net_nodes),
+    TREE_DIR("tty", sys_class_tty_nodes),
+};
+static const struct tree_node dev_nodes[] = {
+    EMPTY_DIR("block"),
+    TREE_DIR("char", sys_dev_char_nodes),
+};
+static const struct tree_node bus_nodes[] = {EMPTY_DIR("cpu"), EMPTY_DIR("memory")};
+/* Where cgroups are mounted. */
+static const struct tree_node fs_nodes[] = {EMPTY_DIR("cgroup")};
 static const struct tree_node thp_nodes[] = {
+    TREE_FIXED("defrag", "always defer defer+madvise [madvise] never\n"),
     TREE_TEXT("enabled", thp_enabled_text),
     TREE_TEXT("hpage_pmd_size", thp_size_text),
+    TREE_FIXED("shmem_enabled", "always within_size advise [never] deny force\n"),
+    TREE_FIXED("use_zero_page", "0\n"),
 };
-static const struct tree_node mm_nodes[] = {TREE_DIR("transparent_hugepage", thp_nodes)};
-static const struct tree_node kernel_nodes[] = {TREE_DIR("mm", mm_nodes)};
+static const struct tree_node mm_nodes[] = {
+    EMPTY_DIR("hugepages"),
+    TREE_DIR("transparent_hugepage", thp_nodes),
+};
+static const struct tree_node kernel_nodes[] = {
+    TREE_FIXED("address_bits", "64\n"), TREE_FIXED("cpu_byteorder", "little\n"),
+    TREE_FIXED("fscaps", "1\n"),        TREE_DIR("mm", mm_nodes),
+    TREE_FIXED("profiling", "0\n"),     EMPTY_DIR("security"),
+    TREE_FIXED("uevent_seqnum", "0\n"),
+};
 static const struct tree_node sys_nodes[] = {
-    TREE_DIR("class", sys_class_nodes),
-    TREE_DIR("devices", devices_nodes),
-    TREE_DIR("kernel", kernel_nodes),
+    EMPTY_DIR("block"),         TREE_DIR("bus", bus_nodes),         TREE_DIR("class", class_nodes),
+    TREE_DIR("dev", dev_nodes), TREE_DIR("devices", devices_nodes), EMPTY_DIR("firmware"),
+    TREE_DIR("fs", fs_nodes),   TREE_DIR("kernel", kernel_nodes),   EMPTY_DIR("module"),
+    EMPTY_DIR("power"),
 };
 static const struct tree_node sys_root = TREE_DIR("", sys_nodes);
 
