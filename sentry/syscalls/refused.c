@@ -10,8 +10,9 @@
 #include "sentry/kernel/task.h"
 #include "sentry/syscalls/define.h"
 
-#define IOPL_MAX  3
-#define PORTS_MAX 65536UL
+#define IOPL_MAX       3
+#define PORTS_MAX      65536UL
+#define SWAP_FLAGS_ALL 0x7ffff /* SWAP_FLAGS_VALID */
 
 /* kernel/reboot.c asks for CAP_SYS_BOOT before it looks at the magic numbers. */
 SYSCALL_DEFINE0(reboot)
@@ -46,6 +47,23 @@ SYSCALL_DEFINE0(delete_module)
 }
 
 SYSCALL_DEFINE0(vhangup)
+{
+    return -EPERM;
+}
+
+/* kernel/acct.c: CAP_SYS_PACCT comes before the file. */
+SYSCALL_DEFINE0(acct)
+{
+    return -EPERM;
+}
+
+/* mm/swapfile.c: the host pages the sandbox, as it likes. */
+SYSCALL_DEFINE2(swapon, uaddr_t, path, int, flags)
+{
+    return flags & ~SWAP_FLAGS_ALL ? -EINVAL : -EPERM;
+}
+
+SYSCALL_DEFINE0(swapoff)
 {
     return -EPERM;
 }

@@ -45,6 +45,11 @@ static void test_machine(void)
     check_refused("init_module", RAW(SYS_init_module, 8, 16, 8));
     check_refused("finit_module", RAW(SYS_finit_module, -1, 0, ~0U));
     check_refused("delete_module", RAW(SYS_delete_module, 8, 0));
+    CHECK_EQ(RAW(SYS_acct, 0), -EPERM);
+    CHECK_EQ(RAW(SYS_acct, 8), -EPERM);
+    CHECK_EQ(RAW(SYS_swapon, 8, 0x80000), -EINVAL);
+    CHECK_EQ(RAW(SYS_swapon, 8, 0), -EPERM);
+    CHECK_EQ(RAW(SYS_swapoff, 8), -EPERM);
     check_refused("kexec_load", RAW(SYS_kexec_load, 0, 0, 0, ~0UL));
     check_refused("kexec_file_load", RAW(SYS_kexec_file_load, -1, -1, 0, 0, ~0UL));
     check_refused("iopl", RAW(SYS_iopl, 3));
