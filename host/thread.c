@@ -33,7 +33,7 @@ struct parked {
 static pthread_mutex_t park_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct parked *park_top;
 static unsigned int park_count;
-/* The host does not let a thread become less nice again. */
+/* The host does not let a thread become less nice again; and it had another policy. */
 static _Thread_local bool soiled;
 static _Thread_local bool reusable;
 static _Thread_local void (*at_end)(void);
@@ -202,6 +202,14 @@ int host_set_nice(int tid, int nice)
     if (tid == 0 && nice > 0)
         soiled = true;
     return setpriority(PRIO_PROCESS, (id_t)tid, nice) < 0 ? -errno : 0;
+}
+
+int host_set_policy(int policy, int priority)
+{
+    const struct sched_param param = {.sched_priority = priority};
+
+    soiled = true;
+    return sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &param) < 0 ? -errno : 0;
 }
 
 int host_get_affinity(void *mask, size_t size)

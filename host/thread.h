@@ -43,5 +43,10 @@ int host_get_affinity(void *mask, size_t size);
 int host_set_affinity(int tid, const void *mask, size_t size);
 /* setpriority(2) for one thread, as above. A thread that made itself nicer is not used again. */
 int host_set_nice(int tid, int nice);
+/*
+ * sched_setscheduler(2) for the calling thread, which is not used again either; threads that it
+ * makes start with the ordinary policy.
+ */
+int host_set_policy(int policy, int priority);
 
 #endif

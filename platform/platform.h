@@ -203,11 +203,13 @@ struct platform_ops {
 
     /*
      * Own thread: which processors the host may run this context on from now on (a mask as
-     * sched_setaffinity(2) takes it), and how nice it is (0 to 19; a host lets nobody go back
-     * down). As far as the host allows. NULL: it cannot be told.
+     * sched_setaffinity(2) takes it), how nice it is (a host lets nobody go back down, unless
+     * RLIMIT_NICE says so), and its policy: SCHED_OTHER, SCHED_BATCH, SCHED_FIFO or SCHED_RR with
+     * their priority. As far as the host allows. NULL: it cannot be told.
      */
     void (*ctx_set_cpus)(struct context *ctx, const uint64_t *mask, size_t size);
     void (*ctx_set_nice)(struct context *ctx, int nice);
+    void (*ctx_set_policy)(struct context *ctx, int policy, int priority);
 
     /*
      * Own thread: it slept in the Sentry and was woken by a thread that ran on this processor (a

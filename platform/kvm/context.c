@@ -290,3 +290,8 @@ void kvm_ctx_set_nice(struct context *ctx, int nice)
 {
     host_set_nice(0, nice);
 }
+
+void kvm_ctx_set_policy(struct context *ctx, int policy, int priority)
+{
+    host_set_policy(policy, priority);
+}

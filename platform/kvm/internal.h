@@ -231,6 +231,7 @@ int kvm_ctx_set_bases(struct context *ctx, uint64_t fs, uint64_t gs);
 struct fastpath_page *kvm_ctx_fastpath(struct context *ctx);
 void kvm_ctx_set_cpus(struct context *ctx, const uint64_t *mask, size_t size);
 void kvm_ctx_set_nice(struct context *ctx, int nice);
+void kvm_ctx_set_policy(struct context *ctx, int policy, int priority);
 /* Moves the state out of the vCPU and in; called by the pool with the vCPU held. -errno. */
 int context_save(struct kvm_context *ctx, struct vcpu *v);
 int context_load(struct kvm_context *ctx, struct vcpu *v);

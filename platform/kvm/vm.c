@@ -223,5 +223,6 @@ const struct platform_ops kvm_platform_ops = {
     .ctx_set_bases = kvm_ctx_set_bases,
     .ctx_set_cpus = kvm_ctx_set_cpus,
     .ctx_set_nice = kvm_ctx_set_nice,
+    .ctx_set_policy = kvm_ctx_set_policy,
     .ctx_fastpath = kvm_ctx_fastpath,
 };

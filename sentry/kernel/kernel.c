@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host/clock.h"
+#include "host/process.h"
 #include "host/futex.h"
 #include "host/io.h"
 #include "host/thread.h"
@@ -62,6 +63,17 @@ static void find_cpus(struct kernel *kernel)
     }
 }
 
+/* What an unprivileged process may ask its own host's scheduler for: getrlimit(2). */
+static void find_sched_limits(struct kernel *kernel)
+{
+    struct rlimit64 limit;
+
+    if (host_get_rlimit(RLIMIT_RTPRIO, &limit) == 0)
+        kernel->host_rt_max = (int)MIN(limit.rlim_cur, 99UL);
+    if (host_get_rlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur > 20)
+        kernel->host_nice_min = 20 - (int)MIN(limit.rlim_cur, 40UL);
+}
+
 int kernel_create(const struct kernel_config *config, struct kernel **ret)
 {
     struct kernel *kernel = calloc(1, sizeof(*kernel));
@@ -105,6 +117,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->fp_size = platform->ops->fp_size(platform);
     kernel->min_sigstack = sigframe_max_size(kernel->fp_size);
     find_cpus(kernel);
+    find_sched_limits(kernel);
     error = timers_start();
     if (error == 0)
         error = time_start(config->mm_env->limits.tsc_is_hosts ? config->timepage : NULL);

@@ -94,6 +94,8 @@ struct kernel {
     uint32_t fp_size, min_sigstack;
     uint64_t cpus[16]; /* processors that the host lets us use */
     bool sched_told;   /* atomic: some thread of ours is not scheduled as all others are */
+    int host_rt_max;   /* the highest real-time priority that the host grants us; 0: none */
+    int host_nice_min; /* the lowest nice value, at most 0 */
     /* /proc/sys/kernel/io_uring_disabled: 1: who lacks CAP_SYS_ADMIN makes none, 2: nobody. Atomic
      */
     uint64_t uring_disabled;

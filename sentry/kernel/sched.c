@@ -1,15 +1,34 @@
 /*
- * What the host's scheduler is told about a task: the processors it may use, and its nice value as
- * far as the host lets us raise it. Policies of real time are not for an unprivileged process, so
- * they stay here. A thread can only tell about itself: a change from outside is left with the task,
- * which tells before it next enters the guest.
+ * What the host's scheduler is told about a task: the processors it may use, its nice value and its
+ * policy, as far as the host lets an unprivileged process go: up to the RLIMIT_NICE and
+ * RLIMIT_RTPRIO that the Sentry was started with. Of SCHED_IDLE nobody comes back without the
+ * former, and deadlines take a capability, so for the host those are ordinary. A thread can only
+ * tell about itself: a change from outside is left with the task, which tells before it next enters
+ * the guest.
  */
+#include <sched.h>
 #include <string.h>
 
 #include "sentry/kernel/cputimer.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rseq.h"
+
+static void tell_policy(struct task *task, const struct task_sched *sched)
+{
+    const struct platform_ops *ops = task->ctx->ops;
+    int policy = SCHED_OTHER, priority = 0;
+
+    if (sched->policy == SCHED_FIFO || sched->policy == SCHED_RR)
+        priority = MIN(sched->priority, task->kernel->host_rt_max);
+    if (priority > 0 || sched->policy == SCHED_BATCH)
+        policy = sched->policy;
+    if (!ops->ctx_set_policy || (policy == task->told_policy && priority == task->told_priority))
+        return;
+    ops->ctx_set_policy(task->ctx, policy, priority);
+    task->told_policy = policy;
+    task->told_priority = priority;
+}
 
 void task_apply_sched(struct task *task)
 {
@@ -22,8 +41,9 @@ void task_apply_sched(struct task *task)
     lock_release(&task->process->lock);
     if (ops->ctx_set_cpus)
         ops->ctx_set_cpus(task->ctx, sched.affinity, sizeof(sched.affinity));
-    if (ops->ctx_set_nice && sched.nice >= 0)
-        ops->ctx_set_nice(task->ctx, sched.nice);
+    if (ops->ctx_set_nice)
+        ops->ctx_set_nice(task->ctx, MAX(sched.nice, task->kernel->host_nice_min));
+    tell_policy(task, &sched);
     rseq_follow_affinity(task);
 }
 

@@ -153,6 +153,7 @@ struct task {
     uaddr_t clear_child_tid;
     uaddr_t robust_list;
     struct task_sched sched;        /* under process->lock */
+    int told_policy, told_priority; /* what the host knows; own thread only */
     uint64_t rt_sleeps, rt_base_ns; /* RLIMIT_RTTIME counts from here (cputimer.c); likewise */
     int cpu_clock;                  /* host clock id of the thread; 0 before it runs */
     uint64_t cpu_base_ns;           /* what that clock said when the task began */

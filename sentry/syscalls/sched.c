@@ -1,7 +1,6 @@
 /*
- * Scheduling: sched(7), getpriority(2). The host's scheduler decides who runs when. It is told of
- * affinities and of nice values (sentry/kernel/sched.c); policies and priorities of real time are
- * checked, kept and shown as Linux would.
+ * Scheduling: sched(7), getpriority(2). The host's scheduler decides who runs when, and is told
+ * what it may be told (sentry/kernel/sched.c). All of it is checked, kept and shown as Linux would.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -65,6 +64,16 @@ SYSCALL_DEFINE3(sched_getaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)
     return size;
 }
 
+/* One that reserves processor time has to be able to run wherever some is. */
+static bool runs_everywhere(const struct kernel *kernel, const uint64_t *mask)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(kernel->cpus); i++) {
+        if (kernel->cpus[i] & ~mask[i])
+            return false;
+    }
+    return true;
+}
+
 SYSCALL_DEFINE3(sched_setaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)
 {
     uint64_t mask[ARRAY_COUNT(task->sched.affinity)] = {0}, any = 0;
@@ -85,6 +94,8 @@ SYSCALL_DEFINE3(sched_setaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)
         error = -EPERM;
     else if (!any)
         error = -EINVAL;
+    else if (target->sched.policy == LINUX_SCHED_DEADLINE && !runs_everywhere(task->kernel, mask))
+        error = -EBUSY;
     else
         memcpy(target->sched.affinity, mask, sizeof(mask));
     if (error == 0)
@@ -179,6 +190,57 @@ static int change_locked(struct task *task, struct task *target, struct sched_ch
     return 0;
 }
 
+/* ---- deadlines ---------------------------------------------------------------------------- */
+
+#define SHARE_SHIFT 20 /* BW_SHIFT: a share of a processor as a fraction of 2^20 */
+/* sched_rt_runtime_us of sched_rt_period_us, less what ordinary tasks are kept (fair servers). */
+#define SHARE_LIMIT ((uint64_t)((950000UL << SHARE_SHIFT) / 1000000 - (1UL << SHARE_SHIFT) / 20))
+
+static uint64_t share_of(const struct sched_deadline *d)
+{
+    return d->period ? (uint64_t)(((unsigned __int128)d->runtime << SHARE_SHIFT) / d->period) : 0;
+}
+
+/* What all tasks but this one have been promised; kernel->lock held. */
+static uint64_t promised_locked(struct kernel *kernel, const struct task *except)
+{
+    uint64_t sum = 0;
+
+    for (int pid = 1; pid < KERNEL_PID_MAX; pid++) {
+        struct task *other = kernel->pids[pid];
+
+        if (!other || other == except)
+            continue;
+        lock_acquire(&other->process->lock);
+        if (other->sched.policy == LINUX_SCHED_DEADLINE && !other->dead)
+            sum += share_of(&other->sched.deadline);
+        lock_release(&other->process->lock);
+    }
+    return sum;
+}
+
+/* Linux sched_dl_overflow(): -EBUSY. Two such changes at a time are kept apart by kernel->lock. */
+static int change_deadline(struct task *task, struct task *target,
+                           const struct sched_change *change)
+{
+    struct kernel *kernel = task->kernel;
+    uint64_t sum, limit = SHARE_LIMIT * kernel_cpu_count(kernel);
+    int error;
+
+    lock_acquire(&kernel->lock);
+    sum = promised_locked(kernel, target) + share_of(change->deadline);
+    lock_acquire(&target->process->lock);
+    if (task_has_cap(task, CAP_SYS_NICE) && !runs_everywhere(kernel, target->sched.affinity))
+        error = -EPERM;
+    else if (task_has_cap(task, CAP_SYS_NICE) && sum > limit)
+        error = -EBUSY;
+    else
+        error = change_locked(task, target, *change);
+    lock_release(&target->process->lock);
+    lock_release(&kernel->lock);
+    return error;
+}
+
 int sched_change(struct task *task, int pid, const struct sched_change *change)
 {
     struct task *target = find_task(task, pid);
@@ -186,9 +248,13 @@ int sched_change(struct task *task, int pid, const struct sched_change *change)
 
     if (!target)
         return -ESRCH;
-    lock_acquire(&target->process->lock);
-    error = change_locked(task, target, *change);
-    lock_release(&target->process->lock);
+    if (change->deadline && !change->keep_policy && !change->keep_params) {
+        error = change_deadline(task, target, change);
+    } else {
+        lock_acquire(&target->process->lock);
+        error = change_locked(task, target, *change);
+        lock_release(&target->process->lock);
+    }
     if (error == 0)
         futex_pi_priority_changed(target);
     task_unref(target);

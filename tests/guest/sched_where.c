@@ -4,6 +4,7 @@
  */
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -205,10 +206,70 @@ static void test_limits(void)
     CHECK_EQ(status, 0);
 }
 
+/*
+ * Processor time is promised only as far as there is some: as many tasks as processors cannot each
+ * have all of one. And who reserves it may not be kept from a processor.
+ */
+static void test_admission(void)
+{
+    struct attr whole = {sizeof(whole), 6, 0, 0, 0, 50000000, 50000000, 50000000};
+    struct attr half = {sizeof(half), 6, 0, 0, 0, 5000000, 10000000, 10000000};
+    const struct sched_param none = {0};
+    cpu_set_t all, one;
+    int cpus, taken = 0, pipes[2];
+    pid_t pids[CPU_SETSIZE];
+    char c = 0;
+
+    if (syscall(SYS_sched_setattr, 0, &half, 0) != 0)
+        return; /* not root */
+    CHECK_EQ(sched_setscheduler(0, SCHED_OTHER, &none), 0);
+    CHECK_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
+    cpus = CPU_COUNT(&all);
+    CHECK_EQ(pipe(pipes), 0);
+    for (int i = 0; i < cpus; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            long result = syscall(SYS_sched_setattr, 0, &whole, 0);
+
+            c = result == 0 ? 't' : errno == EBUSY ? 'b' : '?';
+            if (write(pipes[1], &c, 1) != 1)
+                _exit(1);
+            for (;;)
+                pause();
+        }
+        CHECK_EQ(read(pipes[0], &c, 1), 1);
+        CHECK(c == 't' || c == 'b');
+        taken += c == 't';
+    }
+    CHECK(c == 'b');
+    CHECK(taken < cpus);
+    for (int i = 0; i < cpus; i++) {
+        CHECK_EQ(kill(pids[i], SIGKILL), 0);
+        CHECK_EQ(waitpid(pids[i], NULL, 0), pids[i]);
+    }
+    /* What the dead had comes back a period later. */
+    while (syscall(SYS_sched_setattr, 0, &half, 0) != 0 && errno == EBUSY)
+        usleep(5000);
+    CHECK_EQ(sched_getscheduler(0), 6);
+    CPU_ZERO(&one);
+    CPU_SET(first_cpu, &one);
+    if (cpus > 1)
+        CHECK_ERRNO(sched_setaffinity(0, sizeof(one), &one), EBUSY);
+    CHECK_EQ(sched_setaffinity(0, sizeof(all), &all), 0);
+    CHECK_EQ(sched_setscheduler(0, SCHED_OTHER, &none), 0);
+    CHECK_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+    if (cpus > 1)
+        CHECK_ERRNO(syscall(SYS_sched_setattr, 0, &half, 0), EPERM);
+    CHECK_EQ(sched_setaffinity(0, sizeof(all), &all), 0);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
 int main(void)
 {
     test_affinity();
     test_deadline();
+    test_admission();
     test_limits();
     return check_done();
 }
