@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,6 +13,24 @@ int host_open_root(const char *path)
     int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     return fd < 0 ? -errno : fd;
+}
+
+int host_lock_folder(const char *path)
+{
+    int folder, fd, err = 0;
+
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return -errno;
+    folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return -errno;
+    fd = openat(folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        err = -errno;
+    close(folder);
+    if (err < 0 && fd >= 0)
+        close(fd);
+    return err < 0 ? err : fd;
 }
 
 int host_open_read(const char *path)

@@ -13,6 +13,11 @@
 /* The directory to root a tree in: O_PATH, close-on-exec, symbolic links followed. -errno. */
 int host_open_root(const char *path);
 /*
+ * Makes the folder `path` if it is not there, and locks it for this process and those that inherit
+ * the descriptor, which is returned; the lock is a file "lock" in it. -EWOULDBLOCK: another has it.
+ */
+int host_lock_folder(const char *path);
+/*
  * openat2(2) with RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS and RESOLVE_NO_MAGICLINKS: nothing outside
  * `dirfd` can be reached, whatever `path` says and whoever renames meanwhile. -errno; -EXDEV when
  * the path tried to leave.

@@ -7,9 +7,12 @@
 struct super_block;
 
 /*
- * Writes a line for each change in `overlay` to the host descriptor `fd`: "A /path", "C /path" or
+ * Writes a line for each change in `overlay` to the host descriptor `fd`: "A /path", "M /path" or
  * "D /path"; control characters and backslashes in names as \ooo. -errno.
  */
 int changes_write(struct super_block *overlay, int fd);
+
+/* The same with the kind of each object; `json`: one JSON object a line. */
+int changes_write_kinds(struct super_block *overlay, int fd, bool json);
 
 #endif

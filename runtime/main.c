@@ -1,3 +1,4 @@
+#include "runtime/diff.h"
 #include "runtime/options.h"
 #include "runtime/platforms.h"
 #include "runtime/sandbox.h"
@@ -9,5 +10,7 @@ int main(int argc, char **argv)
     options_parse(argc, argv, &options);
     if (options.command == COMMAND_DOCTOR)
         return doctor_run();
+    if (options.command == COMMAND_DIFF)
+        return diff_run(&options);
     return sandbox_run(&options);
 }

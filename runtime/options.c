@@ -42,9 +42,10 @@ static const struct argp_option option_table[] = {
      2},
     {"clear-env", KEY_CLEAR_ENV, NULL, 0, "Start from an empty environment", 2},
     {"cwd", KEY_CWD, "DIR", 0, "The program's working directory (default: the caller's)", 2},
-    {"overlay", KEY_OVERLAY, "memory|none", 0,
+    {"overlay", KEY_OVERLAY, "memory|dir:PATH|none", 0,
      "Where what the program changes in the host's tree is kept: in memory, until the program ends "
-     "(the default), or nowhere, which makes the tree read-only",
+     "(the default); in the host's folder PATH, which is made if it is not there, for the next "
+     "sandbox that gets the same PATH; or nowhere, which makes the tree read-only",
      3},
     {"rootfs", KEY_ROOTFS, "DIR", 0,
      "The program's tree is the host's folder DIR instead of the host's root", 3},
@@ -58,7 +59,7 @@ static const struct argp_option option_table[] = {
      3},
     {"diff", KEY_DIFF, "FILE", 0,
      "When the program ends, list in FILE (- for standard error) what it changed in the host's "
-     "tree, as it sees it: A added, C changed, D removed",
+     "tree, as it sees it: A added, M modified, D removed",
      3},
     {"file-access", KEY_FILE_ACCESS, "shared|exclusive", 0,
      "Whether others change the host's tree meanwhile. shared (the default): what is remembered of "
@@ -86,7 +87,9 @@ static const struct argp_option option_table[] = {
 
 static const char doc[] =
     "Run a Linux x86-64 program on an application kernel of its own, apart from the host's.\v"
-    "`kvmsentry doctor` tells what this host offers and which platform `auto` would take.\n\n"
+    "`kvmsentry doctor` tells what this host offers and which platform `auto` would take.\n"
+    "`kvmsentry diff [--json] PATH` lists what is kept in the folder PATH of --overlay=dir:PATH: A "
+    "added, M modified, D removed; the kind; the path. With --json one object a line.\n\n"
     "Exit status: the program's own; 128+N when it died by signal N and the signal cannot be "
     "passed on; 125 when kvmsentry itself failed; 126 when the program cannot be executed; 127 "
     "when it was not found.";
@@ -166,12 +169,28 @@ static void add_bind(struct argp_state *state, struct options *o, char *arg)
     }
 }
 
+/* What diff(1) gets when it is to be run in the sandbox is two files: say `run diff A B`. */
+static void take_diff(struct argp_state *state, struct options *o, char **words)
+{
+    o->command = COMMAND_DIFF;
+    if (words[0] && strcmp(words[0], "--json") == 0) {
+        o->json = true;
+        words++;
+    }
+    if (!words[0] || words[1])
+        argp_error(state,
+                   "diff: one folder is wanted: diff [--json] PATH (the program diff: run diff)");
+    o->argv = words;
+}
+
 static void take_program(struct argp_state *state, struct options *o)
 {
     char **argv = state->argv + state->next - 1;
 
     if (strcmp(argv[0], "doctor") == 0 && !argv[1]) {
         o->command = COMMAND_DOCTOR;
+    } else if (strcmp(argv[0], "diff") == 0) {
+        take_diff(state, o, argv + 1);
     } else {
         if (strcmp(argv[0], "run") == 0 && argv[1])
             argv++;
@@ -186,6 +205,7 @@ static const char *const platform_names[] = {"auto", "kvm", "ptrace", NULL};
 static const char *const access_names[] = {"shared", "exclusive", NULL};
 static const char *const network_names[] = {"none", "host", NULL};
 static const char *const overlay_names[] = {"memory", "none", NULL};
+#define STORE_PREFIX "dir:"
 
 /* Which of `names`, which `known` writes out for the message. */
 static int choose(struct argp_state *state, const char *option, const char *arg,
@@ -198,6 +218,16 @@ static int choose(struct argp_state *state, const char *option, const char *arg,
             return i;
     argp_error(state, "--%s=%s: not one of %s", option, arg, known);
     return 0;
+}
+
+static void take_overlay(struct argp_state *state, struct options *o, char *arg)
+{
+    o->store = NULL;
+    o->overlay = true;
+    if (strncmp(arg, STORE_PREFIX, strlen(STORE_PREFIX)) == 0 && arg[strlen(STORE_PREFIX)])
+        o->store = arg + strlen(STORE_PREFIX);
+    else
+        o->overlay = choose(state, "overlay", arg, overlay_names, "memory, dir:PATH, none") == 0;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -241,7 +271,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->diff = arg;
         return 0;
     case KEY_OVERLAY:
-        o->overlay = choose(state, "overlay", arg, overlay_names, "memory, none") == 0;
+        take_overlay(state, o, arg);
         return 0;
     case KEY_STRACE:
         o->strace = true;
@@ -282,7 +312,7 @@ void options_parse(int argc, char **argv, struct options *ret_options)
     static const struct argp argp = {
         .options = option_table,
         .parser = parse_option,
-        .args_doc = "[run] PROG [ARG...]\ndoctor",
+        .args_doc = "[run] PROG [ARG...]\ndoctor\ndiff [--json] PATH",
         .doc = doc,
     };
     struct parse_state parse = {.options = ret_options};

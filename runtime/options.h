@@ -1,5 +1,6 @@
 /*
- * The command line: `kvmsentry [OPTION...] [run] PROG [ARG...]` and `kvmsentry doctor`.
+ * The command line: `kvmsentry [OPTION...] [run] PROG [ARG...]`, `kvmsentry doctor` and
+ * `kvmsentry diff [--json] PATH`.
  */
 #ifndef RUNTIME_OPTIONS_H
 #define RUNTIME_OPTIONS_H
@@ -27,7 +28,7 @@ struct option_bind {
 /* --network: what there is beside a loopback of the sandbox's own */
 enum network { NETWORK_NONE, NETWORK_HOST };
 
-enum command { COMMAND_RUN, COMMAND_DOCTOR };
+enum command { COMMAND_RUN, COMMAND_DOCTOR, COMMAND_DIFF };
 
 struct options {
     enum command command;
@@ -36,7 +37,8 @@ struct options {
     const char *strace_names; /* comma-separated, or NULL for all calls */
     const char *log_file;     /* NULL: stderr */
     enum log_level log_level;
-    bool overlay;       /* what the program writes into the host's tree is kept in memory */
+    bool overlay;       /* what the program writes into the host's tree is kept: in memory ... */
+    const char *store;  /* ... or in this folder of the host's; NULL */
     bool read_only;     /* the tree cannot be written, but for its tmpfs mounts */
     const char *rootfs; /* the host's folder that is the program's "/"; NULL: the host's own */
     const char *diff;   /* where the list of what was changed goes when the program ends; NULL */
@@ -51,7 +53,9 @@ struct options {
     bool stats;        /* print counters at the end (bench) */
     bool no_fastpath;  /* every call goes to the Sentry (bench) */
     const char **env;  /* NAME=VALUE additions, NULL-terminated */
-    char *const *argv; /* the program and its arguments, NULL-terminated */
+    bool json;         /* of `diff` */
+    char *const *argv; /* `diff`: one word, the folder. Else the program and its arguments,
+                          NULL-terminated */
 };
 
 /* Never returns on --help, --version and wrong options. */

@@ -5,8 +5,9 @@
  *   gofer               a fork while the process is small and single-threaded
  *   platform            /dev/kvm, the stub that is forked for ptrace
  *   privileges          dropped before the first thread, since Linux keeps them per thread
- *   kernel, files       the Sentry's threads start
+ *   kernel              the Sentry's threads start
  *   jail                from here on only calls of host/calls.def
+ *   files               what the gofers show, and what an earlier sandbox kept, is wired together
  *   the program         parsed, loaded and run inside the jail
  */
 #include "runtime/sandbox.h"
@@ -47,6 +48,7 @@
 struct sandbox {
     const struct options *options;
     int gofer_socket;
+    int store_socket; /* to the gofer of what is kept */
     int stdio[3];
     int diff_fd;              /* where --diff goes */
     char stdio_names[3][256]; /* what the host calls them; "" when it does not tell */
@@ -59,7 +61,10 @@ struct sandbox {
     struct kernel *kernel;
     uint64_t ignored_signals;
     pid_t host_group;
-    bool is_job; /* of a shell's, that would continue it */
+    uint32_t umask;
+    uint64_t memory;  /* bytes of guest memory there can be */
+    uint32_t handles; /* host files that may stay open for the next open */
+    bool is_job;      /* of a shell's, that would continue it */
     struct host_ids ids;
     bool search_all; /* root: the gofer can look at everything, so we judge */
     char hostname[65];
@@ -105,6 +110,36 @@ static int open_diff(struct sandbox *s)
     return MIN(s->diff_fd, 0);
 }
 
+/* Held until the sandbox ends, however it does. */
+static int lock_store(const struct options *o)
+{
+    int fd = o->store ? host_lock_folder(o->store) : 0;
+
+    if (fd == -EWOULDBLOCK)
+        log_error("--overlay=dir:%s: another sandbox keeps its changes there", o->store);
+    else if (fd < 0)
+        log_error("--overlay=dir:%s: %s", o->store, strerror(-fd));
+    return MIN(fd, 0);
+}
+
+/* As much guest memory as the machine has, in whole huge pages. */
+static uint64_t memory_limit(void)
+{
+    uint64_t total = round_down(host_total_memory(), HUGE_PAGE_SIZE);
+
+    return total ? total : 1UL << 30;
+}
+
+/* A quarter of what the process may have is kept for files that nobody has open. */
+static uint32_t handle_limit(void)
+{
+    struct rlimit64 limit;
+
+    if (host_get_rlimit(RLIMIT_NOFILE, &limit) < 0)
+        return HANDLES_MIN;
+    return (uint32_t)MAX(HANDLES_MIN, MIN(limit.rlim_cur / 4, HANDLES_MAX));
+}
+
 /* What is asked of the host once, while that is still possible. */
 static int ask_host(struct sandbox *s)
 {
@@ -122,6 +157,9 @@ static int ask_host(struct sandbox *s)
     }
     /* Each host file that the program has open is a descriptor of ours, besides our own. */
     host_raise_rlimit(RLIMIT_NOFILE);
+    s->handles = handle_limit();
+    s->memory = memory_limit();
+    s->umask = host_get_umask();
     if (s->options->cwd) {
         snprintf(s->cwd, sizeof(s->cwd), "%s", s->options->cwd);
         return 0;
@@ -155,8 +193,11 @@ static int start_gofer(const struct gofer_config *config, int *ret_socket)
 static int start_gofers(struct sandbox *s)
 {
     const struct gofer_config tree = {.root = s->options->rootfs, .search_all = s->search_all};
+    const struct gofer_config store = {.root = s->options->store, .share = true, .writable = true};
     int err = start_gofer(&tree, &s->gofer_socket);
 
+    if (!err && store.root)
+        err = start_gofer(&store, &s->store_socket);
     for (size_t i = 0; i < s->options->bind_count && !err; i++) {
         struct option_bind *bind = &s->options->binds[i];
         const struct gofer_config share = {
@@ -178,19 +219,11 @@ static void name_stdio(struct sandbox *s)
     }
 }
 
-/* As much guest memory as the machine has, in whole huge pages. */
-static uint64_t memory_limit(void)
-{
-    uint64_t total = round_down(host_total_memory(), HUGE_PAGE_SIZE);
-
-    return total ? total : 1UL << 30;
-}
-
 static int start_platform(struct sandbox *s)
 {
     int err;
 
-    err = memfile_create(memory_limit(), &s->env.memfile);
+    err = memfile_create(s->memory, &s->env.memfile);
     if (err)
         return failed("guest memory", err);
     s->env.platform = platform_choose(s->options->platform, s->env.memfile);
@@ -201,35 +234,27 @@ static int start_platform(struct sandbox *s)
     return 0;
 }
 
-/* A quarter of what the process may have is kept for files that nobody has open. */
-static uint32_t handle_limit(void)
-{
-    struct rlimit64 limit;
-
-    if (host_get_rlimit(RLIMIT_NOFILE, &limit) < 0)
-        return HANDLES_MIN;
-    return (uint32_t)MAX(HANDLES_MIN, MIN(limit.rlim_cur / 4, HANDLES_MAX));
-}
-
 static int start_tree(struct sandbox *s)
 {
     struct tree_config config = {
         .gofer_socket = s->gofer_socket,
         .memfile = s->env.memfile,
         .cwd = s->cwd,
-        .umask = host_get_umask(),
+        .umask = s->umask,
         .cpu_count = kernel_cpu_count(s->kernel),
         .host_group = s->host_group,
         .uid = s->ids.euid,
         .gid = s->ids.egid,
-        .memory = memory_limit(),
+        .memory = s->memory,
         .overlay = s->options->overlay,
+        .store_socket = s->store_socket,
+        .store = s->options->store,
         .read_only = s->options->read_only,
         .tmpfs = s->options->tmpfs,
         .tmpfs_count = s->options->tmpfs_count,
         .exclusive = s->options->exclusive,
         .checks_modes = s->search_all,
-        .handles = handle_limit(),
+        .handles = s->handles,
         .binds = s->options->binds,
         .bind_count = s->options->bind_count,
     };
@@ -272,9 +297,6 @@ static int start_kernel(struct sandbox *s)
     err = kernel_create(&config, &s->kernel);
     if (err)
         return failed("kernel", err);
-    err = start_tree(s);
-    if (err)
-        return err;
     return forward_start(s->kernel);
 }
 
@@ -302,7 +324,9 @@ static int make(struct sandbox *s)
     err = host_stdio_detach(s->stdio);
     if (err)
         return failed("standard descriptors", err);
-    err = ask_host(s);
+    err = lock_store(s->options);
+    if (!err)
+        err = ask_host(s);
     /* Before the gofer is forked: a ^C at the terminal is for the guest, not for one of us. */
     s->ignored_signals = forward_block();
     if (!err)
@@ -320,7 +344,10 @@ static int make(struct sandbox *s)
     if (err)
         return failed("privileges", err);
     err = start_kernel(s);
-    return err ? err : close_jail(s);
+    if (!err)
+        err = close_jail(s);
+    /* What the gofers say, and what an earlier sandbox kept, is read inside. */
+    return err ? err : start_tree(s);
 }
 
 static int open_interpreter(void *arg, const char *path, struct file **ret)

@@ -267,6 +267,14 @@ static int return_to_cwd(struct tree *tree)
     return 0;
 }
 
+/* The folder that what is changed is kept in; NULL: none. */
+static int open_store(const struct tree_config *config, struct super_block **ret)
+{
+    const struct share_config share = {.socket = config->store_socket, .memfile = config->memfile};
+
+    return config->store ? share_create(&share, ret) : 0;
+}
+
 /* Replaces *root by a tree over it that can be written. */
 static int overlay_on(const struct tree_config *config, struct super_block **root,
                       struct super_block **ret_overlay)
@@ -285,14 +293,19 @@ static int overlay_on(const struct tree_config *config, struct super_block **roo
         .read_only = config->read_only,
     };
     struct super_block *sb;
-    int err = tmpfs_create(&tmpfs, &overlay.upper);
+    int err = open_store(config, &overlay.store);
 
-    if (err < 0)
-        return err;
-    err = overlay_create(&overlay, &sb);
+    if (!err)
+        err = tmpfs_create(&tmpfs, &overlay.upper);
+    if (!err)
+        err = overlay_create(&overlay, &sb);
     super_unref(overlay.upper);
-    if (err < 0)
+    super_unref(overlay.store);
+    if (err < 0) {
+        if (config->store)
+            log_error("--overlay=dir:%s: %s", config->store, strerror(-err));
         return err;
+    }
     super_unref(*root);
     *root = sb;
     *ret_overlay = sb;

@@ -40,6 +40,8 @@ struct tree_config {
     uint32_t uid, gid;                /* own /tmp and the like */
     uint64_t memory;                  /* bytes of guest memory there can be */
     bool overlay;                     /* the host's tree can be written, in memory */
+    int store_socket;                 /* what is written is kept by this gofer; -1; taken over */
+    const char *store;                /* where that is, for messages */
     bool read_only;                   /* it cannot */
     const struct option_tmpfs *tmpfs; /* trees of the command line; tmpfs_count of them */
     size_t tmpfs_count;

@@ -76,13 +76,15 @@ enum inode_attr_mask {
     ATTR_GID = 4,
     ATTR_ATIME = 8,
     ATTR_MTIME = 16,
+    ATTR_CTIME = 32, /* these two only for what was kept from an earlier life */
+    ATTR_BTIME = 64,
 };
 
-/* What is to be changed; the file system sets the time of change. */
+/* What is to be changed; the file system sets the time of change where the mask does not say. */
 struct inode_attr {
     unsigned mask;
     uint32_t mode, uid, gid; /* mode: permissions only */
-    struct timespec atime, mtime;
+    struct timespec atime, mtime, ctime, btime;
 };
 
 struct inode_operations {

@@ -93,15 +93,15 @@ echo more >> a/f1; chmod 600 a/f2; rm c/one; mv d moved; rm moved/in/low; mkdir 
 end"; rm e -r; echo > e; echo x > b/h3
 """
 CHANGED = r"""C /
-C /a/f1
-C /a/f2
-C /b/h3
-C /c
+M /a/f1
+M /a/f2
+M /b/h3
+M /c
 D /c/one
 D /d
-C /e
+M /e
 A /moved
-C /moved/in
+M /moved/in
 D /moved/in/low
 A /new
 A /new/line\012end
@@ -114,7 +114,7 @@ def test_diff(command, platform, tree, tally):
     status, text = run([command.program, f"--platform={platform}", f"--diff={listing}", "--", "/bin/sh", "-c",
                         CHANGES, tree], tree)
     with open(listing, encoding="utf-8") as file:
-        lines = sorted(line.replace(tree, "").replace("C \n", "C /\n") for line in file if tree in line)
+        lines = sorted(line.replace(tree, "").replace("M \n", "M /\n") for line in file if tree in line)
     good = status == 0 and lines == sorted(CHANGED.splitlines(keepends=True))
     tally.add("passed" if good else "failed", f"diff on {platform}", f"{status}: {text}{''.join(lines)}")
 

@@ -28,6 +28,7 @@ import terminal
 from debuggers import test_debuggers
 from guest_outcome import Tally
 from hostfiles import test_host_files
+from kept import test_kept
 from network import test_network_host
 from overlay import test_bind, test_overlay
 from run_guest import PLATFORMS, usable_platforms
@@ -315,6 +316,7 @@ def main():
              "debuggers": test_debuggers, "hostfiles": test_host_files, "terminal": test_terminal,
              "trees": test_trees, "overlay": test_overlay, "bind": test_bind,
              "network": test_network_host,
+             "kept": test_kept,
              "kill": lambda *words: test_kill(*words, args.kills)}
     usable = usable_platforms(command.program)
     platforms = [name for name in PLATFORMS if usable[name] is None]

@@ -16,6 +16,21 @@ void ov_complete_stat(struct ov_inode *ov, struct linux_stat *st)
         st->st_nlink = ov_nlink(ov);
 }
 
+static int stat_bytes(struct ov_inode *ov, struct linux_stat *ret)
+{
+    struct linux_stat st;
+    struct dentry *bytes;
+    int err = ov_bytes(ov, &bytes);
+
+    if (err < 0)
+        return err;
+    err = bytes->inode->ops->stat(bytes, false, &st);
+    dentry_unref(bytes);
+    if (!err)
+        ov_bytes_stat(ov, &st, ret);
+    return err;
+}
+
 int ov_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
 {
     struct ov_inode *ov = ov_of(dentry);
@@ -38,6 +53,8 @@ int ov_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
         ret->st_size = DIR_SIZE;
         ret->st_blocks = DIR_SIZE / 512;
     }
+    if (ov_bytes_apart(ov))
+        return stat_bytes(ov, ret);
     if (!ov->lower || ov_copied(ov) || (!ov_is_dir(ov) && inode_type(&ov->inode) != S_IFREG))
         return 0;
     err = ov->lower->inode->ops->stat(ov->lower, true, &below);
@@ -60,7 +77,8 @@ bool ov_birth(struct dentry *dentry, struct timespec *ret)
 
 int ov_statfs(struct dentry *dentry, struct linux_statfs *ret)
 {
-    struct dentry *upper = ov_of(dentry)->fs->upper->root;
+    struct overlay *fs = ov_of(dentry)->fs;
+    struct dentry *upper = fs->data ? fs->data : fs->upper->root;
     int err = upper->inode->ops->statfs(upper, ret);
 
     if (!err)
@@ -88,6 +106,18 @@ void ov_touch(struct ov_inode *ov, bool modified)
         attr.mtime = vfs_now();
     }
     upper->inode->ops->setattr(upper, &attr);
+    ov_note(ov);
+}
+
+/* Something of it was changed, and no name: that is all. */
+static void changed(struct ov_inode *ov)
+{
+    if (!ov->fs->journal)
+        return;
+    tree_lock(&ov->fs->sb);
+    ov_note(ov);
+    ov_commit(ov->fs);
+    tree_unlock(&ov->fs->sb);
 }
 
 int ov_setattr(struct dentry *dentry, const struct inode_attr *attr)
@@ -98,25 +128,34 @@ int ov_setattr(struct dentry *dentry, const struct inode_attr *attr)
 
     if (err < 0)
         return err;
+    err = ov_begin(ov->fs);
+    if (!err)
+        err = ov_bytes_set_times(ov, attr);
+    if (err < 0)
+        return err;
     upper = ov_upper(ov);
     err = upper->inode->ops->setattr(upper, attr);
-    if (!err)
+    if (!err) {
         ov_follow_upper(ov);
+        changed(ov);
+    }
     return err;
 }
 
 int ov_truncate(struct dentry *dentry, uint64_t size)
 {
     struct ov_inode *ov = ov_of(dentry);
-    struct dentry *upper;
+    struct dentry *bytes;
     int err = ov_copy_data(dentry, size);
 
+    if (!err)
+        err = ov_bytes(ov, &bytes);
     if (err < 0)
         return err;
-    upper = ov_upper(ov);
-    err = upper->inode->ops->truncate(upper, size);
+    err = bytes->inode->ops->truncate(bytes, size);
+    dentry_unref(bytes);
     if (!err)
-        ov_follow_upper(ov);
+        ov_bytes_written(ov);
     return err;
 }
 
@@ -138,9 +177,18 @@ int ov_setxattr(struct dentry *dentry, const char *name, const void *value, size
     if (err < 0)
         return err;
     upper = ov_upper(ov);
-    return upper->inode->ops->setxattr
-               ? upper->inode->ops->setxattr(upper, name, value, size, flags)
-               : -EOPNOTSUPP;
+    if (!upper->inode->ops->setxattr)
+        return -EOPNOTSUPP;
+    err = ov_begin(ov->fs);
+    if (err < 0)
+        return err;
+    tree_lock(dentry->sb);
+    err = upper->inode->ops->setxattr(upper, name, value, size, flags);
+    if (!err)
+        ov_note_xattr(ov, name, value, size);
+    ov_commit(ov->fs);
+    tree_unlock(dentry->sb);
+    return err;
 }
 
 ssize_t ov_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t size)

@@ -1,4 +1,5 @@
 /* What differs from the tree below: entries say it all. */
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,18 +64,7 @@ static bool in_place(const struct ov_inode *dir, const struct ov_entry *entry)
            memcmp(lower->name, entry->name.text, entry->name.size) == 0;
 }
 
-static void tell(const struct ov_inode *dir, const struct ov_entry *entry, const char *path,
-                 overlay_change_fn fn, void *arg)
-{
-    if (!entry->inode)
-        fn(arg, OVERLAY_REMOVED, path);
-    else if (!in_place(dir, entry))
-        fn(arg, entry->in_lower ? OVERLAY_CHANGED : OVERLAY_ADDED, path);
-    else if (ov_upper(entry->inode))
-        fn(arg, OVERLAY_CHANGED, path);
-}
-
-static int walk_all(struct walk *w, struct ov_inode *root, overlay_change_fn fn, void *arg)
+static int walk_all(struct walk *w, struct ov_inode *root, ov_entry_fn fn, void *arg)
 {
     int err = enter(w, root);
 
@@ -88,25 +78,52 @@ static int walk_all(struct walk *w, struct ov_inode *root, overlay_change_fn fn,
         }
         level->next = entry->cookie + 1;
         err = set_path(w, level->path_size, entry->name);
+        if (!err)
+            err = fn(arg, level->dir, entry, w->path);
         if (err < 0)
             break;
-        tell(level->dir, entry, w->path, fn, arg);
         if (entry->inode && ov_is_dir(entry->inode))
             err = enter(w, entry->inode);
     }
     return err;
 }
 
-int overlay_changes(struct super_block *sb, overlay_change_fn fn, void *arg)
+int ov_walk_entries(struct ov_inode *root, ov_entry_fn fn, void *arg)
 {
     struct walk w = {.path = calloc(1, 256), .path_room = 256};
-    int err = w.path ? 0 : -ENOMEM;
+    int err = w.path ? walk_all(&w, root, fn, arg) : -ENOMEM;
 
-    tree_lock(sb);
-    if (!err)
-        err = walk_all(&w, ov_of(sb->root), fn, arg);
-    tree_unlock(sb);
     free(w.levels);
     free(w.path);
+    return err;
+}
+
+struct teller {
+    overlay_change_fn fn;
+    void *arg;
+};
+
+static int tell(void *arg, struct ov_inode *dir, const struct ov_entry *entry, const char *path)
+{
+    const struct teller *t = arg;
+    uint8_t type = entry->inode ? IFTODT(inode_mode(&entry->inode->inode)) : entry->type;
+
+    if (!entry->inode)
+        t->fn(t->arg, OVERLAY_REMOVED, type, path);
+    else if (!in_place(dir, entry))
+        t->fn(t->arg, entry->in_lower ? OVERLAY_MODIFIED : OVERLAY_ADDED, type, path);
+    else if (ov_upper(entry->inode))
+        t->fn(t->arg, OVERLAY_MODIFIED, type, path);
+    return 0;
+}
+
+int overlay_changes(struct super_block *sb, overlay_change_fn fn, void *arg)
+{
+    struct teller t = {fn, arg};
+    int err;
+
+    tree_lock(sb);
+    err = ov_walk_entries(ov_of(sb->root), tell, &t);
+    tree_unlock(sb);
     return err;
 }

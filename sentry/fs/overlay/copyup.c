@@ -13,8 +13,7 @@
 #include "sentry/fs/overlay/internal.h"
 #include "sentry/mm/uio.h"
 
-#define COPY_BYTES  (256UL << 10)
-#define XATTR_BYTES (64UL << 10) /* XATTR_SIZE_MAX, XATTR_LIST_MAX */
+#define COPY_BYTES (256UL << 10)
 
 int ov_make_upper(struct overlay *fs, const struct inode_make *make, struct dentry **ret)
 {
@@ -37,7 +36,7 @@ int ov_make_upper(struct overlay *fs, const struct inode_make *make, struct dent
 
 static int copy_one_xattr(struct dentry *lower, struct dentry *upper, const char *name, char *value)
 {
-    ssize_t n = lower->inode->ops->getxattr(lower, name, value, XATTR_BYTES);
+    ssize_t n = lower->inode->ops->getxattr(lower, name, value, OV_XATTR_BYTES);
 
     /* It went meanwhile, or is of a kind that only the host's kernel understands. */
     if (n == -ENODATA || n == -EOPNOTSUPP)
@@ -59,10 +58,10 @@ static int copy_xattrs(struct dentry *lower, struct dentry *upper)
     size = ops->listxattr(lower, true, NULL, 0);
     if (size <= 0) /* none, or the file system below has none at all */
         return 0;
-    names = malloc(XATTR_BYTES + 1);
-    value = malloc(XATTR_BYTES);
+    names = malloc(OV_XATTR_BYTES + 1);
+    value = malloc(OV_XATTR_BYTES);
     if (names && value)
-        size = ops->listxattr(lower, true, names, XATTR_BYTES);
+        size = ops->listxattr(lower, true, names, OV_XATTR_BYTES);
     else
         err = -ENOMEM;
     if (!err && size > 0)
@@ -142,6 +141,7 @@ int ov_copy_up(struct dentry *dentry)
     ov_count(ov);
     __atomic_store_n(&ov->upper, upper, __ATOMIC_RELEASE);
     ov_follow_upper(ov);
+    ov_note(ov);
     return 0;
 }
 
@@ -151,8 +151,12 @@ int ov_copy_up_unlocked(struct dentry *dentry)
 
     if (ov_upper(ov_of(dentry)))
         return 0;
+    err = ov_begin(overlay_of(dentry->sb));
+    if (err < 0)
+        return err;
     tree_lock(dentry->sb);
     err = ov_copy_up(dentry);
+    ov_commit(overlay_of(dentry->sb));
     tree_unlock(dentry->sb);
     return err;
 }
@@ -223,8 +227,8 @@ static int copy_bytes(struct file *from, struct file *to, uint64_t size)
     return err == -ENODATA ? 0 : err;
 }
 
-/* With copy_lock held. */
-static int copy_contents(struct ov_inode *ov, uint64_t limit)
+/* `bytes` gets the first `limit` bytes of lower's half, and upper's times. */
+static int copy_contents(struct ov_inode *ov, struct dentry *bytes, uint64_t limit)
 {
     struct dentry *upper = ov_upper(ov);
     struct file *from = NULL, *to = NULL;
@@ -239,23 +243,40 @@ static int copy_contents(struct ov_inode *ov, uint64_t limit)
     if (!err)
         err = from->ops->stat(from, &st);
     if (!err)
-        err = ov_open_half(upper, O_WRONLY, &to);
+        err = ov_open_half(bytes, O_WRONLY, &to);
     if (!err)
         err = copy_bytes(from, to, MIN(limit, (uint64_t)st.st_size));
     file_unref(from);
     file_unref(to);
     /* A hole at the end, or what an attempt before this one left. */
     if (!err)
-        err = upper->inode->ops->truncate(upper, MIN(limit, (uint64_t)st.st_size));
+        err = bytes->inode->ops->truncate(bytes, MIN(limit, (uint64_t)st.st_size));
     if (err < 0)
         return err;
     /* None of this was the program's doing. */
     attr = (struct inode_attr){
-        .mask = ATTR_MODE | ATTR_MTIME,
+        .mask = ATTR_ATIME | ATTR_MTIME | (bytes == upper ? ATTR_MODE : 0),
         .mode = inode_mode(&ov->inode) & 07777,
+        .atime = time_of(before.st_atime_sec, before.st_atime_nsec),
         .mtime = time_of(before.st_mtime_sec, before.st_mtime_nsec),
     };
-    return upper->inode->ops->setattr(upper, &attr);
+    return bytes->inode->ops->setattr(bytes, &attr);
+}
+
+/* With copy_lock held. */
+static int copy_locked(struct ov_inode *ov, uint64_t limit)
+{
+    struct dentry *bytes;
+    int err = ov_bytes_make(ov);
+
+    if (!err && limit > 0) {
+        err = ov_bytes(ov, &bytes);
+        if (!err) {
+            err = copy_contents(ov, bytes, limit);
+            dentry_unref(bytes);
+        }
+    }
+    return err ? err : ov_note_copied(ov);
 }
 
 int ov_copy_data(struct dentry *dentry, uint64_t limit)
@@ -265,12 +286,14 @@ int ov_copy_data(struct dentry *dentry, uint64_t limit)
 
     if (ov_copied(ov))
         return 0;
-    err = ov_copy_up_unlocked(dentry);
+    err = ov_begin(ov->fs);
+    if (!err)
+        err = ov_copy_up_unlocked(dentry);
     if (err < 0)
         return err;
     lock_acquire(&ov->copy_lock);
     if (!ov_copied(ov)) {
-        err = limit ? copy_contents(ov, limit) : 0;
+        err = copy_locked(ov, limit);
         if (!err)
             __atomic_store_n(&ov->copied, true, __ATOMIC_RELEASE);
     }

@@ -1,4 +1,5 @@
 /* The names that a directory of the overlay keeps itself: objects and whiteouts. */
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,9 +112,10 @@ void ov_entry_set(struct ov_inode *dir, struct ov_entry *spare, struct ov_inode 
     there->inode = inode;
     if (inode)
         dir->dir.live_count++;
+    ov_note_name(dir, there);
 }
 
-struct ov_inode *ov_entry_clear(struct ov_inode *dir, struct ov_entry *entry)
+static struct ov_inode *clear(struct ov_inode *dir, struct ov_entry *entry)
 {
     struct ov_inode *inode = entry->inode;
 
@@ -122,6 +124,21 @@ struct ov_inode *ov_entry_clear(struct ov_inode *dir, struct ov_entry *entry)
         dir->dir.live_count--;
     if (!entry->in_lower)
         take_out(dir, entry);
+    return inode;
+}
+
+struct ov_inode *ov_entry_clear(struct ov_inode *dir, struct ov_entry *entry)
+{
+    struct ov_inode *inode = entry->inode;
+    bool in_lower = entry->in_lower;
+
+    if (inode)
+        entry->type = IFTODT(inode_mode(&inode->inode));
+    if (!in_lower)
+        ov_note_no_name(dir, entry);
+    clear(dir, entry);
+    if (in_lower)
+        ov_note_name(dir, entry);
     return inode;
 }
 
@@ -143,7 +160,7 @@ void ov_dir_clear(struct ov_inode *top)
             continue;
         }
         entry->in_lower = false;
-        child = ov_entry_clear(dir, entry);
+        child = clear(dir, entry);
         if (child && child->dir.entry_count > 0 && refcount_read(&child->inode.refs) == 1) {
             child->dir.up = dir;
             dir = child;
@@ -167,7 +184,9 @@ static int pin_one(struct dentry *dentry)
 
     if (ov_entry_find(dir, name_of(dentry)))
         return 0;
-    err = ov_entry_new(dir, name_of(dentry), &entry);
+    err = ov_note_possible(ov_of(dentry));
+    if (!err)
+        err = ov_entry_new(dir, name_of(dentry), &entry);
     if (err < 0)
         return err;
     inode_ref(dentry->inode);

@@ -29,13 +29,21 @@ static struct ov_file *ov_file_of(struct file *f)
 static int open_half(struct ov_file *of, struct ov_inode *ov, enum half which)
 {
     uint32_t flags = of->file.flags;
+    struct dentry *from;
     struct file *half;
-    int err;
+    int err = 0;
 
-    /* What is below is only read, whatever the program may do. */
-    if (which == LOWER)
+    if (which == LOWER) {
+        /* What is below is only read, whatever the program may do. */
         flags = (flags & ~(uint32_t)(O_ACCMODE | O_APPEND)) | O_RDONLY;
-    err = ov_open_half(which == LOWER ? ov->lower : ov_upper(ov), flags, &half);
+        from = dentry_ref(ov->lower);
+    } else {
+        err = ov_bytes(ov, &from);
+    }
+    if (err < 0)
+        return err;
+    err = ov_open_half(from, flags, &half);
+    dentry_unref(from);
     if (!err)
         __atomic_store_n(&of->halves[which], half, __ATOMIC_RELEASE);
     return err;
@@ -89,7 +97,7 @@ static ssize_t ov_write(struct file *f, struct uio *uio, int64_t *pos)
     if (n < 0)
         return n;
     n = half->ops->write(half, uio, pos);
-    ov_follow_upper(ov_of(f->at.dentry));
+    ov_bytes_written(ov_of(f->at.dentry));
     return n;
 }
 
@@ -167,7 +175,7 @@ static int ov_file_truncate(struct file *f, uint64_t size)
     if (!err)
         err = half->ops->truncate ? half->ops->truncate(half, size) : -EINVAL;
     if (!err)
-        ov_follow_upper(ov_of(f->at.dentry));
+        ov_bytes_written(ov_of(f->at.dentry));
     return err;
 }
 
@@ -185,20 +193,23 @@ static int ov_allocate(struct file *f, int mode, uint64_t offset, uint64_t size)
     int err = writable_half(f, UINT64_MAX, &half);
 
     if (!err && !half->ops->allocate)
-        err = -EOPNOTSUPP;
+        return -EOPNOTSUPP;
     if (!err)
-        err = mode & FALLOC_FL_ZERO_RANGE ? zero_range(half, mode, offset, size)
-                                          : half->ops->allocate(half, mode, offset, size);
+        err = half->ops->allocate(half, mode, offset, size);
+    if (err == -EOPNOTSUPP && (mode & FALLOC_FL_ZERO_RANGE))
+        err = zero_range(half, mode, offset, size);
     if (!err)
-        ov_follow_upper(ov_of(f->at.dentry));
+        ov_bytes_written(ov_of(f->at.dentry));
     return err;
 }
 
 static int ov_sync(struct file *f)
 {
     struct file *half = __atomic_load_n(&ov_file_of(f)->halves[UPPER], __ATOMIC_ACQUIRE);
+    struct overlay *fs = ov_of(f->at.dentry)->fs;
+    int err = half && half->ops->sync ? half->ops->sync(half) : 0;
 
-    return half && half->ops->sync ? half->ops->sync(half) : 0;
+    return !err && fs->journal ? ov_journal_sync(fs->journal) : err;
 }
 
 static void ov_file_release(struct file *f)

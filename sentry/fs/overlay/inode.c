@@ -47,6 +47,7 @@ static struct ov_inode *ov_new(struct overlay *fs, uint32_t mode, uint64_t dev, 
     ov->fs = fs;
     lock_init(&ov->copy_lock);
     list_init(&ov->link_node);
+    list_init(&ov->note_node);
     ov_dir_init(&ov->dir);
     return ov;
 }
@@ -107,6 +108,22 @@ struct ov_inode *ov_inode_made(struct overlay *fs, struct dentry *upper, uint64_
     return ov;
 }
 
+struct ov_inode *ov_inode_restored(struct overlay *fs, uint32_t mode, uint64_t dev, uint64_t ino)
+{
+    return ov_new(fs, mode, dev, ino);
+}
+
+void ov_restored(struct ov_inode *ov, bool linked)
+{
+    ov->counted = ov_upper(ov) != NULL;
+    if (linked && list_empty(&ov->link_node) && !ov_is_dir(ov))
+        link_enter(ov);
+    if (!list_empty(&ov->link_node) && ov->counted && !ov->kept && ov_nlink(ov) > 0) {
+        ov->kept = true;
+        inode_ref(&ov->inode);
+    }
+}
+
 void ov_follow_upper(struct ov_inode *ov)
 {
     const struct inode *upper = ov_upper(ov)->inode;
@@ -133,6 +150,7 @@ void ov_count(struct ov_inode *ov)
     if (ov->counted)
         return;
     ov->counted = true;
+    ov_note(ov);
     if (!ov_is_dir(ov) && ov_nlink(ov) > 1 && !list_empty(&ov->link_node)) {
         ov->kept = true;
         inode_ref(&ov->inode);
@@ -143,6 +161,7 @@ void ov_change_nlink(struct ov_inode *ov, int by)
 {
     uint32_t now = __atomic_add_fetch(&ov->nlink, (uint32_t)by, __ATOMIC_RELAXED);
 
+    ov_note(ov);
     if (now == 0 && ov->kept) {
         ov->kept = false;
         inode_unref(&ov->inode);
@@ -179,6 +198,8 @@ void ov_inode_release(struct inode *inode)
         lock_release(&ov->fs->links_lock);
     }
     ov_dir_clear(ov);
+    if (ov->counted && ov_nlink(ov) == 0)
+        ov_bytes_remove(ov);
     vfs_fifo_release(inode);
     dentry_unref(ov->lower);
     dentry_unref(ov->upper);

@@ -26,12 +26,15 @@
 #ifndef SENTRY_FS_OVERLAY_INTERNAL_H
 #define SENTRY_FS_OVERLAY_INTERNAL_H
 
+#include "sentry/fs/overlay/journal.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/inode.h"
 
 #include <bsd/sys/tree.h>
 
 #define OV_LINK_BUCKETS 256
+#define OV_RECENT       64           /* files of changed bytes that stay at hand */
+#define OV_XATTR_BYTES  (64UL << 10) /* XATTR_SIZE_MAX, XATTR_LIST_MAX */
 /* What is made here gets numbers that no usual file system gives, and that are exact as doubles. */
 #define OV_FIRST_INO (1UL << 52)
 
@@ -43,6 +46,19 @@ struct overlay {
     uint64_t last_ino;    /* atomic */
     struct lock links_lock;
     struct list links[OV_LINK_BUCKETS] __guarded_by(links_lock); /* of struct ov_inode */
+
+    /* Of one that is kept in a folder of the host's (note.c, bytes.c): */
+    struct ov_journal *journal; /* owned; NULL: it is not */
+    struct dentry *data;        /* owned: where the bytes are */
+    struct list noted;          /* under tree_lock: what is to be written, each referenced */
+    struct ov_buffer changes;   /* likewise: of names and attributes */
+    struct ov_buffer batch;     /* likewise */
+    uint64_t last_id;           /* likewise */
+    uint32_t dump_round;        /* likewise */
+    bool restoring;
+    bool imagined; /* lower is not looked at: what was kept is only shown */
+    struct lock recent_lock;
+    struct dentry *recent[OV_RECENT] __guarded_by(recent_lock); /* owned */
 };
 
 struct ov_entry {
@@ -50,6 +66,7 @@ struct ov_entry {
     struct ov_inode *inode; /* owned reference; NULL: there is no such name */
     int64_t cookie;         /* its place in listings; never used twice in a directory */
     bool in_lower;          /* the lower directory has that name, too */
+    uint8_t type;           /* DT_* of what a whiteout stands for */
     struct name name;       /* in text[] */
     char text[];
 };
@@ -86,6 +103,10 @@ struct ov_inode {
     uint32_t nlink;       /* atomic */
     struct lock copy_lock;
     struct list link_node; /* in fs->links; guarded by links_lock */
+    uint64_t id;           /* of one that is kept; 0: not yet. With what follows under tree_lock */
+    struct list note_node; /* in fs->noted */
+    uint32_t dumped;
+    bool path_told, xattrs_told; /* the journal knows */
     struct ov_dir dir;
 };
 
@@ -142,6 +163,11 @@ void ov_change_nlink(struct ov_inode *ov, int by);
 /* The super block goes: what `links` keeps alive. */
 void ov_links_clear(struct overlay *fs);
 
+/* One that was kept; what the journal says is for the caller to set. NULL: no memory. */
+struct ov_inode *ov_inode_restored(struct overlay *fs, uint32_t mode, uint64_t dev, uint64_t ino);
+/* nlink, upper and the like were set; `linked`: other names below lead to it. */
+void ov_restored(struct ov_inode *ov, bool linked);
+
 /* entry.c: names; with tree_lock held. */
 void ov_dir_init(struct ov_dir *dir);
 void ov_dir_clear(struct ov_inode *top);
@@ -158,6 +184,45 @@ struct ov_inode *ov_entry_clear(struct ov_inode *dir, struct ov_entry *entry);
 struct ov_entry *ov_entry_next(struct ov_inode *dir, int64_t from);
 /* Makes `dentry`'s object reachable from here, if it has a name. -ENOSPC, -ENOMEM. */
 int ov_pin(struct dentry *dentry);
+
+/* changes.c: calls `fn` for all entries, directories before what is in them; with tree_lock. */
+typedef int (*ov_entry_fn)(void *arg, struct ov_inode *dir, const struct ov_entry *entry,
+                           const char *path);
+int ov_walk_entries(struct ov_inode *root, ov_entry_fn fn, void *arg);
+
+/* note.c: with tree_lock held, where nothing else is said. Nothing is done unless it is kept. */
+/* Before a change: is there room for it? -ENOSPC, -EIO. Without tree_lock as well. */
+int ov_begin(struct overlay *fs);
+/* What has changed: the object itself, a name, an attribute (`value` NULL: it is gone). */
+void ov_note(struct ov_inode *ov);
+void ov_note_name(struct ov_inode *dir, const struct ov_entry *entry);
+void ov_note_no_name(struct ov_inode *dir, const struct ov_entry *entry);
+void ov_note_xattr(struct ov_inode *ov, const char *name, const void *value, size_t size);
+/* The bytes are upper's; written at once, with copy_lock held. -EIO. */
+int ov_note_copied(struct ov_inode *ov);
+/* Can it be written of? -ENAMETOOLONG: it lies too deep below. */
+int ov_note_possible(const struct ov_inode *ov);
+/* The change is done, or has failed: what was noted is written. */
+void ov_commit(struct overlay *fs);
+int ov_rewrite_journal(struct overlay *fs);
+
+/* restore.c: what was kept in `store` comes back, and changes are kept there from now on. */
+int ov_keep_in(struct overlay *fs, struct super_block *store);
+
+/* bytes.c: the bytes of a file that was made or copied up. */
+/* What has them, referenced: upper's half, or a file of the host's. */
+int ov_bytes(struct ov_inode *ov, struct dentry **ret);
+/* Before there are any. */
+int ov_bytes_make(struct ov_inode *ov);
+void ov_bytes_remove(struct ov_inode *ov);
+void ov_bytes_forget(struct overlay *fs);
+/* Are they elsewhere than upper's half? */
+bool ov_bytes_apart(const struct ov_inode *ov);
+/* What the file that has them says of size and times. */
+void ov_bytes_stat(struct ov_inode *ov, const struct linux_stat *bytes, struct linux_stat *st);
+int ov_bytes_set_times(struct ov_inode *ov, const struct inode_attr *attr);
+/* They were changed by the program: privileges go, mode and owner are looked at again. */
+void ov_bytes_written(struct ov_inode *ov);
 
 /* copyup.c */
 /* An unnamed object of upper. */

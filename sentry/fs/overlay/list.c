@@ -349,7 +349,9 @@ static int dir_stat(struct file *f, struct linux_stat *ret)
 
 static int dir_sync(struct file *f)
 {
-    return 0; /* names are kept in memory */
+    struct overlay *fs = ov_of(f->at.dentry)->fs;
+
+    return fs->journal ? ov_journal_sync(fs->journal) : 0; /* else names are kept in memory */
 }
 
 static void dir_release(struct file *f)

@@ -32,7 +32,13 @@ static int make_object(struct dentry *dir, const struct inode_make *make, struct
     if (err < 0)
         return err;
     *ret = ov_inode_made(at->fs, upper, at->inode.dev);
-    return *ret ? 0 : -ENOMEM;
+    if (!*ret)
+        return -ENOMEM;
+    ov_note(*ret);
+    err = ov_bytes_make(*ret);
+    if (err < 0)
+        inode_unref(&(*ret)->inode);
+    return err;
 }
 
 int ov_make(struct dentry *dentry, struct name name, const struct inode_make *make,
@@ -221,6 +227,8 @@ int ov_exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir, st
     ov = a_entry->inode;
     a_entry->inode = b_entry->inode;
     b_entry->inode = ov;
+    ov_note_name(a_at, a_entry);
+    ov_note_name(b_at, b_entry);
     move_dotdot(b_entry->inode, a_at, b_at);
     move_dotdot(a_entry->inode, b_at, a_at);
     ov_touch(a_entry->inode, false);

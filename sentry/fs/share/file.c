@@ -131,10 +131,18 @@ static int share_ftruncate(struct file *f, uint64_t size)
 
 static int share_allocate(struct file *f, int mode, uint64_t offset, uint64_t size)
 {
-    /* The jail's rule; holes would have to be told to those who mapped the file. */
-    if (mode & ~FALLOC_FL_KEEP_SIZE)
-        return -EOPNOTSUPP;
-    return host_allocate(fd_of(f), mode, offset, size);
+    struct share_inode *s = share_inode_of(f->at.dentry);
+    bool shifts = mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
+    bool zeroes = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+    int err;
+
+    if (!shifts && !zeroes)
+        return host_allocate(fd_of(f), mode, offset, size);
+    /* What mappings wrote goes to the host before, so that it is not written over the zeroes. */
+    share_pages_changed(s->fs, &s->inode, offset, shifts ? UINT64_MAX : size, shifts);
+    err = host_allocate(fd_of(f), mode, offset, size);
+    share_pages_changed(s->fs, &s->inode, offset, shifts ? UINT64_MAX : size, shifts);
+    return err;
 }
 
 static int share_sync(struct file *f)

@@ -101,6 +101,9 @@ int share_pages_flush(struct share *fs, const struct inode *inode, uint64_t offs
 /* After bytes were written to the host. */
 void share_pages_written(struct share *fs, const struct inode *inode, uint64_t offset,
                          uint64_t size);
+/* The range is about to change on the host, or has just changed: pages are asked for anew. */
+void share_pages_changed(struct share *fs, const struct inode *inode, uint64_t offset,
+                         uint64_t size, bool private_too);
 /* After the file was cut. */
 void share_pages_cut(struct share *fs, const struct inode *inode, uint64_t size);
 

@@ -148,6 +148,16 @@ void share_pages_written(struct share *fs, const struct inode *inode, uint64_t o
     mappable_unref(object);
 }
 
+void share_pages_changed(struct share *fs, const struct inode *inode, uint64_t offset,
+                         uint64_t size, bool private_too)
+{
+    struct mappable *object = find(fs, inode, NULL);
+
+    if (object)
+        pagecache_invalidate(object, offset, size, private_too);
+    mappable_unref(object);
+}
+
 void share_pages_cut(struct share *fs, const struct inode *inode, uint64_t size)
 {
     struct mappable *object = find(fs, inode, NULL);

@@ -197,7 +197,7 @@ int tmpfs_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
 
 bool tmpfs_birth(struct dentry *dentry, struct timespec *ret)
 {
-    *ret = tmpfs_inode_of(dentry->inode)->btime; /* never changes */
+    *ret = tmpfs_inode_of(dentry->inode)->btime; /* does not change while anybody sees it */
     return true;
 }
 
@@ -265,7 +265,9 @@ int tmpfs_setattr(struct dentry *dentry, const struct inode_attr *attr)
         inode->atime = attr->atime;
     if (attr->mask & ATTR_MTIME)
         inode->mtime = attr->mtime;
-    inode->ctime = vfs_now();
+    inode->ctime = attr->mask & ATTR_CTIME ? attr->ctime : vfs_now();
+    if (attr->mask & ATTR_BTIME)
+        inode->btime = attr->btime;
     lock_release(&inode->lock);
     return 0;
 }
