@@ -7,7 +7,7 @@
 
 #include "abi/ptrace.h"
 #include "sentry/fs/dev/kmsg.h"
-#include "sentry/kernel/bpf.h"
+#include "base/bpf.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 

@@ -310,6 +310,11 @@ static int set_any(struct socket *s, int name, const void *value, size_t size)
         return 0;
     case SO_BSDCOMPAT:
         return 0;
+    case SO_LOCK_FILTER:
+        if (s->opt.lock_filter && !number)
+            return -EPERM;
+        s->opt.lock_filter = number != 0;
+        return 0;
     default:
         return set_number(s, name, number);
     }
@@ -402,6 +407,9 @@ static int get_number(struct socket *s, int name, int *ret)
         return 0;
     case OPT_TXREHASH:
         *ret = opt->txrehash;
+        return 0;
+    case SO_LOCK_FILTER:
+        *ret = opt->lock_filter;
         return 0;
     case SO_BSDCOMPAT:
         *ret = 0;

@@ -213,6 +213,7 @@ struct socket *socket_unref(struct socket *s)
 {
     if (s && refcount_put(&s->refs)) {
         net_ns_unref(s->net);
+        socket_filter_unref(s->filter);
         lock_destroy(&s->lock);
         __atomic_sub_fetch(&alive, 1, __ATOMIC_RELAXED);
         s->ops->free(s);

@@ -103,7 +103,7 @@ struct socket_options {
     uint64_t rcvtimeo_ns, sndtimeo_ns; /* SOCKET_TIMEO_MAX: none */
     bool debug, reuse_addr, reuse_port, dont_route, broadcast, keep_alive, oob_inline, no_check;
     bool linger, pass_cred, pass_sec, pass_pidfd, no_rights, rxq_ovfl, nofcs, select_err_queue;
-    bool zero_copy, prefer_busy_poll, inq;
+    bool zero_copy, prefer_busy_poll, inq, lock_filter;
     uint8_t timestamp; /* 0, or SO_TIMESTAMP_OLD and its kin */
     uint8_t buf_lock, txrehash;
 };
@@ -166,9 +166,10 @@ struct socket {
     struct wait_queue queue; /* its own events */
     struct wait_queue room;  /* others that want to send to it, or connect */
     struct lock lock;
-    struct socket_options opt; /* single words; written under lock, read freely */
-    int error;                 /* atomic: SO_ERROR, positive; 0: none */
-    int32_t accepting;         /* atomic: SO_ACCEPTCONN */
+    struct socket_options opt;    /* single words; written under lock, read freely */
+    struct socket_filter *filter; /* owned reference; NULL: none (filter.h) */
+    int error;                    /* atomic: SO_ERROR, positive; 0: none */
+    int32_t accepting;            /* atomic: SO_ACCEPTCONN */
 };
 
 struct socket_family {
@@ -192,6 +193,8 @@ int socket_create(struct net_ns *net, int domain, int type, int protocol, struct
 /* For families: fills a zeroed socket, with one reference, which is the file's. */
 void socket_init(struct socket *s, struct net_ns *net, const struct socket_operations *ops,
                  int domain, int type, int protocol);
+
+struct socket_filter *socket_filter_unref(struct socket_filter *filter); /* takes NULL */
 
 bool socket_is(const struct file *f);
 static inline struct socket *socket_of(struct file *f)

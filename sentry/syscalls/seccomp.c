@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 
-#include "sentry/kernel/bpf.h"
+#include "base/bpf.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"

@@ -7,6 +7,7 @@
 #include "sentry/kernel/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
+#include "sentry/net/filter.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/sockets.h"
@@ -15,12 +16,66 @@
 #define OPT_PEERPIDFD 77   /* newer than some headers */
 #define NO_ID         UINT32_MAX
 
+/* SO_ATTACH_FILTER: struct sock_fprog, and the instructions that it points to. */
+static int attach_filter(struct task *task, struct socket *s, uaddr_t addr, size_t size)
+{
+    struct sock_filter *program;
+    struct {
+        uint16_t count, pad[3];
+        uint64_t program;
+    } given;
+    int err;
+
+    if (s->ops->set_base_option) /* the host's socket: it would run there */
+        return -ENOPROTOOPT;
+    if (size != sizeof(given))
+        return -EINVAL;
+    if (copy_struct_from_user(task->mm, &given, addr) < 0)
+        return -EFAULT;
+    if (given.count == 0 || given.count > BPF_PROGRAM_MAX)
+        return -EINVAL;
+    program = calloc(given.count, sizeof(*program));
+    if (!program)
+        return -ENOMEM;
+    err = copy_from_user(task->mm, program, given.program, given.count * sizeof(*program));
+    if (!err)
+        err = socket_filter_attach(s, program, given.count);
+    free(program);
+    return err;
+}
+
+/* SO_GET_FILTER: sizes are numbers of instructions. */
+static int get_filter(struct task *task, struct socket *s, uaddr_t addr, uint32_t max,
+                      uint32_t *ret_count)
+{
+    struct sock_filter *program = calloc(BPF_PROGRAM_MAX, sizeof(*program));
+    int err;
+
+    if (!program)
+        return -ENOMEM;
+    err = socket_filter_get(s, program, max, ret_count);
+    if (!err && max > 0 && *ret_count > 0)
+        err = copy_to_user(task->mm, addr, program, *ret_count * sizeof(*program));
+    free(program);
+    return err;
+}
+
 static int set_option(struct task *task, struct socket *s, int level, int name, uaddr_t addr,
                       int size)
 {
     uint8_t value[OPTION_MAX];
     size_t used = MIN((size_t)size, sizeof(value));
+    int err;
 
+    if (level == SOL_SOCKET && (name == SO_ATTACH_FILTER || name == SO_DETACH_FILTER)) {
+        if (name == SO_ATTACH_FILTER)
+            err = attach_filter(task, s, addr, (size_t)size);
+        else
+            err = size < (int)sizeof(int) ? -EINVAL : socket_filter_detach(s);
+        if (!err && s->ops->option_changed)
+            s->ops->option_changed(s, name);
+        return err;
+    }
     if (copy_from_user(task->mm, value, addr, used) < 0)
         return -EFAULT;
     if (level == SOL_SOCKET)
@@ -153,6 +208,13 @@ static int get_option(struct task *task, struct socket *s, int level, int name, 
         return -EFAULT;
     if (size < 0)
         return -EINVAL;
+    if (level == SOL_SOCKET && name == SO_GET_FILTER) {
+        uint32_t count;
+
+        err = get_filter(task, s, addr, (uint32_t)size, &count);
+        size = (int)count;
+        return err ? err : copy_struct_to_user(task->mm, size_addr, &size);
+    }
     used = MIN((size_t)size, sizeof(value));
     if (needs_question(level, name) && copy_from_user(task->mm, value, addr, used) < 0)
         return -EFAULT;

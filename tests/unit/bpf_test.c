@@ -3,7 +3,7 @@
 #include <linux/audit.h>
 #include <stdlib.h>
 
-#include "sentry/kernel/bpf.h"
+#include "base/bpf.h"
 
 #define COUNT(a)      ((uint32_t)(sizeof(a) / sizeof((a)[0])))
 #define STMT(code, k) BPF_STMT(code, k)

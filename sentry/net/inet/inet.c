@@ -7,6 +7,7 @@
 
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/inet/internal.h"
+#include "sentry/net/inet/raw.h"
 #include "sentry/net/netns.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/landlock.h"
@@ -26,7 +27,7 @@ void inet_socket_fini(struct inet_socket *s)
 }
 
 /* Addresses that bind(2) takes: the loopback's, any, and for datagrams those of groups. */
-static int check_bindable(const struct inet_socket *s, const struct endpoint *e)
+int inet_check_bindable(const struct inet_socket *s, const struct endpoint *e)
 {
     if (addr_is_v4(&e->addr) && s->sock.domain == AF_INET6 && s->ip.v6only)
         return -EINVAL;
@@ -50,7 +51,7 @@ int inet_bind(struct socket *sock, const struct socket_address *addr)
     if (!err && sock->type == SOCK_STREAM)
         err = landlock_check_port(e.port, LANDLOCK_BIND_TCP);
     if (!err)
-        err = check_bindable(s, &e);
+        err = inet_check_bindable(s, &e);
     if (err < 0)
         return err;
     lock_acquire(&sock->lock);
@@ -118,7 +119,7 @@ static int inet_create(struct net_ns *net, int domain, int type, int protocol, s
     case SOCK_RAW:
         if (protocol == 0)
             return -EPROTONOSUPPORT;
-        return -EPERM; /* packets are never made, so nobody has the right to see them */
+        return raw_create(net, domain, protocol, ret);
     default:
         return -ESOCKTNOSUPPORT;
     }

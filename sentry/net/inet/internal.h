@@ -12,6 +12,8 @@
  *   tcp_send.c, tcp_receive.c
  *   tcp_options.c  IPPROTO_TCP
  *   udp.c, udp_send.c, udp_receive.c
+ *   raw.c, icmp.c  raw sockets, and what ICMP answers them
+ *   packet.c       packets with their headers, for those who want to see them
  *
  * Locks, outer before inner; a queue's waiters are woken with none of them held:
  *
@@ -41,6 +43,8 @@ struct inet_ns {
     struct list ports[INET_PROTOCOLS][INET_BUCKETS] __guarded_by(lock); /* of struct port */
     uint32_t low, high;                                                 /* ip_local_port_range */
     struct list groups __guarded_by(lock); /* that any socket has joined: groups.c */
+    struct list raws __guarded_by(lock);   /* raw sockets: raw.c */
+    uint32_t raw_count;                    /* atomic: of those */
 };
 
 /* A port in use; gone with its last user. */
@@ -138,8 +142,8 @@ void port_drop(struct inet_socket *s);
 /* listen(2): nobody else may listen there. -EADDRINUSE. */
 int port_listen(struct inet_socket *s);
 void port_deafen(struct inet_socket *s); /* and undoes it */
-/* The best receiver for what `from` sends from `src` to `dst`, referenced; NULL. */
-struct inet_socket *port_find(const struct inet_socket *from, const struct endpoint *dst,
+/* The best receiver for what is sent from `src` to `dst`, referenced; NULL. */
+struct inet_socket *port_find(struct net_ns *net, int protocol, const struct endpoint *dst,
                               const struct endpoint *src);
 /* Each socket at that port which `wants`, with a reference, up to `max`; how many. */
 int port_find_all(const struct inet_socket *from, const struct endpoint *dst,
@@ -153,6 +157,8 @@ int port_find_all(const struct inet_socket *from, const struct endpoint *dst,
 void inet_socket_init(struct inet_socket *s, struct net_ns *net,
                       const struct socket_operations *ops, int domain, int type, int protocol);
 void inet_socket_fini(struct inet_socket *s);
+/* -EADDRNOTAVAIL and the like: no address of ours. */
+int inet_check_bindable(const struct inet_socket *s, const struct endpoint *e);
 int inet_bind(struct socket *s, const struct socket_address *addr);
 /* Before sending or connecting: a port, if it has none yet. */
 int inet_autobind(struct inet_socket *s);

@@ -31,6 +31,7 @@ int inet_ns_create(struct net_ns *net, void **ret)
     for (int i = 0; i < INET_PROTOCOLS * INET_BUCKETS; i++)
         list_init(&ns->ports[i / INET_BUCKETS][i % INET_BUCKETS]);
     list_init(&ns->groups);
+    list_init(&ns->raws);
     ns->low = EPHEMERAL_LOW;
     ns->high = EPHEMERAL_HIGH;
     *ret = ns;
@@ -254,17 +255,17 @@ static uint32_t spread(const struct endpoint *src)
     return (src->port * 2654435761u) >> 16;
 }
 
-struct inet_socket *port_find(const struct inet_socket *from, const struct endpoint *dst,
+struct inet_socket *port_find(struct net_ns *net, int protocol, const struct endpoint *dst,
                               const struct endpoint *src)
 {
-    struct inet_ns *ns = inet_ns_of(from->sock.net);
+    struct inet_ns *ns = inet_ns_of(net);
     struct inet_socket *s, *best = NULL;
     struct port *port;
     int best_score = 0;
     uint32_t equals = 0, pick;
 
     lock_acquire(&ns->lock);
-    port = find_locked(ns, index_of(from->sock.protocol), dst->port);
+    port = find_locked(ns, index_of(protocol), dst->port);
     if (port) {
         list_for_each (s, &port->sockets, port_node) {
             int score = fit(s, dst, src);

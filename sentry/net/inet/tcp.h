@@ -42,6 +42,7 @@ struct tcp_end {
     bool fin;                 /* nothing more will come */
     bool closed;              /* nobody will read or write here any more */
     bool reset;               /* the other end has reset the connection */
+    bool stalled;             /* a filter has dropped bytes: nothing comes any more */
     bool starved;             /* found no room in the other end's queue, and waits */
     bool urgent, urgent_read; /* there is an urgent byte; it was read */
     uint8_t urgent_byte;
@@ -156,6 +157,8 @@ void tcp_disconnect(struct tcp_socket *t, bool reset);
 
 /* Sends what MSG_MORE and TCP_CORK hold back at `side`. */
 void tcp_push(struct tcp_conn *c, int side);
+/* The filter of `side` has gone: what it held back comes. */
+void tcp_filter_gone(struct tcp_conn *c, int side);
 void tcp_cork_expired(struct timer *timer);
 ssize_t tcp_send(struct socket *s, struct socket_message *msg);
 ssize_t tcp_receive(struct socket *s, struct socket_message *msg);

@@ -148,6 +148,8 @@ void tcp_release_locked(struct tcp_end *to, bool all)
 {
     uint64_t n = all ? to->held : to->held - to->held % TCP_LO_MSS;
 
+    if (to->stalled)
+        return;
     to->held -= n;
     to->bytes += n;
     to->arrived += n;

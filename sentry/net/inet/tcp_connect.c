@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "sentry/net/filter.h"
 #include "sentry/net/inet/tcp.h"
 #include "sentry/vfs/landlock.h"
 
@@ -113,6 +114,7 @@ static int make_accepted(struct tcp_socket *listener, struct tcp_conn *c, struct
         return err;
     }
     tcp_sock(t)->opt = from->opt;
+    socket_filter_inherit(tcp_sock(t), from);
     t->opt = listener->opt;
     t->inet.ip = listener->inet.ip;
     t->inet.local = c->end[1].name;
@@ -212,7 +214,7 @@ static int establish(struct tcp_socket *t, struct endpoint *to)
     in->local.addr = from;
     in->remote = *to;
     lock_release(&in->sock.lock);
-    found = port_find(in, to, &in->local);
+    found = port_find(in->sock.net, IPPROTO_TCP, to, &in->local);
     if (!found)
         return -ECONNREFUSED;
     err = join(t, tcp_of(&found->sock));

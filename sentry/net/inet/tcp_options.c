@@ -207,6 +207,13 @@ void tcp_option_changed(struct socket *s, int name)
     struct tcp_socket *t = tcp_of(s);
     struct tcp_conn *c;
 
+    if (name == SO_DETACH_FILTER || name == SO_ATTACH_FILTER) {
+        c = tcp_get_conn(t);
+        if (c)
+            tcp_filter_gone(c, t->side);
+        tcp_conn_unref(c);
+        return;
+    }
     if (name != SO_RCVBUF && name != SO_SNDBUF && name != SO_RCVBUFFORCE && name != SO_SNDBUFFORCE)
         return;
     c = tcp_get_conn(t);

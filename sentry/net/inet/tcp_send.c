@@ -12,6 +12,8 @@
 
 #include "host/clock.h"
 #include "sentry/mm/uio.h"
+#include "sentry/net/filter.h"
+#include "sentry/net/inet/packet.h"
 #include "sentry/net/inet/tcp.h"
 
 #define READABLE (POLLIN | POLLRDNORM)
@@ -94,6 +96,31 @@ static struct tcp_socket *publish(struct tcp_write *w, const char *small, struct
     return peer;
 }
 
+/*
+ * The reader's filter sees what is sent as one segment. What it drops Linux sends again and again;
+ * here the bytes stay held back as long as there is that filter.
+ */
+static void filter(struct tcp_write *w, const char *bytes, size_t size)
+{
+    struct inet_packet *packet;
+    struct tcp_socket *peer;
+
+    lock_acquire(&w->c->lock);
+    peer = tcp_owner_locked(w->to);
+    lock_release(&w->c->lock);
+    if (peer && socket_has_filter(tcp_sock(peer))) {
+        packet = packet_create(&w->from->name, &w->to->name, IPPROTO_TCP, bytes, size);
+        if (!packet || packet_filter(packet, tcp_sock(peer)) <= packet->transport_size) {
+            lock_acquire(&w->c->lock);
+            w->to->stalled = true;
+            lock_release(&w->c->lock);
+        }
+        free(packet);
+    }
+    if (peer)
+        socket_unref(tcp_sock(peer));
+}
+
 /* Copies the next part of the message. Bytes, or -errno. */
 static ssize_t write_part(struct tcp_write *w, size_t room)
 {
@@ -114,6 +141,7 @@ static ssize_t write_part(struct tcp_write *w, size_t room)
     }
     if (!is_small)
         chunk->size = (uint32_t)n;
+    filter(w, is_small ? small : chunk->data, (size_t)n);
     urgent = w->urgent && w->msg->uio->left == 0;
     peer = publish(w, is_small ? small : NULL, chunk, (size_t)n, urgent);
     if (peer) {
@@ -131,7 +159,7 @@ void tcp_push(struct tcp_conn *c, int side)
     struct tcp_socket *peer = NULL;
 
     lock_acquire(&c->lock);
-    if (to->held > 0) {
+    if (to->held > 0 && !to->stalled) {
         tcp_release_locked(to, true);
         peer = tcp_owner_locked(to);
     }
@@ -140,6 +168,14 @@ void tcp_push(struct tcp_conn *c, int side)
         socket_wake(tcp_sock(peer), READABLE);
         socket_unref(tcp_sock(peer));
     }
+}
+
+void tcp_filter_gone(struct tcp_conn *c, int side)
+{
+    lock_acquire(&c->lock);
+    c->end[side].stalled = false;
+    lock_release(&c->lock);
+    tcp_push(c, 1 - side);
 }
 
 void tcp_cork_expired(struct timer *timer)

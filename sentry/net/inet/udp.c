@@ -18,7 +18,7 @@
 #define UDPLITE_RECV_CSCOV 11
 #define UDPLITE_HEADER     8
 
-static void purge(struct udp_socket *u)
+void udp_purge(struct udp_socket *u)
 {
     struct list all = LIST_INIT(all);
 
@@ -45,16 +45,21 @@ static void udp_close(struct socket *s)
 
     port_drop(&u->inet);
     __atomic_store_n(&u->shut, 3, __ATOMIC_RELEASE);
-    purge(u);
+    udp_purge(u);
+}
+
+void udp_fini(struct udp_socket *u)
+{
+    udp_message_free(u->gathered);
+    inet_socket_fini(&u->inet);
+    lock_destroy(&u->read_lock);
 }
 
 static void udp_free(struct socket *s)
 {
     struct udp_socket *u = udp_of(s);
 
-    udp_message_free(u->gathered);
-    inet_socket_fini(&u->inet);
-    lock_destroy(&u->read_lock);
+    udp_fini(u);
     free(u);
 }
 
@@ -108,7 +113,7 @@ static int udp_connect(struct socket *sock, const struct socket_address *addr, b
     return 0;
 }
 
-static int udp_shutdown(struct socket *s, int how)
+int udp_shutdown(struct socket *s, int how)
 {
     struct udp_socket *u = udp_of(s);
 
@@ -117,7 +122,7 @@ static int udp_shutdown(struct socket *s, int how)
     return u->inet.remote.port ? 0 : -ENOTCONN;
 }
 
-static uint32_t udp_poll(struct socket *s)
+uint32_t udp_poll(struct socket *s)
 {
     struct udp_socket *u = udp_of(s);
     uint8_t shut = __atomic_load_n(&u->shut, __ATOMIC_ACQUIRE);
@@ -134,7 +139,7 @@ static uint32_t udp_poll(struct socket *s)
     return events | (socket_error(s) ? POLLERR : 0);
 }
 
-static long udp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg)
+long udp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg)
 {
     struct udp_socket *u = udp_of(s);
     int answer = 0;
@@ -234,15 +239,21 @@ static const struct socket_operations udp_operations = {
     .free = udp_free,
 };
 
+void udp_init(struct udp_socket *u, struct net_ns *net, const struct socket_operations *ops,
+              int domain, int type, int protocol)
+{
+    inet_socket_init(&u->inet, net, ops, domain, type, protocol);
+    lock_init(&u->read_lock);
+    list_init(&u->messages);
+}
+
 int udp_create(struct net_ns *net, int domain, int protocol, struct socket **ret)
 {
     struct udp_socket *u = calloc(1, sizeof(*u));
 
     if (!u)
         return -ENOBUFS;
-    inet_socket_init(&u->inet, net, &udp_operations, domain, SOCK_DGRAM, protocol);
-    lock_init(&u->read_lock);
-    list_init(&u->messages);
+    udp_init(u, net, &udp_operations, domain, SOCK_DGRAM, protocol);
     *ret = &u->inet.sock;
     return 0;
 }

@@ -39,6 +39,23 @@ static inline struct udp_socket *udp_of(struct socket *s)
 /* A datagram with room for `size` bytes; -ENOBUFS as NULL. */
 struct udp_message *udp_message_create(size_t size);
 void udp_message_free(struct udp_message *m); /* takes NULL */
+/* Into the queue unless it is full or closed; `m` is taken over. */
+void udp_enqueue(struct udp_socket *to, struct udp_message *m);
+/* What the datagram carries beside its bytes: the socket's options, or its control messages'. */
+int udp_mark_message(const struct inet_socket *s, const struct socket_message *msg,
+                     const struct endpoint *to, struct udp_message *m);
+/* A whole datagram that a raw socket has sent. */
+struct inet_packet;
+void udp_receive_packet(struct net_ns *net, const struct inet_packet *packet);
+
+/* udp.c: what raw sockets share. */
+void udp_init(struct udp_socket *u, struct net_ns *net, const struct socket_operations *ops,
+              int domain, int type, int protocol);
+void udp_fini(struct udp_socket *u);
+void udp_purge(struct udp_socket *u); /* empties the queue */
+int udp_shutdown(struct socket *s, int how);
+uint32_t udp_poll(struct socket *s);
+long udp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
 ssize_t udp_send(struct socket *s, struct socket_message *msg);
 /* Sends what MSG_MORE and UDP_CORK have gathered. */
 void udp_push(struct udp_socket *u);

@@ -1,12 +1,16 @@
 /* Sending datagrams. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/clock.h"
 #include "sentry/mm/uio.h"
-#include "sentry/net/inet/udp.h"
+#include "sentry/net/filter.h"
+#include "sentry/net/inet/packet.h"
+#include "sentry/net/inet/raw.h"
 
 #define READABLE      (POLLIN | POLLRDNORM)
 #define RECEIVERS_MAX 64 /* of one multicast datagram */
@@ -78,8 +82,8 @@ static int take_control(const struct cmsghdr *c, const void *data, size_t size,
 }
 
 /* The mark that the datagram carries: the socket's, or what its control messages say. */
-static int mark_message(const struct inet_socket *s, const struct socket_message *msg,
-                        const struct endpoint *to, struct udp_message *m)
+int udp_mark_message(const struct inet_socket *s, const struct socket_message *msg,
+                     const struct endpoint *to, struct udp_message *m)
 {
     size_t at = 0;
 
@@ -162,8 +166,21 @@ static int take_payload(struct udp_socket *u, struct socket_message *msg, const 
     return 0;
 }
 
-/* Into one receiver's queue, unless it is full or closed; `m` is taken over. */
-static void deliver(struct udp_socket *to, struct udp_message *m)
+/* The receiver's filter sees the header of UDP before the bytes; it may cut them. */
+static bool filter(struct socket *s, struct udp_message *m)
+{
+    const struct endpoint to = {m->to, inet_of(s)->local.port};
+    struct inet_packet *packet =
+        packet_create(&m->from, &to, (uint8_t)s->protocol, m->data, m->size);
+    uint32_t stays = packet ? packet_filter(packet, s) : 0;
+
+    if (stays > 0)
+        m->size = MAX(stays, packet->transport_size) - packet->transport_size;
+    free(packet);
+    return stays > 0;
+}
+
+void udp_enqueue(struct udp_socket *to, struct udp_message *m)
 {
     struct socket *s = &to->inet.sock;
     bool taken;
@@ -181,6 +198,15 @@ static void deliver(struct udp_socket *to, struct udp_message *m)
         socket_wake(s, READABLE);
     else
         udp_message_free(m);
+}
+
+/* Into one receiver's queue, if its filter lets it; `m` is taken over. */
+static void deliver(struct udp_socket *to, struct udp_message *m)
+{
+    if (socket_has_filter(&to->inet.sock) && !filter(&to->inet.sock, m))
+        udp_message_free(m);
+    else
+        udp_enqueue(to, m);
 }
 
 static bool wants_group(struct inet_socket *s, const struct endpoint *dst,
@@ -220,6 +246,36 @@ static int deliver_to_group(struct udp_socket *u, const struct endpoint *to, str
     return 0;
 }
 
+/* Raw sockets of UDP see each datagram. */
+static void show_raw(const struct udp_socket *u, const struct endpoint *to,
+                     const struct udp_message *m)
+{
+    struct inet_packet *packet =
+        packet_create(&m->from, to, (uint8_t)u->inet.sock.protocol, m->data, m->size);
+
+    if (packet)
+        raw_deliver(u->inet.sock.net, packet);
+    free(packet);
+}
+
+/* As a message of ICMP would say. */
+static int nobody_there(struct udp_socket *u, const struct endpoint *to, struct udp_message *m)
+{
+    struct inet_socket *s = &u->inet;
+    struct inet_packet *packet;
+
+    if (s->remote.port || s->ip.recverr || s->ip.recverr6)
+        socket_set_error(&s->sock, ECONNREFUSED);
+    if (raw_anybody(s->sock.net)) {
+        packet = packet_create(&m->from, to, (uint8_t)s->sock.protocol, m->data, m->size);
+        if (packet)
+            icmp_port_unreachable(s->sock.net, packet);
+        free(packet);
+    }
+    udp_message_free(m);
+    return 0;
+}
+
 /* `m` is taken over. */
 static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_message *m)
 {
@@ -238,19 +294,47 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
     m->from = (struct endpoint){src, s->local.port};
     m->to = to->addr;
     m->time_ns = host_clock_ns(CLOCK_REALTIME);
+    if (raw_anybody(s->sock.net))
+        show_raw(u, to, m);
     if (addr_is_multicast(&to->addr) || addr_is_broadcast(&to->addr))
         return deliver_to_group(u, to, m);
-    found = port_find(s, to, &m->from);
-    if (!found) {
-        /* What an ICMP message would say. */
-        if (s->remote.port || s->ip.recverr || s->ip.recverr6)
-            socket_set_error(&s->sock, ECONNREFUSED);
-        udp_message_free(m);
-        return 0;
-    }
+    found = port_find(s->sock.net, s->sock.protocol, to, &m->from);
+    if (!found)
+        return nobody_there(u, to, m);
     deliver(udp_of(&found->sock), m);
     socket_unref(&found->sock);
     return 0;
+}
+
+void udp_receive_packet(struct net_ns *net, const struct inet_packet *packet)
+{
+    struct endpoint from, to;
+    struct inet_socket *found;
+    struct udp_message *m;
+    struct udphdr udp;
+    size_t size;
+
+    if (packet->protocol != IPPROTO_UDP || packet->size < packet->network_size + sizeof(udp))
+        return;
+    memcpy(&udp, packet->bytes + packet->network_size, sizeof(udp));
+    size = packet->size - packet->network_size - sizeof(udp);
+    packet_addresses(packet, &from.addr, &to.addr);
+    from.port = ntohs(udp.source);
+    to.port = ntohs(udp.dest);
+    if (ntohs(udp.len) != size + sizeof(udp) || !addr_is_loopback(&to.addr))
+        return;
+    found = port_find(net, IPPROTO_UDP, &to, &from);
+    m = found ? udp_message_create(size) : NULL;
+    if (m) {
+        m->from = from;
+        m->to = to.addr;
+        m->ttl = 64;
+        m->time_ns = host_clock_ns(CLOCK_REALTIME);
+        memcpy(m->data, packet->bytes + packet->network_size + sizeof(udp), size);
+        deliver(udp_of(&found->sock), m);
+    }
+    if (found)
+        socket_unref(&found->sock);
 }
 
 /* MSG_MORE, UDP_CORK: it waits for more. */
@@ -315,7 +399,7 @@ ssize_t udp_send(struct socket *s, struct socket_message *msg)
     err = take_payload(u, msg, &to, &m);
     if (err < 0)
         return err;
-    err = mark_message(&u->inet, msg, &to, m);
+    err = udp_mark_message(&u->inet, msg, &to, m);
     if (err < 0) {
         udp_message_free(m);
         return err;

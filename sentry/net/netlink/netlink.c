@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "sentry/mm/uio.h"
+#include "sentry/net/filter.h"
 #include "sentry/net/netlink/internal.h"
 #include "sentry/net/netns.h"
 
@@ -185,6 +186,13 @@ int netlink_enqueue(struct netlink_socket *n, struct netlink_message *m, uint64_
 {
     bool fits;
 
+    if (socket_has_filter(&n->sock)) {
+        m->size = socket_filter_bytes(&n->sock, m->data, m->size);
+        if (m->size == 0) {
+            free(m);
+            return 0;
+        }
+    }
     limit = MAX(limit, (uint64_t)n->sock.opt.rcvbuf);
     lock_acquire(&n->sock.lock);
     fits = n->queued_bytes + m->size + SOCKET_MESSAGE_COST <= limit &&

@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include "sentry/mm/uio.h"
+#include "sentry/net/filter.h"
 #include "sentry/net/unix/internal.h"
 
 /* unix_dgram_sendmsg(): where to, in Linux's order of errors. */
@@ -81,6 +82,21 @@ static int deliver(struct unix_socket *target, struct unix_message *m)
     return 0;
 }
 
+/* The receiver's filter may cut it, or toss it; the sender does not learn of that. */
+static bool filter(struct unix_socket *target, struct unix_message *m)
+{
+    uint32_t stays;
+
+    if (!socket_has_filter(&target->sock))
+        return true;
+    stays = socket_filter_bytes(&target->sock, m->data, m->size);
+    if (stays == 0)
+        unix_message_free(m);
+    else
+        m->size = MIN(m->size, stays);
+    return stays > 0;
+}
+
 static ssize_t send_to(struct unix_socket *u, struct unix_socket *target,
                        struct socket_message *msg)
 {
@@ -98,6 +114,8 @@ static ssize_t send_to(struct unix_socket *u, struct unix_socket *target,
     if (err < 0)
         return err;
     m->from = unix_address_ref(unix_name(u));
+    if (!filter(target, m))
+        return (ssize_t)size;
     err = deliver(target, m);
     if (err < 0) {
         unix_message_free(m);
