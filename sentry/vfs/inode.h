@@ -174,6 +174,7 @@ struct super_block {
     uint64_t owner_id;     /* of the user namespace that made it; 0: the first one */
     bool hidden;           /* mounted nowhere: its names are shown as if from a root */
     bool checks_modes;     /* permissions are those in struct inode, not what ops->access says */
+    uint8_t handles;       /* enum handle_support (handle.h) */
     bool has_flags;        /* fileattr.h */
     bool has_acls;         /* acl.h; SB_POSIXACL */
     bool far;              /* looking a name up may take a round trip to somewhere else */

@@ -8,6 +8,7 @@
 
 #include "sentry/vfs/acl.h"
 #include "sentry/vfs/fileattr.h"
+#include "sentry/vfs/handle.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/landlock.h"
 #include "sentry/vfs/notify.h"
@@ -250,6 +251,7 @@ void vfs_mark_unlinked(struct dentry *dentry)
     struct inode *inode = dentry->inode;
     struct linux_stat st;
 
+    handles_removed(dentry);
     if (!notify_active())
         return;
     if (inode_type(inode) == S_IFDIR ||

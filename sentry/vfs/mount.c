@@ -6,6 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "sentry/vfs/handle.h"
 #include "sentry/vfs/notify.h"
 
 #define BUCKETS      256
@@ -116,8 +117,10 @@ struct mount *mount_unref(struct mount *mount)
 {
     if (mount && refcount_put(&mount->refs)) {
         dentry_unref(mount->root);
-        if (__atomic_sub_fetch(&mount->sb->mounts, 1, __ATOMIC_ACQ_REL) == 0)
+        if (__atomic_sub_fetch(&mount->sb->mounts, 1, __ATOMIC_ACQ_REL) == 0) {
             notify_super_gone(mount->sb);
+            handles_super_gone(mount->sb);
+        }
         super_unref(mount->sb);
         mount_give_number(NUMBER_MOUNT, mount->id);
         free(mount->source);

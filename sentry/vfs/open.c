@@ -246,6 +246,20 @@ int vfs_open(struct fs_context *fs, const struct path *start, const char *name, 
     return vfs_open_within(fs, start, name, flags, mode, 0, ret);
 }
 
+/* Bits that nobody knows are not looked at: open(2). */
+static uint32_t known_flags(uint32_t flags)
+{
+    flags &= OPEN_KNOWN_FLAGS;
+    return flags & O_PATH ? flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                          : flags | LARGEFILE_BIT;
+}
+
+int vfs_open_found(const struct path *at, uint32_t flags, struct file **ret)
+{
+    flags = known_flags(flags);
+    return flags & TMPFILE_BIT ? -EINVAL : open_at(at, flags, false, ret);
+}
+
 int vfs_open_within(struct fs_context *fs, const struct path *start, const char *name,
                     uint32_t flags, uint32_t mode, unsigned walk_flags, struct file **ret)
 {
@@ -253,11 +267,7 @@ int vfs_open_within(struct fs_context *fs, const struct path *start, const char 
     bool made = false;
     int err;
 
-    flags &= OPEN_KNOWN_FLAGS;
-    if (flags & O_PATH)
-        flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    else
-        flags |= LARGEFILE_BIT;
+    flags = known_flags(flags);
     if ((flags & O_TMPFILE) == O_TMPFILE && !(flags & O_CREAT))
         return open_tmpfile(fs, start, name, flags, mode, walk_flags, ret);
     if (flags & TMPFILE_BIT)

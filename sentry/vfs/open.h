@@ -26,4 +26,7 @@ int vfs_open_exec_at(const struct path *at, struct file **ret);
 /* A file that only names `at`, as O_PATH opens it; a reference of its own is taken. */
 int vfs_open_place(const struct path *at, struct file **ret);
 
+/* Opens what was found by other means than a path, as open(2) does at its end. */
+int vfs_open_found(const struct path *at, uint32_t flags, struct file **ret);
+
 #endif

@@ -10,6 +10,7 @@
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/internal.h"
 #include "sentry/vfs/file.h"
+#include "sentry/vfs/handle.h"
 
 static const struct inode_operations gofer_operations;
 
@@ -406,6 +407,7 @@ static struct goferfs *goferfs_new(const struct goferfs_config *config,
     fs->sb.checks_modes = config->checks_modes;
     fs->sb.has_acls = true;
     fs->sb.has_flags = true;
+    fs->sb.handles = HANDLES_CONNECTABLE;
     fs->sb.far = true;
     return fs;
 }

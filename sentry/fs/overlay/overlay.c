@@ -6,6 +6,7 @@
 
 #include "sentry/fs/overlay/internal.h"
 #include "sentry/vfs/special.h"
+#include "sentry/vfs/handle.h"
 
 static int ov_open(struct dentry *dentry, uint32_t flags, struct file **ret)
 {
@@ -134,6 +135,7 @@ static struct overlay *ov_new(const struct overlay_config *config)
     fs->sb.checks_modes = true;
     fs->sb.has_acls = true;
     fs->sb.has_flags = true;
+    fs->sb.handles = HANDLES_CONNECTABLE;
     fs->sb.far = true;
     fs->sb.read_only = config->read_only;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);

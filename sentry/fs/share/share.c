@@ -10,6 +10,7 @@
 #include "host/io.h"
 #include "sentry/fs/share/internal.h"
 #include "sentry/vfs/acl.h"
+#include "sentry/vfs/handle.h"
 #include "sentry/vfs/special.h"
 
 static const struct name no_name = {"", 0};
@@ -365,6 +366,7 @@ int share_create(const struct share_config *config, struct super_block **ret)
     fs->sb.type = "share";
     fs->sb.checks_modes = true;
     fs->sb.has_acls = true;
+    fs->sb.handles = HANDLES_CONNECTABLE;
     fs->sb.read_only = config->read_only;
     fs->memfile = config->memfile;
     lock_init(&fs->pages_lock);

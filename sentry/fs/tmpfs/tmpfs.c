@@ -7,6 +7,7 @@
 
 #include "sentry/fs/tmpfs/internal.h"
 #include "sentry/vfs/special.h"
+#include "sentry/vfs/handle.h"
 
 static ssize_t tmpfs_readlink(struct dentry *link, char *buf, size_t size)
 {
@@ -80,6 +81,7 @@ int tmpfs_create(const struct tmpfs_config *config, struct super_block **ret)
     fs->sb.checks_modes = true;
     fs->sb.has_acls = true;
     fs->sb.has_flags = true;
+    fs->sb.handles = HANDLES_DECODED;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);
     fs->memfile = config->memfile;
     fs->sb.show_options = tmpfs_show_options;
