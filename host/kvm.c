@@ -36,6 +36,27 @@ int host_kvm_ioctl_number(int fd, unsigned long request, unsigned long arg)
     return value < 0 ? -errno : value;
 }
 
+bool host_kvm_nested_paging(void)
+{
+    static const char *const parameters[] = {
+        "/sys/module/kvm_intel/parameters/ept",
+        "/sys/module/kvm_amd/parameters/npt",
+    };
+    char value = 'N';
+
+    for (size_t i = 0; i < ARRAY_COUNT(parameters); i++) {
+        int fd = open(parameters[i], O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0)
+            continue;
+        if (read(fd, &value, 1) != 1)
+            value = 'N';
+        close(fd);
+        return value == 'Y';
+    }
+    return false;
+}
+
 ssize_t host_kvm_read_stats(int fd, void *buf, size_t size, uint64_t offset)
 {
     ssize_t n = pread(fd, buf, size, (off_t)offset);

@@ -16,6 +16,11 @@ void host_kvm_close(int fd);
 /* ioctl(2) with a pointer or a number: its value, or -errno. */
 int host_kvm_ioctl(int fd, unsigned long request, void *arg);
 int host_kvm_ioctl_number(int fd, unsigned long request, unsigned long arg);
+/*
+ * True where KVM says that the CPU walks the guest's page tables itself (EPT, NPT: parameters of
+ * its modules in sysfs); false where it keeps shadows of them, or when nobody knows.
+ */
+bool host_kvm_nested_paging(void);
 /* pread(2) of a descriptor of KVM_GET_STATS_FD: bytes read, or -errno. */
 ssize_t host_kvm_read_stats(int fd, void *buf, size_t size, uint64_t offset);
 

@@ -187,7 +187,7 @@ static bool fits_large(const struct map_job *job, uint64_t entry)
 {
     bool table = (entry & PTE_PRESENT) && !(entry & PTE_LARGE);
 
-    return !table && is_aligned(job->va | job->gpa, HUGE_PAGE_SIZE) &&
+    return job->pt->memory->large && !table && is_aligned(job->va | job->gpa, HUGE_PAGE_SIZE) &&
            job->end - job->va >= HUGE_PAGE_SIZE;
 }
 

@@ -11,6 +11,10 @@
  *   - where a 2 MiB page was, nothing else is put before settle() has run: the absent entry keeps
  *     the generation in which the page was taken away (ABSENT_MARK).
  *
+ * Where KVM keeps shadows, there are no 2 MiB pages at all (`large` below): it represents one by a
+ * table of its own for that piece of memory, shared by all who map it, and the link to that table
+ * outlives our entry. Once the piece belongs to somebody else, the old place would show it.
+ *
  * settle() makes all vCPUs forget everything about all tables. It is slow, so both are rare.
  * Calls for one pagetable are serialised by the caller.
  */
@@ -34,6 +38,7 @@
 struct pagetable_memory {
     uint8_t *base;
     void *arg;
+    bool large;                                 /* 2 MiB pages may be used */
     int (*alloc)(void *arg, uint64_t *ret_gpa); /* a zeroed page; -ENOMEM */
     void (*free)(void *arg, uint64_t gpa);
     void (*settle)(void *arg);
@@ -66,7 +71,7 @@ void pagetable_free(struct pagetable *pt);
 
 /*
  * Maps [va, va+size) to [gpa, gpa+size), page aligned, below PAGETABLE_USER_END, with the leaf bits
- * PTE_USER, PTE_WRITE, PTE_NX of `flags`. 2 MiB pages are used where both sides allow. -ENOMEM: a
+ * PTE_USER, PTE_WRITE, PTE_NX of `flags`. 2 MiB pages are used where all sides allow. -ENOMEM: a
  * part may be mapped.
  */
 int pagetable_map(struct pagetable *pt, uint64_t va, uint64_t size, uint64_t gpa, uint64_t flags,

@@ -173,7 +173,15 @@ int slots_init(struct kvm_platform *p, struct memfile *mf)
     host_madvise(base, p->tables.limit, MADV_NOHUGEPAGE);
     p->tables.base = base;
     p->spare_page = p->tables.base + p->tables.limit;
-    p->pt_memory = (struct pagetable_memory){base, p, pt_alloc, pt_free, pt_settle, pt_generation};
+    p->pt_memory = (struct pagetable_memory){
+        .base = base,
+        .arg = p,
+        .large = host_kvm_nested_paging(),
+        .alloc = pt_alloc,
+        .free = pt_free,
+        .settle = pt_settle,
+        .generation = pt_generation,
+    };
     p->generation = 1;
     err = host_mmap(NULL, p->memfile_limit, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                     memfile_fd(mf), 0, &view);

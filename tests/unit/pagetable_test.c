@@ -54,6 +54,7 @@ static struct bed *bed_make(void)
     b->memory = (struct pagetable_memory){
         .base = aligned_alloc(PAGE_SIZE, (TABLE_PAGES + 1) * PAGE_SIZE),
         .arg = b,
+        .large = true,
         .alloc = bed_alloc,
         .free = bed_free,
         .settle = bed_settle,
@@ -170,6 +171,20 @@ Test(pagetable, too_many_runs_become_all)
         map(b, MIB(1) + i * PAGE_SIZE, PAGE_SIZE, GIB(4) + i * 2 * PAGE_SIZE, PTE_USER);
     unmap(b, 0, PAGETABLE_USER_END);
     cr_assert(b->drops.all);
+}
+
+Test(pagetable, shadowed_tables_have_no_large_pages)
+{
+    struct bed *b = bed_make();
+
+    b->memory.large = false;
+    map(b, MIB(2), MIB(4), GIB(4), PTE_USER);
+    cr_assert(!(flags_at(b, MIB(2)) & PTE_LARGE));
+    cr_assert_eq(at(b, MIB(6) - 1), GIB(4) + MIB(4) - 1);
+    unmap(b, MIB(2), MIB(4));
+    cr_assert_eq(b->drops.count, 1);
+    cr_assert_eq(b->drops.runs[0].size, MIB(4));
+    cr_assert_eq(b->settled, 0);
 }
 
 Test(pagetable, a_large_page_is_split_when_a_part_goes)
