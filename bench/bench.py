@@ -61,6 +61,7 @@ FILES = [
     ("block", "`read` of 1 MiB, sequential", "read_block", ()),
     ("large", "`read` of 8 MiB, sequential", "read_large", ()),
     ("write", "`write` of 1 MiB to a tmpfs, sequential", "write_block", ()),
+    ("grow", "`write` of 1 MiB at the end of a new file on a tmpfs", "write_new", ()),
     ("create", "`open` with O_CREAT + `close` + `unlink` on a tmpfs", "create_unlink", ()),
     ("readdir", "`readdir` of 10,000 names", "readdir", ()),
     ("map", "`mmap` of 1 MiB of a file, a byte of each page read, `munmap`", "map_read", ()),

@@ -124,6 +124,24 @@ static uint64_t bench_write_block(uint64_t count)
     return begin;
 }
 
+/* A file grows from nothing to BIG_BYTES, again and again. */
+static uint64_t bench_write_new(uint64_t count)
+{
+    int fd = open_or_die(SCRATCH, O_RDWR | O_CREAT | O_TRUNC);
+    uint64_t begin = now_ns();
+
+    for (uint64_t i = 0; i < count; i++) {
+        if (i % (BIG_BYTES / BLOCK) == 0 && (lseek(fd, 0, SEEK_SET) < 0 || ftruncate(fd, 0) != 0))
+            die("ftruncate");
+        if (write(fd, block, BLOCK) != (ssize_t)BLOCK)
+            die("write");
+    }
+    begin = now_ns() - begin;
+    close(fd);
+    unlink(SCRATCH);
+    return begin;
+}
+
 static uint64_t bench_create(uint64_t count)
 {
     uint64_t begin = now_ns();
@@ -184,6 +202,7 @@ static const struct benchmark benchmarks[] = {
     {"read_block", bench_read_block},
     {"read_large", bench_read_large},
     {"write_block", bench_write_block},
+    {"write_new", bench_write_new},
     {"create_unlink", bench_create},
     {"readdir", bench_readdir},
     {"map_read", bench_map_read},

@@ -2,6 +2,7 @@
  * What the measured programs share: batches, medians, the command line.
  *
  *     PROGRAM BUDGET-MS [NAME...]
+ *     PROGRAM =COUNT NAME...         so many operations at once, whatever they take
  *
  * prints "NAME NANOSECONDS OPERATIONS" for each: the median over batches of what one operation
  * takes. A batch is made as long as BATCH_NS, so that reading the clock does not count.
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <time.h>
 
 #define BATCH_NS    2000000UL
@@ -76,15 +78,19 @@ static inline void measure(const struct benchmark *b, uint64_t budget_ns)
 
 static inline int measure_main(int argc, char **argv, const struct benchmark *all, size_t count)
 {
-    uint64_t budget_ns = argc > 1 ? strtoul(argv[1], NULL, 10) * 1000000UL : 0;
+    bool fixed = argc > 1 && argv[1][0] == '=';
+    uint64_t number = argc > 1 ? strtoul(argv[1] + fixed, NULL, 10) : 0;
 
     for (size_t i = 0; i < count; i++) {
         bool wanted = argc <= 2;
 
         for (int a = 2; a < argc; a++)
             wanted = wanted || strcmp(argv[a], all[i].name) == 0;
-        if (wanted)
-            measure(&all[i], budget_ns);
+        if (wanted && fixed)
+            printf("%s %.1f %lu\n", all[i].name,
+                   (double)all[i].run(number) / (double)MAX(number, 1UL), number);
+        else if (wanted)
+            measure(&all[i], number * 1000000UL);
     }
     return 0;
 }

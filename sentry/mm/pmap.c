@@ -282,18 +282,28 @@ uint64_t pmap_free_below(struct pmap *map, uint64_t addr, uint64_t start)
     return addr;
 }
 
-struct memfile_range pmap_run_at(struct pmap *map, uint64_t addr, uint64_t want)
+struct memfile_range pmap_run_with(struct pmap *map, uint64_t addr, uint64_t want, uint64_t flags)
 {
-    struct memfile_range run = {pmap_get(map, addr) & ~PMAP_FLAGS, PAGE_SIZE};
+    struct pmap_leaf *leaf = find_leaf(map, addr);
+    unsigned int i = level_index(addr, 0);
+    struct memfile_range run = {leaf ? leaf->entry[i] & ~PMAP_FLAGS : 0, PAGE_SIZE};
 
-    while (run.size < want) {
-        uint64_t next = pmap_get(map, addr + run.size);
-
-        if (!(next & PMAP_PRESENT) || (next & ~PMAP_FLAGS) != run.start + run.size)
+    while (leaf && run.size < want) {
+        if (++i == FANOUT) {
+            leaf = find_leaf(map, addr + run.size);
+            i = 0;
+        }
+        if (!leaf || !(leaf->entry[i] & flags) ||
+            (leaf->entry[i] & ~PMAP_FLAGS) != run.start + run.size)
             break;
         run.size += PAGE_SIZE;
     }
     return run;
+}
+
+struct memfile_range pmap_run_at(struct pmap *map, uint64_t addr, uint64_t want)
+{
+    return pmap_run_with(map, addr, want, PMAP_PRESENT);
 }
 
 void pmap_unref_range(struct pmap *map, struct memfile *mf, uint64_t start, uint64_t end)

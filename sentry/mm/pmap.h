@@ -81,6 +81,8 @@ void pmap_iter_skip(struct pmap_iter *it, uint64_t addr);
 /* The memfile run that begins at addr, where an entry is, as far as it goes; at most `want` bytes.
  */
 struct memfile_range pmap_run_at(struct pmap *map, uint64_t addr, uint64_t want);
+/* The same, but only entries with one of `flags` after the first go on with it. */
+struct memfile_range pmap_run_with(struct pmap *map, uint64_t addr, uint64_t want, uint64_t flags);
 /* Clears [start, end) and gives the references of its pages back. */
 void pmap_unref_range(struct pmap *map, struct memfile *mf, uint64_t start, uint64_t end);
 

@@ -170,49 +170,54 @@ static bool pin_bytes(struct uio_pin *pin, void *host, uint64_t n)
     return true;
 }
 
-/* With mm->lock held. False: not accessible, or the array is full. */
-static bool pin_page(struct uio_pin *pin, struct mm *mm, uaddr_t addr, uint64_t n, bool to_guest)
+/* With mm->lock held. How many of the `n` bytes at addr were pinned, as far as one run of pages goes;
+ * 0: not accessible, or the array is full. */
+static uint64_t pin_run(struct uio_pin *pin, struct mm *mm, uaddr_t addr, uint64_t n, bool to_guest)
     __must_hold(mm->lock)
 {
-    uint64_t right = to_guest ? PROT_WRITE : PROT_READ, entry;
-    struct memfile_range page, *range;
+    uint64_t right = to_guest ? PROT_WRITE : PROT_READ, skip = addr & ~PAGE_MASK;
+    struct memfile_range run, *range;
     struct fault_info info;
 
-    while (!((entry = pmap_get(&mm->pmap, addr)) & right)) {
+    while (!(pmap_get(&mm->pmap, addr) & right)) {
         if (mm_fault_locked(mm, addr, to_guest ? ACCESS_WRITE : ACCESS_READ, 0, &info))
-            return false;
+            return 0;
     }
-    page = (struct memfile_range){entry & ~PMAP_FLAGS, PAGE_SIZE};
-    if (!pin_bytes(pin, (uint8_t *)memfile_ptr(pin->memfile, page.start) + (addr & ~PAGE_MASK), n))
-        return false;
+    run = pmap_run_with(&mm->pmap, addr, round_up(skip + n, PAGE_SIZE), right);
+    n = MIN(n, run.size - skip);
+    if (!pin_bytes(pin, (uint8_t *)memfile_ptr(pin->memfile, run.start) + skip, n))
+        return 0;
     range = &pin->range[pin->count - 1];
-    if (range->size && range->start + range->size - PAGE_SIZE == page.start)
-        return true; /* two segments meet within one page */
-    memfile_ref(pin->memfile, page);
+    if (range->size && range->start + range->size - PAGE_SIZE == run.start) {
+        /* Two segments meet within one page. */
+        run.start += PAGE_SIZE;
+        run.size -= PAGE_SIZE;
+    }
+    if (run.size)
+        memfile_ref(pin->memfile, run);
     if (!range->size)
-        range->start = page.start;
-    range->size += PAGE_SIZE;
-    return true;
+        range->start = run.start;
+    range->size += run.size;
+    return n;
 }
 
 static bool pin_segment(struct uio_pin *pin, struct mm *mm, uint64_t at, uint64_t n, bool to_guest)
 {
-    bool ok = true;
-
     if (!mm)
         return pin_bytes(pin, (void *)(uintptr_t)at, n);
     if (at > mm->env->limits.user_max || n > mm->env->limits.user_max - at)
         return false;
     lock_acquire(&mm->lock);
-    while (n > 0 && ok) {
-        uint64_t part = MIN(n, PAGE_SIZE - (at & ~PAGE_MASK));
+    while (n > 0) {
+        uint64_t part = pin_run(pin, mm, at, n, to_guest);
 
-        ok = pin_page(pin, mm, at, part, to_guest);
+        if (part == 0)
+            break;
         at += part;
         n -= part;
     }
     lock_release(&mm->lock);
-    return ok;
+    return n == 0;
 }
 
 int uio_pin(struct uio *uio, uint64_t max, bool to_guest, struct uio_pin *ret_pin)
