@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "host/socket.h"
 #include "host/sockopt_names.h"
+#include "host/ptrace.h"
 
 /* gcc has a macro for it, clang a feature. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

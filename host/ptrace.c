@@ -44,6 +44,11 @@ int host_ptrace_set_regs(pid_t tid, const struct host_user_regs *regs)
     return request(PTRACE_SETREGS, tid, 0, regs);
 }
 
+int host_ptrace_set_rax(pid_t tid, uint64_t rax)
+{
+    return syscall(SYS_ptrace, PTRACE_POKEUSR, (long)tid, HOST_USER_RAX, rax) < 0 ? -errno : 0;
+}
+
 int host_ptrace_get_siginfo(pid_t tid, siginfo_t *ret_info)
 {
     return request(PTRACE_GETSIGINFO, tid, 0, ret_info);

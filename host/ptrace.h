@@ -19,6 +19,7 @@ struct host_user_regs {
     uint64_t orig_rax, rip, cs, eflags, rsp, ss, fs_base, gs_base, ds, es, fs, gs;
 };
 static_assert(sizeof(struct host_user_regs) == 27 * 8, "ABI of PTRACE_GETREGS");
+#define HOST_USER_RAX offsetof(struct host_user_regs, rax) /* struct user begins with them */
 
 /* PTRACE_SEIZE with PTRACE_O_* options. -EPERM: Yama, another tracer, or not our user. */
 int host_ptrace_seize(pid_t tid, unsigned long options);
@@ -31,6 +32,8 @@ int host_ptrace_sysemu(pid_t tid);
 int host_ptrace_get_regs(pid_t tid, struct host_user_regs *ret_regs);
 /* -EIO: a selector or a segment base that the host does not accept. */
 int host_ptrace_set_regs(pid_t tid, const struct host_user_regs *regs);
+/* Of the general registers rax alone, and by a cheaper way than all of them. */
+int host_ptrace_set_rax(pid_t tid, uint64_t rax);
 int host_ptrace_get_siginfo(pid_t tid, siginfo_t *ret_info);
 /* Eight bytes of the stub's memory; -EIO where they are not all readable. */
 int host_ptrace_peek(pid_t tid, uint64_t addr, uint64_t *ret_word);

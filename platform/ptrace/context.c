@@ -131,6 +131,7 @@ static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
         ctx->fp_state = FP_INITIAL;
     ctx->space = s;
     lock_acquire(&ctx->stub_lock);
+    stub.as_read = false;
     ctx->stub = stub;
     lock_release(&ctx->stub_lock);
     if (__atomic_load_n(&ctx->p->confined, __ATOMIC_RELAXED))
@@ -144,11 +145,34 @@ static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
     return 0;
 }
 
+/* rax of a call that the host would make again; see arch_do_signal_or_restart(). */
+static bool looks_like_restart(uint64_t rax)
+{
+    return rax >= -516UL && rax <= -512UL;
+}
+
+/* Of all that the stopped stub has, only rax is to change: so it is after most system calls. */
+static bool only_rax_differs(const struct ptrace_context *ctx)
+{
+    const struct cpu_regs *r = &ctx->base.regs;
+    const struct host_user_regs *u = &ctx->user;
+    uint64_t differ = (u->rbx ^ r->rbx) | (u->rcx ^ r->rcx) | (u->rdx ^ r->rdx) |
+                      (u->rsi ^ r->rsi) | (u->rdi ^ r->rdi) | (u->rbp ^ r->rbp) |
+                      (u->rsp ^ r->rsp) | (u->r8 ^ r->r8) | (u->r9 ^ r->r9) | (u->r10 ^ r->r10) |
+                      (u->r11 ^ r->r11) | (u->r12 ^ r->r12) | (u->r13 ^ r->r13) |
+                      (u->r14 ^ r->r14) | (u->r15 ^ r->r15) | (u->rip ^ r->rip) |
+                      ((u->eflags ^ r->rflags) & RFLAGS_USER_MASK);
+
+    return ctx->stub.as_read && differ == 0 && !looks_like_restart(r->rax);
+}
+
 static int store_regs(struct ptrace_context *ctx)
 {
     const struct cpu_regs *r = &ctx->base.regs;
     struct host_user_regs *u = &ctx->user;
 
+    if (likely(only_rax_differs(ctx)))
+        return u->rax == r->rax ? 0 : host_ptrace_set_rax(ctx->stub.tid, r->rax);
     /* Somebody sent the program elsewhere than where its 32-bit code stopped: a signal handler. */
     if (unlikely(u->cs != STUB_CS) && u->rip != r->rip)
         u->cs = STUB_CS;
@@ -286,5 +310,6 @@ int context_set_bases(struct context *base, uint64_t fs, uint64_t gs)
         ctx->user.gs = 0;
     ctx->user.fs_base = fs;
     ctx->user.gs_base = gs;
+    ctx->stub.as_read = false;
     return 0;
 }

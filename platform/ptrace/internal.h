@@ -55,6 +55,7 @@
 /* One traced host thread, used by its tracer only. */
 struct stub {
     pid_t tgid, tid; /* tid 0: none, or gone and reaped */
+    bool as_read;    /* its registers are those that trap_load_regs() read last */
 };
 
 /* --- stub.c: one stub --- */

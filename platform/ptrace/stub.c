@@ -160,6 +160,7 @@ static long call_at(struct stub *stub, uaddr_t entry, uaddr_t done, long number,
 
     if (stub->tid == 0)
         return -ESRCH;
+    stub->as_read = false;
     regs.rip = entry;
     regs.rax = (unsigned long)number;
     regs.rdi = args[0];

@@ -56,6 +56,7 @@ int trap_load_regs(struct ptrace_context *ctx)
 
     if (unlikely(err < 0))
         return err;
+    ctx->stub.as_read = true;
     *r = (struct cpu_regs){
         .rax = u->rax,
         .rbx = u->rbx,

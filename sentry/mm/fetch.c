@@ -16,14 +16,15 @@
 static int note_object_pages(struct mm *mm, const struct vma *vma, uaddr_t addr,
                              struct memfile_range range, bool write, struct trash *trash)
 {
-    uint64_t flags = PMAP_PRESENT | (write ? PMAP_DIRTY : 0);
+    uint64_t flags = PMAP_PRESENT | (write ? PMAP_DIRTY : 0), size;
     int err = 0;
 
-    for (uint64_t at = 0; at < range.size; at += PAGE_SIZE) {
+    for (uint64_t at = 0; at < range.size; at += size) {
         struct memfile_range page = {range.start + at, PAGE_SIZE};
         uint64_t old = pmap_get(&mm->pmap, addr + at);
         bool wanted = addr + at >= vma->start && addr + at < vma->end && !err;
 
+        size = PAGE_SIZE;
         /* A page that the object replaced for writing. */
         if (wanted && write && old && !(old & (PMAP_GUARD | PMAP_ANON)) &&
             (old & ~PMAP_FLAGS) != page.start) {
@@ -31,9 +32,13 @@ static int note_object_pages(struct mm *mm, const struct vma *vma, uaddr_t addr,
             old = 0;
         }
         if (wanted && !old) {
-            err = pmap_set_run(&mm->pmap, addr + at, PAGE_SIZE, page.start | flags);
+            uaddr_t end = MIN(addr + range.size, vma->end);
+
+            size = pmap_next_used(&mm->pmap, addr + at, end) - (addr + at);
+            err = pmap_set_run(&mm->pmap, addr + at, size, page.start | flags);
             if (!err)
                 continue;
+            page.size = size;
         } else if (wanted && write && (old & ~PMAP_FLAGS) == page.start) {
             (void)pmap_set_run(&mm->pmap, addr + at, PAGE_SIZE, old | PMAP_DIRTY);
         }
@@ -69,13 +74,20 @@ struct fetched {
     int count;
 };
 
-static bool fetch_run(struct mappable *object, uint64_t offset, uint64_t size, struct fetched *f)
+/* What the object has in memory of [start, end), run by run; gaps are as large as what is read. */
+static void fetch_between(struct mappable *object, uint64_t start, uint64_t end, struct fetched *f)
 {
-    if (f->count == FETCH_RUNS || !object->ops->resident(object, offset) ||
-        object->ops->get_pages(object, offset, size, false, &f->range[f->count]) != 0)
-        return false;
-    f->offset[f->count++] = offset;
-    return true;
+    while (start < end && f->count < FETCH_RUNS) {
+        struct memfile_range *range = &f->range[f->count];
+
+        if (!object->ops->resident(object, start) ||
+            object->ops->get_pages(object, start, end - start, false, range) != 0) {
+            start = round_down(start, OBJECT_AROUND) + OBJECT_AROUND;
+            continue;
+        }
+        f->offset[f->count++] = start;
+        start += range->size;
+    }
 }
 
 /* Beyond what was asked for, within [low, high): all that the object has in memory anyway. */
@@ -85,15 +97,8 @@ static void fetch_resident(struct mappable *object, uint64_t low, uint64_t high,
 
     if (!object->ops->resident)
         return;
-    while (end < high && fetch_run(object, end, high - end, f))
-        end += f->range[f->count - 1].size;
-    while (start > low) {
-        uint64_t at = MAX(round_down(start - 1, OBJECT_AROUND), low);
-
-        if (!fetch_run(object, at, start - at, f))
-            break;
-        start = at;
-    }
+    fetch_between(object, end, high, f);
+    fetch_between(object, low, start, f);
 }
 
 /* Consumes what was fetched. */

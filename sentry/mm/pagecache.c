@@ -3,6 +3,10 @@
  * around it in one go, as far as nothing is cached there and the file reaches; what lies behind
  * the end of the file on its last page is zero (mmap(2)).
  *
+ * Neighbours in the file shall be neighbours in memory, whatever order they are read in, since a
+ * platform maps a run of memory in one call: so the first miss in an aligned 2 MiB takes memory for
+ * all of it (`reserved`), which the host need not back yet.
+ *
  * `lock` is held while the source is read: two faults on one file read it once.
  *
  * A cache that shared mappings may change knows which pages they may have changed (`dirty`): from
@@ -19,7 +23,9 @@
 #include "sentry/mm/mappable.h"
 #include "sentry/mm/pmap.h"
 
-#define CHUNK_SIZE (64UL << 10)
+#define CHUNK_SIZE   (64UL << 10)
+#define REGION_SIZE  HUGE_PAGE_SIZE
+#define RESERVED_MAX (256UL << 20) /* bytes in all caches that wait for what is read later */
 
 struct pagecache {
     struct mappable base;
@@ -31,7 +37,10 @@ struct pagecache {
     struct lock lock; /* guards what follows */
     struct pmap pages;
     struct pmap dirty; /* its entries only say where: PMAP_PRESENT */
+    struct pmap reserved; /* pages of the memfile for offsets that are not cached yet */
 };
+
+static uint64_t reserved_bytes; /* atomic; in all caches */
 
 static struct lock all_lock = LOCK_INIT;
 static struct list all_caches = LIST_INIT(all_caches); /* under all_lock */
@@ -68,14 +77,76 @@ static int read_all(struct pagecache *pc, uint64_t offset, uint8_t *buf, uint64_
     return 0;
 }
 
+/* The stretch around `offset`, within [low, high), of which nothing is in the map. */
+static void free_stretch(struct pmap *map, uint64_t offset, uint64_t *low, uint64_t *high)
+{
+    *low = pmap_free_below(map, offset, *low);
+    *high = pmap_next_used(map, offset, *high);
+}
+
+/* Where guest memory is plenty, and the region has more than one chunk to come. */
+static void reserve(struct pagecache *pc, uint64_t offset, uint64_t file_end) __must_hold(pc->lock)
+{
+    uint64_t low = round_down(offset, REGION_SIZE), high = MIN(low + REGION_SIZE, file_end);
+    uint64_t reserved = __atomic_load_n(&reserved_bytes, __ATOMIC_RELAXED), size;
+    struct memfile_stats stats;
+    struct memfile_range range;
+
+    memfile_get_stats(pc->memfile, &stats);
+    if (pmap_get(&pc->reserved, offset) || stats.allocated > stats.limit / 2)
+        return;
+    free_stretch(&pc->pages, offset, &low, &high);
+    free_stretch(&pc->reserved, offset, &low, &high);
+    size = high - low;
+    if (size <= CHUNK_SIZE || reserved + size > MIN(RESERVED_MAX, stats.limit / 16) ||
+        memfile_alloc(pc->memfile, size, size == REGION_SIZE ? size : PAGE_SIZE, &range))
+        return;
+    if (pmap_set_run(&pc->reserved, low, size, range.start | PMAP_PRESENT))
+        memfile_unref(pc->memfile, range);
+    else
+        __atomic_add_fetch(&reserved_bytes, size, __ATOMIC_RELAXED);
+}
+
+static void unreserve(struct pagecache *pc, uint64_t start, uint64_t end) __must_hold(pc->lock)
+{
+    uint64_t before = pc->reserved.present;
+
+    pmap_unref_range(&pc->reserved, pc->memfile, start, end);
+    __atomic_sub_fetch(&reserved_bytes, (before - pc->reserved.present) * PAGE_SIZE,
+                       __ATOMIC_RELAXED);
+}
+
+/* Memory for `offset` and, within [low, high), its neighbours: which is in *ret_start. */
+static int take_memory(struct pagecache *pc, uint64_t offset, uint64_t low, uint64_t high,
+                       uint64_t *ret_start, struct memfile_range *ret) __must_hold(pc->lock)
+{
+    uint64_t page = pmap_get(&pc->reserved, offset);
+    struct pmap_iter it;
+
+    *ret_start = low;
+    if (!page)
+        return memfile_alloc(pc->memfile, high - low, PAGE_SIZE, ret);
+    while (offset > low && pmap_get(&pc->reserved, offset - PAGE_SIZE) == page - PAGE_SIZE) {
+        offset -= PAGE_SIZE;
+        page -= PAGE_SIZE;
+    }
+    *ret_start = offset;
+    *ret = pmap_run_at(&pc->reserved, offset, high - offset);
+    for (pmap_iter_init(&it, &pc->reserved, offset, offset + ret->size); pmap_iter_next(&it);)
+        pmap_iter_set(&it, 0);
+    __atomic_sub_fetch(&reserved_bytes, ret->size, __ATOMIC_RELAXED);
+    return 0;
+}
+
 static int fill(struct pagecache *pc, uint64_t offset, uint64_t file_end) __must_hold(pc->lock)
 {
-    uint64_t low = round_down(offset, CHUNK_SIZE);
-    uint64_t start = pmap_free_below(&pc->pages, offset, low);
-    uint64_t end = pmap_next_used(&pc->pages, offset, MIN(low + CHUNK_SIZE, file_end));
+    uint64_t low = round_down(offset, CHUNK_SIZE), high = MIN(low + CHUNK_SIZE, file_end), start;
     struct memfile_range range;
-    int err = memfile_alloc(pc->memfile, end - start, PAGE_SIZE, &range);
+    int err;
 
+    free_stretch(&pc->pages, offset, &low, &high);
+    reserve(pc, offset, file_end);
+    err = take_memory(pc, offset, low, high, &start, &range);
     if (err)
         return err;
     err = read_all(pc, start, memfile_ptr(pc->memfile, range.start), range.size);
@@ -201,6 +272,7 @@ static void drop_pages(struct pagecache *pc, uint64_t start, uint64_t end)
     if (err < 0)
         log_error("a mapped file could not be written back (%d)", -err);
     pmap_unref_range(&pc->pages, pc->memfile, start, end);
+    unreserve(pc, start, end);
     lock_release(&pc->lock);
 }
 
@@ -281,7 +353,7 @@ uint64_t pagecache_reclaim(void)
         if (!pc)
             continue;
         lock_acquire(&pc->lock);
-        freed += pc->pages.present * PAGE_SIZE;
+        freed += (pc->pages.present + pc->reserved.present) * PAGE_SIZE;
         lock_release(&pc->lock);
         pagecache_invalidate(&pc->base, 0, UINT64_MAX, false);
         mappable_unref(&pc->base);
@@ -300,6 +372,7 @@ static void pagecache_release(struct mappable *m)
 
     drop_pages(pc, 0, PMAP_SPAN);
     pmap_destroy(&pc->dirty);
+    pmap_destroy(&pc->reserved);
     if (pc->source.release)
         pc->source.release(pc->arg);
     lock_destroy(&pc->lock);
@@ -347,6 +420,7 @@ int pagecache_create(struct memfile *mf, const struct pagecache_source *source, 
     lock_init(&pc->lock);
     pmap_init(&pc->pages);
     pmap_init(&pc->dirty);
+    pmap_init(&pc->reserved);
     lock_acquire(&all_lock);
     list_add_tail(&all_caches, &pc->all_node);
     all_count++;
