@@ -69,6 +69,8 @@ uaddr_t mm_brk(struct mm *mm, uaddr_t brk)
         if (!err) {
             mm->brk = brk;
             populate = new > old && (mm->future_flags & VMA_LOCKED);
+            if (new > old)
+                mm_anticipate(mm, old, new - old);
         }
     }
     ret = mm->brk;

@@ -115,11 +115,19 @@ static bool grow_stack(struct fault *f, struct vma *vma)
 
 /* ---- anonymous memory --------------------------------------------------------------------- */
 
+/* Runs are generous with memfile space: that stops before it runs out. */
+static bool memory_is_scarce(const struct mm *mm)
+{
+    struct memfile_stats stats;
+
+    memfile_get_stats(mm->env->memfile, &stats);
+    return stats.allocated > stats.limit / 4 * 3;
+}
+
 /* The size of the run that the VMA's history suggests: a power of two, 4 KiB to 2 MiB. */
 static uint64_t run_size(struct fault *f, struct vma *vma)
 {
     uint64_t window = RUN_SIZE;
-    struct memfile_stats stats;
 
     if (vma->flags & VMA_HUGEPAGE)
         window = HUGE_PAGE_SIZE;
@@ -130,21 +138,32 @@ static uint64_t run_size(struct fault *f, struct vma *vma)
         window = MIN(2 * vma->fault_window, HUGE_PAGE_SIZE);
     if (vma->flags & (VMA_NOHUGEPAGE | VMA_RANDOM))
         window = MIN(window, RUN_SIZE);
-    /* Runs are generous with memfile space: stop that before it runs out. */
-    memfile_get_stats(f->mm->env->memfile, &stats);
-    if (stats.allocated > stats.limit / 4 * 3)
-        window = PAGE_SIZE;
-    return window;
+    return memory_is_scarce(f->mm) ? PAGE_SIZE : window;
+}
+
+/* Consumes the range, which fresh pages of it are in the map from start on. */
+static int map_fresh(struct mm *mm, struct vma *vma, uaddr_t start, struct memfile_range range)
+{
+    uint64_t rights = prot_rights(vma->prot);
+    int err;
+
+    vma->fault_next = start + range.size;
+    err =
+        pmap_set_run(&mm->pmap, start, range.size, range.start | PMAP_PRESENT | PMAP_ANON | rights);
+    if (err) {
+        memfile_unref(mm->env->memfile, range);
+        return err;
+    }
+    return mm_platform_map(mm, start, rights, range);
 }
 
 static int map_anonymous(struct fault *f, struct vma *vma)
 {
     struct mm *mm = f->mm;
-    uint64_t window = run_size(f, vma), rights = prot_rights(vma->prot), align;
+    uint64_t window = run_size(f, vma), align;
     uaddr_t start = MAX(round_down(f->addr, window), vma->start);
     uaddr_t end = MIN(round_down(f->addr, window) + window, vma->end);
     struct memfile_range range;
-    uint64_t flags = PMAP_PRESENT | PMAP_ANON;
     int err;
 
     start = pmap_free_below(&mm->pmap, f->page, start);
@@ -153,19 +172,25 @@ static int map_anonymous(struct fault *f, struct vma *vma)
     err = memfile_alloc(mm->env->memfile, end - start, align, &range);
     if (err) {
         start = f->page;
-        end = f->page + PAGE_SIZE;
         err = memfile_alloc(mm->env->memfile, PAGE_SIZE, PAGE_SIZE, &range);
         if (err)
             return err;
     }
-    vma->fault_next = end;
     vma->fault_window = window;
-    err = pmap_set_run(&mm->pmap, start, range.size, range.start | flags | rights);
-    if (err) {
-        memfile_unref(mm->env->memfile, range);
-        return err;
-    }
-    return mm_platform_map(mm, start, rights, range);
+    return map_fresh(mm, vma, start, range);
+}
+
+void mm_anticipate(struct mm *mm, uaddr_t start, uint64_t size)
+{
+    struct vma *vma = vma_at(mm, start);
+    struct memfile_range range;
+
+    if (size > MM_ANTICIPATE_MAX || !vma || vma->end < start + size || vma->object ||
+        vma->userfault_modes || (vma->prot & PROT_WRITE) == 0 || memory_is_scarce(mm) ||
+        pmap_next_used(&mm->pmap, start, start + size) < start + size)
+        return;
+    if (memfile_alloc(mm->env->memfile, size, PAGE_SIZE, &range) == 0)
+        (void)map_fresh(mm, vma, start, range); /* what is not there now comes by faults */
 }
 
 /* ---- objects ------------------------------------------------------------------------------ */

@@ -274,6 +274,12 @@ struct fault_info {
  */
 int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t want_size,
                     struct fault_info *ret_info) __must_hold(mm->lock);
+/*
+ * New anonymous memory, so little that the program is sure to touch it at once: spares the fault.
+ * Costs the host nothing until then. Does nothing where that is not so.
+ */
+#define MM_ANTICIPATE_MAX (256UL << 10)
+void mm_anticipate(struct mm *mm, uaddr_t start, uint64_t size) __must_hold(mm->lock);
 /* What a debugger may do: brings the page in whatever the VMA's protection is (remote.c). */
 int mm_fault_forced_locked(struct mm *mm, uaddr_t addr, bool write) __must_hold(mm->lock);
 /* A private page that others see too: it is copied before it is written. */

@@ -36,7 +36,7 @@ struct pagecache {
 
     struct lock lock; /* guards what follows */
     struct pmap pages;
-    struct pmap dirty; /* its entries only say where: PMAP_PRESENT */
+    struct pmap dirty;    /* its entries only say where: PMAP_PRESENT */
     struct pmap reserved; /* pages of the memfile for offsets that are not cached yet */
 };
 

@@ -170,8 +170,8 @@ static bool pin_bytes(struct uio_pin *pin, void *host, uint64_t n)
     return true;
 }
 
-/* With mm->lock held. How many of the `n` bytes at addr were pinned, as far as one run of pages goes;
- * 0: not accessible, or the array is full. */
+/* With mm->lock held. How many of the `n` bytes at addr were pinned, as far as one run of pages
+ * goes; 0: not accessible, or the array is full. */
 static uint64_t pin_run(struct uio_pin *pin, struct mm *mm, uaddr_t addr, uint64_t n, bool to_guest)
     __must_hold(mm->lock)
 {

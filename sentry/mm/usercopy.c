@@ -24,8 +24,8 @@ static bool range_ok(const struct mm *mm, uaddr_t addr, size_t size)
 }
 
 /*
- * The Sentry's pointer to a guest byte, good until mm->lock is released; NULL: -EFAULT. *n, at least
- * 1, is cut to the bytes that lie behind the pointer in one piece.
+ * The Sentry's pointer to a guest byte, good until mm->lock is released; NULL: -EFAULT. *n, at
+ * least 1, is cut to the bytes that lie behind the pointer in one piece.
  */
 static inline uint8_t *user_bytes(struct mm *mm, uaddr_t addr, enum access access, size_t *n)
     __must_hold(mm->lock)
