@@ -36,9 +36,10 @@
 
 #include "tests/fuzz/calls_values.h"
 
-#define CALLS_MAX                         200  /* of one thread of a round */
-#define FAVOURITES                        12   /* kinds of calls that a round prefers */
-#define FORKS_MAX                         6    /* processes of one round, besides the first */
+#define CALLS_MAX                         200 /* of one thread of a round */
+#define FAVOURITES                        12  /* kinds of calls that a round prefers */
+#define FORKS_MAX                         6   /* processes of one round, besides the first */
+#define MADE_MAX                          (2 * CALLS_MAX * (1 + FORKS_MAX))
 #define STUCK_MS                          60   /* without a call for so long: blocked */
 #define ROUND_MS                          3000 /* at most */
 #define KILL_MS                           20000
@@ -56,7 +57,10 @@ static const struct call calls[] = {
 };
 #define CALL_COUNT (sizeof(calls) / sizeof(calls[0]))
 
-/* Shared by the supervisor and all processes of a round. */
+/*
+ * Shared by the supervisor and all processes of a round. A call of theirs may well write here: what
+ * the supervisor reads is a hint, and a count that cannot be is none.
+ */
 struct progress {
     uint32_t made;  /* calls */
     uint32_t forks; /* in this round */
@@ -335,6 +339,14 @@ static int one_round(uint64_t seed)
     return 3;
 }
 
+/* How many calls the round has made: 0 if it has overwritten that. */
+static uint32_t calls_made(void)
+{
+    uint32_t made = __atomic_load_n(&progress->made, __ATOMIC_RELAXED);
+
+    return made <= MADE_MAX ? made : 0;
+}
+
 static uint64_t now_ms(void)
 {
     struct timespec ts;
@@ -350,7 +362,7 @@ static int run(struct random *seeds, uint64_t end_ms, bool same, long rounds)
 
     while (status == 0 && rounds-- != 0 && now_ms() < end_ms) {
         status = one_round(same ? seed : random_next(seeds));
-        made += progress->made;
+        made += calls_made();
         done++;
     }
     printf("done: %lu rounds, %lu calls, status %d\n", done, made, status);
