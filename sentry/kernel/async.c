@@ -30,12 +30,28 @@ struct async {
     int signo __guarded_by(lock);
 };
 
+static void post(struct async *a, uint32_t events)
+{
+    struct task *caller = task_current();
+
+    __atomic_fetch_or(&a->events, events, __ATOMIC_RELAXED);
+    (void)timer_arm(&a->timer, 0);
+    if (caller)
+        caller->async_due = true;
+}
+
 static void wake(struct wait_entry *entry, uint32_t events)
 {
     struct async *a = container_of(entry, struct async, entry);
 
-    __atomic_fetch_or(&a->events, events & entry->events, __ATOMIC_RELAXED);
-    (void)timer_arm(&a->timer, 0);
+    if (events & entry->events)
+        post(a, events & entry->events);
+}
+
+void async_settle(struct task *task)
+{
+    task->async_due = false;
+    timers_settle();
 }
 
 /* fs/fcntl.c:sigio_perm(); process->lock held. */
@@ -282,10 +298,8 @@ void async_post(struct file *file, uint32_t events)
 {
     struct async *a = async_of(file);
 
-    if (!a)
-        return;
-    __atomic_fetch_or(&a->events, events, __ATOMIC_RELAXED);
-    (void)timer_arm(&a->timer, 0);
+    if (a)
+        post(a, events);
 }
 
 /* As sk_send_sigurg(). */

@@ -31,5 +31,7 @@ void async_forget(struct file *file);
 void async_post(struct file *file, uint32_t events);
 /* SIGURG to the owner, if there is one, and the signal for POLLPRI with O_ASYNC. No lock held. */
 void async_urgent(struct file *file);
+/* What the call has caused has been sent when it returns, as in Linux; own thread, no lock held. */
+void async_settle(struct task *task);
 
 #endif

@@ -37,6 +37,12 @@ static uint32_t mark_mask(uint32_t dn)
     return mask;
 }
 
+/* DN_RENAME is about names that change within the directory (fs/notify/dnotify: FS_RENAME). */
+static bool is_wanted(const struct dnotify *d, const struct notify_event *event)
+{
+    return event->stays || (mark_mask(d->wants & ~(uint32_t)DN_RENAME) & event->mask);
+}
+
 /* Of the directory and what is in it; once, unless DN_MULTISHOT says more. */
 static void happened(struct notify_mark *mark, const struct notify_event *event)
 {
@@ -47,7 +53,7 @@ static void happened(struct notify_mark *mark, const struct notify_event *event)
         d->wants = 0;
         return;
     }
-    if (!d->wants)
+    if (!d->wants || !is_wanted(d, event))
         return;
     async_post(d->file, POLLMSG);
     if (!(d->wants & DN_MULTISHOT)) {

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "sentry/kernel/async.h"
 #include "sentry/kernel/exception.h"
 #include "sentry/kernel/fault.h"
 #include "sentry/kernel/kernel.h"
@@ -113,6 +114,8 @@ void task_run(struct task *task)
             ptrace_watch(task);
         if (switch_to_guest(task, &trap, &info))
             serve_trap(task, trap, &info);
+        if (unlikely(task->async_due))
+            async_settle(task);
         if (task->exiting)
             break;
         if (unlikely(task_interrupted(task) || must_settle(task))) {

@@ -102,6 +102,7 @@ struct task {
     bool in_syscall;     /* a result is due in rax; cleared by calls that set all registers */
     uint64_t syscall_nr; /* rax at entry, Linux's orig_rax: -1 where no call is to be restarted */
     struct restart_block restart;
+    bool async_due;  /* a signal that this call has caused is on its way (async.h) */
     bool exiting;    /* task_run() must end the task */
     int exit_status; /* as wait(2) encodes it */
     uaddr_t fault_addr;

@@ -115,28 +115,33 @@ void notify_self_slowly(const struct inode *inode, uint32_t mask)
     notify_unlock();
 }
 
+static void tell_dir(const struct dentry *dir, const struct notify_event *event)
+{
+    notify_lock();
+    tell_locked(dir->inode->dev, dir->inode->ino, event);
+    notify_unlock();
+}
+
 void notify_dir_slowly(const struct dentry *dir, const char *name, uint32_t mask, bool is_dir,
                        uint32_t cookie)
 {
     struct notify_event event = {
         .mask = mask | (is_dir ? NOTIFY_ISDIR : 0U), .name = name, .cookie = cookie};
 
-    notify_lock();
-    tell_locked(dir->inode->dev, dir->inode->ino, &event);
-    notify_unlock();
+    tell_dir(dir, &event);
 }
 
 void notify_move(const struct dentry *from, const char *old_name, const struct dentry *to,
                  const char *new_name, const struct inode *moved, const struct inode *replaced)
 {
-    bool is_dir = inode_type(moved) == S_IFDIR;
-    uint32_t cookie;
+    struct notify_event left = {.mask = with_type(moved, NOTIFY_MOVED_FROM), .name = old_name};
 
     if (!notify_active())
         return;
-    cookie = __atomic_add_fetch(&last_cookie, 1, __ATOMIC_RELAXED);
-    notify_dir_slowly(from, old_name, NOTIFY_MOVED_FROM, is_dir, cookie);
-    notify_dir_slowly(to, new_name, NOTIFY_MOVED_TO, is_dir, cookie);
+    left.cookie = __atomic_add_fetch(&last_cookie, 1, __ATOMIC_RELAXED);
+    left.stays = from->inode == to->inode;
+    tell_dir(from, &left);
+    notify_dir_slowly(to, new_name, NOTIFY_MOVED_TO, inode_type(moved) == S_IFDIR, left.cookie);
     if (replaced)
         notify_self_slowly(replaced, NOTIFY_ATTRIB);
     notify_self_slowly(moved, NOTIFY_MOVE_SELF);

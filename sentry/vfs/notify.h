@@ -38,6 +38,7 @@ struct notify_event {
     const char *name; /* in the watched directory; NULL: it is about what is watched itself */
     const struct path *path; /* of the object, where it is known; borrowed */
     bool unlinked;           /* `name` is what it had */
+    bool stays;              /* MOVED_FROM: to another name in the same directory */
 };
 
 struct notify_mark {

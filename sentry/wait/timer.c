@@ -143,6 +143,32 @@ void timer_cancel(struct timer *timer)
     }
 }
 
+/* Stands behind all timers of deadline 0. */
+struct barrier {
+    struct timer timer;
+    uint32_t reached; /* futex word */
+};
+
+static void reach(struct timer *timer)
+{
+    struct barrier *barrier = container_of(timer, struct barrier, timer);
+
+    __atomic_store_n(&barrier->reached, 1, __ATOMIC_RELEASE);
+    host_futex_wake(&barrier->reached, 1);
+}
+
+void timers_settle(void)
+{
+    struct barrier barrier = {.reached = 0};
+
+    timer_init(&barrier.timer, reach);
+    if (timer_arm(&barrier.timer, 1) < 0)
+        return;
+    while (!__atomic_load_n(&barrier.reached, __ATOMIC_ACQUIRE))
+        host_futex_wait(&barrier.reached, 0, HOST_NEVER);
+    timer_cancel(&barrier.timer);
+}
+
 /* Takes the earliest timer if it is due; else tells when to look again. */
 static struct timer *take_due(uint64_t *ret_next, uint32_t *ret_changed)
 {

@@ -29,5 +29,8 @@ void timer_disarm(struct timer *timer);
  * no lock held that fn takes.
  */
 void timer_cancel(struct timer *timer);
+/* Returns when all timers that were armed with deadline 0 have run; with no lock held that they
+ * take. */
+void timers_settle(void);
 
 #endif
