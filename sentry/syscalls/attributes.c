@@ -60,17 +60,19 @@ static int size_of(struct dentry *dentry, uint64_t *ret)
 /* A lease on it may have to go first. */
 static int truncate_path(struct task *task, const struct path *path, uint64_t size)
 {
-    uint64_t seen;
+    struct lease_attempt attempt;
+    bool again;
     int err;
 
+    lease_attempt_begin(&attempt);
     do {
-        seen = lease_changes();
+        lease_attempt_again(&attempt);
         err = vfs_truncate(path, size);
-        if (err == -EAGAIN)
-            err = lease_wait(task, seen);
-        else
-            return err;
-    } while (err == 0);
+        again = err == -EAGAIN;
+        if (again)
+            err = lease_wait(task, &attempt);
+    } while (again && err == 0);
+    lease_attempt_end(&attempt);
     return err;
 }
 

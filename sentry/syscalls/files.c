@@ -100,14 +100,14 @@ static void wake_sleeper(struct lease_waiter *w)
     waiter_wake(&container_of(w, struct lease_sleeper, waiter)->task->waiter);
 }
 
-int lease_wait(struct task *task, uint64_t seen)
+int lease_wait(struct task *task, const struct lease_attempt *a)
 {
     struct lease_sleeper sleeper = {.waiter.wake = wake_sleeper, .task = task};
     uint64_t deadline_ns;
     int err = -EAGAIN;
 
     waiter_reset(&task->waiter);
-    deadline_ns = lease_wait_begin(&sleeper.waiter, seen);
+    deadline_ns = lease_wait_begin(&sleeper.waiter, a);
     if (deadline_ns == 0)
         err = 0;
     else if (deadline_ns != UINT64_MAX)

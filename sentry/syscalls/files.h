@@ -13,6 +13,8 @@
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/namei.h"
 
+struct lease_attempt;
+
 /* A reference; NULL: EBADF. With O_PATH files excluded, as most calls want it. */
 struct file *task_file(struct task *task, int fd);
 /* Installs at the lowest free number; drops the file when there is none. The number or -errno. */
@@ -63,9 +65,9 @@ int file_wait(struct task *task, struct file *file, uint32_t events);
 int file_wait_until(struct task *task, struct file *file, uint32_t events, uint64_t deadline_ns);
 
 /*
- * After -EAGAIN of an open or truncate: waits for a lease to go. `seen` is what lease_changes() was
- * before. 0: come again; else the answer.
+ * After -EAGAIN of an open or truncate, an attempt of which is `a` (sentry/vfs/lease.h): waits for
+ * a lease to go. 0: come again; else the answer.
  */
-int lease_wait(struct task *task, uint64_t seen);
+int lease_wait(struct task *task, const struct lease_attempt *a);
 
 #endif

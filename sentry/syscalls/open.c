@@ -36,7 +36,7 @@ static long open_within(struct task *task, int dirfd, uaddr_t name, uint32_t fla
 {
     struct at_path at;
     struct file *file;
-    uint64_t seen;
+    struct lease_attempt attempt;
     int err;
 
     /* The start of an absolute path matters when it is to be the root. */
@@ -48,13 +48,15 @@ static long open_within(struct task *task, int dirfd, uaddr_t name, uint32_t fla
         at_path_put(&at);
         return -EMFILE;
     }
+    lease_attempt_begin(&attempt);
     do {
-        seen = lease_changes();
+        lease_attempt_again(&attempt);
         err = vfs_open_within(task->fs, at.start, at.name, flags, mode, walk_flags, &file);
         if (err != -EAGAIN || (flags & O_NONBLOCK))
             break;
-        err = lease_wait(task, seen);
+        err = lease_wait(task, &attempt);
     } while (err == 0);
+    lease_attempt_end(&attempt);
     at_path_put(&at);
     if (!err && !(flags & O_NONBLOCK) && pipe_is(file) && file->at.dentry) {
         err = wait_for_peer(task, file);

@@ -15,6 +15,7 @@ struct lease {
     int type;             /* F_RDLCK, F_WRLCK */
     int target;           /* what it is to become; == type: nobody asks */
     uint64_t deadline_ns; /* when it becomes that by itself */
+    uint32_t writers;     /* how many attempts to write wait for it */
     void (*broken)(struct file *f);
 };
 
@@ -26,11 +27,7 @@ static struct list leases __guarded_by(lock) = LIST_INIT(leases);
 static struct list waiters __guarded_by(lock) = LIST_INIT(waiters);
 
 static uint64_t changes; /* atomic */
-
-uint64_t lease_changes(void)
-{
-    return __atomic_load_n(&changes, __ATOMIC_RELAXED);
-}
+static _Thread_local struct lease_attempt *attempt;
 
 static void wake_waiters(void) __must_hold(lock)
 {
@@ -76,14 +73,26 @@ static int32_t load(const int32_t *count)
     return __atomic_load_n(count, __ATOMIC_RELAXED);
 }
 
+/* Linux counts who waits to write as a writer. */
+static bool awaited(const struct inode *inode) __must_hold(lock)
+{
+    struct lease *l;
+
+    list_for_each (l, &leases, node) {
+        if (is_on(l, inode) && l->writers > 0)
+            return true;
+    }
+    return false;
+}
+
 /* check_conflicting_open(): a write lease wants the file for itself. */
-static int check_opens(const struct file *f, int type)
+static int check_opens(const struct file *f, int type) __must_hold(lock)
 {
     const struct inode *inode = f->at.dentry->inode;
     int32_t writers = load(&inode->write_count), readers = load(&inode->read_count);
 
     if (type == F_RDLCK)
-        return writers > 0 ? -EAGAIN : 0;
+        return writers > 0 || awaited(inode) ? -EAGAIN : 0;
     return MAX(writers, 0) != (f->counts_as_writer ? 1 : 0) ||
                    readers != (f->counts_as_reader ? 1 : 0)
                ? -EAGAIN
@@ -196,6 +205,47 @@ static bool conflicts(const struct lease *l, bool write)
     return write || l->type == F_WRLCK;
 }
 
+/* The thread's attempt waits for `l`, with others on the same file perhaps. */
+static void count_writer(struct lease *l) __must_hold(lock)
+{
+    struct lease_attempt *a = attempt;
+
+    if (!a || (a->counted && (a->dev != l->dev || a->ino != l->ino)))
+        return;
+    l->writers += !a->counted;
+    a->dev = l->dev;
+    a->ino = l->ino;
+    a->counted = true;
+}
+
+void lease_attempt_begin(struct lease_attempt *a)
+{
+    *a = (struct lease_attempt){.seen = 0};
+    attempt = a;
+}
+
+void lease_attempt_again(struct lease_attempt *a)
+{
+    a->seen = __atomic_load_n(&changes, __ATOMIC_RELAXED);
+}
+
+void lease_attempt_end(struct lease_attempt *a)
+{
+    struct lease *l;
+
+    attempt = NULL;
+    if (!a->counted)
+        return;
+    lock_acquire(&lock);
+    list_for_each (l, &leases, node) {
+        if (l->dev == a->dev && l->ino == a->ino && l->writers > 0) {
+            l->writers--;
+            break;
+        }
+    }
+    lock_release(&lock);
+}
+
 int lease_break_slowly(const struct inode *inode, bool write)
 {
     int target = write ? F_UNLCK : F_RDLCK, err = 0;
@@ -207,6 +257,8 @@ int lease_break_slowly(const struct inode *inode, bool write)
         if (!is_on(l, inode) || !conflicts(l, write))
             continue;
         err = -EAGAIN;
+        if (write)
+            count_writer(l);
         if (l->target == F_UNLCK || l->target == target)
             continue; /* told already */
         l->target = target;
@@ -218,7 +270,7 @@ int lease_break_slowly(const struct inode *inode, bool write)
     return err;
 }
 
-uint64_t lease_wait_begin(struct lease_waiter *w, uint64_t seen)
+uint64_t lease_wait_begin(struct lease_waiter *w, const struct lease_attempt *a)
 {
     uint64_t next = UINT64_MAX;
     struct lease *l;
@@ -229,7 +281,7 @@ uint64_t lease_wait_begin(struct lease_waiter *w, uint64_t seen)
         if (l->target != l->type && l->deadline_ns < next)
             next = l->deadline_ns;
     }
-    if (seen != changes)
+    if (a->seen != changes)
         next = 0;
     lock_release(&lock);
     return next;

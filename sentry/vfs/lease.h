@@ -45,13 +45,24 @@ struct lease_waiter {
     struct list node;
     void (*wake)(struct lease_waiter *w); /* under the lock: short */
 };
-/* How often leases have changed; sampled before the attempt that ends in -EAGAIN. */
-uint64_t lease_changes(void);
+/*
+ * One call of this thread that opens or cuts a file, however often it has to come again. As long as
+ * it wants to write, a lease that is in its way becomes none for reading.
+ */
+struct lease_attempt {
+    uint64_t seen; /* how often leases had changed */
+    uint64_t dev, ino;
+    bool counted; /* as a writer of that file */
+};
+void lease_attempt_begin(struct lease_attempt *a);
+void lease_attempt_end(struct lease_attempt *a);
+/* Before each try. */
+void lease_attempt_again(struct lease_attempt *a);
 /*
  * Until lease_wait_end(), `w` is told of each change. The host's CLOCK_MONOTONIC at which the next
- * lease ends by itself; 0: there was a change since `seen`; UINT64_MAX: nobody's is being broken.
+ * lease ends by itself; 0: there was a change since the try; UINT64_MAX: nobody's is being broken.
  */
-uint64_t lease_wait_begin(struct lease_waiter *w, uint64_t seen);
+uint64_t lease_wait_begin(struct lease_waiter *w, const struct lease_attempt *a);
 void lease_wait_end(struct lease_waiter *w);
 
 #endif

@@ -108,6 +108,21 @@ static void test_break(void)
     CHECK_EQ(fcntl(fd, F_GETLEASE), F_RDLCK);
     CHECK_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
     CHECK_EQ(status_of(pid), 0);
+    /* Not while somebody waits to write: only giving it back helps. */
+    CHECK_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), -1);
+    close(fd);
+    fd = open("file", O_RDONLY);
+    CHECK_EQ(fcntl(fd, F_SETSIG, SIGRTMIN), 0);
+    CHECK_EQ(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+    pid = child_opens(O_WRONLY);
+    CHECK_EQ(wait_signal(SIGRTMIN), fd);
+    CHECK_ERRNO(fcntl(fd, F_SETLEASE, F_RDLCK), EAGAIN);
+    CHECK_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
+    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(fcntl(fd, F_SETLEASE, F_RDLCK), 0); /* that one is gone */
+    CHECK_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
+    close(fd);
+    fd = open("file", O_RDWR);
     /* truncate(2) waits as well; closing is giving back. */
     CHECK_EQ(fcntl(fd, F_GETSIG), 0); /* with the lease goes who is to be told */
     CHECK_EQ(fcntl(fd, F_SETSIG, SIGRTMIN), 0);
@@ -127,6 +142,7 @@ static void test_directory(void)
     CHECK_EQ(fcntl(fd, F_SETSIG, SIGRTMIN + 1), 0);
     CHECK_EQ(fcntl(fd, F_NOTIFY, DN_CREATE | DN_DELETE), 0);
     close(open("made", O_CREAT | O_WRONLY, 0600));
+    CHECK(!no_signal(SIGRTMIN + 1)); /* it has come when the call returns */
     CHECK_EQ(wait_signal(SIGRTMIN + 1), fd);
     CHECK_EQ(unlink("made"), 0); /* once is once */
     CHECK(no_signal(SIGRTMIN + 1));
@@ -143,6 +159,35 @@ static void test_directory(void)
     CHECK_EQ(unlink("made"), 0);
     close(fd);
     CHECK(no_signal(SIGRTMIN + 1));
+}
+
+/* DN_RENAME: names that change within the directory, and nothing else. */
+static void test_renames(void)
+{
+    int fd = open(".", O_RDONLY | O_DIRECTORY), below;
+
+    CHECK_EQ(mkdir("below", 0700), 0);
+    below = open("below", O_RDONLY | O_DIRECTORY);
+    CHECK_EQ(fcntl(fd, F_SETSIG, SIGRTMIN + 1), 0);
+    CHECK_EQ(fcntl(below, F_SETSIG, SIGRTMIN + 1), 0);
+    close(open("made", O_CREAT | O_WRONLY, 0600));
+    CHECK_EQ(fcntl(fd, F_NOTIFY, DN_RENAME | DN_MULTISHOT), 0);
+    CHECK_EQ(fcntl(below, F_NOTIFY, DN_RENAME | DN_MULTISHOT), 0);
+    CHECK_EQ(rename("made", "below/made"), 0);
+    CHECK(no_signal(SIGRTMIN + 1));
+    CHECK_EQ(rename("below", "under"), 0);
+    CHECK_EQ(wait_signal(SIGRTMIN + 1), fd);
+    CHECK_EQ(rename("under/made", "under/done"), 0);
+    CHECK_EQ(wait_signal(SIGRTMIN + 1), below);
+    /* DN_DELETE hears of what is moved away. */
+    CHECK_EQ(fcntl(below, F_NOTIFY, DN_DELETE), 0);
+    CHECK_EQ(rename("under/done", "made"), 0);
+    CHECK_EQ(wait_signal(SIGRTMIN + 1), below);
+    CHECK(no_signal(SIGRTMIN + 1));
+    close(below);
+    close(fd);
+    CHECK_EQ(unlink("made"), 0);
+    CHECK_EQ(rmdir("under"), 0);
 }
 
 /* What else is asked of open files: how long what is written will live, and who has made them. */
@@ -181,6 +226,7 @@ int main(void)
     test_rules();
     test_break();
     test_directory();
+    test_renames();
     test_hints();
     CHECK_EQ(unlink("file"), 0);
     CHECK_EQ(chdir("/"), 0);
