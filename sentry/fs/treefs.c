@@ -60,10 +60,13 @@ static const struct tree_node *node_of(const struct dentry *dentry)
     return tree_inode_of(dentry)->node;
 }
 
-/* Stable, and tells nothing about where things are in our memory. */
-static uint64_t child_ino(uint64_t parent_ino, const char *name, size_t size)
+/*
+ * Stable, and tells nothing about where things are in our memory. `key` is its own of a child that
+ * comes and goes, since its name may come back for another object; 0 of one that is always there.
+ */
+static uint64_t child_ino(uint64_t parent_ino, const char *name, size_t size, uint64_t key)
 {
-    return XXH3_64bits_withSeed(name, size, parent_ino) >> 32 | 1;
+    return XXH3_64bits_withSeed(name, size, parent_ino ^ key << 32 ^ key >> 32) >> 32 | 1;
 }
 
 static struct inode *inode_new(const struct tree_node *node, uint64_t key, uint64_t dev,
@@ -101,15 +104,17 @@ static int tree_lookup(struct dentry *dir, const struct name *names, int count,
                        struct inode **ret_inodes, int *ret_error)
 {
     const struct tree_node *node = node_of(dir), *child = find_fixed(node, names[0]);
-    uint64_t key = tree_inode_of(dir)->key;
-    uint64_t ino = child_ino(dir->inode->ino, names[0].text, names[0].size);
+    uint64_t key = tree_inode_of(dir)->key, own_key = 0;
 
     *ret_error = child ? 0 : -ENOENT;
-    if (!child && node->find)
-        *ret_error = node->find(key, names[0], &child, &key);
+    if (!child && node->find) {
+        *ret_error = node->find(key, names[0], &child, &own_key);
+        key = own_key;
+    }
     if (*ret_error < 0)
         return 0;
-    ret_inodes[0] = inode_new(child, key, dir->inode->dev, ino);
+    ret_inodes[0] = inode_new(child, key, dir->inode->dev,
+                              child_ino(dir->inode->ino, names[0].text, names[0].size, own_key));
     return ret_inodes[0] ? 1 : -ENOMEM;
 }
 
@@ -364,9 +369,9 @@ struct listed {
  */
 static bool entry_at(struct dentry *dir, int64_t pos, struct listed *ret)
 {
-    const struct tree_node *node = node_of(dir);
+    const struct tree_node *node = node_of(dir), *found;
     int64_t base = 2 + (int64_t)node->child_count, number;
-    uint64_t self = dir->inode->ino;
+    uint64_t self = dir->inode->ino, own_key = 0;
 
     if (pos < 2) {
         *ret = (struct listed){.ino = self, .next = pos + 1};
@@ -385,8 +390,10 @@ static bool entry_at(struct dentry *dir, int64_t pos, struct listed *ret)
         if (number < 0)
             return false;
         ret->next = base + number + 1;
+        (void)node->find(tree_inode_of(dir)->key, (struct name){ret->name, strlen(ret->name)},
+                         &found, &own_key);
     }
-    ret->ino = child_ino(self, ret->name, strlen(ret->name));
+    ret->ino = child_ino(self, ret->name, strlen(ret->name), own_key);
     return true;
 }
 

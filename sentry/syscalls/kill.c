@@ -61,17 +61,20 @@ static int send_to_process(struct task *task, struct task *target, int signo, co
     return error < 0 || signo == 0 ? error : signal_send_process(target->process, signo, info);
 }
 
+int kill_sentry(const struct task *task, int signo)
+{
+    if (signo < 0 || signo > SIGNAL_COUNT)
+        return -EINVAL;
+    return task_has_cap(task, CAP_KILL) ? 0 : -EPERM;
+}
+
 static long send_to_pid(struct task *task, int pid, int signo, const siginfo_t *info)
 {
     struct task *target = task_lookup(task, pid);
     long error;
 
-    if (!target && pid == KERNEL_PID_SENTRY) {
-        /* Our own "init": it takes no signal, like Linux's that handles none. */
-        if (signo < 0 || signo > SIGNAL_COUNT)
-            return -EINVAL;
-        return task_has_cap(task, CAP_KILL) ? 0 : -EPERM;
-    }
+    if (!target && pid == KERNEL_PID_SENTRY)
+        return kill_sentry(task, signo);
     if (!target)
         return -ESRCH;
     error = send_to_process(task, target, signo, info);

@@ -48,7 +48,8 @@ SYSCALL_DEFINE2(pidfd_open, int, pid, unsigned, flags)
 
 /* Whom a signal is for. */
 struct aim {
-    struct task *target; /* a reference; NULL: gone */
+    struct task *target; /* a reference; NULL: gone, or */
+    bool sentry;         /* not a task, but pid 1 */
     unsigned scope;      /* SIGNAL_* */
 };
 
@@ -56,7 +57,7 @@ static int take_aim(struct task *task, int fd, unsigned flags, struct aim *ret)
 {
     struct file *file;
     bool thread = fd == SELF_THREAD;
-    int32_t pid;
+    enum procfs_process kind;
 
     if (thread) {
         ret->target = task_ref(task);
@@ -68,15 +69,17 @@ static int take_aim(struct task *task, int fd, unsigned flags, struct aim *ret)
         file = task_file(task, fd);
         if (!file)
             return -EBADF;
-        /* A directory /proc/PID is as good; whose number it is now, it means. */
-        pid = pidfd_is(file) ? 0 : procfs_pid_of(file);
-        if (pid >= 0) {
-            ret->target = pid ? task_find(task->kernel, pid) : pidfd_task(file);
-            thread = !pid && pidfd_is_thread(file);
+        /* A directory /proc/PID is as good. */
+        kind = procfs_process_of(file, &ret->target);
+        if (pidfd_is(file)) {
+            kind = PROCFS_TASK;
+            ret->target = pidfd_task(file);
+            thread = pidfd_is_thread(file);
         }
         file_unref(file);
-        if (pid < 0)
+        if (kind == PROCFS_NONE)
             return -EBADF;
+        ret->sentry = kind == PROCFS_SENTRY;
     }
     ret->scope = flags ? flags : thread ? SIGNAL_THREAD : SIGNAL_THREAD_GROUP;
     return 0;
@@ -106,6 +109,8 @@ static long send(struct task *task, const struct aim *aim, int signo, const sigi
     struct task *target = aim->target;
     long error;
 
+    if (aim->sentry)
+        return kill_sentry(task, signo);
     if (!target)
         return -ESRCH;
     if (aim->scope == SIGNAL_GROUP)
@@ -119,7 +124,7 @@ static long send(struct task *task, const struct aim *aim, int signo, const sigi
 
 SYSCALL_DEFINE4(pidfd_send_signal, int, fd, int, signo, uaddr_t, info_ptr, unsigned, flags)
 {
-    struct aim aim;
+    struct aim aim = {NULL};
     siginfo_t info;
     long error;
 

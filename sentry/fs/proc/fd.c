@@ -1,6 +1,6 @@
 /*
  * /proc/PID/fd: links to what a process has open, and /proc/PID/fdinfo. The key of an entry is the
- * task's number and the descriptor's together.
+ * task's number and the descriptor's together; which process had that number is not in it.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -26,11 +26,14 @@ extern const struct tree_node proc_pid_node;
 /*
  * Each /proc shows one pid namespace, whose slot (pidns.h) is in the keys of all its directories;
  * in those of a task's, beside the number that the Sentry knows it by. Names are that namespace's.
+ * The upper half says which process, since numbers come back: 0 is whoever has the number.
  */
 #define PROC_KEY(slot, tid) ((uint64_t)(slot) << 15 | (uint64_t)(tid))
 #define PROC_KEY_TID(key)   ((int32_t)((key)&0x7fff))
-#define PROC_KEY_SLOT(key)  ((uint32_t)((key) >> 15))
+#define PROC_KEY_SLOT(key)  ((uint32_t)(key) >> 15)
 
+/* The key of `task` in the /proc of `key`. */
+uint64_t proc_task_key(uint64_t key, const struct task *task);
 /* The task of that key, referenced; NULL when there is none. It may be ending. */
 struct task *proc_find_task(uint64_t key);
 /* What the /proc of that key shows for a global number; 0: it is not seen there. */

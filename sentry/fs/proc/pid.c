@@ -18,9 +18,19 @@
 
 static_assert(KERNEL_PID_MAX == 1 << 15, "a number takes 15 bits of a key");
 
+uint64_t proc_task_key(uint64_t key, const struct task *task)
+{
+    return (uint64_t)(uint32_t)task->process->serial << 32 |
+           PROC_KEY(PROC_KEY_SLOT(key), task->tid);
+}
+
 struct task *proc_find_task(uint64_t key)
 {
-    return task_find(task_current()->kernel, PROC_KEY_TID(key));
+    struct task *task = task_find(task_current()->kernel, PROC_KEY_TID(key));
+
+    if (task && key >> 32 && key >> 32 != (uint32_t)task->process->serial)
+        return task_unref(task);
+    return task;
 }
 
 /* Of the namespace that a /proc shows; the mount keeps it. */
@@ -397,31 +407,26 @@ static const struct tree_node thread_node = {
     .owner = proc_task_owner,
 };
 
-/* Do both numbers belong to threads of one process? */
-static bool same_process(uint64_t a, uint64_t b)
-{
-    struct task *one = proc_find_task(a), *other = proc_find_task(b);
-    bool same = one && other && one->process == other->process;
-
-    task_unref(one);
-    task_unref(other);
-    return same;
-}
-
 static int find_thread(uint64_t key, struct name name, const struct tree_node **ret_node,
                        uint64_t *ret_key)
 {
+    struct task *process, *thread;
     uint64_t tid;
     int err = proc_parse_number(name, KERNEL_PID_MAX, &tid);
 
     if (err < 0)
         return err;
-    tid = PROC_KEY(PROC_KEY_SLOT(key), proc_global(key, (int32_t)tid));
-    if (!same_process(key, tid))
-        return -ENOENT;
-    *ret_node = &thread_node;
-    *ret_key = tid;
-    return 0;
+    process = proc_find_task(key);
+    thread = proc_find_task((uint64_t)proc_global(key, (int32_t)tid));
+    if (process && thread && process->process == thread->process) {
+        *ret_node = &thread_node;
+        *ret_key = proc_task_key(key, thread);
+    } else {
+        err = -ENOENT;
+    }
+    task_unref(process);
+    task_unref(thread);
+    return err;
 }
 
 /* The lowest number of a thread that is at least `from`; -1: none. */

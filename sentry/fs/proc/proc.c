@@ -87,9 +87,9 @@ static int find_pid(uint64_t key, struct name name, const struct tree_node **ret
     task = proc_find_task(key);
     if (!task)
         return -ENOENT;
-    task_unref(task);
     *ret_node = &proc_pid_node;
-    *ret_key = key;
+    *ret_key = proc_task_key(key, task);
+    task_unref(task);
     return 0;
 }
 
@@ -174,11 +174,17 @@ static const struct tree_node root = {
     .list = list_pids,
 };
 
-int32_t procfs_pid_of(const struct file *file)
+enum procfs_process procfs_process_of(const struct file *file, struct task **ret)
 {
     uint64_t key;
+    const struct tree_node *node = treefs_dir_node(file, &key);
 
-    return treefs_dir_node(file, &key) == &proc_pid_node ? PROC_KEY_TID(key) : -1;
+    if (node == &proc_sentry_node)
+        return PROCFS_SENTRY;
+    if (node != &proc_pid_node)
+        return PROCFS_NONE;
+    *ret = proc_find_task(key);
+    return PROCFS_TASK;
 }
 
 static void drop_ns(void *arg)

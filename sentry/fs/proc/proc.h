@@ -10,9 +10,14 @@
 struct file;
 struct pid_ns;
 struct super_block;
+struct task;
 
-/* The global number of the process whose /proc/PID this open directory is; -1: another file. */
-int32_t procfs_pid_of(const struct file *file);
+enum procfs_process { PROCFS_NONE, PROCFS_SENTRY, PROCFS_TASK };
+/*
+ * Is this open directory a /proc/PID, the Sentry's own or a process's? Then *ret is its leader,
+ * referenced, or NULL when it has gone.
+ */
+enum procfs_process procfs_process_of(const struct file *file, struct task **ret);
 
 /* What is seen from that pid namespace, which gets a reference; NULL: from the first one. */
 int procfs_create(struct pid_ns *ns, struct super_block **ret);
