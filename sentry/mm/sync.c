@@ -84,6 +84,31 @@ static int incore_vma(struct mm *mm, uaddr_t addr, uint64_t size, uint8_t *vec, 
     return 0;
 }
 
+/* What is not mapped: the object has it in memory, and the host has given that memory. */
+static void incore_object(struct memfile *mf, struct mappable *object, uint64_t offset,
+                          uint64_t count, uint8_t *vec)
+{
+    uint64_t done;
+
+    for (uint64_t i = 0; i < count; i += done) {
+        struct memfile_range run;
+        uint64_t wanted = 0;
+
+        done = 1;
+        while (i + wanted < count && vec[i + wanted] == ASK_OBJECT)
+            wanted++;
+        if (wanted == 0)
+            continue;
+        vec[i] = 0;
+        if (!object->ops->resident || !object->ops->resident(object, offset + i * PAGE_SIZE) ||
+            object->ops->get_pages(object, offset + i * PAGE_SIZE, wanted * PAGE_SIZE, false, &run))
+            continue;
+        memfile_resident(mf, run, &vec[i]);
+        done = run.size / PAGE_SIZE;
+        memfile_unref(mf, run);
+    }
+}
+
 int mm_incore(struct mm *mm, uaddr_t addr, uint64_t size, uint8_t *vec)
 {
     uaddr_t max = mm->env->limits.user_max;
@@ -103,11 +128,8 @@ int mm_incore(struct mm *mm, uaddr_t addr, uint64_t size, uint8_t *vec)
         lock_release(&mm->lock);
         if (err)
             return err;
-        for (uint64_t i = 0; i < part / PAGE_SIZE; i++) {
-            if (vec[i] == ASK_OBJECT)
-                vec[i] =
-                    object->ops->resident && object->ops->resident(object, offset + i * PAGE_SIZE);
-        }
+        if (object)
+            incore_object(mm->env->memfile, object, offset, part / PAGE_SIZE, vec);
         mappable_unref(object);
         addr += part;
         size -= part;

@@ -55,13 +55,20 @@ int path_walk_parent(struct fs_context *fs, const struct path *start, const char
     return err;
 }
 
-/* Looks the last name of w->rest up; a symbolic link there is followed: true, walk on. */
+/* What came of the last name. */
+enum last_look { LOOK_DONE, LOOK_MISSING, LOOK_AGAIN };
+
+/*
+ * Looks the last name of w->rest up; a symbolic link there is followed: LOOK_AGAIN, walk on.
+ * LOOK_MISSING: there is no such name, which is not the same as a magic link that leads nowhere.
+ */
 static int look_at_last(struct walk *w, const struct walk_parent *parent, bool nofollow,
-                        struct walk_result *ret, bool *ret_again)
+                        struct walk_result *ret, enum last_look *ret_look)
 {
     struct file *file = NULL;
     int err = path_lookup_one(&parent->path, parent->name, ret);
 
+    *ret_look = err == -ENOENT ? LOOK_MISSING : LOOK_DONE;
     if (err < 0 || inode_type(ret->path.dentry->inode) != S_IFLNK || nofollow)
         return err;
     (void)next_name(&w->rest);
@@ -78,7 +85,7 @@ static int look_at_last(struct walk *w, const struct walk_parent *parent, bool n
         ret->path = path_ref(w->at);
         return 0;
     }
-    *ret_again = true;
+    *ret_look = LOOK_AGAIN;
     return 0;
 }
 
@@ -94,7 +101,7 @@ int path_walk_create(struct fs_context *fs, const struct path *start, const char
     err = walk_begin(&w, fs, start, name, flags);
     w.last_only_parent = true;
     while (!err) {
-        bool again = false;
+        enum last_look look = LOOK_DONE;
 
         *ret = (struct walk_result){0};
         err = walk_to_last(&w);
@@ -105,12 +112,12 @@ int path_walk_create(struct fs_context *fs, const struct path *start, const char
         if (ret_parent->kind != LAST_NAME || ret_parent->slash)
             err = -EISDIR;
         else
-            err = look_at_last(&w, ret_parent, !(flags & WALK_FOLLOW), ret, &again);
-        if (err == -ENOENT && !again)
+            err = look_at_last(&w, ret_parent, !(flags & WALK_FOLLOW), ret, &look);
+        if (look == LOOK_MISSING)
             break; /* the caller may make it */
-        if (err || again)
+        if (err || look == LOOK_AGAIN)
             path_unref(&ret_parent->path);
-        if (!err && !again)
+        if (look != LOOK_AGAIN)
             break;
     }
     walk_end(&w);

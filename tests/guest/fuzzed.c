@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 #include "check.h"
 
@@ -65,8 +66,24 @@ static void test_exec_of_no_file(void)
     close(fd);
 }
 
+/* A link of /proc that leads nowhere is not a name that is free. */
+static void test_create_through_nothing(void)
+{
+    siginfo_t info;
+    char name[32];
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(0);
+    CHECK_EQ(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    snprintf(name, sizeof(name), "/proc/%d/cwd", pid);
+    CHECK_ERRNO(open(name, O_CREAT | O_WRONLY, 0600), ENOENT);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+}
+
 int main(void)
 {
+    test_create_through_nothing();
     test_groups();
     test_eventfd_full();
     test_exec_of_no_file();
