@@ -17,6 +17,14 @@ static void on_chld(int signo, siginfo_t *info, void *context)
     chld_status = info->si_status;
 }
 
+/* wait(2) may find that a child stopped or went on before the signal about it comes. */
+static void await_chld(int count)
+{
+    while (chld_count < count)
+        usleep(1000);
+    CHECK_EQ(chld_count, count);
+}
+
 static void handle_chld(int flags)
 {
     struct sigaction action = {.sa_sigaction = on_chld, .sa_flags = SA_SIGINFO | flags};
@@ -121,13 +129,12 @@ static void test_signals_to_the_parent(void)
     pid = sleeper();
     kill(pid, SIGTSTP);
     wait_status(pid, WUNTRACED);
-    CHECK_EQ(chld_count, 1);
+    await_chld(1);
     CHECK_EQ(chld_code, CLD_STOPPED);
     CHECK_EQ(chld_status, SIGTSTP);
     kill(pid, SIGCONT);
-    while (chld_count < 2)
-        usleep(1000);
     wait_status(pid, WCONTINUED);
+    await_chld(2);
     CHECK_EQ(chld_code, CLD_CONTINUED);
     CHECK_EQ(chld_status, SIGCONT);
 
@@ -191,7 +198,7 @@ static void test_threads(void)
 
         kill(pid, SIGSTOP);
         CHECK_EQ(wait_status(pid, WUNTRACED), SIGSTOP << 8 | 0x7f);
-        CHECK_EQ(chld_count, before + 1);
+        await_chld(before + 1);
         fcntl(fds[0], F_SETFL, O_NONBLOCK);
         while (read(fds[0], buf, sizeof(buf)) > 0)
             ;
@@ -199,6 +206,7 @@ static void test_threads(void)
         CHECK_EQ(waitpid(pid, &status, WNOHANG | WUNTRACED), 0);
         kill(pid, SIGCONT);
         CHECK_EQ(wait_status(pid, WCONTINUED), 0xffff);
+        await_chld(before + 2);
         CHECK_EQ(read(fds[0], &c, 1), 1);
     }
     finish(pid);
@@ -256,16 +264,44 @@ static pid_t make_tied_group(int ret_tell[2], int *ret_release, pid_t *ret_paren
     return pid;
 }
 
-/* What has come through the pipe by now, and 50 ms later. */
-static int told(int fd, char *buf, size_t size)
+/* Until it is stopped; it is nobody's child whom we could wait for. */
+static void await_stopped(pid_t pid)
 {
+    char name[32], state = '?';
+
+    snprintf(name, sizeof(name), "/proc/%d/stat", pid);
+    while (state != 'T') {
+        FILE *f = fopen(name, "r");
+
+        CHECK(f && fscanf(f, "%*d %*s %c", &state) == 1);
+        if (!f)
+            return;
+        fclose(f);
+        usleep(1000);
+    }
+}
+
+/* Nothing comes through the pipe for a while. */
+static bool nothing_told(int fd)
+{
+    char c;
     ssize_t n;
 
     usleep(50000);
     fcntl(fd, F_SETFL, O_NONBLOCK);
-    n = read(fd, buf, size);
+    n = read(fd, &c, 1);
     fcntl(fd, F_SETFL, 0);
-    return (int)n;
+    return n < 0;
+}
+
+/* The one byte that comes through the pipe. */
+static char told(int fd)
+{
+    char c = 0;
+
+    CHECK_EQ(read(fd, &c, 1), 1);
+    CHECK(nothing_told(fd));
+    return c;
 }
 
 static void test_orphaned_groups(void)
@@ -277,7 +313,7 @@ static void test_orphaned_groups(void)
     /* Orphaned while stopped: SIGHUP, then SIGCONT, so that nobody is stopped for ever. */
     pid = make_tied_group(fds, &release, &parent);
     kill(pid, SIGTSTP);
-    usleep(50000);
+    await_stopped(pid);
     close(release);
     CHECK_EQ(wait_status(parent, 0), 0);
     while (strlen(buf) < 2) {
@@ -290,11 +326,11 @@ static void test_orphaned_groups(void)
     kill(pid, SIGTTIN);
     kill(pid, SIGTTOU);
     kill(pid, SIGHUP);
-    CHECK_EQ(told(fds[0], buf, sizeof(buf)), 1);
-    CHECK_EQ(buf[0], 'h');
+    CHECK_EQ(told(fds[0]), 'h');
     kill(pid, SIGSTOP);
+    await_stopped(pid);
     kill(pid, SIGHUP);
-    CHECK_EQ(told(fds[0], buf, sizeof(buf)), -1);
+    CHECK(nothing_told(fds[0]));
     kill(pid, SIGKILL);
     close(fds[0]);
     close(fds[1]);
@@ -304,8 +340,7 @@ static void test_orphaned_groups(void)
     close(release);
     CHECK_EQ(wait_status(parent, 0), 0);
     kill(pid, SIGCONT);
-    CHECK_EQ(told(fds[0], buf, sizeof(buf)), 1);
-    CHECK_EQ(buf[0], 'c');
+    CHECK_EQ(told(fds[0]), 'c');
     kill(pid, SIGKILL);
     close(fds[0]);
     close(fds[1]);

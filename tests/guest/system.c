@@ -3,6 +3,8 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/select.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
 
@@ -119,12 +121,36 @@ static void busyness(void)
     CHECK(read_text("/proc/sys/kernel/core_pattern", text, sizeof(text)));
 }
 
+/* ustat(2): of whatever has the number that stat(2) tells. */
+static void free_by_number(void)
+{
+    struct {
+        int32_t blocks;
+        uint64_t inodes;
+        char names[12];
+    } free;
+    struct stat st;
+
+    CHECK_EQ(stat("/proc", &st), 0);
+    memset(&free, 0x55, sizeof(free));
+    CHECK_EQ(syscall(SYS_ustat, (unsigned)st.st_dev, &free), 0);
+    CHECK_EQ(free.blocks, 0);
+    CHECK_EQ(free.inodes, 0);
+    CHECK_EQ(free.names[0], 0);
+    CHECK_EQ(stat("/dev/shm", &st), 0);
+    CHECK_EQ(syscall(SYS_ustat, (unsigned)st.st_dev, &free), 0);
+    CHECK(free.inodes > 0);
+    CHECK_ERRNO(syscall(SYS_ustat, (unsigned)st.st_dev, 8), EFAULT);
+    CHECK_ERRNO(syscall(SYS_ustat, -1U, &free), EINVAL);
+}
+
 int main(void)
 {
     if (geteuid() == 0)
         in_child(chroot_inside);
     in_child(chroot_refused);
     in_child(sticky_timeouts);
+    free_by_number();
     timer_slack();
     busyness();
     return check_done();
