@@ -1,6 +1,6 @@
 /*
  * futex(2) on the Sentry's own words, the bottom of all its sleeping. Guest futexes never get here:
- * sentry/kernel/futex.c keeps them in queues of our own.
+ * sentry/kernel/futex/futex.c keeps them in queues of our own.
  */
 #ifndef HOST_FUTEX_H
 #define HOST_FUTEX_H

@@ -3,9 +3,10 @@
  *
  *   now = base + (((tsc - base_tsc) * mult) >> shift)        in nanoseconds
  *
- * Written by the Sentry (sentry/kernel/time.c), read by vdso/ in guest ring 3 and by the Sentry
- * itself through the same inline functions, so that a vDSO call and a system call never disagree.
- * Mapped read-only in the guest. `mode` 0 sends readers to the system call (TSC not trusted).
+ * Written by the Sentry (sentry/kernel/time/time.c), read by vdso/ in guest ring 3 and by the
+ * Sentry itself through the same inline functions, so that a vDSO call and a system call never
+ * disagree. Mapped read-only in the guest. `mode` 0 sends readers to the system call (TSC not
+ * trusted).
  *
  * Time never goes back: a reader whose TSC lies before base_tsc (another CPU published meanwhile)
  * takes the base, and a writer chooses its base not before what the old formula gives.

@@ -11,9 +11,9 @@
 
 #include "sentry/kernel/exec.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/ns.h"
+#include "sentry/kernel/ns/ns.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/mappable.h"
 #include "sentry/mm/mm.h"
 #include "sentry/mm/uio.h"

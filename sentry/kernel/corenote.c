@@ -7,7 +7,7 @@
 #include "abi/core.h"
 #include "sentry/kernel/core.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/mappable.h"
 #include "sentry/mm/mm.h"

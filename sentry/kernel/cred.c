@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sentry/kernel/key.h"
+#include "sentry/kernel/keys/key.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/task.h"
-#include "sentry/kernel/userns.h"
+#include "sentry/kernel/ns/userns.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/landlock.h"
 

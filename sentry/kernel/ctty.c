@@ -6,7 +6,7 @@
 
 #include "sentry/fs/terminal.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/session.h"
 #include "sentry/vfs/file.h"

@@ -3,16 +3,16 @@
  * process is reaped, so that nobody else gets a pid that a parent still waits for.
  */
 #include "sentry/kernel/core.h"
-#include "sentry/kernel/cputimer.h"
-#include "sentry/kernel/futex.h"
+#include "sentry/kernel/time/cputimer.h"
+#include "sentry/kernel/futex/futex.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
-#include "sentry/kernel/posixtimer.h"
+#include "sentry/kernel/ns/pidns.h"
+#include "sentry/kernel/time/posixtimer.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/proxy.h"
 #include "sentry/kernel/rseq.h"
-#include "sentry/kernel/sem.h"
+#include "sentry/kernel/ipc/sem.h"
 #include "sentry/kernel/tree.h"
 #include "sentry/mm/usercopy.h"
 

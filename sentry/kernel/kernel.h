@@ -17,7 +17,7 @@
 #define SENTRY_KERNEL_KERNEL_H
 
 #include "base/lock.h"
-#include "sentry/kernel/strace.h"
+#include "sentry/kernel/strace/strace.h"
 #include "sentry/kernel/syscall.h"
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/user.h"

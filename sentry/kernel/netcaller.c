@@ -6,7 +6,7 @@
 
 #include "sentry/kernel/async.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/kernel/process.h"
 #include "sentry/net/caller.h"
 #include "sentry/net/netlink/netlink.h"

@@ -9,7 +9,7 @@
 
 #include "host/futex.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 
 #define RESERVED_PIDS 300 /* after the first round, as Linux: low numbers stay with early tasks */

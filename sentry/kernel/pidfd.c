@@ -17,7 +17,7 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/file.h"

@@ -7,11 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "sentry/kernel/key.h"
-#include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/keys/key.h"
+#include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/task.h"
-#include "sentry/kernel/userns.h"
+#include "sentry/kernel/ns/userns.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/filecaps.h"
 #include "sentry/vfs/fs_context.h"

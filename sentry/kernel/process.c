@@ -6,9 +6,9 @@
 #include "host/futex.h"
 #include "host/clock.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/itimer.h"
-#include "sentry/kernel/pidns.h"
-#include "sentry/kernel/posixtimer.h"
+#include "sentry/kernel/time/itimer.h"
+#include "sentry/kernel/ns/pidns.h"
+#include "sentry/kernel/time/posixtimer.h"
 #include "sentry/vfs/file.h"
 
 struct process *process_create(struct kernel *kernel, struct pid_ns *ns)

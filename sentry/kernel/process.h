@@ -7,8 +7,8 @@
 #include <sys/resource.h>
 
 #include "base/lock.h"
-#include "sentry/kernel/cputimer.h"
-#include "sentry/kernel/signal.h"
+#include "sentry/kernel/time/cputimer.h"
+#include "sentry/kernel/signal/signal.h"
 #include "sentry/kernel/usage.h"
 #include "sentry/wait/timer.h"
 #include "sentry/wait/wait.h"

@@ -5,7 +5,7 @@
 
 #include "host/clock.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/kernel/process.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/fs_context.h"

@@ -12,7 +12,7 @@
 #include "sentry/kernel/exception.h"
 #include "sentry/kernel/fault.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/key.h"
+#include "sentry/kernel/keys/key.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rseq.h"
 

@@ -9,7 +9,7 @@
 #include <sched.h>
 #include <string.h>
 
-#include "sentry/kernel/cputimer.h"
+#include "sentry/kernel/time/cputimer.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rseq.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 
 struct process_group *group_find_locked(struct kernel *kernel, int32_t pgid)

@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/strace.h"
+#include "sentry/kernel/strace/strace.h"
 
 static long absent(struct task *task, uint32_t nr, const struct syscall_entry *entry)
 {

@@ -3,7 +3,7 @@
 #include "host/futex.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/session.h"
 

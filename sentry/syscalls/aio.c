@@ -9,7 +9,7 @@
 #include <poll.h>
 
 #include "sentry/fs/event/eventfd.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"

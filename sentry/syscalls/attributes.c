@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <utime.h>
 
-#include "sentry/kernel/signal.h"
+#include "sentry/kernel/signal/signal.h"
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/idmap.h"
 #include "sentry/mm/usercopy.h"

@@ -6,8 +6,8 @@
 
 #include "sentry/kernel/clone.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/nsproxy.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/nsproxy.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 

@@ -3,7 +3,7 @@
 #include <sys/epoll.h>
 
 #include "sentry/fs/event/epoll.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

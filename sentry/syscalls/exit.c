@@ -3,9 +3,9 @@
 #include <linux/capability.h>
 
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/ptrace.h"
+#include "sentry/kernel/ptrace/ptrace.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 

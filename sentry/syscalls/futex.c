@@ -4,10 +4,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "sentry/kernel/futex.h"
+#include "sentry/kernel/futex/futex.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/time.h"
-#include "sentry/kernel/timens.h"
+#include "sentry/kernel/time/time.h"
+#include "sentry/kernel/ns/timens.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 
-#include "sentry/kernel/userns.h"
+#include "sentry/kernel/ns/userns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

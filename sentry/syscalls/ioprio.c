@@ -8,7 +8,7 @@
 #include <sched.h>
 
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/syscalls/define.h"
 

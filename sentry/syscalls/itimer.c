@@ -1,13 +1,13 @@
 /* Interval timers: setitimer(2), getitimer(2), alarm(2). */
-#include "sentry/kernel/itimer.h"
+#include "sentry/kernel/time/itimer.h"
 
 #include <errno.h>
 #include <sys/time.h>
 
-#include "sentry/kernel/cputimer.h"
+#include "sentry/kernel/time/cputimer.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 

@@ -4,10 +4,10 @@
 #include <signal.h>
 
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/session.h"
-#include "sentry/kernel/siginfo.h"
+#include "sentry/kernel/signal/siginfo.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/kill.h"

@@ -3,9 +3,9 @@
 #include <linux/capability.h>
 #include <sys/resource.h>
 
-#include "sentry/kernel/cputimer.h"
+#include "sentry/kernel/time/cputimer.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
 #include "sentry/mm/usercopy.h"

@@ -7,8 +7,8 @@
 #include <linux/mempolicy.h>
 
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
-#include "sentry/kernel/ptrace.h"
+#include "sentry/kernel/ns/pidns.h"
+#include "sentry/kernel/ptrace/ptrace.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/mount.h>
 
-#include "sentry/kernel/mntns.h"
-#include "sentry/kernel/userns.h"
+#include "sentry/kernel/ns/mntns.h"
+#include "sentry/kernel/ns/userns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

@@ -6,7 +6,7 @@
 #include <sys/sysmacros.h>
 
 #include "abi/mount.h"
-#include "sentry/kernel/mntns.h"
+#include "sentry/kernel/ns/mntns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

@@ -1,12 +1,12 @@
 /* POSIX message queues: mq_open(2), mq_timedsend(2), mq_timedreceive(2), mq_notify(2)... */
-#include "sentry/kernel/mqueue.h"
+#include "sentry/kernel/ipc/mqueue.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/netlink/netlink.h"
 #include "sentry/syscalls/define.h"

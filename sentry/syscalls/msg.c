@@ -1,6 +1,6 @@
 /* System V message queues: msgget(2), msgsnd(2), msgrcv(2), msgctl(2). */
-#include "sentry/kernel/ipc.h"
-#include "sentry/kernel/msg.h"
+#include "sentry/kernel/ipc/ipc.h"
+#include "sentry/kernel/ipc/msg.h"
 
 #include <errno.h>
 #include <stdlib.h>

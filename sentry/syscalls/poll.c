@@ -6,8 +6,8 @@
 #include <sys/resource.h>
 #include <sys/personality.h>
 
-#include "sentry/kernel/signal.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/signal/signal.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

@@ -6,7 +6,7 @@
 
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/ptrace.h"
+#include "sentry/kernel/ptrace/ptrace.h"
 #include "sentry/mm/uio.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

@@ -6,7 +6,7 @@
 
 #include "abi/ptrace.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/syscalls/define.h"
 

@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "sentry/kernel/signal.h"
+#include "sentry/kernel/signal/signal.h"
 #include "sentry/mm/uio.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

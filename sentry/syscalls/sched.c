@@ -10,11 +10,11 @@
 #include <sys/resource.h>
 
 #include "host/thread.h"
-#include "sentry/kernel/futex.h"
+#include "sentry/kernel/futex/futex.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/sched.h"

@@ -8,7 +8,7 @@
 #include <sys/time.h>
 #include <sys/personality.h>
 
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

@@ -1,11 +1,11 @@
 /* System V semaphores: semget(2), semop(2), semtimedop(2), semctl(2). */
-#include "sentry/kernel/sem.h"
+#include "sentry/kernel/ipc/sem.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "sentry/kernel/task.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 

@@ -1,5 +1,5 @@
 /* System V shared memory: shmget(2), shmat(2), shmdt(2), shmctl(2). */
-#include "sentry/kernel/shm.h"
+#include "sentry/kernel/ipc/shm.h"
 
 #include <errno.h>
 

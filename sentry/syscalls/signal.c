@@ -4,8 +4,8 @@
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/sigframe.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/signal/sigframe.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 

@@ -1,5 +1,5 @@
 /* signalfd(2), signalfd4(2). */
-#include "sentry/kernel/signalfd.h"
+#include "sentry/kernel/signal/signalfd.h"
 
 #include <errno.h>
 #include <sys/signalfd.h>

@@ -3,11 +3,11 @@
 #include <linux/capability.h>
 #include <time.h>
 
-#include "sentry/kernel/cpuclock.h"
+#include "sentry/kernel/time/cpuclock.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/time.h"
-#include "sentry/kernel/timens.h"
+#include "sentry/kernel/time/time.h"
+#include "sentry/kernel/ns/timens.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 

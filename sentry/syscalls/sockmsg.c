@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "sentry/kernel/signal.h"
+#include "sentry/kernel/signal/signal.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/rights.h"

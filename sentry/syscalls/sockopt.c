@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "sentry/kernel/pidfd.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/filter.h"

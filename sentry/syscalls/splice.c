@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "sentry/fs/pipe/pipe.h"
-#include "sentry/kernel/signal.h"
+#include "sentry/kernel/signal/signal.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"

@@ -10,9 +10,9 @@
 #include "host/thread.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/load.h"
-#include "sentry/kernel/ns.h"
-#include "sentry/kernel/time.h"
-#include "sentry/kernel/timens.h"
+#include "sentry/kernel/ns/ns.h"
+#include "sentry/kernel/time/time.h"
+#include "sentry/kernel/ns/timens.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 

@@ -3,9 +3,9 @@
 #include <sys/time.h>
 #include <time.h>
 
-#include "sentry/kernel/cpuclock.h"
+#include "sentry/kernel/time/cpuclock.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 

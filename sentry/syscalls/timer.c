@@ -3,9 +3,9 @@
 #include <signal.h>
 
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/posixtimer.h"
+#include "sentry/kernel/time/posixtimer.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/timers.h"

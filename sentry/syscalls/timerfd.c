@@ -1,12 +1,12 @@
 /* timerfd_create(2), timerfd_settime(2), timerfd_gettime(2). */
-#include "sentry/kernel/timerfd.h"
+#include "sentry/kernel/time/timerfd.h"
 
 #include <errno.h>
 #include <linux/capability.h>
 #include <sys/timerfd.h>
 
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

@@ -4,7 +4,7 @@
 
 #include <time.h>
 
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 
 /* False: one of the two times is none. */
 static inline bool itimerspec_get(const struct itimerspec *in, struct timer_setting *ret)

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <sys/sysmacros.h>
 
-#include "sentry/kernel/mntns.h"
+#include "sentry/kernel/ns/mntns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

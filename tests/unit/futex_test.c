@@ -5,8 +5,8 @@
 
 #include "host/clock.h"
 #include "host/thread.h"
-#include "sentry/kernel/futex.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/futex/futex.h"
+#include "sentry/kernel/time/time.h"
 #include "tests/unit/kernel_make.h"
 
 #define WORD_A  SCRATCH

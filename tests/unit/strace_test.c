@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "sentry/kernel/strace.h"
-#include "sentry/kernel/strace_types.h"
+#include "sentry/kernel/strace/strace.h"
+#include "sentry/kernel/strace/strace_types.h"
 #include "sentry/kernel/syscall.h"
 #include "sentry/mm/usercopy.h"
 

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <time.h>
 
-#include "sentry/kernel/timekeeper.h"
+#include "sentry/kernel/time/timekeeper.h"
 #include "vdso/timepage.h"
 
 #define SECOND 1000000000UL

@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "sentry/kernel/siginfo.h"
+#include "sentry/kernel/signal/siginfo.h"
 #include "sentry/kernel/usage.h"
 #include "sentry/kernel/user.h"
 

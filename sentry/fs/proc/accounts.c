@@ -10,7 +10,7 @@
 #include "sentry/fs/proc/internal.h"
 #include "sentry/fs/proc/view.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/posixtimer.h"
+#include "sentry/kernel/time/posixtimer.h"
 
 /* Nothing lies on a device of the sandbox: what is read and written of one is nothing. */
 static ssize_t put_io(uint64_t key, bool thread, char *buf, size_t size)

@@ -8,7 +8,7 @@
 
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/timekeeper.h"
+#include "sentry/kernel/time/timekeeper.h"
 #include "vdso/timepage.h"
 
 enum { EAX, EBX, ECX, EDX };

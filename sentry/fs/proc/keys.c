@@ -1,6 +1,6 @@
 /* /proc/keys, /proc/key-users: what the caller may see of the keys there are. */
 #include "sentry/fs/proc/internal.h"
-#include "sentry/kernel/key.h"
+#include "sentry/kernel/keys/key.h"
 
 #define LINE_MAX_SIZE (KEY_DESCRIPTION_MAX + 128)
 

@@ -9,7 +9,7 @@
 
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/ptrace.h"
+#include "sentry/kernel/ptrace/ptrace.h"
 #include "sentry/mm/mm.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"

@@ -11,7 +11,7 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/fs/proc/internal.h"
-#include "sentry/kernel/mntns.h"
+#include "sentry/kernel/ns/mntns.h"
 #include "sentry/mm/uio.h"
 #include "sentry/vfs/fs_context.h"
 #include "sentry/vfs/mount_show.h"

@@ -4,7 +4,7 @@
 #include "abi/loopback.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/netcaller.h"
-#include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/net/netlink/netlink.h"
 #include "sentry/net/netns.h"
 #include "sentry/net/unix/unix.h"

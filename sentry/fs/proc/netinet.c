@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "sentry/fs/proc/internal.h"
-#include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/net/inet/inet.h"
 
 /* A table while it is written. */

@@ -3,8 +3,8 @@
 #include <stdio.h>
 
 #include "sentry/fs/proc/internal.h"
-#include "sentry/kernel/nsfile.h"
-#include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/ns/nsfile.h"
+#include "sentry/kernel/ns/nsproxy.h"
 
 typedef struct ns *(*get_fn)(struct task *task, enum ns_type type);
 

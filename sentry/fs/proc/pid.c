@@ -7,9 +7,9 @@
 
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/ptrace.h"
+#include "sentry/kernel/ptrace/ptrace.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/fs_context.h"
 #include "sentry/vfs/namei.h"

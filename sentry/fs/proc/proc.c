@@ -10,7 +10,7 @@
 
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/vfs/fstype.h"
 

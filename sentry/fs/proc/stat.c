@@ -8,8 +8,8 @@
 #include "sentry/fs/proc/view.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/ptrace.h"
-#include "sentry/kernel/timens.h"
+#include "sentry/kernel/ptrace/ptrace.h"
+#include "sentry/kernel/ns/timens.h"
 
 #define NS_PER_TICK 10000000UL /* of 1/100 s */
 

@@ -7,8 +7,8 @@
 #include "sentry/fs/proc/view.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/ptrace.h"
-#include "sentry/kernel/signal.h"
+#include "sentry/kernel/ptrace/ptrace.h"
+#include "sentry/kernel/signal/signal.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/fs_context.h"
 

@@ -6,7 +6,7 @@
 
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 
 #define PID_MAX_MIN 301 /* RESERVED_PIDS + 1 */

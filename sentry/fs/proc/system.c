@@ -5,8 +5,8 @@
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/load.h"
-#include "sentry/kernel/time.h"
-#include "sentry/kernel/timens.h"
+#include "sentry/kernel/time/time.h"
+#include "sentry/kernel/ns/timens.h"
 
 #define NS_PER_TICK  10000000UL /* of 1/100 s */
 #define LOAD_INT(x)  ((x) >> LOAD_SHIFT)

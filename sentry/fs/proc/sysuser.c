@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "sentry/fs/proc/internal.h"
-#include "sentry/kernel/userns.h"
+#include "sentry/kernel/ns/userns.h"
 
 static ssize_t show(enum ns_type type, char *buf, size_t size)
 {

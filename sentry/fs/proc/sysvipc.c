@@ -1,9 +1,9 @@
 /* /proc/sysvipc: the System V objects of the caller's namespace, as their ipc/ files print them. */
 #include "sentry/fs/proc/internal.h"
-#include "sentry/kernel/ipc.h"
-#include "sentry/kernel/msg.h"
-#include "sentry/kernel/sem.h"
-#include "sentry/kernel/shm.h"
+#include "sentry/kernel/ipc/ipc.h"
+#include "sentry/kernel/ipc/msg.h"
+#include "sentry/kernel/ipc/sem.h"
+#include "sentry/kernel/ipc/shm.h"
 
 static ssize_t shm_text(uint64_t key, char *buf, size_t size)
 {

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "sentry/fs/proc/internal.h"
-#include "sentry/kernel/nsproxy.h"
-#include "sentry/kernel/timens.h"
+#include "sentry/kernel/ns/nsproxy.h"
+#include "sentry/kernel/ns/timens.h"
 
 #define LINES_MAX 2
 

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 
 #include "sentry/fs/proc/internal.h"
-#include "sentry/kernel/cpuclock.h"
+#include "sentry/kernel/time/cpuclock.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
-#include "sentry/kernel/ptrace.h"
+#include "sentry/kernel/ptrace/ptrace.h"
 #include "sentry/kernel/usage.h"
 #include "sentry/mm/mm.h"
 

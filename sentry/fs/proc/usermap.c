@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "sentry/fs/proc/internal.h"
-#include "sentry/kernel/nsproxy.h"
-#include "sentry/kernel/userns.h"
+#include "sentry/kernel/ns/nsproxy.h"
+#include "sentry/kernel/ns/userns.h"
 #include "sentry/mm/uio.h"
 #include "sentry/vfs/file.h"
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "sentry/kernel/signal.h"
+#include "sentry/kernel/signal/signal.h"
 
 void task_view_take(struct task *task, struct task_view *ret)
 {

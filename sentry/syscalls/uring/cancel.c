@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/uring/ops.h"
 

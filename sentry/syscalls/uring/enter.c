@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "sentry/kernel/syscall.h"
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"

@@ -5,7 +5,7 @@
 #include <signal.h>
 
 #include "sentry/kernel/cred.h"
-#include "sentry/kernel/signal.h"
+#include "sentry/kernel/signal/signal.h"
 #include "sentry/syscalls/uring/ops.h"
 
 #define LINUX_RWF_NOAPPEND 0x20

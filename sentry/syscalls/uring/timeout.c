@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <time.h>
 
-#include "sentry/kernel/time.h"
+#include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/uring/ops.h"
 

@@ -1,0 +1,407 @@
+/*
+ * Queues by name, and as files. A queue lives as long as its name or an open file; it is counted
+ * against RLIMIT_MSGQUEUE with the most that it may ever hold, as Linux does.
+ */
+#include "sentry/kernel/ipc/mqueue.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/sysmacros.h>
+
+#include "sentry/kernel/ipc/ipc.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/time/time.h"
+#include "sentry/mm/uio.h"
+#include "sentry/vfs/identity.h"
+
+#define MQUEUE_MAGIC     0x19800202
+#define MQUEUE_DEV_MINOR 20 /* st_dev of queues */
+#define TEXT_SIZE        80 /* st_size: Linux FILENT_SIZE */
+/* What Linux counts for each message and each priority, sizeof(struct msg_msg) and a tree node. */
+#define MESSAGE_HEAD 48
+#define TREE_NODE    48
+
+struct mq_file {
+    struct file file;
+    struct mqueue *queue; /* a reference */
+};
+
+static const struct file_operations mqueue_operations;
+
+void mq_table_init(struct mq_table *table)
+{
+    lock_init(&table->lock);
+    list_init(&table->all);
+}
+
+bool mq_is_queue(const struct file *file)
+{
+    return file->ops == &mqueue_operations;
+}
+
+struct mqueue *mqueue_of(struct file *file)
+{
+    return container_of(file, struct mq_file, file)->queue;
+}
+
+struct mqueue *mqueue_unref(struct mqueue *q)
+{
+    struct mq_table *table;
+
+    if (!q || !refcount_put(&q->refs))
+        return NULL;
+    table = &q->ns->mqueues;
+    lock_acquire(&table->lock);
+    list_del_init(&q->node);
+    lock_release(&table->lock);
+    mq_free_messages(q);
+    process_unref(q->owner);
+    lock_destroy(&q->lock);
+    ipc_ns_drop(q->ns);
+    free(q);
+    return NULL;
+}
+
+/* ---- as a file ---------------------------------------------------------------------------- */
+
+/* "QSIZE:... NOTIFY:... SIGNO:... NOTIFY_PID:...", as mqueue_read_file() prints it. */
+static ssize_t status_read(struct file *f, struct uio *uio, int64_t *pos)
+{
+    struct mqueue *q = mqueue_of(f);
+    char text[TEXT_SIZE];
+    ssize_t n;
+    int length;
+
+    lock_acquire(&q->lock);
+    length = snprintf(text, sizeof(text), "QSIZE:%-10lu NOTIFY:%-5d SIGNO:%-5d NOTIFY_PID:%-6d\n",
+                      q->bytes, q->owner ? q->event.sigev_notify : 0,
+                      q->owner && q->event.sigev_notify == SIGEV_SIGNAL ? q->event.sigev_signo : 0,
+                      q->owner ? q->owner->pid : 0);
+    lock_release(&q->lock);
+    if (*pos < 0 || *pos >= length)
+        return 0;
+    n = uio_copy_out(uio, text + *pos, (size_t)(length - *pos));
+    if (n > 0)
+        *pos += n;
+    return n;
+}
+
+static int64_t status_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
+{
+    return file_seek_in(offset, whence, pos, TEXT_SIZE);
+}
+
+static uint32_t mqueue_poll(struct file *f, struct wait_entry *entry)
+{
+    struct mqueue *q = mqueue_of(f);
+    uint32_t events = 0;
+
+    if (entry)
+        wait_queue_add(&q->poll_queue, entry);
+    lock_acquire(&q->lock);
+    if (q->count > 0)
+        events |= POLLIN | POLLRDNORM;
+    if (q->count < q->max_messages)
+        events |= POLLOUT | POLLWRNORM;
+    lock_release(&q->lock);
+    return events;
+}
+
+static void mqueue_unpoll(struct file *f, struct wait_entry *entry)
+{
+    wait_queue_remove(&mqueue_of(f)->poll_queue, entry);
+}
+
+static int mqueue_stat(struct file *f, struct linux_stat *ret)
+{
+    struct mqueue *q = mqueue_of(f);
+
+    *ret = (struct linux_stat){
+        .st_dev = makedev(0, MQUEUE_DEV_MINOR),
+        .st_ino = q->ino,
+        .st_nlink = __atomic_load_n(&q->name, __ATOMIC_RELAXED) ? 1 : 0,
+        .st_mode = S_IFREG | q->mode,
+        .st_uid = q->uid,
+        .st_gid = q->gid,
+        .st_size = TEXT_SIZE,
+        .st_blksize = 4096,
+    };
+    return 0;
+}
+
+static int mqueue_statfs(struct file *f, struct linux_statfs *ret)
+{
+    *ret = (struct linux_statfs){
+        .f_type = MQUEUE_MAGIC,
+        .f_bsize = 4096,
+        .f_frsize = 4096,
+        .f_namelen = VFS_NAME_MAX,
+    };
+    return 0;
+}
+
+/* close(2), of any descriptor: a process that does it gets no notification any more. */
+static void mqueue_flush(struct file *f)
+{
+    struct mqueue *q = mqueue_of(f);
+    struct task *task = task_current();
+    struct mq_registration was = {0};
+
+    lock_acquire(&q->lock);
+    if (q->owner && task && q->owner == task->process)
+        was = mq_unregister_locked(q);
+    lock_release(&q->lock);
+    mq_tell(&was, MQ_COOKIE_REMOVED);
+}
+
+static void mqueue_release(struct file *f)
+{
+    struct mq_file *mf = container_of(f, struct mq_file, file);
+
+    mqueue_unref(mf->queue);
+    file_fini(f);
+    free(mf);
+}
+
+static const struct file_operations mqueue_operations = {
+    .read = status_read,
+    .llseek = status_llseek,
+    .poll = mqueue_poll,
+    .unpoll = mqueue_unpoll,
+    .stat = mqueue_stat,
+    .statfs = mqueue_statfs,
+    .flush = mqueue_flush,
+    .release = mqueue_release,
+};
+
+/* ---- names -------------------------------------------------------------------------------- */
+
+static struct mqueue *find_locked(struct mq_table *table, const char *name)
+{
+    struct mqueue *q;
+
+    list_for_each (q, &table->all, node) {
+        if (q->name && strcmp(q->name, name) == 0)
+            return q;
+    }
+    return NULL;
+}
+
+static int check_name(const char *name)
+{
+    if (strlen(name) > VFS_NAME_MAX)
+        return -ENAMETOOLONG;
+    return strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ? -EACCES : 0;
+}
+
+/* mq_attr_ok(), and how much the queue counts. */
+static int check_attr(const struct task *task, const struct mq_attr *attr, uint64_t *ret_bytes)
+{
+    const struct ipc_limits *limits = &task_ipc_ns(task)->limits;
+    uint64_t max_count = ipc_limit(&limits->mq_messages), max_size = ipc_limit(&limits->mq_size);
+    bool trusted = task_has_cap(task, CAP_SYS_RESOURCE);
+    uint64_t count = (uint64_t)attr->mq_maxmsg, nodes = MIN(count, (uint64_t)MQ_PRIORITIES);
+
+    if (attr->mq_maxmsg <= 0 || attr->mq_msgsize <= 0)
+        return -EINVAL;
+    if (count > (trusted ? MQ_MSG_HARD_MAX : max_count) ||
+        (uint64_t)attr->mq_msgsize > (trusted ? (uint64_t)MQ_MSGSIZE_HARD_MAX : max_size))
+        return -EINVAL;
+    *ret_bytes = count * MESSAGE_HEAD + nodes * TREE_NODE + count * (uint64_t)attr->mq_msgsize;
+    return 0;
+}
+
+static uint64_t counted_bytes(const struct mqueue *q)
+{
+    uint64_t count = (uint64_t)q->max_messages, nodes = MIN(count, (uint64_t)MQ_PRIORITIES);
+
+    return count * MESSAGE_HEAD + nodes * TREE_NODE + count * (uint64_t)q->max_size;
+}
+
+static bool within_limit(struct mq_table *table, uint32_t uid, uint64_t bytes, uint64_t limit)
+{
+    struct mqueue *q;
+
+    list_for_each (q, &table->all, node) {
+        if (q->account == uid)
+            bytes += counted_bytes(q);
+    }
+    return bytes <= limit;
+}
+
+static int create_locked(struct task *task, struct ipc_ns *ns, const char *name, uint32_t mode,
+                         const struct mq_attr *attr, uint64_t limit, struct mqueue **ret)
+{
+    static uint64_t last_ino = 2; /* atomic */
+    struct mq_table *table = &ns->mqueues;
+    struct mqueue *q;
+    uint64_t bytes;
+    int err;
+
+    if (table->named >= ipc_limit(&ns->limits.mq_queues) && !task_has_cap(task, CAP_SYS_RESOURCE))
+        return -ENOSPC;
+    err = check_attr(task, attr, &bytes);
+    if (err < 0)
+        return err;
+    if (!within_limit(table, task->cred->uid, bytes, limit))
+        return -EMFILE;
+    q = calloc(1, sizeof(*q));
+    if (!q || !(q->name = strdup(name))) {
+        free(q);
+        return -ENOMEM;
+    }
+    refcount_set(&q->refs, 1);
+    refcount_get(&ns->holds);
+    q->ns = ns;
+    q->mode = mode;
+    q->uid = task->cred->fsuid;
+    q->gid = task->cred->fsgid;
+    q->account = task->cred->uid;
+    q->ino = __atomic_add_fetch(&last_ino, 1, __ATOMIC_RELAXED);
+    q->max_messages = attr->mq_maxmsg;
+    q->max_size = attr->mq_msgsize;
+    wait_queue_init(&q->poll_queue);
+    lock_init(&q->lock);
+    list_init(&q->messages);
+    list_init(&q->receivers);
+    list_init(&q->senders);
+    list_add_tail(&table->all, &q->node);
+    table->named++;
+    *ret = q;
+    return 0;
+}
+
+static bool may_open(const struct task *task, const struct mqueue *q, int flags)
+{
+    static const unsigned wanted[] = {[O_RDONLY] = 4, [O_WRONLY] = 2, [O_RDWR] = 6};
+    const struct cred *cred = task->cred;
+    unsigned granted = q->mode;
+
+    if (cred->fsuid == q->uid)
+        granted >>= 6;
+    else if (cred_in_group(cred, q->gid))
+        granted >>= 3;
+    return !(wanted[flags & O_ACCMODE] & ~granted) ||
+           vfs_has_cap_over(q->uid, q->gid, CAP_DAC_OVERRIDE);
+}
+
+/* An existing queue or a new one, with a reference for the file. */
+static int look_up(struct task *task, struct ipc_ns *ns, const char *name, int flags, uint32_t mode,
+                   const struct mq_attr *attr, uint64_t limit, struct mqueue **ret)
+{
+    struct mqueue *q = find_locked(&ns->mqueues, name);
+    int err = 0;
+
+    if (q && (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+        return -EEXIST;
+    if ((flags & O_ACCMODE) == O_ACCMODE)
+        return -EINVAL;
+    if (q && !may_open(task, q, flags))
+        return -EACCES;
+    if (!q && !(flags & O_CREAT))
+        return -ENOENT;
+    if (!q)
+        err = create_locked(task, ns, name, mode, attr, limit, &q);
+    if (err < 0)
+        return err;
+    refcount_get(&q->refs);
+    *ret = q;
+    return 0;
+}
+
+/* mqueue_get_inode(): what a queue is like whose maker does not say; never above the limits. */
+static struct mq_attr default_attr(const struct ipc_ns *ns)
+{
+    const struct ipc_limits *limits = &ns->limits;
+
+    return (struct mq_attr){
+        .mq_maxmsg =
+            (long)MIN(ipc_limit(&limits->mq_messages), ipc_limit(&limits->mq_messages_default)),
+        .mq_msgsize = (long)MIN(ipc_limit(&limits->mq_size), ipc_limit(&limits->mq_size_default)),
+    };
+}
+
+int mq_open_file(struct task *task, const char *name, int flags, uint32_t mode,
+                 const struct mq_attr *attr, struct file **ret)
+{
+    uint64_t limit = task_rlimit(task, RLIMIT_MSGQUEUE);
+    struct ipc_ns *ns = task_ipc_ns(task);
+    const struct mq_attr defaults = default_attr(ns);
+    struct mq_file *f;
+    int err = check_name(name);
+
+    if (err < 0)
+        return err;
+    f = calloc(1, sizeof(*f));
+    if (!f || asprintf(&f->file.path, "/%s", name) < 0) {
+        free(f);
+        return -ENOMEM;
+    }
+    lock_acquire(&ns->mqueues.lock);
+    err = look_up(task, ns, name, flags, mode, attr ? attr : &defaults, limit, &f->queue);
+    lock_release(&ns->mqueues.lock);
+    if (err < 0) {
+        free(f->file.path);
+        free(f);
+        return err;
+    }
+    name = f->file.path;
+    file_init(&f->file, &mqueue_operations, (uint32_t)flags & (O_ACCMODE | O_NONBLOCK));
+    f->file.path = (char *)name;
+    *ret = &f->file;
+    return 0;
+}
+
+static void forget_name_locked(struct mq_table *table, struct mqueue *q)
+{
+    free(q->name);
+    __atomic_store_n(&q->name, NULL, __ATOMIC_RELAXED);
+    table->named--;
+}
+
+int mq_unlink_name(struct task *task, const char *name)
+{
+    struct mq_table *table = &task_ipc_ns(task)->mqueues;
+    int err = check_name(name);
+    struct mqueue *q;
+
+    if (err < 0)
+        return err;
+    lock_acquire(&table->lock);
+    q = find_locked(table, name);
+    if (!q)
+        err = -ENOENT;
+    else if (task->cred->fsuid != q->uid && task->cred->fsuid != 0 &&
+             !vfs_has_cap_over(q->uid, q->gid, CAP_FOWNER))
+        err = -EPERM; /* the directory of queues is sticky, and root's */
+    else
+        forget_name_locked(table, q);
+    lock_release(&table->lock);
+    if (err == 0)
+        mqueue_unref(q);
+    return err;
+}
+
+void mq_destroy_all(struct ipc_ns *ns)
+{
+    struct mq_table *table = &ns->mqueues;
+    struct mqueue *q, *found;
+
+    do {
+        found = NULL;
+        lock_acquire(&table->lock);
+        list_for_each (q, &table->all, node) {
+            if (q->name)
+                found = q;
+        }
+        if (found)
+            forget_name_locked(table, found);
+        lock_release(&table->lock);
+        mqueue_unref(found);
+    } while (found);
+}

@@ -1,0 +1,190 @@
+#include "sentry/kernel/ns/nsfile.h"
+
+#include <errno.h>
+#include <linux/nsfs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/ns/pidns.h"
+#include "sentry/kernel/process.h"
+#include "sentry/kernel/ns/userns.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/file.h"
+
+#define NSFS_MINOR      4
+#define NSFS_MAGIC      0x6e736673
+#define NS_GET_ID_IOCTL _IOR(NSIO, 13, uint64_t)
+
+#ifndef NS_GET_PID_FROM_PIDNS
+#define NS_GET_PID_FROM_PIDNS  _IOR(NSIO, 6, int)
+#define NS_GET_TGID_FROM_PIDNS _IOR(NSIO, 7, int)
+#define NS_GET_PID_IN_PIDNS    _IOR(NSIO, 8, int)
+#define NS_GET_TGID_IN_PIDNS   _IOR(NSIO, 9, int)
+#endif
+
+struct ns_file {
+    struct file file;
+    struct ns *ns; /* owned reference */
+};
+
+static struct ns_file *ns_file_of(struct file *f)
+{
+    return container_of(f, struct ns_file, file);
+}
+
+static int ns_file_stat(struct file *f, struct linux_stat *ret)
+{
+    *ret = (struct linux_stat){
+        .st_dev = makedev(0, NSFS_MINOR),
+        .st_ino = ns_file_of(f)->ns->inum,
+        .st_nlink = 1,
+        .st_mode = S_IFREG | 0444,
+        .st_blksize = 4096,
+    };
+    return 0;
+}
+
+static int ns_file_statfs(struct file *f, struct linux_statfs *ret)
+{
+    *ret = (struct linux_statfs){
+        .f_type = NSFS_MAGIC,
+        .f_bsize = 4096,
+        .f_frsize = 4096,
+        .f_namelen = VFS_NAME_MAX,
+    };
+    return 0;
+}
+
+/* Among the caller's descriptors. */
+static long open_ns(struct ns *ns)
+{
+    struct task *task = task_current();
+    struct file *file;
+    long fd = ns_file_create(ns, &file);
+
+    if (fd < 0)
+        return fd;
+    fd = fdtable_install(task->files, file, 0, task_rlimit(task, RLIMIT_NOFILE), true);
+    if (fd < 0)
+        file_unref(file);
+    return fd;
+}
+
+/* A user namespace above `ns`, if the caller may see it: it is in or below the caller's own. */
+static long open_owner(struct ns *ns)
+{
+    struct user_ns *own = task_current()->cred->user_ns;
+
+    if (!ns->owner || !user_ns_is_below(ns->owner, own))
+        return -EPERM;
+    return open_ns(&ns->owner->ns);
+}
+
+static long open_parent(struct pid_ns *ns)
+{
+    if (!ns->parent || !pid_ns_is_below(ns->parent, task_current()->process->pid_ns))
+        return -EPERM;
+    return open_ns(&ns->parent->ns);
+}
+
+/* Numbers of one namespace in the other: NS_GET_PID_FROM_PIDNS and its kin. */
+static long translate(struct ns *base, uint32_t cmd, uint64_t number)
+{
+    bool from = cmd == NS_GET_PID_FROM_PIDNS || cmd == NS_GET_TGID_FROM_PIDNS;
+    bool process = cmd == NS_GET_TGID_FROM_PIDNS || cmd == NS_GET_TGID_IN_PIDNS;
+    struct pid_ns *own = task_current()->process->pid_ns, *ns;
+    struct task *task;
+    int32_t shown;
+
+    if (base->type != NS_PID)
+        return -EINVAL;
+    ns = pid_ns_of(base);
+    task = task_find(ns->kernel, pid_global(from ? ns : own, (int32_t)number));
+    if (!task)
+        return -ESRCH;
+    shown = pid_shown(from ? own : ns, process ? task->process->pid : task->tid);
+    task_unref(task);
+    return shown ? shown : -ESRCH;
+}
+
+static long owner_uid(struct ns *ns, struct mm *mm, uint64_t arg)
+{
+    uint32_t uid;
+
+    if (ns->type != NS_USER)
+        return -EINVAL;
+    uid = id_map_shown(user_ns_map(task_current()->cred->user_ns, ID_USER), user_ns_of(ns)->owner);
+    return copy_struct_to_user(mm, arg, &uid);
+}
+
+/* ioctl_nsfs(2). */
+static long ns_file_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg)
+{
+    struct ns *ns = ns_file_of(f)->ns;
+
+    switch (cmd) {
+    case NS_GET_NSTYPE:
+        return (long)ns_flag(ns->type);
+    case NS_GET_USERNS:
+        return open_owner(ns);
+    case NS_GET_PARENT:
+        if (ns->type == NS_USER)
+            return open_owner(ns);
+        return ns->type == NS_PID ? open_parent(pid_ns_of(ns)) : -EINVAL;
+    case NS_GET_OWNER_UID:
+        return owner_uid(ns, mm, arg);
+    case NS_GET_PID_FROM_PIDNS:
+    case NS_GET_TGID_FROM_PIDNS:
+    case NS_GET_PID_IN_PIDNS:
+    case NS_GET_TGID_IN_PIDNS:
+        return translate(ns, cmd, arg);
+    case NS_GET_ID_IOCTL:
+        return copy_struct_to_user(mm, arg, &ns->id);
+    default:
+        return -ENOTTY;
+    }
+}
+
+static void ns_file_release(struct file *f)
+{
+    struct ns_file *n = ns_file_of(f);
+
+    file_fini(f);
+    ns_unref(n->ns);
+    free(n);
+}
+
+static const struct file_operations ns_file_operations = {
+    .stat = ns_file_stat,
+    .statfs = ns_file_statfs,
+    .ioctl = ns_file_ioctl,
+    .release = ns_file_release,
+};
+
+int ns_file_create(struct ns *ns, struct file **ret)
+{
+    struct ns_file *n = calloc(1, sizeof(*n));
+    char name[32], *path;
+
+    snprintf(name, sizeof(name), "%s:[%lu]", ns_name(ns->type), ns->inum);
+    path = strdup(name);
+    if (!n || !path) {
+        free(n);
+        free(path);
+        return -ENOMEM;
+    }
+    file_init(&n->file, &ns_file_operations, O_RDONLY);
+    n->file.path = path;
+    n->ns = ns_ref(ns);
+    *ret = &n->file;
+    return 0;
+}
+
+struct ns *ns_of_file(struct file *file)
+{
+    return file->ops == &ns_file_operations ? ns_file_of(file)->ns : NULL;
+}
