@@ -348,6 +348,7 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
     int err;
 
     vfs_set_fifo_operations(&fifo_operations);
+    vfs_set_device_open(dev_open);
     err = gofer_client_create(config->gofer_socket, &ret_tree->gofer);
     if (!err)
         err = open_host_tree(ret_tree, config, &root);

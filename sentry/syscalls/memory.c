@@ -53,7 +53,7 @@ static int map_file(struct task *task, int fd, struct mm_map_args *args, struct 
         file_unref(file);
         return error;
     }
-    if (file->at.dentry && file_stat(file, &st) == 0)
+    if (args->object && file->at.dentry && file_stat(file, &st) == 0)
         mappable_label(args->object, st.st_dev, st.st_ino);
     if (type != MAP_PRIVATE && access != O_RDWR)
         args->max_prot &= ~PROT_WRITE;

@@ -47,12 +47,12 @@ static bool is_device(const struct inode_make *make)
     return S_ISCHR(make->mode) || S_ISBLK(make->mode);
 }
 
-/* A container has no device nodes; 0:0 is none, it is overlayfs's mark for a name that is gone. */
+/* 0:0 is no device, but overlayfs's mark for a name that is gone. */
 static int check_device(const struct inode_make *make)
 {
     bool whiteout = S_ISCHR(make->mode) && make->rdev == 0;
 
-    return is_device(make) && !whiteout ? -EPERM : 0;
+    return is_device(make) && !whiteout && !vfs_has_cap(CAP_MKNOD) ? -EPERM : 0;
 }
 
 static int make_locked(const struct walk_parent *parent, struct inode_make *make,

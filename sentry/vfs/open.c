@@ -74,7 +74,8 @@ static int check_open(const struct path *at, uint32_t flags)
     /* Devices, FIFOs and sockets may be written on a read-only file system. */
     if (type == S_IFREG && wants_write(flags) && path_read_only(at))
         return -EROFS;
-    if ((type == S_IFCHR || type == S_IFBLK) && (mount_get_flags(at->mount) & MOUNT_NODEV))
+    if ((type == S_IFCHR || type == S_IFBLK) &&
+        ((mount_get_flags(at->mount) & MOUNT_NODEV) || dentry->sb->owner_id))
         return -EACCES;
     if (dentry->sb->checks_modes) {
         err = dentry_permission(dentry, wanted_access(flags));

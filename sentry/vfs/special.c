@@ -3,6 +3,7 @@
 #include <errno.h>
 
 static const struct fifo_operations *fifos;
+static device_open_fn *devices;
 
 void vfs_set_fifo_operations(const struct fifo_operations *ops)
 {
@@ -19,4 +20,19 @@ void vfs_fifo_release(struct inode *inode)
     if (inode->fifo)
         fifos->release(inode->fifo);
     inode->fifo = NULL;
+}
+
+void vfs_set_device_open(device_open_fn *open)
+{
+    devices = open;
+}
+
+int vfs_device_open(struct dentry *dentry, uint32_t flags, struct file **ret)
+{
+    struct linux_stat st;
+    int err = dentry->inode->ops->stat(dentry, false, &st);
+
+    if (err < 0)
+        return err;
+    return devices ? devices(S_ISBLK(st.st_mode), st.st_rdev, flags, ret) : -ENXIO;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "host/io.h"
 #include "sentry/fs/dev/kmsg.h"
@@ -160,6 +161,17 @@ static const struct tree_node dev_root = {.name = "",
                                           .mode = S_IFDIR | 0755,
                                           .children = dev_nodes,
                                           .child_count = ARRAY_COUNT(dev_nodes)};
+
+int dev_open(bool block, uint64_t number, uint32_t flags, struct file **ret)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(dev_nodes) && !block; i++) {
+        const struct tree_node *node = &dev_nodes[i];
+
+        if (node->open && makedev(node->major, node->minor) == number)
+            return node->open(node, flags, ret);
+    }
+    return -ENXIO;
+}
 
 int devfs_create(struct super_block **ret)
 {

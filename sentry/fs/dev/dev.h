@@ -5,8 +5,11 @@
 
 #include "base/compiler.h"
 
+struct file;
 struct super_block;
 
+/* What a device node of that number opens, wherever it lies: as vfs_set_device_open() wants it. */
+int dev_open(bool block, uint64_t number, uint32_t flags, struct file **ret);
 int devfs_create(struct super_block **ret);
 
 #endif

@@ -137,6 +137,9 @@ int ov_setattr(struct dentry *dentry, const struct inode_attr *attr)
     err = upper->inode->ops->setattr(upper, attr);
     if (!err) {
         ov_follow_upper(ov);
+        if ((attr->mask & ATTR_MODE) && ov->fs->journal &&
+            upper->inode->ops->getxattr(upper, ACL_ACCESS_NAME, NULL, 0) > 0)
+            ov->xattrs_told = false; /* the ACL has followed the mode */
         changed(ov);
     }
     return err;
@@ -218,9 +221,13 @@ int ov_set_flags(struct dentry *dentry, uint32_t flags)
     upper = ov_upper(ov);
     if (!upper->inode->ops->set_flags)
         return -EOPNOTSUPP;
-    err = upper->inode->ops->set_flags(upper, flags);
+    err = ov_begin(ov->fs);
     if (!err)
-        __atomic_store_n(&ov->inode.flags, flags, __ATOMIC_RELAXED);
+        err = upper->inode->ops->set_flags(upper, flags);
+    if (!err) {
+        ov_follow_upper(ov);
+        changed(ov);
+    }
     return err;
 }
 

@@ -101,7 +101,6 @@ struct ov_inode *ov_inode_made(struct overlay *fs, struct dentry *upper, uint64_
         return NULL;
     }
     ov->upper = upper;
-    ov->inode.flags = inode_flags(upper->inode);
     ov->copied = true;
     ov->counted = true;
     ov_follow_upper(ov);
@@ -128,6 +127,7 @@ void ov_follow_upper(struct ov_inode *ov)
 {
     const struct inode *upper = ov_upper(ov)->inode;
 
+    __atomic_store_n(&ov->inode.flags, inode_flags(upper), __ATOMIC_RELAXED);
     set_ids(ov, inode_mode(upper), __atomic_load_n(&upper->uid, __ATOMIC_RELAXED),
             __atomic_load_n(&upper->gid, __ATOMIC_RELAXED));
 }

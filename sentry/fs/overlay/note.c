@@ -6,12 +6,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "sentry/fs/overlay/internal.h"
 #include "sentry/fs/overlay/journal.h"
+#include "sentry/vfs/fileattr.h"
 
 #define PIECE_BYTES (1U << 20) /* a batch that grows beyond it ends between two objects */
 
@@ -179,9 +181,18 @@ static void put_upper(struct ov_node_record *r, struct dentry *upper)
         set_time(r, OV_BTIME, (uint64_t)birth.tv_sec, (uint64_t)birth.tv_nsec);
 }
 
+/* FS_IMMUTABLE_FL to FS_NOATIME_FL are four bits side by side. */
+#define INODE_FLAGS_SHIFT 4
+static_assert(FS_IMMUTABLE_FL << INODE_FLAGS_SHIFT == OV_IMMUTABLE &&
+                  FS_APPEND_FL << INODE_FLAGS_SHIFT == OV_APPEND &&
+                  FS_NODUMP_FL << INODE_FLAGS_SHIFT == OV_NODUMP &&
+                  FS_NOATIME_FL << INODE_FLAGS_SHIFT == OV_NOATIME,
+              "flags of objects");
+
 static uint16_t node_flags(const struct ov_inode *ov, bool with_path)
 {
     return (uint16_t)((ov_upper(ov) ? OV_HAS_UPPER : 0) | (ov_copied(ov) ? OV_HAS_BYTES : 0) |
+                      (inode_flags(&ov->inode) & FILEATTR_MODIFIABLE) << INODE_FLAGS_SHIFT |
                       (list_empty(&ov->link_node) ? 0 : OV_IS_LINKED) |
                       (ov->lower ? 0 : OV_IS_MADE) | (with_path ? OV_HAS_PATH : 0));
 }

@@ -20,7 +20,8 @@ static int ov_open(struct dentry *dentry, uint32_t flags, struct file **ret)
         return vfs_fifo_open(dentry->inode, flags, ret);
     case S_IFCHR:
     case S_IFBLK:
-        return -EACCES; /* as on a mount without devices */
+        /* Never the host's: what is here of that number. */
+        return vfs_device_open(dentry, flags, ret);
     default:
         return -ENXIO;
     }

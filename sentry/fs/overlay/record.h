@@ -37,6 +37,10 @@ enum ov_record_flags {
     OV_IS_LINKED = 4, /* it has names below that lead to it */
     OV_IS_MADE = 8,   /* it is nowhere below */
     OV_HAS_PATH = 16,
+    OV_IMMUTABLE = 0x100, /* FS_IMMUTABLE_FL and so on */
+    OV_APPEND = 0x200,
+    OV_NODUMP = 0x400,
+    OV_NOATIME = 0x800,
     OV_IN_LOWER = 1, /* OV_NAME: that name is also below */
     OV_NO_ENTRY = 2, /* the name means what it means below */
     OV_REMOVED = 1,  /* OV_XATTR: there is none of that name */

@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <linux/fs.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,7 +182,16 @@ static int set_attributes(struct ov_inode *ov, const struct ov_node_record *node
         .btime = time_of(node, OV_BTIME),
     };
     struct dentry *upper = ov_upper(ov);
-    int err = upper->inode->ops->setattr(upper, &attr);
+    uint32_t flags = (node->head.flags & OV_IMMUTABLE ? FS_IMMUTABLE_FL : 0) |
+                     (node->head.flags & OV_APPEND ? FS_APPEND_FL : 0) |
+                     (node->head.flags & OV_NODUMP ? FS_NODUMP_FL : 0) |
+                     (node->head.flags & OV_NOATIME ? FS_NOATIME_FL : 0);
+    int err = 0;
+
+    if (inode_flags(upper->inode) != flags)
+        err = upper->inode->ops->set_flags(upper, flags);
+    if (!err)
+        err = upper->inode->ops->setattr(upper, &attr);
 
     ov_follow_upper(ov);
     return err;

@@ -80,6 +80,9 @@ static int make(struct dentry *dir, enum share_op op, struct name name,
 int share_make(struct dentry *dir, struct name name, const struct inode_make *what,
                struct inode **ret)
 {
+    /* No node that means something to the host. */
+    if ((S_ISCHR(what->mode) || S_ISBLK(what->mode)) && what->rdev)
+        return -EPERM;
     return make(dir, SHARE_MAKE, name, what, ret);
 }
 

@@ -30,6 +30,9 @@ static int tmpfs_open(struct dentry *dentry, uint32_t flags, struct file **ret)
         return tmpfs_dir_open(dentry, flags, ret);
     case S_IFIFO:
         return vfs_fifo_open(dentry->inode, flags, ret);
+    case S_IFCHR:
+    case S_IFBLK:
+        return vfs_device_open(dentry, flags, ret);
     default:
         return -ENXIO;
     }
