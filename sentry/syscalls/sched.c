@@ -38,6 +38,12 @@ static struct task *find_task(struct task *task, int pid)
     return pid == 0 ? task_ref(task) : task_lookup(task, pid);
 }
 
+/* Our own "init", which is no task: it runs like any other, and nobody changes that. */
+static bool is_init(const struct task *task, int pid)
+{
+    return pid == KERNEL_PID_SENTRY && task->process->pid_ns->level == 0;
+}
+
 static bool same_owner(const struct task *task, const struct task *target)
 {
     return task->cred->euid == target->cred->euid || task->cred->euid == target->cred->uid;
@@ -53,12 +59,16 @@ SYSCALL_DEFINE3(sched_getaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)
         return -EINVAL;
     size = MIN(size, kernel->cpu_mask_size);
     target = find_task(task, pid);
-    if (!target)
+    if (target) {
+        lock_acquire(&target->process->lock);
+        memcpy(mask, target->sched.affinity, sizeof(mask));
+        lock_release(&target->process->lock);
+        task_unref(target);
+    } else if (is_init(task, pid)) {
+        memcpy(mask, kernel->cpus, sizeof(mask));
+    } else {
         return -ESRCH;
-    lock_acquire(&target->process->lock);
-    memcpy(mask, target->sched.affinity, sizeof(mask));
-    lock_release(&target->process->lock);
-    task_unref(target);
+    }
     if (copy_to_user(task->mm, mask_ptr, mask, size) < 0)
         return -EFAULT;
     return size;
@@ -84,7 +94,7 @@ SYSCALL_DEFINE3(sched_setaffinity, int, pid, unsigned, size, uaddr_t, mask_ptr)
         return -EFAULT;
     target = find_task(task, pid);
     if (!target)
-        return -ESRCH;
+        return is_init(task, pid) ? -EPERM : -ESRCH;
     for (size_t i = 0; i < ARRAY_COUNT(mask); i++) {
         mask[i] &= task->kernel->cpus[i];
         any |= mask[i];
@@ -149,29 +159,41 @@ static bool may_set_nice(struct task *task, struct task *target, int nice)
            task_has_cap(task, CAP_SYS_NICE);
 }
 
+/* What the change comes to for who is scheduled like `now`. -EINVAL. */
+static int complete_change(const struct task_sched *now, struct sched_change *change,
+                           struct sched_deadline *ret_deadline)
+{
+    bool has_deadline;
+
+    *ret_deadline = now->deadline;
+    if (change->keep_policy) {
+        change->policy = now->policy;
+        change->reset_on_fork = now->reset_on_fork;
+    }
+    if (change->keep_params) {
+        change->priority = now->priority;
+        change->set_nice = false;
+    } else if (change->deadline) {
+        *ret_deadline = *change->deadline;
+    }
+    has_deadline = change->policy == LINUX_SCHED_DEADLINE;
+    if (has_deadline ? !ret_deadline->deadline : !policy_valid(change->policy))
+        return -EINVAL;
+    if (change->priority < 0 || change->priority > RT_PRIORITY_MAX ||
+        is_realtime(change->policy) != (change->priority != 0))
+        return -EINVAL;
+    change->set_nice &= !is_realtime(change->policy) && !has_deadline;
+    return 0;
+}
+
 static int change_locked(struct task *task, struct task *target, struct sched_change change)
 {
-    struct sched_deadline deadline = target->sched.deadline;
-    bool has_deadline;
-    int error;
+    struct sched_deadline deadline;
+    int error = complete_change(&target->sched, &change, &deadline);
+    bool has_deadline = change.policy == LINUX_SCHED_DEADLINE;
 
-    if (change.keep_policy) {
-        change.policy = target->sched.policy;
-        change.reset_on_fork = target->sched.reset_on_fork;
-    }
-    if (change.keep_params) {
-        change.priority = target->sched.priority;
-        change.set_nice = false;
-    } else if (change.deadline) {
-        deadline = *change.deadline;
-    }
-    has_deadline = change.policy == LINUX_SCHED_DEADLINE;
-    if (has_deadline ? !deadline.deadline : !policy_valid(change.policy))
-        return -EINVAL;
-    if (change.priority < 0 || change.priority > RT_PRIORITY_MAX ||
-        is_realtime(change.policy) != (change.priority != 0))
-        return -EINVAL;
-    change.set_nice &= !is_realtime(change.policy) && !has_deadline;
+    if (error < 0)
+        return error;
     change.nice = MAX(NICE_MIN, MIN(change.nice, NICE_MAX));
     if (change.set_nice && !may_set_nice(task, target, change.nice))
         return -EPERM;
@@ -241,13 +263,21 @@ static int change_deadline(struct task *task, struct task *target,
     return error;
 }
 
+static int change_init(struct sched_change change)
+{
+    const struct task_sched ordinary = {.policy = SCHED_OTHER};
+    struct sched_deadline deadline;
+
+    return complete_change(&ordinary, &change, &deadline) < 0 ? -EINVAL : -EPERM;
+}
+
 int sched_change(struct task *task, int pid, const struct sched_change *change)
 {
     struct task *target = find_task(task, pid);
     int error;
 
     if (!target)
-        return -ESRCH;
+        return is_init(task, pid) ? change_init(*change) : -ESRCH;
     if (change->deadline && !change->keep_policy && !change->keep_params) {
         error = change_deadline(task, target, change);
     } else {
@@ -294,6 +324,10 @@ int sched_read(struct task *task, int pid, struct task_sched *ret_sched)
     if (pid < 0)
         return -EINVAL;
     target = find_task(task, pid);
+    if (!target && is_init(task, pid)) {
+        *ret_sched = (struct task_sched){.policy = SCHED_OTHER};
+        return 0;
+    }
     if (!target)
         return -ESRCH;
     lock_acquire(&target->process->lock);
@@ -407,10 +441,10 @@ static long write_nice(struct task *task, struct task *target, int nice, long re
     return result == -ESRCH ? 0 : result;
 }
 
-/* Our own "init", which is no task: as nice as any, and root's. */
+/* As nice as any, and root's. */
 static bool is_sentry(const struct task *task, int which, int who)
 {
-    return which == PRIO_PROCESS && who == KERNEL_PID_SENTRY && task->process->pid_ns->level == 0;
+    return which == PRIO_PROCESS && is_init(task, who);
 }
 
 SYSCALL_DEFINE2(getpriority, int, which, int, who)

@@ -41,6 +41,7 @@ struct file_operations {
      */
     uint32_t (*poll)(struct file *f, struct wait_entry *entry);
     void (*unpoll)(struct file *f, struct wait_entry *entry);
+    bool poll_tells_once; /* poll() changes what it tells the next time */
     int (*stat)(struct file *f, struct linux_stat *ret_stat);
     int (*statfs)(struct file *f, struct linux_statfs *ret_statfs);
     /* Entries from *pos on into the sink until it is full; *pos is opaque to callers. */

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/epoll.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -377,6 +378,24 @@ static void test_poll(void)
     close(p.fd);
 }
 
+/* epoll(7) tells it once as well, and does not lose it. */
+static void test_epoll(void)
+{
+    struct epoll_event event = {.events = EPOLLPRI}, got;
+    int fd = open("/proc/self/mounts", O_RDONLY), epoll = epoll_create1(0);
+
+    CHECK_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), 0);
+    CHECK_EQ(epoll_wait(epoll, &got, 1, 0), 0);
+    new_tmpfs("w");
+    CHECK_EQ(epoll_wait(epoll, &got, 1, 1000), 1);
+    CHECK_EQ(got.events, EPOLLPRI | EPOLLERR);
+    CHECK_EQ(epoll_wait(epoll, &got, 1, 0), 0);
+    CHECK_EQ(umount("w"), 0);
+    CHECK_EQ(epoll_wait(epoll, &got, 1, 1000), 1);
+    close(epoll);
+    close(fd);
+}
+
 static int sys_fsconfig(int fd, unsigned cmd, const char *key, const char *value)
 {
     return (int)syscall(SYS_fsconfig, fd, cmd, key, value, 0);
@@ -481,6 +500,7 @@ int main(void)
     test_bind();
     test_propagation();
     test_poll();
+    test_epoll();
     test_descriptors();
     test_removed();
     CHECK_EQ(chdir("/"), 0);

@@ -478,12 +478,56 @@ static int mount_proc(void)
     return 0;
 }
 
+static pid_t waiting_child(void)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        for (;;)
+            pause();
+    }
+    return pid;
+}
+
+/* A number that comes back is another process, whatever was opened by its name before. */
+static int reuse_number(void)
+{
+    siginfo_t info;
+    struct stat old, now;
+    pid_t pid;
+    int dir, again, last;
+
+    CHECK_EQ(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    CHECK_EQ(mount("none", "/proc", "proc", 0, NULL), 0);
+    pid = waiting_child();
+    CHECK_EQ(pid, 2);
+    dir = open("/proc/2", O_RDONLY | O_DIRECTORY);
+    CHECK_EQ(fstat(dir, &old), 0);
+    CHECK_EQ(syscall(SYS_pidfd_send_signal, dir, 0, NULL, 0), 0);
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_EQ(waitid(P_PID, 2, &info, WEXITED), 0);
+    CHECK_ERRNO(syscall(SYS_pidfd_send_signal, dir, 0, NULL, 0), ESRCH);
+    last = open("/proc/sys/kernel/ns_last_pid", O_WRONLY);
+    CHECK_EQ(write(last, "1", 1), 1);
+    CHECK_EQ(waiting_child(), 2);
+    again = open("/proc/2", O_RDONLY | O_DIRECTORY);
+    CHECK_EQ(fstat(again, &now), 0);
+    CHECK(old.st_ino != now.st_ino);
+    CHECK_ERRNO(syscall(SYS_pidfd_send_signal, dir, SIGKILL, NULL, 0), ESRCH);
+    CHECK_ERRNO(openat(dir, "stat", O_RDONLY), ESRCH);
+    CHECK_EQ(syscall(SYS_pidfd_send_signal, again, SIGKILL, NULL, 0), 0);
+    CHECK_EQ(waitid(P_PID, 2, &info, WEXITED), 0);
+    return 0;
+}
+
 /* Task 1 of the first namespace is there for who looks for it. */
 static void test_first(void)
 {
     int pid = 0, parent = -1;
     char name[32], state;
+    struct sched_param param;
     struct stat st;
+    cpu_set_t cpus;
     FILE *f = fopen("/proc/1/stat", "r");
 
     CHECK(f != NULL);
@@ -495,6 +539,14 @@ static void test_first(void)
     CHECK_EQ(parent, 0);
     CHECK_EQ(stat("/proc/1/comm", &st), 0);
     CHECK_EQ(kill(1, 0), 0);
+    CHECK_EQ(sched_getscheduler(1), SCHED_OTHER);
+    CHECK_EQ(sched_getparam(1, &param), 0);
+    CHECK_EQ(param.sched_priority, 0);
+    CHECK_ERRNO(sched_setscheduler(1, 99, &param), EINVAL);
+    param.sched_priority = 1;
+    CHECK_ERRNO(sched_setscheduler(1, SCHED_OTHER, &param), EINVAL);
+    CHECK_EQ(sched_getaffinity(1, sizeof(cpus), &cpus), 0);
+    CHECK(CPU_COUNT(&cpus) > 0);
 }
 
 /* ---- init that is more than one thread, and one that execs ------------------------------------
@@ -534,6 +586,7 @@ int main(int argc, char **argv)
     run(kill_everybody, CLONE_NEWPID);
     test_queue();
     test_first();
+    run(reuse_number, CLONE_NEWPID | CLONE_NEWNS);
     run(mount_proc, CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS);
     CHECK_EQ(status_of(start(exec_init, CLONE_NEWPID)), 42 << 8);
     return check_done();

@@ -137,6 +137,8 @@ static void free_by_number(void)
     CHECK_EQ(free.blocks, 0);
     CHECK_EQ(free.inodes, 0);
     CHECK_EQ(free.names[0], 0);
+    CHECK_EQ(stat("/", &st), 0);
+    CHECK_EQ(syscall(SYS_ustat, (unsigned)st.st_dev, &free), 0);
     CHECK_EQ(stat("/dev/shm", &st), 0);
     CHECK_EQ(syscall(SYS_ustat, (unsigned)st.st_dev, &free), 0);
     CHECK(free.inodes > 0);

@@ -62,8 +62,9 @@ struct epoll_item {
     struct file *file;   /* borrowed: tells when it goes */
     int fd;
     struct linux_epoll_event event; /* under epoll->lock; .events atomic: the wake-up reads it */
-    struct list bucket;             /* in epoll->buckets */
-    struct list ready;              /* in epoll->ready, under ready_lock; empty when not ready */
+    uint32_t told;      /* under epoll->lock: what the file tells once, until it is passed on */
+    struct list bucket; /* in epoll->buckets */
+    struct list ready;  /* in epoll->ready, under ready_lock; empty when not ready */
 };
 
 static struct lock control_lock = LOCK_INIT;
@@ -136,8 +137,11 @@ static bool item_wake_exclusive(struct wait_entry *entry, uint32_t events)
 static uint32_t item_events(struct epoll_item *item, struct wait_entry *entry)
 {
     uint32_t wanted = item->event.events & ~PRIVATE_BITS;
+    uint32_t events = file_poll(item->file, entry) | item->told;
 
-    return file_poll(item->file, entry) & wanted;
+    if (item->file->ops->poll_tells_once)
+        item->told = events;
+    return events & wanted;
 }
 
 static struct epoll_item *find_locked(struct epoll *e, struct file *file, int fd)
@@ -407,6 +411,7 @@ int epoll_collect(struct file *epoll, int max, epoll_emit_fn emit, void *arg)
             break;
         }
         passed++;
+        item->told = 0;
         if (item->event.events & EPOLLONESHOT)
             __atomic_store_n(&item->event.events, item->event.events & PRIVATE_BITS,
                              __ATOMIC_RELAXED);

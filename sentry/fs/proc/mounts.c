@@ -209,6 +209,7 @@ static const struct file_operations mounts_operations = {
     .read = mounts_read,
     .llseek = mounts_llseek,
     .poll = mounts_poll,
+    .poll_tells_once = true,
     .unpoll = mounts_unpoll,
     .release = mounts_release,
 };
