@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "sentry/fs/proc/proc.h"
@@ -13,6 +15,8 @@
 #include "sentry/vfs/fstype.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/inode.h"
+
+#define PTYS_MAX (1 << 20) /* NR_UNIX98_PTY_MAX */
 
 static struct fstypes_config given;
 
@@ -66,6 +70,15 @@ static int make_dev(const struct fs_setup *setup, struct super_block **ret)
     return 0;
 }
 
+static __printf(2, 3) void complain(struct fs_setup *setup, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(setup->complaint, sizeof(setup->complaint), format, args);
+    va_end(args);
+}
+
 /* proc(5). Everybody sees everything here, so the only values that are true are the defaults. */
 static int proc_option(struct fs_setup *setup, const char *key, const char *value)
 {
@@ -73,9 +86,17 @@ static int proc_option(struct fs_setup *setup, const char *key, const char *valu
 
     if (strcmp(key, "gid") == 0)
         return fs_parse_number(value, 10, UINT32_MAX, &number);
-    if (strcmp(key, "hidepid") == 0 && value && strcmp(value, "off") == 0)
-        return 0;
-    return strcmp(key, "hidepid") == 0 ? fs_parse_number(value, 10, 0, &number) : -EINVAL;
+    if (strcmp(key, "subset") == 0) {
+        if (value)
+            complain(setup, "proc: unsupported subset option - %.64s\n", value);
+        return -EINVAL;
+    }
+    if (strcmp(key, "hidepid") != 0)
+        return -ENOENT;
+    if (!value || strcmp(value, "off") == 0 || fs_parse_number(value, 10, 0, &number) == 0)
+        return value ? 0 : -EINVAL;
+    complain(setup, "proc: unknown value of hidepid - %.64s\n", value);
+    return -EINVAL;
 }
 
 /* Documentation/filesystems/devpts.rst: modes and ids of what is made there are the caller's. */
@@ -84,12 +105,20 @@ static int devpts_option(struct fs_setup *setup, const char *key, const char *va
     uint64_t number;
 
     if (strcmp(key, "newinstance") == 0)
-        return value ? -EINVAL : 0;
+        return value ? -E2BIG : 0;
     if (strcmp(key, "ptmxmode") == 0 || strcmp(key, "mode") == 0)
         return fs_parse_number(value, 8, 07777, &number);
-    if (strcmp(key, "uid") == 0 || strcmp(key, "gid") == 0 || strcmp(key, "max") == 0)
+    if (strcmp(key, "uid") == 0 || strcmp(key, "gid") == 0)
         return fs_parse_number(value, 10, UINT32_MAX, &number);
-    return -EINVAL;
+    if (strcmp(key, "max") != 0)
+        return -ENOENT;
+    if (fs_parse_number(value, 10, UINT32_MAX, &number) < 0)
+        return -EINVAL;
+    if (number > PTYS_MAX) {
+        complain(setup, "max out of range");
+        return -EINVAL;
+    }
+    return 0;
 }
 
 static const struct fs_type types[] = {

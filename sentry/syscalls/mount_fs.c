@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sentry/kernel/ns/mntns.h"
+#include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
@@ -24,6 +26,7 @@
 #define PICK_NOFOLLOW 2U
 #define PICK_FLAGS    0xfU
 #define BINARY_MAX    (1024 * 1024)
+#define MESSAGES      8
 
 enum phase { PARAMS, READY, RECONFIGURE, FAILED };
 
@@ -34,12 +37,58 @@ struct fs_file {
     struct fs_setup setup __guarded_by(lock);
     char *source __guarded_by(lock);           /* owned */
     struct super_block *sb __guarded_by(lock); /* owned reference; from READY on */
+    /* What went wrong, for read(2): the newest MESSAGES, of which `first` is the oldest; owned. */
+    char *messages[MESSAGES] __guarded_by(lock);
+    unsigned first __guarded_by(lock), count __guarded_by(lock);
 };
 
-/* Nobody has left a message. */
+/* fs/fs_context.c:logfc(). Without memory nothing is said. */
+static void complain(struct fs_file *fs, const char *text) __must_hold(fs->lock)
+{
+    unsigned at = (fs->first + fs->count) % MESSAGES;
+    char *line;
+
+    if (!text[0] || asprintf(&line, "e %s\n", text) < 0)
+        return;
+    if (fs->count == MESSAGES) {
+        free(fs->messages[at]);
+        fs->first = (fs->first + 1) % MESSAGES;
+    } else {
+        fs->count++;
+    }
+    fs->messages[at] = line;
+}
+
+/* One message each time; it stays where there is not enough room for it. */
+static int take_message(struct fs_file *fs, size_t room, char **ret)
+{
+    int err = 0;
+
+    lock_acquire(&fs->lock);
+    if (!fs->count) {
+        err = -ENODATA;
+    } else if (strlen(fs->messages[fs->first]) > room) {
+        err = -EMSGSIZE;
+    } else {
+        *ret = fs->messages[fs->first];
+        fs->messages[fs->first] = NULL;
+        fs->first = (fs->first + 1) % MESSAGES;
+        fs->count--;
+    }
+    lock_release(&fs->lock);
+    return err;
+}
+
 static ssize_t fs_read(struct file *f, struct uio *uio, int64_t *pos)
 {
-    return -ENODATA;
+    char *line;
+    ssize_t n = take_message(container_of(f, struct fs_file, file), uio->left, &line);
+
+    if (n < 0)
+        return n;
+    n = uio_copy_out(uio, line, strlen(line));
+    free(line);
+    return n;
 }
 
 static void fs_release(struct file *f)
@@ -48,6 +97,8 @@ static void fs_release(struct file *f)
 
     file_fini(f);
     super_unref(fs->sb);
+    for (unsigned i = 0; i < MESSAGES; i++)
+        free(fs->messages[i]);
     free(fs->source);
     lock_destroy(&fs->lock);
     free(fs);
@@ -150,8 +201,10 @@ static int check_arguments(unsigned cmd, uaddr_t key, uaddr_t value, int aux)
 
 static int set_source(struct fs_file *fs, char *value) __must_hold(fs->lock)
 {
-    if (fs->source || !value)
+    if (fs->source || !value) {
+        complain(fs, value ? "Multiple sources" : "Non-string source");
         return -EINVAL;
+    }
     fs->source = strdup(value);
     return fs->source ? 0 : -ENOMEM;
 }
@@ -159,14 +212,20 @@ static int set_source(struct fs_file *fs, char *value) __must_hold(fs->lock)
 static int set_parameter(struct fs_file *fs, unsigned cmd, const char *key, char *value)
     __must_hold(fs->lock)
 {
+    bool text = cmd == FSCONFIG_SET_FLAG || cmd == FSCONFIG_SET_STRING;
+    int err;
+
     if (fs->phase != PARAMS && fs->phase != RECONFIGURE)
         return -EBUSY;
-    /* No file system here takes descriptors, paths or blobs. */
-    if (cmd != FSCONFIG_SET_FLAG && cmd != FSCONFIG_SET_STRING)
-        return -EINVAL;
     if (strcmp(key, "source") == 0)
         return set_source(fs, value);
-    return fs->setup.type ? fs_setup_option(&fs->setup, key, value) : -EINVAL;
+    if (!fs->setup.type)
+        return -EINVAL;
+    /* No file system here takes descriptors, paths or blobs. */
+    err = text ? fs_setup_option(&fs->setup, key, value) : fs_setup_blob(&fs->setup, key);
+    if (err)
+        complain(fs, fs->setup.complaint);
+    return err;
 }
 
 static int command(struct task *task, struct fs_file *fs, unsigned cmd) __must_hold(fs->lock)
@@ -178,8 +237,11 @@ static int command(struct task *task, struct fs_file *fs, unsigned cmd) __must_h
             return -EBUSY;
         if (!task_may_change_super(task, fs->sb))
             return -EPERM;
+        fs->setup.complaint[0] = '\0';
         err = fs->sb->reconfigure ? fs->sb->reconfigure(fs->sb, &fs->setup) : 0;
-        if (!err)
+        if (err)
+            complain(fs, fs->setup.complaint);
+        else
             err = super_set_read_only(fs->sb, fs->setup.read_only);
         fs->setup = (struct fs_setup){.type = fs->setup.type};
         return err;
@@ -200,14 +262,48 @@ static int copy_key(struct task *task, uaddr_t ptr, char *ret)
     return n < 0 ? (n == -ENAMETOOLONG ? -EINVAL : (int)n) : 0;
 }
 
-/* The value of FSCONFIG_SET_STRING; other kinds end before theirs matters. */
-static int copy_value(struct task *task, unsigned cmd, uaddr_t ptr, char *ret)
+/* Of a blob only whether it can be read at all: byte for byte at its ends, pages in between. */
+static int check_blob(struct task *task, uaddr_t ptr, int size)
 {
-    return cmd == FSCONFIG_SET_STRING ? copy_key(task, ptr, ret) : 0;
+    uint8_t byte;
+
+    for (uint64_t at = 0; at < (uint64_t)size; at = MIN(at + PAGE_SIZE, (uint64_t)size)) {
+        if (copy_from_user(task->mm, &byte, ptr + at, 1) < 0)
+            return -EFAULT;
+    }
+    return copy_from_user(task->mm, &byte, ptr + (uint64_t)size - 1, 1);
+}
+
+/* The value of FSCONFIG_SET_STRING; others are looked at for errors. */
+static int copy_value(struct task *task, unsigned cmd, uaddr_t ptr, int aux, char *ret)
+{
+    struct file *file;
+    char *path;
+    int err;
+
+    switch (cmd) {
+    case FSCONFIG_SET_STRING:
+        return copy_key(task, ptr, ret);
+    case FSCONFIG_SET_BINARY:
+        return check_blob(task, ptr, aux);
+    case FSCONFIG_SET_PATH:
+    case FSCONFIG_SET_PATH_EMPTY:
+        err = mount_copy_string(task, ptr, &path);
+        if (!err && !path[0] && cmd == FSCONFIG_SET_PATH)
+            err = -ENOENT;
+        free(path);
+        return err;
+    case FSCONFIG_SET_FD:
+        file = fdtable_get(task->files, aux);
+        file_unref(file);
+        return file ? 0 : -EBADF;
+    default:
+        return 0;
+    }
 }
 
 static int configure(struct task *task, struct fs_file *fs, unsigned cmd, uaddr_t key_ptr,
-                     uaddr_t value_ptr)
+                     uaddr_t value_ptr, int aux)
 {
     char key[KEY_MAX] = "", value[KEY_MAX] = "";
     int err = 0;
@@ -215,7 +311,7 @@ static int configure(struct task *task, struct fs_file *fs, unsigned cmd, uaddr_
     if (key_ptr)
         err = copy_key(task, key_ptr, key);
     if (!err)
-        err = copy_value(task, cmd, value_ptr, value);
+        err = copy_value(task, cmd, value_ptr, aux, value);
     if (err < 0)
         return err;
     lock_acquire(&fs->lock);
@@ -242,7 +338,7 @@ SYSCALL_DEFINE5(fsconfig, int, fd, unsigned, cmd, uaddr_t, key, uaddr_t, value, 
         return -EBADF;
     err = file->ops != &fs_operations
               ? -EINVAL
-              : configure(task, container_of(file, struct fs_file, file), cmd, key, value);
+              : configure(task, container_of(file, struct fs_file, file), cmd, key, value, aux);
     file_unref(file);
     return err;
 }

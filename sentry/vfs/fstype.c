@@ -1,6 +1,7 @@
 #include "sentry/vfs/fstype.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,13 +31,57 @@ const struct fs_type *fs_type_at(unsigned index)
     return index < type_count ? types[index] : NULL;
 }
 
+/* fs/fs_context.c:vfs_parse_sb_flag(): whatever value they have. */
+static bool is_common(struct fs_setup *setup, const char *key)
+{
+    /* How what is written gets to a disk, and locks that nobody has any more: not here. */
+    static const char *const moot[] = {"sync",     "async",      "dirsync", "mand",
+                                       "lazytime", "nolazytime", "nomand"};
+
+    if (strcmp(key, "ro") == 0 || strcmp(key, "rw") == 0) {
+        setup->read_only = key[1] == 'o';
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(moot); i++) {
+        if (strcmp(key, moot[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int complain(struct fs_setup *setup, int err, const char *key)
+{
+    const char *what = err == -ENOENT  ? "Unknown parameter"
+                       : err == -E2BIG ? "Unexpected value for"
+                                       : "Bad value for";
+
+    if (!setup->complaint[0])
+        snprintf(setup->complaint, sizeof(setup->complaint), "%s: %s '%.256s'", setup->type->name,
+                 what, key);
+    return err == -ENOENT || err == -E2BIG ? -EINVAL : err;
+}
+
 int fs_setup_option(struct fs_setup *setup, const char *key, const char *value)
 {
-    if (!value && (strcmp(key, "ro") == 0 || strcmp(key, "rw") == 0)) {
-        setup->read_only = key[1] == 'o';
+    int err;
+
+    setup->complaint[0] = '\0';
+    if (is_common(setup, key))
         return 0;
-    }
-    return setup->type->option ? setup->type->option(setup, key, value) : -EINVAL;
+    err = setup->type->option ? setup->type->option(setup, key, value) : -ENOENT;
+    return err ? complain(setup, err, key) : 0;
+}
+
+int fs_setup_blob(struct fs_setup *setup, const char *key)
+{
+    struct fs_setup scratch = {.type = setup->type};
+    int err;
+
+    setup->complaint[0] = '\0';
+    if (is_common(setup, key))
+        return 0;
+    err = setup->type->option ? setup->type->option(&scratch, key, NULL) : -ENOENT;
+    return complain(setup, err == -ENOENT ? err : -EINVAL, key);
 }
 
 int fs_setup_options(struct fs_setup *setup, char *data)

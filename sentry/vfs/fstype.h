@@ -11,9 +11,14 @@
 struct super_block;
 struct fs_setup;
 
+#define FS_COMPLAINT_MAX 320 /* a key of 256 bytes and some words */
+
 struct fs_type {
     const char *name;
-    /* One option; `value` is NULL for a bare word. -EINVAL for unknown ones; NULL: there are none.
+    /*
+     * One option; `value` is NULL for a bare word. -ENOENT: not one of its; -E2BIG: a bare word,
+     * and yet it has a value; else -EINVAL, where setup->complaint may say more. NULL: there are
+     * none.
      */
     int (*option)(struct fs_setup *setup, const char *key, const char *value);
     bool unprivileged; /* user namespaces may mount it */
@@ -37,14 +42,17 @@ struct fs_setup {
     uint64_t inodes;
     uint32_t mode, uid, gid;
     bool read_only;
+    char complaint[FS_COMPLAINT_MAX]; /* what was wrong with the last option, in Linux's words */
 };
 
 void fs_type_register(const struct fs_type *type);
 const struct fs_type *fs_type_find(const char *name); /* NULL */
 const struct fs_type *fs_type_at(unsigned index);     /* NULL: there are no more */
 
-/* "ro" and "rw" are everybody's, the rest is the type's. */
+/* "ro", "rw" and their like are everybody's, the rest is the type's. -EINVAL, with a complaint. */
 int fs_setup_option(struct fs_setup *setup, const char *key, const char *value);
+/* The same for a value that is no text: at least it may be told whether there is such an option. */
+int fs_setup_blob(struct fs_setup *setup, const char *key);
 /* mount(2)'s data: options separated by commas; changed by it. */
 int fs_setup_options(struct fs_setup *setup, char *data);
 

@@ -187,7 +187,7 @@ struct super_block {
     /* Options beyond ro, as /proc/mounts shows them, each with a comma in front; may be NULL. */
     void (*show_options)(struct super_block *sb, char *buf, size_t size);
     /* mount(2) with MS_REMOUNT, fsconfig(2): takes what `setup` sets (fstype.h); NULL: nothing. */
-    int (*reconfigure)(struct super_block *sb, const struct fs_setup *setup);
+    int (*reconfigure)(struct super_block *sb, struct fs_setup *setup);
 };
 
 struct dentry {

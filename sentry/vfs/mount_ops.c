@@ -301,7 +301,7 @@ int super_set_read_only(struct super_block *sb, bool read_only)
 }
 
 int vfs_remount(struct mount_ns *ns, const struct path *path, uint32_t flags, bool read_only,
-                const struct fs_setup *setup)
+                struct fs_setup *setup)
 {
     struct mount *m = path->mount;
     int err = 0;

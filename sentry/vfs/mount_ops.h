@@ -22,7 +22,7 @@ int vfs_mount_set_group(struct mount_ns *ns, const struct path *to, const struct
 int vfs_remount_bind(struct mount_ns *ns, const struct path *path, uint32_t flags);
 /* MS_REMOUNT: of the file system, too. `setup`: its options (fstype.h), may be NULL. */
 int vfs_remount(struct mount_ns *ns, const struct path *path, uint32_t flags, bool read_only,
-                const struct fs_setup *setup);
+                struct fs_setup *setup);
 /* The file system alone: read-only or not. -EBUSY. */
 int super_set_read_only(struct super_block *sb, bool read_only);
 /* One of MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE. */

@@ -93,7 +93,7 @@ extern const struct inode_operations tmpfs_operations;
 
 /* options.c: what /proc/mounts shows, and what a remount changes. */
 void tmpfs_show_options(struct super_block *sb, char *buf, size_t size);
-int tmpfs_reconfigure(struct super_block *sb, const struct fs_setup *setup);
+int tmpfs_reconfigure(struct super_block *sb, struct fs_setup *setup);
 /* What a percentage of `size` means. */
 void tmpfs_set_memory(uint64_t size);
 /* A limit of 0 is none. */

@@ -55,6 +55,24 @@ static int check_huge(const char *value)
     return -EINVAL;
 }
 
+/* There is one node, so whatever policy names it says nothing: mpol_parse_str(). */
+static int check_policy(const char *value)
+{
+    static const char *const words[] = {"default", "local", "prefer", "bind", "interleave"};
+    size_t length = value ? strcspn(value, ":=") : 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+        const char *nodes = value ? strchr(value, ':') : NULL;
+
+        if (strlen(words[i]) != length || strncmp(words[i], value, length) != 0)
+            continue;
+        if (i < 2 || !nodes)
+            return value[length] || i == 3 ? -EINVAL : 0;
+        return strcmp(nodes, ":0") == 0 ? 0 : -EINVAL;
+    }
+    return -EINVAL;
+}
+
 int tmpfs_option(struct fs_setup *setup, const char *key, const char *value)
 {
     uint64_t number = 0;
@@ -84,10 +102,11 @@ int tmpfs_option(struct fs_setup *setup, const char *key, const char *value)
         return set_id(setup, &setup->gid, SETUP_GID, value);
     if (strcmp(key, "huge") == 0)
         return check_huge(value);
-    if (!value &&
-        (strcmp(key, "inode32") == 0 || strcmp(key, "inode64") == 0 || strcmp(key, "noswap") == 0))
-        return 0;
-    return -EINVAL;
+    if (strcmp(key, "mpol") == 0)
+        return check_policy(value);
+    if (strcmp(key, "inode32") == 0 || strcmp(key, "inode64") == 0 || strcmp(key, "noswap") == 0)
+        return value ? -E2BIG : 0;
+    return -ENOENT;
 }
 
 uint64_t tmpfs_limit(uint64_t said)
@@ -95,8 +114,14 @@ uint64_t tmpfs_limit(uint64_t said)
     return said == 0 || said > TMPFS_UNLIMITED ? TMPFS_UNLIMITED : said;
 }
 
+static int refuse(struct fs_setup *setup, const char *why)
+{
+    snprintf(setup->complaint, sizeof(setup->complaint), "tmpfs: %s", why);
+    return -EINVAL;
+}
+
 /* shmem_reconfigure(): not below what is in use, and no limit where there was none. */
-int tmpfs_reconfigure(struct super_block *sb, const struct fs_setup *setup)
+int tmpfs_reconfigure(struct super_block *sb, struct fs_setup *setup)
 {
     struct tmpfs *fs = tmpfs_of(sb);
     uint64_t size = round_up(tmpfs_limit(setup->size), PAGE_SIZE);
@@ -104,15 +129,15 @@ int tmpfs_reconfigure(struct super_block *sb, const struct fs_setup *setup)
 
     if (setup->mask & SETUP_SIZE) {
         if (fs->budget->limit == TMPFS_UNLIMITED && size < TMPFS_UNLIMITED)
-            return -EINVAL;
+            return refuse(setup, "Cannot retroactively limit size");
         if (size < __atomic_load_n(&fs->budget->used, __ATOMIC_RELAXED))
-            return -EINVAL;
+            return refuse(setup, "Too small a size for current use");
     }
     if (setup->mask & SETUP_INODES) {
         if (fs->inode_limit == TMPFS_UNLIMITED && inodes != TMPFS_UNLIMITED)
-            return -EINVAL;
+            return refuse(setup, "Cannot retroactively limit inodes");
         if (inodes < __atomic_load_n(&fs->inode_count, __ATOMIC_RELAXED))
-            return -EINVAL;
+            return refuse(setup, "Too few inodes for current use");
         __atomic_store_n(&fs->inode_limit, inodes, __ATOMIC_RELAXED);
     }
     if (setup->mask & SETUP_SIZE)
