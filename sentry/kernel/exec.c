@@ -51,6 +51,8 @@ static int identify(void *arg, struct file *elf, struct load_request *load)
     load->secure = i->identity.secure;
     if (i->identity.persona_clear & ADDR_NO_RANDOMIZE)
         load->randomize = true;
+    if (i->task->personality & ~i->identity.persona_clear & ADDR_COMPAT_LAYOUT)
+        mm_set_bottom_up(load->mm, load->randomize ? load->entropy.mmap : 0);
     if (load->secure)
         load->stack_limit = MIN(load->stack_limit, STACK_SECURE);
     return 0;

@@ -177,6 +177,7 @@ int mm_fork(struct mm *mm, struct mm **ret) __no_lock_analysis
     twin.child = child;
     twin.hot = share_hot_pages(mm, child);
     child->mmap_base = mm->mmap_base;
+    child->bottom_up = mm->bottom_up;
     child->brk_start = mm->brk_start;
     child->brk = mm->brk;
     child->limits = mm->limits;

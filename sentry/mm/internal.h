@@ -110,6 +110,7 @@ struct mm {
     struct list userfaults; /* struct mm_userfault that are tied to this */
     struct list pins;       /* uio_pin of which the host may be writing into the pages */
     uaddr_t mmap_base, brk_start, brk;
+    uaddr_t bottom_up; /* where mappings begin that go upwards; 0: they go down */
     struct mm_limits limits;
     struct mm_stats stats; /* all but .resident are kept up to date */
     uint32_t future_flags; /* mlockall(MCL_FUTURE): VMA_LOCKED and VMA_LOCKONFAULT for new VMAs */

@@ -127,6 +127,15 @@ void mm_set_mmap_base(struct mm *mm, uaddr_t base)
     lock_release(&mm->lock);
 }
 
+void mm_set_bottom_up(struct mm *mm, uint64_t random)
+{
+    uint64_t room = mm->env->limits.user_max / 3;
+
+    lock_acquire(&mm->lock);
+    mm->bottom_up = round_up(room, PAGE_SIZE) + random % (room / PAGE_SIZE / 4) * PAGE_SIZE;
+    lock_release(&mm->lock);
+}
+
 void mm_set_limits(struct mm *mm, const struct mm_limits *limits)
 {
     lock_acquire(&mm->lock);

@@ -102,6 +102,11 @@ void mm_unlock_all(struct mm *mm);
 int mm_incore(struct mm *mm, uaddr_t addr, uint64_t size, uint8_t *vec);
 /* mmap without a place takes the highest free addresses below this; set by the loader first. */
 void mm_set_mmap_base(struct mm *mm, uaddr_t base);
+/*
+ * ADDR_COMPAT_LAYOUT of personality(2): mappings without a place go up from a third of the address
+ * space, `random` pages above it, as they did before Linux 2.6.9. Before the loader begins.
+ */
+void mm_set_bottom_up(struct mm *mm, uint64_t random);
 /* The heap starts here; set by the loader. */
 void mm_set_brk_start(struct mm *mm, uaddr_t start);
 /* brk(2): the new break, or the unchanged one when refused. */

@@ -72,6 +72,8 @@ int mm_place(struct mm *mm, uaddr_t addr, uint64_t size, int flags, bool huge, u
         *ret_addr = addr;
         return 0;
     }
+    if (mm->bottom_up)
+        return vma_gap_above(mm, size, PAGE_SIZE, mm->bottom_up, high, ret_addr);
     if ((huge && vma_gap_below(mm, size, HUGE_PAGE_SIZE, low, mm->mmap_base, &found) == 0) ||
         vma_gap_below(mm, size, PAGE_SIZE, low, mm->mmap_base, &found) == 0) {
         *ret_addr = found;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/random.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
@@ -39,6 +40,8 @@ SYSCALL_DEFINE1(uname, uaddr_t, buf)
     lock_release(&uts->lock);
     put_name(name.release, sizeof(name.release), kernel->release);
     put_name(name.version, sizeof(name.version), kernel->version);
+    if ((task->personality & PER_MASK) == PER_LINUX32) /* as where CONFIG_COMPAT is on */
+        put_name(name.machine, sizeof(name.machine), "i686");
     if (task->personality & 0x0020000) /* UNAME26 */
         put_name(name.release, sizeof(name.release), "2.6.78");
     return copy_to_user(task->mm, buf, &name, sizeof(name));
