@@ -27,6 +27,18 @@ static int header_words(struct task *task, uaddr_t header_ptr,
     }
 }
 
+static void put_sets(struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3],
+                     uint64_t effective, uint64_t permitted, uint64_t inheritable)
+{
+    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        data[i] = (struct __user_cap_data_struct){
+            .effective = (uint32_t)(effective >> (32 * i)),
+            .permitted = (uint32_t)(permitted >> (32 * i)),
+            .inheritable = (uint32_t)(inheritable >> (32 * i)),
+        };
+    }
+}
+
 SYSCALL_DEFINE2(capget, uaddr_t, header_ptr, uaddr_t, data_ptr)
 {
     struct __user_cap_header_struct header;
@@ -41,18 +53,17 @@ SYSCALL_DEFINE2(capget, uaddr_t, header_ptr, uaddr_t, data_ptr)
     if (header.pid < 0)
         return -EINVAL;
     target = header.pid == 0 ? task_ref(task) : task_lookup(task, header.pid);
-    if (!target)
+    if (target) {
+        lock_acquire(&target->process->lock);
+        put_sets(data, target->cred->cap_effective, target->cred->cap_permitted,
+                 target->cred->cap_inheritable);
+        lock_release(&target->process->lock);
+        task_unref(target);
+    } else if (header.pid == KERNEL_PID_SENTRY && task->process->pid_ns->level == 0) {
+        put_sets(data, CRED_CAPS_ALL, CRED_CAPS_ALL, 0); /* our own "init" is no task, but root */
+    } else {
         return -ESRCH;
-    lock_acquire(&target->process->lock);
-    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
-        data[i] = (struct __user_cap_data_struct){
-            .effective = (uint32_t)(target->cred->cap_effective >> (32 * i)),
-            .permitted = (uint32_t)(target->cred->cap_permitted >> (32 * i)),
-            .inheritable = (uint32_t)(target->cred->cap_inheritable >> (32 * i)),
-        };
     }
-    lock_release(&target->process->lock);
-    task_unref(target);
     return copy_to_user(task->mm, data_ptr, data, (size_t)words * sizeof(data[0]));
 }
 

@@ -1,5 +1,6 @@
 /* Pid namespaces: numbers on several levels, init and its end: pid_namespaces(7). */
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <poll.h>
@@ -525,6 +526,8 @@ static void test_first(void)
 {
     int pid = 0, parent = -1;
     char name[32], state;
+    struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 1};
+    struct __user_cap_data_struct caps[2];
     struct sched_param param;
     struct stat st;
     cpu_set_t cpus;
@@ -545,6 +548,7 @@ static void test_first(void)
     CHECK_ERRNO(sched_setscheduler(1, 99, &param), EINVAL);
     param.sched_priority = 1;
     CHECK_ERRNO(sched_setscheduler(1, SCHED_OTHER, &param), EINVAL);
+    CHECK_EQ(syscall(SYS_capget, &head, caps), 0);
     CHECK_EQ(sched_getaffinity(1, sizeof(cpus), &cpus), 0);
     CHECK(CPU_COUNT(&cpus) > 0);
 }

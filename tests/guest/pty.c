@@ -522,12 +522,50 @@ static void test_epoll(void)
     close_pair();
 }
 
+/* Settings that are locked stay, whoever sets them and by whichever end. */
+static void test_locked_settings(void)
+{
+    struct termios lock, t, now;
+    int on = 5;
+
+    open_pair();
+    memset(&lock, 0x55, sizeof(lock));
+    CHECK_EQ(ioctl(slave, TIOCGLCKTRMIOS, &lock), 0);
+    CHECK_EQ(lock.c_lflag, 0);
+    CHECK_EQ(lock.c_cc[VINTR], 0);
+    if (geteuid() == 0) {
+        lock.c_lflag = ECHO;
+        lock.c_cc[VINTR] = 1;
+        CHECK_EQ(ioctl(master, TIOCSLCKTRMIOS, &lock), 0);
+        memset(&lock, 0, sizeof(lock));
+        CHECK_EQ(ioctl(slave, TIOCGLCKTRMIOS, &lock), 0);
+        CHECK_EQ(lock.c_lflag, ECHO);
+        CHECK_EQ(tcgetattr(slave, &t), 0);
+        t.c_lflag &= (tcflag_t) ~(ECHO | ISIG);
+        t.c_cc[VINTR] = 'x';
+        t.c_cc[VQUIT] = 'y';
+        CHECK_EQ(tcsetattr(slave, TCSANOW, &t), 0);
+        CHECK_EQ(tcgetattr(slave, &now), 0);
+        CHECK_EQ(now.c_lflag & (ECHO | ISIG), ECHO);
+        CHECK_EQ(now.c_cc[VINTR], 3);
+        CHECK_EQ(now.c_cc[VQUIT], 'y');
+    }
+    CHECK_EQ(ioctl(slave, TIOCGSOFTCAR, &on), 0);
+    CHECK_EQ(on, 0);
+    on = 1;
+    CHECK_EQ(ioctl(slave, TIOCSSOFTCAR, &on), 0);
+    CHECK_EQ(tcgetattr(slave, &now), 0);
+    CHECK((now.c_cflag & CLOCAL) != 0);
+    close_pair();
+}
+
 int main(void)
 {
     alarm(30);
     test_pair();
     test_canonical();
     test_flags();
+    test_locked_settings();
     test_output();
     test_raw();
     test_bounds();

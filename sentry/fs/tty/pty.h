@@ -38,6 +38,7 @@ struct pty {
     bool hung_up __guarded_by(lock);      /* the master has gone */
     bool slave_closed __guarded_by(lock); /* the last file of the slave's end was closed */
     bool exclusive __guarded_by(lock);    /* TIOCEXCL */
+    struct termios2 locked_settings __guarded_by(lock); /* TIOCSLCKTRMIOS: bits that stay */
     uint32_t slave_count __guarded_by(lock);
     bool packet __guarded_by(lock); /* TIOCPKT */
     uint8_t packet_status __guarded_by(lock);

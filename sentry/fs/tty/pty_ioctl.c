@@ -1,15 +1,18 @@
 /* ioctl_tty(2) on either end: the terminal's settings are one, whichever end asks. */
 #include <asm/ioctls.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
 
 #include "sentry/fs/tty/pty.h"
 #include "sentry/mm/usercopy.h"
+#include "sentry/vfs/identity.h"
 
 /* struct termios as the kernel has it: termios2 without the speeds. */
 #define TERMIOS_SIZE offsetof(struct termios2, c_ispeed)
 #define NCC_OLD      8
+#define NCCS_KERNEL  ARRAY_COUNT(((struct termios2 *)0)->c_cc)
 
 /* struct termio, of System V. */
 struct termio_abi {
@@ -61,6 +64,72 @@ static int copy_termio(struct mm *mm, uaddr_t arg, struct termios2 *t)
     return 0;
 }
 
+/* Linux unset_locked_termios(): what is locked stays as it is. */
+static void keep_locked(const struct termios2 *lock, const struct termios2 *old,
+                        struct termios2 *termios)
+{
+    termios->c_iflag = (termios->c_iflag & ~lock->c_iflag) | (old->c_iflag & lock->c_iflag);
+    termios->c_oflag = (termios->c_oflag & ~lock->c_oflag) | (old->c_oflag & lock->c_oflag);
+    termios->c_cflag = (termios->c_cflag & ~lock->c_cflag) | (old->c_cflag & lock->c_cflag);
+    termios->c_lflag = (termios->c_lflag & ~lock->c_lflag) | (old->c_lflag & lock->c_lflag);
+    if (lock->c_line)
+        termios->c_line = old->c_line;
+    for (size_t i = 0; i < NCCS_KERNEL; i++) {
+        if (lock->c_cc[i])
+            termios->c_cc[i] = old->c_cc[i];
+    }
+}
+
+/* TIOCGLCKTRMIOS */
+static long get_lock(struct pty *pty, struct mm *mm, uaddr_t arg)
+{
+    struct termios2 termios;
+
+    lock_acquire(&pty->lock);
+    termios = pty->locked_settings;
+    lock_release(&pty->lock);
+    return copy_to_user(mm, arg, &termios, TERMIOS_SIZE);
+}
+
+/* TIOCSLCKTRMIOS */
+static long set_lock(struct pty *pty, struct mm *mm, uaddr_t arg)
+{
+    struct termios2 termios = {0};
+
+    if (!vfs_has_cap(CAP_CHECKPOINT_RESTORE) && !vfs_has_cap(CAP_SYS_ADMIN))
+        return -EPERM;
+    if (copy_from_user(mm, &termios, arg, TERMIOS_SIZE) < 0)
+        return -EFAULT;
+    lock_acquire(&pty->lock);
+    pty->locked_settings = termios;
+    lock_release(&pty->lock);
+    return 0;
+}
+
+/* TIOCGSOFTCAR, TIOCSSOFTCAR: CLOCAL by another name. */
+static long get_soft_carrier(struct pty *pty, struct mm *mm, uaddr_t arg)
+{
+    int on;
+
+    lock_acquire(&pty->lock);
+    on = (pty->ld.termios.c_cflag & CLOCAL) != 0;
+    lock_release(&pty->lock);
+    return copy_struct_to_user(mm, arg, &on);
+}
+
+static long set_soft_carrier(struct pty *pty, struct mm *mm, uaddr_t arg)
+{
+    unsigned on;
+
+    if (copy_struct_from_user(mm, &on, arg) < 0)
+        return -EFAULT;
+    lock_acquire(&pty->lock);
+    pty->ld.termios.c_cflag =
+        (pty->ld.termios.c_cflag & ~(uint32_t)CLOCAL) | (on ? (uint32_t)CLOCAL : 0);
+    lock_release(&pty->lock);
+    return 0;
+}
+
 /* `size` 0: struct termio. TCSETSF drops what has not been read; nothing has to be drained. */
 static long set_termios(struct pty *pty, struct mm *mm, uaddr_t arg, size_t size, bool flush)
 {
@@ -79,6 +148,7 @@ static long set_termios(struct pty *pty, struct mm *mm, uaddr_t arg, size_t size
         pty->input_tail = pty->input_head;
         ldisc_flush_input(&pty->ld);
     }
+    keep_locked(&pty->locked_settings, &pty->ld.termios, &termios);
     ldisc_set_termios(&pty->ld, &termios, &ev);
     pty_pump_locked(pty, &ev);
     lock_release(&pty->lock);
@@ -287,6 +357,14 @@ long pty_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg)
     case TCSETAW:
     case TCSETAF:
         return set_termios(pty, mm, arg, 0, cmd == TCSETAF);
+    case TIOCGLCKTRMIOS:
+        return get_lock(pty, mm, arg);
+    case TIOCSLCKTRMIOS:
+        return set_lock(pty, mm, arg);
+    case TIOCGSOFTCAR:
+        return get_soft_carrier(pty, mm, arg);
+    case TIOCSSOFTCAR:
+        return set_soft_carrier(pty, mm, arg);
     case TIOCGWINSZ:
         return get_winsize(pty, mm, arg);
     case TIOCSWINSZ:
