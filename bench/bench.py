@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+import servers
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PLATFORMS = ("kvm", "ptrace")
 TOO_LONG = 120  # seconds for one run
@@ -66,8 +68,18 @@ FILES = [
     ("readdir", "`readdir` of 10,000 names", "readdir", ()),
     ("map", "`mmap` of 1 MiB of a file, a byte of each page read, `munmap`", "map_read", ()),
 ]
+# Those of bench/sockets.c: two processes, but for the last.
+SOCKETS = [
+    ("unixtrip", "a byte there and back, `socketpair`", "unix_trip", ()),
+    ("tcptrip", "a byte there and back, TCP", "tcp_trip", ()),
+    ("udptrip", "a byte there and back, UDP", "udp_trip", ()),
+    ("unixbulk", "1 MiB in blocks of 64 KiB, `socketpair`", "unix_bulk", ()),
+    ("tcpbulk", "1 MiB in blocks of 64 KiB, TCP", "tcp_bulk", ()),
+    ("connect", "`connect` + `accept` + both `close`, TCP", "tcp_connect", ()),
+]
 IN_PROCESSES = {name for _, _, name, _ in PROCESSES}
 IN_FILES = {name for _, _, name, _ in FILES}
+IN_SOCKETS = {name for _, _, name, _ in SOCKETS}
 COMPILED_FILES = 10
 # Whole programs over many files: title, words; they run in Bench.folder.
 COMMANDS = [
@@ -104,6 +116,7 @@ class Bench:
         self.guest = os.path.join(build, "bench", "bench_guest")
         self.processes = os.path.join(build, "bench", "bench_processes")
         self.files = os.path.join(build, "bench", "bench_files")
+        self.sockets = os.path.join(build, "bench", "bench_sockets")
         self.folder = None  # where the file benchmarks run
         self.hello = os.path.join(build, "bench", "bench_hello")
         self.spawn = os.path.join(build, "bench", "bench_spawn")
@@ -125,6 +138,8 @@ class Bench:
     def program(self, name):
         if name in IN_FILES:
             return self.files
+        if name in IN_SOCKETS:
+            return self.sockets
         return self.processes if name in IN_PROCESSES else self.guest
 
     def operation(self, where, name, options):
@@ -360,12 +375,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
     parser.add_argument("--budget", type=int, default=60, metavar="MS",
                         help="for each benchmark and round, default 60")
-    parser.add_argument("--only", choices=("calls", "processes", "files"), help="only these tables")
+    parser.add_argument("--only", choices=("calls", "processes", "files", "sockets"), help="only these tables")
     parser.add_argument("--platform", action="append", choices=PLATFORMS, help="only this one")
     args = parser.parse_args()
     bench = Bench(args.build, args.budget)
     subprocess.run(["ninja", "-C", args.build, "kvmsentry", "bench/bench_guest", "bench/bench_hello",
-                    "bench/bench_processes", "bench/bench_files",
+                    "bench/bench_processes", "bench/bench_files", "bench/bench_sockets",
                     "bench/bench_spawn", "bench/bench_bare"],
                    stdout=subprocess.DEVNULL, check=True)
     places = ["native"]
@@ -384,6 +399,11 @@ def main():
         print()
     if args.only in (None, "files"):
         print_files(bench, places, args.rounds)
+        print()
+    if args.only in (None, "sockets"):
+        print_operations(bench, places, args.rounds, SOCKETS)
+        print()
+        servers.print_servers(bench, places, args.rounds, row)
         print()
     if args.only not in (None, "calls"):
         return 0
