@@ -25,6 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import images
 import terminal
+from connections import test_connections
 from debuggers import test_debuggers
 from guest_outcome import Tally
 from hostfiles import test_host_files
@@ -303,7 +304,7 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*",
                         help="input, options, hosts, jail, debuggers, hostfiles, terminal, trees, overlay, bind, "
-                             "network, kill; all")
+                             "network, connections, kill; all")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
     args.kvmsentry = os.path.join(args.build, "kvmsentry")
@@ -315,7 +316,7 @@ def main():
     tests = {"input": test_input, "options": test_options, "hosts": test_hosts, "jail": test_jail,
              "debuggers": test_debuggers, "hostfiles": test_host_files, "terminal": test_terminal,
              "trees": test_trees, "overlay": test_overlay, "bind": test_bind,
-             "network": test_network_host,
+             "network": test_network_host, "connections": test_connections,
              "kept": test_kept,
              "kill": lambda *words: test_kill(*words, args.kills)}
     usable = usable_platforms(command.program)
