@@ -16,11 +16,12 @@ void mappable_init(struct mappable *m, const struct mappable_ops *ops)
     lock_init(&m->invalidate_lock);
     lock_init(&m->mappings_lock);
     list_init(&m->mappings);
+    list_init(&m->views);
 }
 
 void mappable_fini(struct mappable *m)
 {
-    BUG_ON(!list_empty(&m->mappings));
+    BUG_ON(!list_empty(&m->mappings) || !list_empty(&m->views));
     lock_destroy(&m->mappings_lock);
     lock_destroy(&m->invalidate_lock);
 }
@@ -33,6 +34,40 @@ bool mappable_has_writers(struct mappable *m)
     lock_acquire(&m->mappings_lock);
     list_for_each (vma, &m->mappings, object_node)
         found |= !vma_is_private(vma) && (vma->max_prot & PROT_WRITE);
+    lock_release(&m->mappings_lock);
+    return found;
+}
+
+void mappable_view_add(struct mappable *m, struct mappable_view *view, struct mappable *front)
+{
+    view->front = front;
+    view->served = 0;
+    lock_acquire(&m->mappings_lock);
+    list_add(&m->views, &view->node);
+    lock_release(&m->mappings_lock);
+}
+
+void mappable_view_remove(struct mappable *m, struct mappable_view *view)
+{
+    lock_acquire(&m->mappings_lock);
+    list_del_init(&view->node);
+    lock_release(&m->mappings_lock);
+}
+
+/* One that shows the object and was not yet served in this round, referenced; or NULL. */
+static struct mappable *next_front(struct mappable *m, uint64_t round)
+{
+    struct mappable *found = NULL;
+    struct mappable_view *view;
+
+    lock_acquire(&m->mappings_lock);
+    list_for_each (view, &m->views, node) {
+        if (found || view->served == round)
+            continue;
+        view->served = round;
+        if (refcount_get_unless_zero(&view->front->refs))
+            found = view->front;
+    }
     lock_release(&m->mappings_lock);
     return found;
 }
@@ -72,6 +107,7 @@ static void forget(struct mm *mm, const struct mappable *m, uint64_t offset, uin
 
 void mappable_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too)
 {
+    struct mappable *front;
     uint64_t round;
     struct mm *mm;
 
@@ -86,6 +122,10 @@ void mappable_invalidate(struct mappable *m, uint64_t offset, uint64_t size, boo
         forget(mm, m, offset, size, private_too ? ZAP_PAGES : ZAP_OBJECT, &trash);
         mm_unlock(mm, &trash);
         mm_unref(mm);
+    }
+    while ((front = next_front(m, round))) {
+        mappable_invalidate(front, offset, size, private_too);
+        mappable_unref(front);
     }
     lock_release(&m->invalidate_lock);
 }

@@ -67,8 +67,19 @@ struct mappable {
     struct lock invalidate_lock; /* one invalidation at a time; taken before any mm->lock */
     struct lock mappings_lock;   /* innermost but for the memfile's */
     struct list mappings;        /* every VMA of every mm that maps this */
+    struct list views;           /* of struct mappable_view: who shows these pages as its own */
     uint64_t invalidations;      /* atomic: counts mappable_invalidate() */
 };
+
+/* An object shows another one's pages as its own, at the same offsets: what that one invalidates is
+ * invalid in this one too. */
+struct mappable_view {
+    struct list node;       /* in the other one's list, guarded by its mappings_lock */
+    struct mappable *front; /* not owned: it owns the other one */
+    uint64_t served;
+};
+void mappable_view_add(struct mappable *m, struct mappable_view *view, struct mappable *front);
+void mappable_view_remove(struct mappable *m, struct mappable_view *view);
 
 /* The head of a new object: one reference, the caller's. */
 void mappable_init(struct mappable *m, const struct mappable_ops *ops);

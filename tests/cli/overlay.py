@@ -3,6 +3,7 @@ sandbox, and nothing is changed outside. tests/cli/writing.c does it all in a pr
 natively in one copy of it and in the sandbox over another; both must print the same."""
 
 import difflib
+import hashlib
 import os
 import shutil
 import stat
@@ -39,6 +40,11 @@ def make_tree(top, build):
     for number in range(300):
         write(join(f"full/n{number:03}"), "")
     write(join("big"), "0123456789" * 30000)
+    write(join("mapped"), "abcdefghij" * 200000)
+    with open(join("large"), "wb") as file:
+        for piece in range(48):
+            file.write(bytes([(piece * 7 + at // 4096) % 251 for at in range(0, 65536, 4096)]) * 4096)
+        file.write(b"the end")
     with open(join("sparse"), "w", encoding="ascii") as file:
         file.truncate(1048576)
         file.seek(1048576)
@@ -92,7 +98,7 @@ cd "$0"
 echo more >> a/f1; chmod 600 a/f2; rm c/one; mv d moved; rm moved/in/low; mkdir new; touch new/x "new/line
 end"; rm e -r; echo > e; echo x > b/h3
 """
-CHANGED = r"""C /
+CHANGED = r"""M /
 M /a/f1
 M /a/f2
 M /b/h3
@@ -205,6 +211,45 @@ print(os.getxattr('a', 'user.folder'))
     tally.add("passed" if good else "failed", f"attributes on {platform}", f"{status}: {text}")
 
 
+PIECES = r"""
+import hashlib, mmap, os
+def used():
+    st = os.statvfs('.')
+    return (st.f_blocks - st.f_bfree) * st.f_frsize
+before = used()
+fd = os.open('huge', os.O_RDWR)
+old = mmap.mmap(fd, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+shown = old[40000000], old[70000000]
+os.pwrite(fd, b'X', 40000000)
+with mmap.mmap(fd, 0) as m:
+    m[70000000:70000003] = b'YYY'
+    print(os.pread(fd, 4, 69999999), m[40000000:40000002], old[39999999:40000002], old[70000000:70000004])
+print('took', (used() - before) >> 20, 'MiB')
+digest = hashlib.sha256()
+for at in range(0, 80 << 20, 1 << 20): digest.update(os.pread(fd, 1 << 20, at))
+print(digest.hexdigest())
+"""
+
+
+def test_pieces(command, platforms, top, tally):
+    """One byte written into a big file takes little memory, and the rest stays what it was."""
+    tree = os.path.join(top, "pieces")
+    os.mkdir(tree)
+    with open(os.path.join(tree, "huge"), "wb") as file:
+        for number in range(80):
+            file.write(number.to_bytes(4, "little") * (1 << 18))
+    with open(os.path.join(tree, "huge"), "rb") as file:
+        text = bytearray(file.read())
+    text[40000000:40000001] = b"X"
+    text[70000000:70000003] = b"YYY"
+    want = f"{bytes(text[69999999:70000003])} {bytes(text[40000000:40000002])} " \
+           f"{bytes(text[39999999:40000002])} {bytes(text[70000000:70000004])}\n" \
+           f"took 0 MiB\n{hashlib.sha256(text).hexdigest()}\n"
+    for platform in platforms:
+        status, out = run([command.program, f"--platform={platform}", "--", "/usr/bin/python3", "-c", PIECES], tree)
+        tally.add("passed" if (status, out) == (0, want) else "failed", f"pieces on {platform}", f"{status}: {out}")
+
+
 def test_overlay(command, platforms, tally):
     if os.getuid() != 0:
         tally.add("skipped", "overlay", "changes owners: needs root")
@@ -217,6 +262,7 @@ def test_overlay(command, platforms, tally):
         for tree in trees.values():
             os.mkdir(tree)
             make_tree(tree, build)
+        test_pieces(command, platforms, top, tally)
         native = run(["./writing"], trees["native"])
         if native[0] != 0:
             tally.add("failed", "overlay natively", native[1])

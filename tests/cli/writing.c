@@ -410,18 +410,101 @@ static void test_ranges(void)
     int fd = open("big", O_RDWR);
     char c = 'x';
 
-    if (owners) { /* a folder of the host's gives space, and no more */
-        CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5000, 10000) == 0);
-        CHECK(pread(fd, &c, 1, 4999) == 1 && c == '9');
-        CHECK(pread(fd, &c, 1, 5000) == 1 && c == 0);
-        CHECK(pread(fd, &c, 1, 15000) == 1 && c == '0');
-        CHECK(fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 20000, 9) == 0);
-        CHECK(pread(fd, &c, 1, 20008) == 1 && c == 0);
-        CHECK(pread(fd, &c, 1, 20009) == 1 && c == '9');
-        CHECK(fallocate(fd, FALLOC_FL_ZERO_RANGE, 100000, 5000) == 0);
-    }
+    CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5000, 10000) == 0);
+    CHECK(pread(fd, &c, 1, 4999) == 1 && c == '9');
+    CHECK(pread(fd, &c, 1, 5000) == 1 && c == 0);
+    CHECK(pread(fd, &c, 1, 15000) == 1 && c == '0');
+    CHECK(fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 20000, 9) == 0);
+    CHECK(pread(fd, &c, 1, 20008) == 1 && c == 0);
+    CHECK(pread(fd, &c, 1, 20009) == 1 && c == '9');
+    CHECK(fallocate(fd, FALLOC_FL_ZERO_RANGE, 100000, 5000) == 0);
     close(fd);
     attributes("big");
+}
+
+/* What was mapped before the first change shows what is written afterwards. */
+static void test_mapped(const char *name)
+{
+    int fd = open(name, O_RDONLY), other = open(name, O_RDWR), ready[2], status;
+    size_t size = (size_t)stat_of(name).st_size, middle = size / 2 & ~4095UL;
+    char *shared = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0), *writable, c = 0;
+    char *private = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    uint64_t sum = 0;
+    pid_t child;
+
+    if (!CHECK(shared != MAP_FAILED && private != MAP_FAILED && pipe(ready) == 0))
+        return;
+    for (size_t i = 0; i < size; i += 4096)
+        sum += (unsigned char)shared[i] + (unsigned char)private[i];
+    private[middle] = '!'; /* a page of its own */
+    child = fork();
+    if (child == 0) {
+        close(ready[1]);
+        while (read(ready[0], &c, 1) > 0)
+            ;
+        _exit(shared[10] != '1' || private[10] != '1' || shared[middle + 1] != '2' ||
+              private[middle + 1] == '2' || shared[size - 5] != '3');
+    }
+    CHECK(pwrite(other, "1", 1, 10) == 1 && pwrite(other, "2", 1, (off_t)middle + 1) == 1);
+    CHECK(shared[10] == '1' && private[10] == '1' && shared[middle + 1] == '2');
+    CHECK(private[middle] == '!' && private[middle + 1] != '2');
+    writable = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, other, 0);
+    if (CHECK(writable != MAP_FAILED)) {
+        writable[size - 5] = '3';
+        CHECK(shared[size - 5] == '3' && private[size - 5] == '3' && shared[size - 6] != '3');
+        CHECK(pread(fd, &c, 1, (off_t)size - 5) == 1 && c == '3');
+        CHECK(pwrite(other, "4", 1, (off_t)size - 7) == 1 && writable[size - 7] == '4');
+    }
+    close(ready[0]);
+    close(ready[1]);
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    note("%s mapped: %lu", name, sum);
+    for (size_t i = sum = 0; i < size; i += 100)
+        sum = sum * 31 + (unsigned char)shared[i];
+    CHECK(ftruncate(other, (off_t)middle + 2) == 0 && pread(fd, &c, 1, (off_t)middle + 2) == 0);
+    CHECK(ftruncate(other, (off_t)size + 70000) == 0);
+    CHECK(shared[middle + 1] == '2' && shared[middle + 2] == 0 && shared[size - 5] == 0);
+    CHECK(pwrite(other, "far", 3, (off_t)size + 65000) == 3 && pread(fd, &c, 1, (off_t)size) == 1);
+    CHECK(c == 0 && shared[10] == '1');
+    note("%s afterwards: %lu", name, sum);
+    munmap(shared, size);
+    munmap(private, size);
+    munmap(writable, size);
+    close(fd);
+    close(other);
+    attributes(name);
+}
+
+/* A file that is too big to be copied up at once. */
+static void test_pieces(void)
+{
+    int fd = open("large", O_RDWR);
+    char buf[70000], seen[70000];
+    uint64_t sum = 0;
+    ssize_t n;
+
+    for (size_t i = 0; i < sizeof(buf); i++)
+        buf[i] = (char)(i * 7);
+    CHECK(pwrite(fd, buf, sizeof(buf), 1000000) == sizeof(buf));
+    CHECK(pread(fd, seen, sizeof(seen), 1000000) == sizeof(seen));
+    CHECK(memcmp(buf, seen, sizeof(buf)) == 0);
+    CHECK(pread(fd, seen, sizeof(seen), 999000) == sizeof(seen));
+    CHECK(memcmp(buf, seen + 1000, sizeof(buf) - 1000) == 0);
+    CHECK(lseek(fd, 0, SEEK_HOLE) == stat_of("large").st_size);
+    CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 << 20, 1 << 19) == 0);
+    CHECK_EQ(lseek(fd, 5, SEEK_HOLE), 2 << 20);
+    CHECK_EQ(lseek(fd, (2 << 20) + 5, SEEK_DATA), (2 << 20) + (1 << 19));
+    CHECK_EQ(lseek(fd, 1000, SEEK_DATA), 1000);
+    CHECK_ERRNO(lseek(fd, 1 << 28, SEEK_DATA), ENXIO);
+    CHECK(lseek(fd, -7, SEEK_END) > 0 && read(fd, seen, 100) == 7 &&
+          memcmp(seen, "the end", 7) == 0);
+    CHECK(write(fd, "!", 1) == 1);
+    for (off_t at = 0; (n = pread(fd, buf, sizeof(buf), at)) > 0; at += n)
+        for (ssize_t i = 0; i < n; i++)
+            sum = sum * 31 + (unsigned char)buf[i];
+    note("large: %lu", sum);
+    close(fd);
+    attributes("large");
 }
 
 static void test_locks(void)
@@ -504,6 +587,10 @@ int main(int argc, char **argv)
     test_renaming();
     test_listing();
     test_kinds();
+    test_mapped("big");
+    test_pieces();
+    test_mapped("large");
+    test_mapped("mapped");
     test_ranges();
     test_locks();
     test_execution();

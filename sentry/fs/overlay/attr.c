@@ -60,6 +60,10 @@ int ov_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
     err = ov->lower->inode->ops->stat(ov->lower, true, &below);
     if (err < 0)
         return err;
+    if (__atomic_load_n(&ov->pieces, __ATOMIC_ACQUIRE)) {
+        ret->st_blocks = MAX(ret->st_blocks, below.st_blocks);
+        return 0;
+    }
     ret->st_size = below.st_size;
     ret->st_blocks = below.st_blocks;
     ret->st_blksize = below.st_blksize;
@@ -149,7 +153,7 @@ int ov_truncate(struct dentry *dentry, uint64_t size)
 {
     struct ov_inode *ov = ov_of(dentry);
     struct dentry *bytes;
-    int err = ov_copy_data(dentry, size);
+    int err = ov_take_cut(dentry, size);
 
     if (!err)
         err = ov_bytes(ov, &bytes);

@@ -1,6 +1,6 @@
 /*
  * Copying up: the first change of an object makes it an upper half, which has its metadata from
- * then on; its bytes follow when they are changed first, and only as many as stay.
+ * then on; its bytes follow when they are changed first (copydata.c).
  */
 #include <errno.h>
 #include <limits.h>
@@ -11,9 +11,6 @@
 #include <unistd.h>
 
 #include "sentry/fs/overlay/internal.h"
-#include "sentry/mm/uio.h"
-
-#define COPY_BYTES (256UL << 10)
 
 int ov_make_upper(struct overlay *fs, const struct inode_make *make, struct dentry **ret)
 {
@@ -174,129 +171,4 @@ int ov_open_half(struct dentry *half, uint32_t flags, struct file **ret)
         f->at.dentry = dentry_ref(half);
     *ret = f;
     return 0;
-}
-
-/* [*at, end) or what of it comes in one piece; *at is advanced. */
-static int copy_piece(struct file *from, struct file *to, uint8_t *buf, uint64_t end, uint64_t *at)
-{
-    int64_t in = (int64_t)*at, out = (int64_t)*at;
-    struct uio uio;
-    ssize_t n;
-
-    uio_init_host(&uio, buf, MIN(COPY_BYTES, end - *at));
-    n = from->ops->read(from, &uio, &in);
-    if (n <= 0)
-        return n < 0 ? (int)n : -ENODATA; /* shorter by now */
-    *at += (uint64_t)n;
-    while (n > 0) {
-        ssize_t written;
-
-        uio_init_host(&uio, buf, (uint64_t)n);
-        written = to->ops->write(to, &uio, &out);
-        if (written <= 0)
-            return written < 0 ? (int)written : -EIO;
-        n -= written;
-        memmove(buf, buf + written, (size_t)n);
-    }
-    return 0;
-}
-
-/* The next byte from `at` on that is no hole. */
-static uint64_t next_data(struct file *from, uint64_t at, uint64_t end)
-{
-    int64_t found = from->ops->llseek ? from->ops->llseek(from, (int64_t)at, SEEK_DATA, (int64_t)at)
-                                      : (int64_t)at;
-
-    if (found == -ENXIO)
-        return end;
-    return found < (int64_t)at ? at : MIN((uint64_t)found, end);
-}
-
-static int copy_bytes(struct file *from, struct file *to, uint64_t size)
-{
-    uint8_t *buf = malloc(COPY_BYTES);
-    uint64_t at = 0;
-    int err = buf ? 0 : -ENOMEM;
-
-    while (!err && at < size) {
-        at = next_data(from, at, size);
-        if (at < size)
-            err = copy_piece(from, to, buf, size, &at);
-    }
-    free(buf);
-    return err == -ENODATA ? 0 : err;
-}
-
-/* `bytes` gets the first `limit` bytes of lower's half, and upper's times. */
-static int copy_contents(struct ov_inode *ov, struct dentry *bytes, uint64_t limit)
-{
-    struct dentry *upper = ov_upper(ov);
-    struct file *from = NULL, *to = NULL;
-    struct linux_stat st, before;
-    struct inode_attr attr;
-    int err;
-
-    err = upper->inode->ops->stat(upper, true, &before);
-    if (err < 0)
-        return err;
-    err = ov_open_half(ov->lower, O_RDONLY, &from);
-    if (!err)
-        err = from->ops->stat(from, &st);
-    if (!err)
-        err = ov_open_half(bytes, O_WRONLY, &to);
-    if (!err)
-        err = copy_bytes(from, to, MIN(limit, (uint64_t)st.st_size));
-    file_unref(from);
-    file_unref(to);
-    /* A hole at the end, or what an attempt before this one left. */
-    if (!err)
-        err = bytes->inode->ops->truncate(bytes, MIN(limit, (uint64_t)st.st_size));
-    if (err < 0)
-        return err;
-    /* None of this was the program's doing. */
-    attr = (struct inode_attr){
-        .mask = ATTR_ATIME | ATTR_MTIME | (bytes == upper ? ATTR_MODE : 0),
-        .mode = inode_mode(&ov->inode) & 07777,
-        .atime = time_of(before.st_atime_sec, before.st_atime_nsec),
-        .mtime = time_of(before.st_mtime_sec, before.st_mtime_nsec),
-    };
-    return bytes->inode->ops->setattr(bytes, &attr);
-}
-
-/* With copy_lock held. */
-static int copy_locked(struct ov_inode *ov, uint64_t limit)
-{
-    struct dentry *bytes;
-    int err = ov_bytes_make(ov);
-
-    if (!err && limit > 0) {
-        err = ov_bytes(ov, &bytes);
-        if (!err) {
-            err = copy_contents(ov, bytes, limit);
-            dentry_unref(bytes);
-        }
-    }
-    return err ? err : ov_note_copied(ov);
-}
-
-int ov_copy_data(struct dentry *dentry, uint64_t limit)
-{
-    struct ov_inode *ov = ov_of(dentry);
-    int err = 0;
-
-    if (ov_copied(ov))
-        return 0;
-    err = ov_begin(ov->fs);
-    if (!err)
-        err = ov_copy_up_unlocked(dentry);
-    if (err < 0)
-        return err;
-    lock_acquire(&ov->copy_lock);
-    if (!ov_copied(ov)) {
-        err = copy_locked(ov, limit);
-        if (!err)
-            __atomic_store_n(&ov->copied, true, __ATOMIC_RELEASE);
-    }
-    lock_release(&ov->copy_lock);
-    return err;
 }

@@ -9,31 +9,31 @@
 #include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sentry/fs/overlay/internal.h"
+#include "sentry/mm/uio.h"
 #include "sentry/vfs/namei.h"
 
 struct ov_file {
     struct file file;
-    struct lock lock;       /* held while a half is opened */
-    struct file *halves[2]; /* owned; atomic: set once */
+    struct lock lock;               /* held while a half is opened */
+    struct file *halves[OV_HALVES]; /* owned; atomic: set once */
 };
-
-enum half { LOWER, UPPER };
 
 static struct ov_file *ov_file_of(struct file *f)
 {
     return container_of(f, struct ov_file, file);
 }
 
-static int open_half(struct ov_file *of, struct ov_inode *ov, enum half which)
+static int open_half(struct ov_file *of, struct ov_inode *ov, enum ov_half which)
 {
     uint32_t flags = of->file.flags;
     struct dentry *from;
     struct file *half;
     int err = 0;
 
-    if (which == LOWER) {
+    if (which == OV_LOWER) {
         /* What is below is only read, whatever the program may do. */
         flags = (flags & ~(uint32_t)(O_ACCMODE | O_APPEND)) | O_RDONLY;
         from = dentry_ref(ov->lower);
@@ -49,50 +49,167 @@ static int open_half(struct ov_file *of, struct ov_inode *ov, enum half which)
     return err;
 }
 
-/* The half that has the bytes now; borrowed. */
-static int current_half(struct file *f, struct file **ret)
+/* Borrowed. */
+static int half_of(struct file *f, enum ov_half which, struct file **ret)
 {
     struct ov_file *of = ov_file_of(f);
-    struct ov_inode *ov = ov_of(f->at.dentry);
-    enum half which = ov_copied(ov) ? UPPER : LOWER;
     struct file *half = __atomic_load_n(&of->halves[which], __ATOMIC_ACQUIRE);
     int err = 0;
 
     if (unlikely(!half)) {
         lock_acquire(&of->lock);
         if (!of->halves[which])
-            err = open_half(of, ov, which);
+            err = open_half(of, ov_of(f->at.dentry), which);
         half = of->halves[which];
         lock_release(&of->lock);
     }
     if (err < 0)
         return err;
-    if (which == UPPER) /* F_SETFL */
+    if (which == OV_UPPER) /* F_SETFL */
         __atomic_store_n(&half->flags, f->flags, __ATOMIC_RELAXED);
     *ret = half;
     return 0;
 }
 
-/* The upper half, to be changed beyond the first `limit` bytes. */
-static int writable_half(struct file *f, uint64_t limit, struct file **ret)
+/* Of a file whose bytes are partly here, partly there; NULL: they are all in one half. */
+static struct ov_pieces *pieces_of(struct file *f)
 {
-    int err = ov_copy_data(f->at.dentry, limit);
+    struct ov_inode *ov = ov_of(f->at.dentry);
 
-    return err < 0 ? err : current_half(f, ret);
+    return ov_copied(ov) ? NULL : __atomic_load_n(&ov->pieces, __ATOMIC_ACQUIRE);
 }
+
+/* The half that says how long the file is now. */
+static int current_half(struct file *f, struct file **ret)
+{
+    bool upper = ov_copied(ov_of(f->at.dentry)) || pieces_of(f);
+
+    return half_of(f, upper ? OV_UPPER : OV_LOWER, ret);
+}
+
+/* The upper half, after `err` said whether its bytes could be taken there. */
+static int writable_half(struct file *f, int err, struct file **ret)
+{
+    return err < 0 ? err : half_of(f, OV_UPPER, ret);
+}
+
+/* ---- in pieces ----------------------------------------------------------------------------------
+ */
+
+/* What is where at `pos`: the file that has it, and how many of *size bytes. -ENXIO: the end. */
+static int find_piece(struct file *f, const struct ov_pieces *pieces, int64_t pos, uint64_t *size,
+                      struct file **ret)
+{
+    struct linux_stat st;
+    struct file *upper;
+    int err = half_of(f, OV_UPPER, &upper);
+
+    if (!err)
+        err = upper->ops->stat(upper, &st);
+    if (!err && pos >= st.st_size)
+        err = -ENXIO;
+    if (err < 0)
+        return err;
+    *size = MIN(*size, (uint64_t)(st.st_size - pos));
+    *ret = ov_pieces_run(pieces, (uint64_t)pos, size) ? upper : pieces->lower;
+    return 0;
+}
+
+static ssize_t read_piece(struct file *from, struct uio *uio, int64_t *pos, uint64_t size,
+                          bool lower)
+{
+    uint64_t more = uio->left - size;
+    ssize_t n;
+
+    uio->left = size;
+    n = from->ops->read(from, uio, pos);
+    if (n == 0 && lower) { /* the host has made it shorter */
+        n = uio_zero(uio, size);
+        *pos += MAX(n, 0);
+    }
+    uio->left += more;
+    return n;
+}
+
+static ssize_t read_pieces(struct file *f, const struct ov_pieces *pieces, struct uio *uio,
+                           int64_t *pos)
+{
+    ssize_t done = 0, n = 0;
+
+    while (uio->left > 0) {
+        uint64_t size = uio->left;
+        struct file *from;
+
+        n = find_piece(f, pieces, *pos, &size, &from);
+        if (n == -ENXIO)
+            n = 0;
+        else if (!n)
+            n = read_piece(from, uio, pos, size, from == pieces->lower);
+        if (n <= 0)
+            break;
+        done += n;
+    }
+    return done ? done : n;
+}
+
+/* SEEK_DATA, SEEK_HOLE: each piece is asked where it is. */
+static int64_t seek_pieces(struct file *f, const struct ov_pieces *pieces, int64_t offset,
+                           int whence)
+{
+    int64_t at = offset;
+
+    if (offset < 0)
+        return -ENXIO;
+    for (;;) {
+        uint64_t size = INT64_MAX - (uint64_t)at;
+        struct file *from;
+        int64_t found;
+        int err = find_piece(f, pieces, at, &size, &from);
+
+        if (err == -ENXIO && whence == SEEK_HOLE && at > offset)
+            return at; /* the end is one */
+        if (err < 0)
+            return err;
+        found = from->ops->llseek(from, at, whence, at);
+        if (found < 0 && found != -ENXIO)
+            return found;
+        if (found >= 0 && (uint64_t)(found - at) < size)
+            return found;
+        at += (int64_t)size;
+    }
+}
+
+/* ---- the calls ---------------------------------------------------------------------------------
+ */
 
 static ssize_t ov_read(struct file *f, struct uio *uio, int64_t *pos)
 {
+    struct ov_pieces *pieces = pieces_of(f);
     struct file *half;
-    int err = current_half(f, &half);
+    int err;
 
+    if (unlikely(pieces))
+        return read_pieces(f, pieces, uio, pos);
+    err = current_half(f, &half);
     return err < 0 ? err : half->ops->read(half, uio, pos);
+}
+
+/* Where a write will begin, more or less: what lies at the end is taken in any case. */
+static int take_for_write(struct file *f, const struct uio *uio, int64_t pos)
+{
+    struct ov_inode *ov = ov_of(f->at.dentry);
+
+    if (ov_copied(ov) || uio->left == 0)
+        return ov_take(f->at.dentry, 0, 0);
+    if ((f->flags & O_APPEND) && !uio->no_append)
+        pos = INT64_MAX;
+    return ov_take(f->at.dentry, (uint64_t)pos, uio->left);
 }
 
 static ssize_t ov_write(struct file *f, struct uio *uio, int64_t *pos)
 {
     struct file *half;
-    ssize_t n = writable_half(f, UINT64_MAX, &half);
+    ssize_t n = writable_half(f, take_for_write(f, uio, *pos), &half);
 
     if (n < 0)
         return n;
@@ -103,11 +220,14 @@ static ssize_t ov_write(struct file *f, struct uio *uio, int64_t *pos)
 
 static int64_t ov_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
 {
+    struct ov_pieces *pieces = pieces_of(f);
     struct file *half;
     int err;
 
     if (whence <= SEEK_CUR)
         return file_seek_in(offset, whence, pos, 0);
+    if (pieces && (whence == SEEK_DATA || whence == SEEK_HOLE))
+        return seek_pieces(f, pieces, offset, whence);
     err = current_half(f, &half);
     return err < 0 ? err : half->ops->llseek(half, offset, whence, pos);
 }
@@ -115,7 +235,7 @@ static int64_t ov_llseek(struct file *f, int64_t offset, int whence, int64_t pos
 static int ov_file_stat(struct file *f, struct linux_stat *ret)
 {
     struct ov_inode *ov = ov_of(f->at.dentry);
-    struct file *half = ov_file_of(f)->halves[LOWER];
+    struct file *half = ov_file_of(f)->halves[OV_LOWER];
     int err;
 
     /* What is below is asked by its descriptor: its name may be another's by now. */
@@ -127,50 +247,65 @@ static int ov_file_stat(struct file *f, struct linux_stat *ret)
     return err;
 }
 
+/* For /proc/PID/maps; allocated. NULL: no memory. */
 static char *name_of(struct file *f)
 {
-    struct mount_ns *ns = __atomic_load_n(&f->at.mount->ns, __ATOMIC_ACQUIRE);
+    struct mount *mount = f->at.mount;
+    struct mount_ns *ns = mount ? __atomic_load_n(&mount->ns, __ATOMIC_ACQUIRE) : NULL;
+    char *name = malloc(PATH_MAX);
     struct path top;
-    char *name;
+    bool found;
 
-    if (!ns) /* its mount has been taken out of the tree: it has no name there */
+    if (!name)
         return NULL;
-    top = (struct path){ns->root, ns->root->root};
-    name = malloc(PATH_MAX);
-    if (name && path_to_link(&top, &f->at, name, PATH_MAX) > 0)
-        return name;
-    free(name);
-    return NULL;
+    if (ns) {
+        top = (struct path){ns->root, ns->root->root};
+        found = path_to_link(&top, &f->at, name, PATH_MAX) > 0;
+    } else {
+        /* Its mount has been taken out of the tree: what is left is its place in this one. */
+        name[0] = '/';
+        found = dentry_path(f->at.dentry, name + 1, PATH_MAX - 1) >= 0;
+    }
+    if (!found)
+        name[0] = '\0';
+    return name;
 }
 
-/* A mapping that may be written to the file must be of the pages that writes go to. */
-static int ov_mmap(struct file *f, struct mappable **ret_object)
+/* The half's own object: nobody has mapped what was below. */
+static int map_upper(struct file *f, struct mappable **ret_object)
 {
+    struct ov_file *of = ov_file_of(f);
     struct file *half;
-    int err = (f->flags & O_ACCMODE) == O_RDWR ? writable_half(f, UINT64_MAX, &half)
-                                               : current_half(f, &half);
+    int err = half_of(f, OV_UPPER, &half);
 
     if (!err && !half->ops->mmap)
         err = -ENODEV;
     if (err < 0)
         return err;
-    if (half == ov_file_of(f)->halves[UPPER]) {
-        char *name = name_of(f);
+    lock_acquire(&of->lock);
+    free(half->path);
+    half->path = name_of(f);
+    err = half->ops->mmap(half, ret_object);
+    lock_release(&of->lock);
+    return err;
+}
 
-        lock_acquire(&ov_file_of(f)->lock);
-        free(half->path);
-        half->path = name;
-        err = half->ops->mmap(half, ret_object);
-        lock_release(&ov_file_of(f)->lock);
+static int ov_mmap(struct file *f, struct mappable **ret_object)
+{
+    struct ov_inode *ov = ov_of(f->at.dentry);
+    /* What may be written through a mapping is copied up, though perhaps in pieces, none yet. */
+    int err = (f->flags & O_ACCMODE) == O_RDWR ? ov_take(f->at.dentry, 0, 0) : 0;
+
+    if (err < 0)
         return err;
-    }
-    return half->ops->mmap(half, ret_object);
+    return ov_pages_wanted(ov) ? ov_pages_get(ov, name_of(f), ret_object)
+                               : map_upper(f, ret_object);
 }
 
 static int ov_file_truncate(struct file *f, uint64_t size)
 {
     struct file *half;
-    int err = writable_half(f, size, &half);
+    int err = writable_half(f, ov_take_cut(f->at.dentry, size), &half);
 
     if (!err)
         err = half->ops->truncate ? half->ops->truncate(half, size) : -EINVAL;
@@ -190,7 +325,7 @@ static int zero_range(struct file *half, int mode, uint64_t offset, uint64_t siz
 static int ov_allocate(struct file *f, int mode, uint64_t offset, uint64_t size)
 {
     struct file *half;
-    int err = writable_half(f, UINT64_MAX, &half);
+    int err = writable_half(f, ov_take(f->at.dentry, offset, size), &half);
 
     if (!err && !half->ops->allocate)
         return -EOPNOTSUPP;
@@ -205,7 +340,7 @@ static int ov_allocate(struct file *f, int mode, uint64_t offset, uint64_t size)
 
 static int ov_sync(struct file *f)
 {
-    struct file *half = __atomic_load_n(&ov_file_of(f)->halves[UPPER], __ATOMIC_ACQUIRE);
+    struct file *half = __atomic_load_n(&ov_file_of(f)->halves[OV_UPPER], __ATOMIC_ACQUIRE);
     struct overlay *fs = ov_of(f->at.dentry)->fs;
     int err = half && half->ops->sync ? half->ops->sync(half) : 0;
 
@@ -216,8 +351,8 @@ static void ov_file_release(struct file *f)
 {
     struct ov_file *of = ov_file_of(f);
 
-    file_unref(of->halves[LOWER]);
-    file_unref(of->halves[UPPER]);
+    file_unref(of->halves[OV_LOWER]);
+    file_unref(of->halves[OV_UPPER]);
     lock_destroy(&of->lock);
     file_fini(f);
     free(of);
@@ -246,7 +381,7 @@ int ov_file_open(struct dentry *dentry, uint32_t flags, struct file **ret)
     file_init(&of->file, &regular_operations, flags);
     lock_init(&of->lock);
     /* Now, so that what the host refuses is refused by open(2). */
-    err = open_half(of, ov, ov_copied(ov) ? UPPER : LOWER);
+    err = open_half(of, ov, ov_copied(ov) ? OV_UPPER : OV_LOWER);
     if (err < 0)
         file_unref(&of->file);
     else

@@ -28,12 +28,13 @@ static struct ov_inode *link_find(struct overlay *fs, uint64_t dev, uint64_t ino
     return found;
 }
 
-static void link_enter(struct ov_inode *ov)
+void ov_link_enter(struct ov_inode *ov)
 {
     struct overlay *fs = ov->fs;
 
     lock_acquire(&fs->links_lock);
-    list_add(bucket_of(fs, ov->inode.dev, ov->inode.ino), &ov->link_node);
+    if (list_empty(&ov->link_node))
+        list_add(bucket_of(fs, ov->inode.dev, ov->inode.ino), &ov->link_node);
     lock_release(&fs->links_lock);
 }
 
@@ -71,8 +72,13 @@ struct ov_inode *ov_inode_of_lower(struct overlay *fs, struct dentry *lower)
         return NULL;
     }
     linked = !S_ISDIR(st.st_mode) && st.st_nlink > 1;
-    if (linked)
+    if (linked || (S_ISREG(st.st_mode) && __atomic_load_n(&fs->mapped_count, __ATOMIC_RELAXED)))
         ov = link_find(fs, st.st_dev, st.st_ino);
+    /* A file with one name that has another one by now is looked at by its new name. */
+    if (ov && !linked && ov->lower != lower && !ov_upper(ov)) {
+        inode_unref(&ov->inode);
+        ov = NULL;
+    }
     if (ov) {
         dentry_unref(lower);
         return ov;
@@ -87,7 +93,7 @@ struct ov_inode *ov_inode_of_lower(struct overlay *fs, struct dentry *lower)
     ov->lower = lower;
     ov->nlink = (uint32_t)MIN(st.st_nlink, UINT32_MAX);
     if (linked)
-        link_enter(ov);
+        ov_link_enter(ov);
     return ov;
 }
 
@@ -116,7 +122,7 @@ void ov_restored(struct ov_inode *ov, bool linked)
 {
     ov->counted = ov_upper(ov) != NULL;
     if (linked && list_empty(&ov->link_node) && !ov_is_dir(ov))
-        link_enter(ov);
+        ov_link_enter(ov);
     if (!list_empty(&ov->link_node) && ov->counted && !ov->kept && ov_nlink(ov) > 0) {
         ov->kept = true;
         inode_ref(&ov->inode);
@@ -201,6 +207,7 @@ void ov_inode_release(struct inode *inode)
     if (ov->counted && ov_nlink(ov) == 0)
         ov_bytes_remove(ov);
     vfs_fifo_release(inode);
+    ov_pieces_free(ov);
     dentry_unref(ov->lower);
     dentry_unref(ov->upper);
     lock_destroy(&ov->copy_lock);

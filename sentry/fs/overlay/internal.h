@@ -5,6 +5,7 @@
  *                     two halves are:
  *                       lower only               as the tree below has it
  *                       lower + upper            owner, mode, times, xattrs: upper; bytes: lower
+ *                       lower + upper, pieces    bytes: piece by piece (a big file: copydata.c)
  *                       lower + upper, copied    all of it upper (a directory never gets there)
  *                       upper only               made here
  *   struct ov_entry   a name whose meaning is kept here: an object, or nothing (a whiteout)
@@ -46,6 +47,8 @@ struct overlay {
     uint64_t last_ino;    /* atomic */
     struct lock links_lock;
     struct list links[OV_LINK_BUCKETS] __guarded_by(links_lock); /* of struct ov_inode */
+    uint64_t mapped_count; /* atomic: files that somebody has mapped by pages.c */
+    uint32_t pieces_count; /* atomic: files that are copied piece by piece */
 
     /* Of one that is kept in a folder of the host's (note.c, bytes.c): */
     struct ov_journal *journal; /* owned; NULL: it is not */
@@ -91,6 +94,18 @@ struct ov_dir {
     struct ov_listing *listing; /* borrowed: of those who read it just now; NULL */
 };
 
+enum ov_half { OV_LOWER, OV_UPPER, OV_HALVES };
+
+/* A file that is copied up piece by piece (copydata.c). */
+struct ov_pieces {
+    struct file *lower; /* owned */
+    uint64_t end;       /* lower's size when this began */
+    unsigned shift;     /* a piece has 1 << shift bytes */
+    uint64_t count;
+    uint64_t left;    /* how many are lower's; under copy_lock */
+    uint64_t taken[]; /* a bit for each piece, atomic */
+};
+
 struct ov_inode {
     struct inode inode;
     struct overlay *fs;   /* borrowed: its super_block outlives all dentries */
@@ -102,7 +117,9 @@ struct ov_inode {
     bool kept;            /* `links` owns a reference: other lower names lead here */
     uint32_t nlink;       /* atomic */
     struct lock copy_lock;
-    struct list link_node; /* in fs->links; guarded by links_lock */
+    struct ov_pieces *pieces; /* owned; atomic: set once, under copy_lock */
+    struct mappable *pages;   /* not owned: it owns us (pages.c); guarded by links_lock */
+    struct list link_node;    /* in fs->links; guarded by links_lock */
     uint64_t id;           /* of one that is kept; 0: not yet. With what follows under tree_lock */
     struct list note_node; /* in fs->noted */
     uint32_t dumped;
@@ -154,6 +171,8 @@ struct ov_inode *ov_inode_of_lower(struct overlay *fs, struct dentry *lower);
 /* One that is made now; `upper` is taken over. `dev`: of the directory. NULL: no memory. */
 struct ov_inode *ov_inode_made(struct overlay *fs, struct dentry *upper, uint64_t dev);
 void ov_inode_release(struct inode *inode);
+/* From now on it is found by its lower identity, as long as it lives. */
+void ov_link_enter(struct ov_inode *ov);
 void ov_refresh(struct inode *inode, struct inode *fresh);
 /* Takes over what upper says of mode and owner. */
 void ov_follow_upper(struct ov_inode *ov);
@@ -231,10 +250,27 @@ int ov_make_upper(struct overlay *fs, const struct inode_make *make, struct dent
 int ov_copy_up(struct dentry *dentry);
 /* The same, without tree_lock. */
 int ov_copy_up_unlocked(struct dentry *dentry);
-/* Of a regular file: the first `limit` bytes, too; without tree_lock. */
-int ov_copy_data(struct dentry *dentry, uint64_t limit);
 /* Opens upper's or lower's half of an object. */
 int ov_open_half(struct dentry *half, uint32_t flags, struct file **ret);
+
+/* copydata.c: of a regular file; without tree_lock. */
+/* The bytes [start, start+size) are about to be changed: they are upper's from now on. */
+int ov_take(struct dentry *dentry, uint64_t start, uint64_t size);
+/* It is about to be cut or extended to `size` bytes. */
+int ov_take_cut(struct dentry *dentry, uint64_t size);
+/* As ov_take(), through a mapping: it was opened for writing, so it was taken up then. */
+int ov_take_mapped(struct ov_inode *ov, uint64_t start, uint64_t size);
+/* Are the bytes at `offset` upper's? And how many more behind it, at most *size of them. */
+bool ov_pieces_run(const struct ov_pieces *pieces, uint64_t offset, uint64_t *size);
+void ov_pieces_free(struct ov_inode *ov);
+
+/* pages.c: mappings of what lies below, too. */
+/* Are they to be of our object, or simply of upper's half? */
+bool ov_pages_wanted(struct ov_inode *ov);
+/* The object to map; `name`, allocated, is taken over; NULL: it has none. */
+int ov_pages_get(struct ov_inode *ov, char *name, struct mappable **ret);
+/* Bytes have become upper's: who has mapped them asks again. Without locks. */
+void ov_pages_changed(struct ov_inode *ov, uint64_t offset, uint64_t size);
 
 /* lookup.c, names.c: as inode_operations. */
 int ov_lookup(struct dentry *dir, const struct name *names, int count, struct inode **ret_inodes,

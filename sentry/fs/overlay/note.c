@@ -193,8 +193,8 @@ static uint16_t node_flags(const struct ov_inode *ov, bool with_path)
 {
     return (uint16_t)((ov_upper(ov) ? OV_HAS_UPPER : 0) | (ov_copied(ov) ? OV_HAS_BYTES : 0) |
                       (inode_flags(&ov->inode) & FILEATTR_MODIFIABLE) << INODE_FLAGS_SHIFT |
-                      (list_empty(&ov->link_node) ? 0 : OV_IS_LINKED) |
-                      (ov->lower ? 0 : OV_IS_MADE) | (with_path ? OV_HAS_PATH : 0));
+                      (ov->kept ? OV_IS_LINKED : 0) | (ov->lower ? 0 : OV_IS_MADE) |
+                      (with_path ? OV_HAS_PATH : 0));
 }
 
 /* `whole`: as if nothing had been said of it before. */

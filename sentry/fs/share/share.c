@@ -212,7 +212,7 @@ static int share_setattr(struct dentry *dentry, const struct inode_attr *attr)
     struct share_request_head head = {
         .op = SHARE_SETATTR,
         .handle = share_inode_of(dentry)->handle,
-        .mask = attr->mask,
+        .mask = attr->mask & (ATTR_MODE | ATTR_UID | ATTR_GID | ATTR_ATIME | ATTR_MTIME),
         .mode = attr->mode,
         .uid = attr->uid,
         .gid = attr->gid,
