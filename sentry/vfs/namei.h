@@ -67,7 +67,10 @@ ssize_t path_to_string(const struct path *root, const struct path *path, char *b
 /* The same under mount_lock(); with `must_reach` -ENOENT where it cannot be reached. */
 ssize_t path_name_locked(const struct path *root, const struct path *path, bool must_reach,
                          char *buf, size_t size);
-/* The same with " (deleted)" behind it where that holds: what links in /proc show. */
+/*
+ * What links in /proc show: the same with " (deleted)" behind it where that holds, and nothing in
+ * front of what cannot be reached.
+ */
 ssize_t path_to_link(const struct path *root, const struct path *path, char *buf, size_t size);
 
 #endif

@@ -77,8 +77,14 @@ ssize_t path_to_string(const struct path *root, const struct path *path, char *b
 ssize_t path_to_link(const struct path *root, const struct path *path, char *buf, size_t size)
 {
     static const char deleted[] = " (deleted)";
+    const size_t skip = sizeof(unreachable) - 1;
     ssize_t n = path_to_string(root, path, buf, size);
 
+    /* fs/d_path.c: getcwd(2) alone says it. */
+    if (n > 0 && buf[0] != '/') {
+        n -= (ssize_t)skip;
+        memmove(buf, buf + skip, (size_t)n + 1);
+    }
     if (n < 0 || !dentry_gone(path->dentry))
         return n;
     if ((size_t)n + sizeof(deleted) > size)
