@@ -19,7 +19,9 @@ struct socket;
  * namespaces that programs make have their loopback alone.
  */
 struct net_outward {
-    /* socket(2) of AF_INET, AF_INET6 and AF_PACKET. */
+    /* The namespace is made. May be NULL. */
+    void (*attach)(struct net_ns *net);
+    /* socket(2) of AF_INET, AF_INET6 and AF_PACKET. NULL: the families make them themselves. */
     int (*create)(struct net_ns *net, int domain, int type, int protocol, struct socket **ret);
     /* Requests of netdevice(7); -ENOTTY: none of them. */
     long (*interface_ioctl)(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
@@ -29,6 +31,7 @@ struct net_outward {
      */
     int (*route)(const struct nlmsghdr *question,
                  void (*each)(void *arg, const struct nlmsghdr *answer), void *arg);
+    bool adds_to_loopback; /* its answers come beside those for the loopback in memory */
     /* A file of /proc/net by its name: bytes; -ENOENT: as with the loopback alone. */
     ssize_t (*proc_text)(const char *name, char *buf, size_t size);
 };

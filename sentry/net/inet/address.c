@@ -103,8 +103,44 @@ void endpoint_put(const struct inet_socket *s, const struct endpoint *e, struct 
     }
 }
 
+const struct inet_outward *endpoint_outward(const struct inet_socket *s, const struct in6_addr *dst)
+{
+    const struct inet_outward *outward = inet_ns_of(s->sock.net)->outward;
+
+    return !outward || addr_is_any(dst) || addr_is_loopback(dst) || outward->owns(dst) ? NULL
+                                                                                       : outward;
+}
+
+/* From which address to one that is neither any nor the loopback's. */
+static int route_outward(const struct inet_socket *s, const struct inet_outward *outward,
+                         const struct in6_addr *dst, struct in6_addr *ret_src)
+{
+    bool broadcast = addr_is_broadcast(dst) || outward->is_broadcast(dst);
+    struct in6_addr src;
+    int err = 0;
+
+    if (outward->owns(dst))
+        src = *dst;
+    else
+        err = outward->route(dst, &src);
+    if (err < 0)
+        return err;
+    if (broadcast && !s->sock.opt.broadcast)
+        return s->sock.type == SOCK_DGRAM ? -EACCES : -ENETUNREACH;
+    if (!addr_is_any(&s->bound) && !addr_is_multicast(&s->bound)) {
+        if (addr_is_v4(&s->bound) != addr_is_v4(dst))
+            return addr_is_v4(dst) ? -ENETUNREACH : -EINVAL;
+        if (addr_is_loopback(&s->bound) && !outward->owns(dst))
+            return addr_is_multicast(dst) ? 0 : -EINVAL;
+        src = s->bound;
+    }
+    *ret_src = src;
+    return 0;
+}
+
 int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6_addr *ret_src)
 {
+    const struct inet_outward *outward = inet_ns_of(s->sock.net)->outward;
     bool v4 = addr_is_v4(&dst->addr) || (s->sock.domain == AF_INET6 && addr_is_any(&dst->addr) &&
                                          addr_is_v4(&s->bound) && !addr_is_any(&s->bound));
 
@@ -112,6 +148,8 @@ int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6
         return -ENETUNREACH;
     if (addr_is_any(&dst->addr))
         dst->addr = v4 ? addr_v4(INADDR_LOOPBACK) : loopback_v6;
+    if (outward && !addr_is_loopback(&dst->addr))
+        return route_outward(s, outward, &dst->addr, ret_src);
     if (!net_ns_lo_is_up(s->sock.net))
         return -ENETUNREACH;
     if (!addr_is_loopback(&dst->addr) && !addr_is_multicast(&dst->addr))

@@ -29,6 +29,8 @@ void inet_socket_fini(struct inet_socket *s)
 /* Addresses that bind(2) takes: the loopback's, any, and for datagrams those of groups. */
 int inet_check_bindable(const struct inet_socket *s, const struct endpoint *e)
 {
+    const struct inet_outward *outward = inet_ns_of(s->sock.net)->outward;
+
     if (addr_is_v4(&e->addr) && s->sock.domain == AF_INET6 && s->ip.v6only)
         return -EINVAL;
     if (addr_is_any(&e->addr) ||
@@ -36,6 +38,8 @@ int inet_check_bindable(const struct inet_socket *s, const struct endpoint *e)
         s->ip.freebind || s->ip.freebind6 || s->ip.transparent || s->ip.transparent6)
         return 0;
     if (addr_is_multicast(&e->addr) || addr_is_broadcast(&e->addr))
+        return 0;
+    if (outward && (outward->owns(&e->addr) || outward->is_broadcast(&e->addr)))
         return 0;
     if (IN6_IS_ADDR_LINKLOCAL(&e->addr))
         return -EINVAL; /* lo has none, and no other device could be named */

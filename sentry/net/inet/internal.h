@@ -36,6 +36,33 @@ struct endpoint {
 
 #define INET_BUCKETS 256
 
+struct inet_ns;
+struct inet_socket;
+struct tcp_socket;
+struct udp_message;
+
+/*
+ * What a namespace reaches beside its loopback: the stack of --network=sandbox (lwip/). Its own
+ * addresses are served in memory like the loopback's.
+ */
+struct inet_outward {
+    /* Is this one of the device's addresses? */
+    bool (*owns)(const struct in6_addr *addr);
+    /* Is this the broadcast address of one of its networks? */
+    bool (*is_broadcast)(const struct in6_addr *addr);
+    /* From which address to this one. -ENETUNREACH. */
+    int (*route)(const struct in6_addr *dst, struct in6_addr *ret_src);
+    /* Begins a connection between t's names; tcp_answer() will say how it went. */
+    int (*connect)(struct tcp_socket *t);
+    /* One that was begun is not wanted any more. `connecting` is what tcp_answer() would get. */
+    void (*cancel)(struct tcp_socket *connecting);
+    /* Somebody began or ceased to listen there: port_has_listener(). */
+    void (*listening_changed)(struct inet_ns *ns, uint16_t port);
+    /* A datagram, whose message stays the caller's. */
+    int (*send)(const struct inet_socket *s, const struct endpoint *to,
+                const struct udp_message *m);
+};
+
 enum inet_protocol { INET_TCP, INET_UDP, INET_UDPLITE, INET_PROTOCOLS };
 
 struct inet_ns {
@@ -45,6 +72,8 @@ struct inet_ns {
     struct list groups __guarded_by(lock); /* that any socket has joined: groups.c */
     struct list raws __guarded_by(lock);   /* raw sockets: raw.c */
     uint32_t raw_count;                    /* atomic: of those */
+    const struct inet_outward
+        *outward; /* set once, before programs run; NULL: the loopback alone */
 };
 
 /* A port in use; gone with its last user. */
@@ -128,6 +157,9 @@ void endpoint_put(const struct inet_socket *s, const struct endpoint *e,
  * and broadcast are for the caller.
  */
 int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6_addr *ret_src);
+/* What leads there if it is beyond the namespace's own addresses; NULL. */
+const struct inet_outward *endpoint_outward(const struct inet_socket *s,
+                                            const struct in6_addr *dst);
 
 /* ---- ports.c ----------------------------------------------------------------------------------
  */
@@ -142,6 +174,10 @@ void port_drop(struct inet_socket *s);
 /* listen(2): nobody else may listen there. -EADDRINUSE. */
 int port_listen(struct inet_socket *s);
 void port_deafen(struct inet_socket *s); /* and undoes it */
+/* Does anybody listen there who can be reached from outside? */
+bool port_has_listener(struct inet_ns *ns, uint16_t number);
+/* Tells the outward network that listeners of the port have changed; no lock is held. */
+void port_tell_listening(struct net_ns *net, uint16_t number);
 /* The best receiver for what is sent from `src` to `dst`, referenced; NULL. */
 struct inet_socket *port_find(struct net_ns *net, int protocol, const struct endpoint *dst,
                               const struct endpoint *src);

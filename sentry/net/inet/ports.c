@@ -220,6 +220,29 @@ void port_deafen(struct inet_socket *s)
     lock_release(&ns->lock);
 }
 
+bool port_has_listener(struct inet_ns *ns, uint16_t number)
+{
+    const struct inet_socket *s;
+    const struct port *port;
+    bool found = false;
+
+    lock_acquire(&ns->lock);
+    port = find_locked(ns, INET_TCP, number);
+    if (port)
+        list_for_each (s, &port->sockets, port_node)
+            found |= s->listening && !addr_is_loopback(&s->bound);
+    lock_release(&ns->lock);
+    return found;
+}
+
+void port_tell_listening(struct net_ns *net, uint16_t number)
+{
+    struct inet_ns *ns = inet_ns_of(net);
+
+    if (ns->outward && number)
+        ns->outward->listening_changed(ns, number);
+}
+
 /* ---- finding ----------------------------------------------------------------------------------
  */
 

@@ -88,10 +88,12 @@ struct tcp_socket {
     bool reset;                  /* atomic: the connection is over */
     bool sent_in_vain;           /* the other end was closed already */
     struct tcp_socket *listener; /* owned, of one that waits */
-    struct list wait_node;       /* in its `hopefuls`, guarded by its lock */
-    struct timer cork;           /* what is held is sent in the end */
-    struct list queue;           /* connections to accept */
-    struct list hopefuls;        /* clients that wait for room in it */
+    struct tcp_socket
+        *outside;          /* owned, while a connection is made that leads out: its other end */
+    struct list wait_node; /* in its `hopefuls`, guarded by its lock */
+    struct timer cork;     /* what is held is sent in the end */
+    struct list queue;     /* connections to accept */
+    struct list hopefuls;  /* clients that wait for room in it */
     uint32_t queued, backlog;
     struct tcp_parameters opt;
 };
@@ -154,6 +156,13 @@ int tcp_listen(struct socket *s, int backlog);
 int tcp_accept(struct socket *s, struct socket **ret);
 /* Whatever state it is in, it is idle afterwards: close(2), connect(2) to AF_UNSPEC. */
 void tcp_disconnect(struct tcp_socket *t, bool reset);
+/*
+ * For connections that lead out: the other end is a socket that no program has, `peer`, with names
+ * of its own. tcp_meet(): it came from outside, to a listener: 0, 1: it waits for room in the
+ * queue, and is woken; -ECONNREFUSED. tcp_answer(): what `t` began has succeeded, or failed.
+ */
+int tcp_meet(struct tcp_socket *peer, const struct endpoint *from, const struct endpoint *to);
+void tcp_answer(struct tcp_socket *t, struct tcp_socket *peer, int error);
 
 /* Sends what MSG_MORE and TCP_CORK hold back at `side`. */
 void tcp_push(struct tcp_conn *c, int side);

@@ -33,6 +33,7 @@ int tcp_listen(struct socket *s, int backlog)
     t->shut = 0;
     lock_release(&s->lock);
     __atomic_store_n(&s->accepting, 1, __ATOMIC_RELAXED);
+    port_tell_listening(s->net, t->inet.local.port);
     return 0;
 }
 
@@ -201,6 +202,7 @@ static void forget_remote_locked(struct tcp_socket *t)
 static int establish(struct tcp_socket *t, struct endpoint *to)
 {
     struct inet_socket *in = &t->inet, *found;
+    const struct inet_outward *outward;
     struct in6_addr from;
     int err = endpoint_route(in, to, &from);
 
@@ -214,6 +216,11 @@ static int establish(struct tcp_socket *t, struct endpoint *to)
     in->local.addr = from;
     in->remote = *to;
     lock_release(&in->sock.lock);
+    outward = endpoint_outward(in, &to->addr);
+    if (outward) {
+        err = outward->connect(t);
+        return err < 0 ? err : 1;
+    }
     found = port_find(in->sock.net, IPPROTO_TCP, to, &in->local);
     if (!found)
         return -ECONNREFUSED;
@@ -325,6 +332,90 @@ int tcp_connect(struct socket *s, const struct socket_address *addr, bool first,
     return err;
 }
 
+/* ---- from and to outside ----------------------------------------------------------------------
+ */
+
+int tcp_meet(struct tcp_socket *peer, const struct endpoint *from, const struct endpoint *to)
+{
+    struct inet_socket *in = &peer->inet, *found;
+    int err;
+
+    lock_acquire(&in->sock.lock);
+    in->local = *from;
+    in->bound = from->addr;
+    in->bound_port = true;
+    in->remote = *to;
+    peer->state = TCP_WAITING;
+    lock_release(&in->sock.lock);
+    found = port_find(in->sock.net, IPPROTO_TCP, to, from);
+    if (!found)
+        return -ECONNREFUSED;
+    err = join(peer, tcp_of(&found->sock));
+    socket_unref(&found->sock);
+    return err;
+}
+
+/* Both locks are held; -ENOBUFS. */
+static int connect_peer_locked(struct tcp_socket *t, struct tcp_socket *peer)
+{
+    const struct socket_options *opt = &tcp_sock(t)->opt;
+    struct tcp_conn *c = tcp_conn_create(&t->inet.local, &t->inet.remote);
+
+    if (!c)
+        return -ENOBUFS;
+    c->end[0].owner = t;
+    c->end[0].rcvbuf = set_size(opt->rcvbuf, opt->rcvbuf_locked);
+    c->end[0].sndbuf = set_size(opt->sndbuf, opt->sndbuf_locked);
+    c->end[1].owner = peer;
+    t->conn = c;
+    t->side = 0;
+    peer->conn = tcp_conn_ref(c);
+    peer->side = 1;
+    peer->inet.local = t->inet.remote;
+    peer->inet.remote = t->inet.local;
+    t->state = peer->state = TCP_CONNECTED;
+    return 0;
+}
+
+void tcp_answer(struct tcp_socket *t, struct tcp_socket *peer, int error)
+{
+    struct tcp_socket *outside = NULL;
+
+    lock_acquire(&tcp_sock(t)->lock);
+    if (t->outside == peer && t->state == TCP_WAITING) {
+        outside = t->outside;
+        t->outside = NULL;
+        lock_acquire(&tcp_sock(peer)->lock);
+        if (!error)
+            error = connect_peer_locked(t, peer);
+        lock_release(&tcp_sock(peer)->lock);
+        if (error) {
+            t->state = TCP_IDLE;
+            t->shut = TCP_SHUT_BOTH;
+        }
+    }
+    lock_release(&tcp_sock(t)->lock);
+    if (!outside)
+        return;
+    if (error)
+        socket_set_error(tcp_sock(t), -error);
+    socket_wake(tcp_sock(t), POLLOUT | POLLWRNORM | POLLIN | (error ? POLLHUP | POLLERR : 0));
+    socket_unref(tcp_sock(outside));
+}
+
+static void leave_outside(struct tcp_socket *t)
+{
+    struct tcp_socket *outside;
+
+    lock_acquire(&tcp_sock(t)->lock);
+    outside = t->outside;
+    t->outside = NULL;
+    lock_release(&tcp_sock(t)->lock);
+    if (outside)
+        inet_ns_of(tcp_sock(t)->net)->outward->cancel(outside);
+    socket_unref(outside ? tcp_sock(outside) : NULL);
+}
+
 /* ---- the end ----------------------------------------------------------------------------------
  */
 
@@ -389,9 +480,11 @@ void tcp_disconnect(struct tcp_socket *t, bool reset)
     struct socket *s = tcp_sock(t);
     enum tcp_state state;
     struct tcp_conn *c;
+    uint16_t port;
 
     lock_acquire(&s->lock);
     state = t->state;
+    port = t->inet.local.port;
     c = t->conn;
     t->conn = NULL;
     t->state = TCP_IDLE;
@@ -403,13 +496,16 @@ void tcp_disconnect(struct tcp_socket *t, bool reset)
         tcp_conn_unref(c);
     }
     leave_listener(t);
+    leave_outside(t);
     if (state == TCP_LISTENING) {
         __atomic_store_n(&s->accepting, 0, __ATOMIC_RELAXED);
         stop_listening(t);
     }
     drop_chosen_port(t);
-    if (state == TCP_LISTENING)
+    if (state == TCP_LISTENING) {
         port_deafen(&t->inet);
+        port_tell_listening(s->net, port);
+    }
     __atomic_store_n(&t->reset, false, __ATOMIC_RELEASE);
     __atomic_store_n(&s->error, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&t->shut, 0, __ATOMIC_RELEASE);

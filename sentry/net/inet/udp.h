@@ -57,6 +57,11 @@ int udp_shutdown(struct socket *s, int how);
 uint32_t udp_poll(struct socket *s);
 long udp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
 ssize_t udp_send(struct socket *s, struct socket_message *msg);
+/*
+ * A datagram from m->from to `to` for whoever has that port in the namespace of `as`; `m` is taken
+ * over. False: nobody wants it.
+ */
+bool udp_arrive(struct udp_socket *as, const struct endpoint *to, struct udp_message *m);
 /* Sends what MSG_MORE and UDP_CORK have gathered. */
 void udp_push(struct udp_socket *u);
 ssize_t udp_receive(struct socket *s, struct socket_message *msg);

@@ -276,11 +276,44 @@ static int nobody_there(struct udp_socket *u, const struct endpoint *to, struct 
     return 0;
 }
 
+bool udp_arrive(struct udp_socket *as, const struct endpoint *to, struct udp_message *m)
+{
+    const struct inet_outward *outward = inet_ns_of(as->inet.sock.net)->outward;
+    struct inet_socket *found;
+
+    if (addr_is_multicast(&to->addr) || addr_is_broadcast(&to->addr) ||
+        (outward && outward->is_broadcast(&to->addr))) {
+        deliver_to_group(as, to, m);
+        return true;
+    }
+    found = port_find(as->inet.sock.net, IPPROTO_UDP, to, &m->from);
+    if (!found) {
+        udp_message_free(m);
+        return false;
+    }
+    deliver(udp_of(&found->sock), m);
+    socket_unref(&found->sock);
+    return true;
+}
+
+/* Beyond the namespace's own addresses; members of a group inside get a copy. `m` is taken over. */
+static int send_outward(struct udp_socket *u, const struct inet_outward *outward,
+                        const struct endpoint *to, struct udp_message *m)
+{
+    int err = outward->send(&u->inet, to, m);
+
+    if (addr_is_multicast(&to->addr) && u->inet.ip.multicast_loop && u->inet.ip.multicast_loop6)
+        return deliver_to_group(u, to, m);
+    udp_message_free(m);
+    return err;
+}
+
 /* `m` is taken over. */
 static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_message *m)
 {
     struct inet_socket *s = &u->inet, *found;
-    struct in6_addr src;
+    const struct inet_outward *outward;
+    struct in6_addr src = addr_any(s);
     int err = endpoint_route(s, to, &src);
 
     if (err == -EACCES && s->sock.opt.broadcast)
@@ -296,6 +329,9 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
     m->time_ns = host_clock_ns(CLOCK_REALTIME);
     if (raw_anybody(s->sock.net))
         show_raw(u, to, m);
+    outward = endpoint_outward(s, &to->addr);
+    if (outward)
+        return send_outward(u, outward, to, m);
     if (addr_is_multicast(&to->addr) || addr_is_broadcast(&to->addr))
         return deliver_to_group(u, to, m);
     found = port_find(s->sock.net, s->sock.protocol, to, &m->from);

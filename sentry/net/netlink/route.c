@@ -313,10 +313,22 @@ static void dump_rules(struct netlink_reply *r)
     }
 }
 
+/* ---- from outside -----------------------------------------------------------------------------
+ */
+
+static void put_answer(void *arg, const struct nlmsghdr *answer)
+{
+    size_t size = answer->nlmsg_len - NLMSG_HDRLEN;
+    void *to = size > NETLINK_REPLY_MAX / 4 ? NULL : reply_begin(arg, answer->nlmsg_type, size);
+
+    if (to)
+        memcpy(to, (const uint8_t *)answer + NLMSG_HDRLEN, size);
+}
+
 /* ---- one question -----------------------------------------------------------------------------
  */
 
-static int dump(struct netlink_reply *r, uint16_t type)
+static int dump(struct netlink_reply *r, uint16_t type, const struct net_outward *beside)
 {
     r->multi = true;
     switch (type) {
@@ -344,6 +356,8 @@ static int dump(struct netlink_reply *r, uint16_t type)
         r->multi = false;
         return -EOPNOTSUPP;
     }
+    if (beside)
+        (void)beside->route(r->question, put_answer, r); /* of some it knows nothing */
     reply_done(r);
     return r->error;
 }
@@ -363,17 +377,8 @@ static int one(struct netlink_reply *r, uint16_t type)
     }
 }
 
-/* ---- from outside -----------------------------------------------------------------------------
+/* ---- any --------------------------------------------------------------------------------------
  */
-
-static void put_answer(void *arg, const struct nlmsghdr *answer)
-{
-    size_t size = answer->nlmsg_len - NLMSG_HDRLEN;
-    void *to = size > NETLINK_REPLY_MAX / 4 ? NULL : reply_begin(arg, answer->nlmsg_type, size);
-
-    if (to)
-        memcpy(to, (const uint8_t *)answer + NLMSG_HDRLEN, size);
-}
 
 /* What the namespace's network knows better. -EOPNOTSUPP: it does not answer that. */
 static int ask_outward(const struct net_outward *outward, struct netlink_reply *r, bool dump,
@@ -393,12 +398,9 @@ static int ask_outward(const struct net_outward *outward, struct netlink_reply *
     return r->error;
 }
 
-/* ---- any --------------------------------------------------------------------------------------
- */
-
 int route_answer(struct netlink_reply *r, bool *ret_dump)
 {
-    const struct net_outward *outward = net_ns_outward(r->to->sock.net);
+    const struct net_outward *outward = net_ns_outward(r->to->sock.net), *instead;
     uint16_t type = r->question->nlmsg_type;
     bool asks, dumps;
     int err;
@@ -410,18 +412,24 @@ int route_answer(struct netlink_reply *r, bool *ret_dump)
         return 0;
     asks = ((type - RTM_BASE) & 3) == KIND_GET;
     dumps = asks && (r->question->nlmsg_flags & NLM_F_DUMP);
-    if (!asks && (outward || !net_capable(r->to->sock.net, CAP_NET_ADMIN)))
+    instead = outward && !outward->adds_to_loopback ? outward : NULL;
+    if (!asks && (instead || !net_capable(r->to->sock.net, CAP_NET_ADMIN)))
         return -EPERM;
-    if (outward) {
-        err = ask_outward(outward, r, dumps, ret_dump);
+    if (instead) {
+        err = ask_outward(instead, r, dumps, ret_dump);
         if (err != -EOPNOTSUPP)
             return err;
     }
     if (dumps) {
-        err = dump(r, type);
+        err = dump(r, type, outward);
         *ret_dump = err == 0;
         return err;
     }
     err = one(r, type);
+    if (asks && outward && (err == -ENODEV || err == -ENETUNREACH)) {
+        int other = ask_outward(outward, r, false, ret_dump);
+
+        err = other == -EOPNOTSUPP ? err : other;
+    }
     return err ? err : r->error;
 }

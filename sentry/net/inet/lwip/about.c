@@ -1,0 +1,336 @@
+/* What programs may know of the device: as the namespace that it comes from told it at the start. */
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "abi/loopback.h"
+#include "sentry/mm/usercopy.h"
+#include "sentry/net/inet/lwip/bridge.h"
+#include "sentry/net/inet/lwip/stack.h"
+#include "sentry/net/interface.h"
+#include "sentry/net/socket.h"
+
+/* ---- rtnetlink(7) -----------------------------------------------------------------------------
+ */
+
+/* The first attribute of a kind behind a fixed part. */
+static const void *find_attribute(const struct nlmsghdr *m, size_t fixed, uint16_t type,
+                                  size_t *ret_size)
+{
+    const uint8_t *base = (const uint8_t *)m + NLMSG_HDRLEN;
+    size_t size = m->nlmsg_len - NLMSG_HDRLEN, at = NLMSG_ALIGN(fixed);
+
+    while (at + NLA_HDRLEN <= size) {
+        struct nlattr a;
+
+        memcpy(&a, base + at, sizeof(a));
+        if (a.nla_len < NLA_HDRLEN || a.nla_len > size - at)
+            return NULL;
+        if ((a.nla_type & NLA_TYPE_MASK) == type) {
+            *ret_size = a.nla_len - NLA_HDRLEN;
+            return base + at + NLA_HDRLEN;
+        }
+        at += NLA_ALIGN(a.nla_len);
+    }
+    return NULL;
+}
+
+static void all_of(uint16_t type, uint8_t family, void (*each)(void *, const struct nlmsghdr *),
+                   void *arg)
+{
+    const struct lwip_config *config = stack_config();
+    uint32_t at = 0;
+
+    while (config->messages_size - at >= NLMSG_HDRLEN) {
+        const struct nlmsghdr *m = (const struct nlmsghdr *)(const void *)(config->messages + at);
+
+        if (m->nlmsg_type == type &&
+            (family == AF_UNSPEC || family == *(const uint8_t *)NLMSG_DATA(m)))
+            each(arg, m);
+        at += NLMSG_ALIGN(m->nlmsg_len);
+    }
+}
+
+static int one_link(const struct nlmsghdr *q, void (*each)(void *, const struct nlmsghdr *),
+                    void *arg)
+{
+    const struct lwip_config *config = stack_config();
+    struct ifinfomsg info;
+    const char *name;
+    size_t size;
+
+    if (q->nlmsg_len < NLMSG_LENGTH(sizeof(info)))
+        return -EINVAL;
+    memcpy(&info, NLMSG_DATA(q), sizeof(info));
+    name = find_attribute(q, sizeof(info), IFLA_IFNAME, &size);
+    if (info.ifi_index ? info.ifi_index != config->index
+                       : !name || strncmp(name, config->name, MIN(size, sizeof(config->name))) != 0)
+        return -ENODEV;
+    all_of(RTM_NEWLINK, AF_UNSPEC, each, arg);
+    return 0;
+}
+
+/* Which way to one address: a message made for it. */
+static int one_route(const struct nlmsghdr *q, void (*each)(void *, const struct nlmsghdr *),
+                     void *arg)
+{
+    struct {
+        struct nlmsghdr head;
+        struct rtmsg route;
+        uint8_t attributes[64];
+    } m = {.head = {.nlmsg_type = RTM_NEWROUTE, .nlmsg_len = NLMSG_LENGTH(sizeof(m.route))}};
+    struct in6_addr to = {.s6_addr32 = {0, 0, htonl(0xffff)}}, from;
+    const int index = stack_config()->index;
+    struct rtmsg info;
+    const void *dst;
+    size_t size, bytes;
+
+    if (q->nlmsg_len < NLMSG_LENGTH(sizeof(info)))
+        return -EINVAL;
+    memcpy(&info, NLMSG_DATA(q), sizeof(info));
+    bytes = info.rtm_family == AF_INET ? 4 : 16;
+    dst = find_attribute(q, sizeof(info), RTA_DST, &size);
+    if (!dst || size != bytes || (bytes == 16 && info.rtm_family != AF_INET6))
+        return -EINVAL;
+    memcpy((uint8_t *)&to + 16 - bytes, dst, bytes);
+    if (stack_owns(&to) || stack_route(&to, &from) < 0)
+        return stack_owns(&to) ? -EOPNOTSUPP : -ENETUNREACH;
+    m.route = (struct rtmsg){.rtm_family = info.rtm_family,
+                             .rtm_dst_len = (uint8_t)(bytes * 8),
+                             .rtm_table = RT_TABLE_MAIN,
+                             .rtm_type = RTN_UNICAST};
+    for (int i = 0; i < 3; i++) {
+        const struct {
+            uint16_t type;
+            const void *data;
+            size_t size;
+        } list[] = {{RTA_DST, dst, bytes},
+                    {RTA_PREFSRC, (uint8_t *)&from + 16 - bytes, bytes},
+                    {RTA_OIF, &index, sizeof(index)}};
+        const struct nlattr a = {(uint16_t)(NLA_HDRLEN + list[i].size), list[i].type};
+        uint8_t *at = (uint8_t *)&m + m.head.nlmsg_len;
+
+        memcpy(at, &a, sizeof(a));
+        memcpy(at + NLA_HDRLEN, list[i].data, list[i].size);
+        m.head.nlmsg_len += a.nla_len;
+    }
+    each(arg, &m.head);
+    return 0;
+}
+
+int about_route(const struct nlmsghdr *q, void (*each)(void *arg, const struct nlmsghdr *answer),
+                void *arg)
+{
+    uint8_t family = *(const uint8_t *)NLMSG_DATA(q);
+    bool dump = q->nlmsg_flags & NLM_F_DUMP;
+
+    switch (q->nlmsg_type) {
+    case RTM_GETLINK:
+        if (!dump)
+            return one_link(q, each, arg);
+        all_of(RTM_NEWLINK, AF_UNSPEC, each, arg);
+        return 0;
+    case RTM_GETADDR:
+    case RTM_GETROUTE:
+        if (!dump)
+            return q->nlmsg_type == RTM_GETROUTE ? one_route(q, each, arg) : -EOPNOTSUPP;
+        all_of(q->nlmsg_type - 2, family, each, arg);
+        return 0;
+    default:
+        return -EOPNOTSUPP;
+    }
+}
+
+/* ---- netdevice(7) -----------------------------------------------------------------------------
+ */
+
+static void put_v4(struct ifreq *r, uint32_t address)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = address};
+
+    memset(&r->ifr_ifru, 0, sizeof(r->ifr_ifru));
+    memcpy(&r->ifr_addr, &name, sizeof(name));
+}
+
+static long list_interfaces(struct mm *mm, uint64_t arg)
+{
+    const struct lwip_config *config = stack_config();
+    struct {
+        int32_t size, pad;
+        uint64_t requests;
+    } conf;
+    struct ifreq list[2] = {{.ifr_name = LO_NAME}};
+    int32_t count = config->has_v4 ? 2 : 1;
+
+    if (copy_struct_from_user(mm, &conf, arg) < 0)
+        return -EFAULT;
+    put_v4(&list[0], htonl(LO_ADDRESS));
+    memcpy(list[1].ifr_name, config->name, sizeof(config->name));
+    put_v4(&list[1], config->address.s_addr);
+    if (conf.requests)
+        count = MIN(count, MAX(conf.size, 0) / (int32_t)sizeof(list[0]));
+    conf.size = count * (int32_t)sizeof(list[0]);
+    if (conf.requests && copy_to_user(mm, conf.requests, list, (size_t)conf.size) < 0)
+        return -EFAULT;
+    return copy_struct_to_user(mm, arg, &conf);
+}
+
+static int answer(const struct socket *s, uint32_t cmd, struct ifreq *r)
+{
+    const struct lwip_config *config = stack_config();
+    const bool v4 = cmd == SIOCGIFADDR || cmd == SIOCGIFDSTADDR || cmd == SIOCGIFBRDADDR ||
+                    cmd == SIOCGIFNETMASK;
+
+    if (v4 && s->domain != AF_INET)
+        return -ENOTTY;
+    if (v4 && !config->has_v4)
+        return -EADDRNOTAVAIL;
+    switch (cmd) {
+    case SIOCGIFADDR:
+    case SIOCGIFDSTADDR:
+        put_v4(r, config->address.s_addr);
+        return 0;
+    case SIOCGIFBRDADDR:
+        put_v4(r, config->address.s_addr | ~config->mask.s_addr);
+        return 0;
+    case SIOCGIFNETMASK:
+        put_v4(r, config->mask.s_addr);
+        return 0;
+    case SIOCGIFFLAGS:
+        r->ifr_flags = IFF_UP | IFF_BROADCAST | IFF_RUNNING | IFF_MULTICAST;
+        return 0;
+    case SIOCGIFINDEX:
+        r->ifr_ifindex = config->index;
+        return 0;
+    case SIOCGIFMETRIC:
+        r->ifr_metric = 0;
+        return 0;
+    case SIOCGIFMTU:
+        r->ifr_mtu = (int)config->mtu;
+        return 0;
+    case SIOCGIFTXQLEN:
+        r->ifr_qlen = LO_TX_QUEUE;
+        return 0;
+    case SIOCGIFHWADDR:
+        memset(&r->ifr_ifru, 0, sizeof(r->ifr_ifru));
+        r->ifr_hwaddr.sa_family = 1; /* ARPHRD_ETHER */
+        memcpy(r->ifr_hwaddr.sa_data, config->hardware, sizeof(config->hardware));
+        return 0;
+    case SIOCETHTOOL:
+        return -EOPNOTSUPP;
+    default:
+        return -EPERM; /* nothing of it can be changed */
+    }
+}
+
+long about_interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg)
+{
+    const struct lwip_config *config = stack_config();
+    struct ifreq r;
+    int err;
+
+    if (cmd == SIOCGIFCONF)
+        return list_interfaces(mm, arg);
+    /* Those that begin with a name, and the one that asks for it. */
+    if ((cmd < SIOCGIFNAME || cmd > SIOCSIFTXQLEN) && cmd != SIOCETHTOOL)
+        return interface_ioctl(s, mm, cmd, arg);
+    if (copy_struct_from_user(mm, &r, arg) < 0)
+        return -EFAULT;
+    if (cmd == SIOCGIFNAME) {
+        if (r.ifr_ifindex != config->index)
+            return interface_ioctl(s, mm, cmd, arg);
+        memcpy(r.ifr_name, config->name, sizeof(config->name));
+        return copy_struct_to_user(mm, arg, &r);
+    }
+    r.ifr_name[IFNAMSIZ - 1] = '\0';
+    if (strcmp(r.ifr_name, config->name) != 0)
+        return interface_ioctl(s, mm, cmd, arg);
+    err = answer(s, cmd, &r);
+    return err < 0 ? err : copy_struct_to_user(mm, arg, &r);
+}
+
+/* ---- /proc/net --------------------------------------------------------------------------------
+ */
+
+static uint64_t counted(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static ssize_t dev_text(char *buf, size_t size)
+{
+    static const char line[] =
+        "%6s: %7lu %7lu %4d %4lu %4d %5d %10d %9d %8lu %7lu %4d %4d %4d %5d %7d %10d\n";
+    char lines[1024];
+    int n;
+
+    n = snprintf(lines, sizeof(lines),
+                 "Inter-|   Receive                                                |  Transmit\n"
+                 " face |bytes    packets errs drop fifo frame compressed multicast|"
+                 "bytes    packets errs drop fifo colls carrier compressed\n");
+    n += snprintf(lines + n, sizeof(lines) - (size_t)n, line, LO_NAME, 0UL, 0UL, 0, 0UL, 0, 0, 0, 0,
+                  0UL, 0UL, 0, 0, 0, 0, 0, 0);
+    n += snprintf(lines + n, sizeof(lines) - (size_t)n, line, stack_config()->name,
+                  counted(&stack_counts.in_bytes), counted(&stack_counts.in_frames), 0,
+                  counted(&stack_counts.dropped), 0, 0, 0, 0, counted(&stack_counts.out_bytes),
+                  counted(&stack_counts.out_frames), 0, 0, 0, 0, 0, 0);
+    memcpy(buf, lines, MIN((size_t)n, size));
+    return n;
+}
+
+static int route_line(char *buf, size_t size, uint32_t to, uint32_t gateway, uint32_t mask)
+{
+    return snprintf(buf, size, "%s\t%08X\t%08X\t%04X\t0\t0\t0\t%08X\t0\t0\t0\n",
+                    stack_config()->name, to, gateway, gateway ? 3 : 1, mask);
+}
+
+static ssize_t route_text(char *buf, size_t size)
+{
+    const struct lwip_config *config = stack_config();
+    char lines[512];
+    int n = snprintf(lines, sizeof(lines), "%-127s\n",
+                     "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow"
+                     "\tIRTT");
+
+    if (config->has_v4 && config->gateway.s_addr)
+        n += route_line(lines + n, sizeof(lines) - (size_t)n, 0, config->gateway.s_addr, 0);
+    if (config->has_v4)
+        n += route_line(lines + n, sizeof(lines) - (size_t)n,
+                        config->address.s_addr & config->mask.s_addr, 0, config->mask.s_addr);
+    memcpy(buf, lines, MIN((size_t)n, size));
+    return n;
+}
+
+static ssize_t if_inet6_text(char *buf, size_t size)
+{
+    const struct lwip_config *config = stack_config();
+    char lines[1024];
+    int n = snprintf(lines, sizeof(lines), "%031d1 %02x %02x %02x %02x %8s\n", 0, LO_INDEX, 128,
+                     0x10, 0x80, LO_NAME);
+
+    for (uint32_t i = 0; i < config->v6_count; i++) {
+        const uint32_t *w = config->v6[i].s6_addr32;
+
+        n += snprintf(lines + n, sizeof(lines) - (size_t)n,
+                      "%08x%08x%08x%08x %02x %02x %02x %02x %8s\n", ntohl(w[0]), ntohl(w[1]),
+                      ntohl(w[2]), ntohl(w[3]), (unsigned)config->index, config->v6_prefix[i],
+                      IN6_IS_ADDR_LINKLOCAL(&config->v6[i]) ? 0x20 : 0, 0x80, config->name);
+    }
+    memcpy(buf, lines, MIN((size_t)n, size));
+    return n;
+}
+
+ssize_t about_proc_text(const char *name, char *buf, size_t size)
+{
+    if (strcmp(name, "dev") == 0)
+        return dev_text(buf, size);
+    if (strcmp(name, "route") == 0)
+        return route_text(buf, size);
+    if (strcmp(name, "if_inet6") == 0)
+        return if_inet6_text(buf, size);
+    return -ENOENT;
+}

@@ -1,0 +1,39 @@
+/* TCP connections and datagrams between the sockets of sentry/net/inet and the stack. */
+#ifndef SENTRY_NET_INET_LWIP_BRIDGE_H
+#define SENTRY_NET_INET_LWIP_BRIDGE_H
+
+#include "base/compiler.h"
+
+struct endpoint;
+struct inet_ns;
+struct inet_socket;
+struct net_ns;
+struct nlmsghdr;
+struct mm;
+struct socket;
+struct tcp_socket;
+struct udp_message;
+
+/* Connections of that namespace; `kick`: an eventfd that makes the stack's thread look. */
+void bridges_start(struct net_ns *first, int kick);
+/* The calling thread is the stack's, and need not be woken. */
+void bridges_own_thread(void);
+/* Looks at what has changed, for a while; stack_lock is held. False: there is more. */
+bool bridges_look(void);
+/* struct inet_outward's. */
+int bridge_connect(struct tcp_socket *t);
+void bridge_cancel(struct tcp_socket *connecting);
+void bridge_listening_changed(struct inet_ns *ns, uint16_t port);
+
+/* exchange.c: datagrams. -ENOMEM. */
+int exchange_start(struct net_ns *first);
+int exchange_send(const struct inet_socket *s, const struct endpoint *to,
+                  const struct udp_message *m);
+
+/* about.c: struct net_outward's. */
+int about_route(const struct nlmsghdr *question,
+                void (*each)(void *arg, const struct nlmsghdr *answer), void *arg);
+long about_interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
+ssize_t about_proc_text(const char *name, char *buf, size_t size);
+
+#endif

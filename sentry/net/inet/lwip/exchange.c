@@ -1,0 +1,78 @@
+/* Datagrams between the sockets inside and the stack. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "host/clock.h"
+#include "sentry/net/inet/lwip/bridge.h"
+#include "sentry/net/inet/lwip/stack.h"
+#include "sentry/net/inet/udp.h"
+
+static struct udp_socket *nobody; /* stands for the namespace where ports are looked up */
+
+static bool arrived(const struct stack_datagram *d, size_t size,
+                    void (*copy)(void *arg, void *to, size_t size), void *arg)
+{
+    struct udp_message *m = udp_message_create(size);
+    struct endpoint to = {d->to.addr, d->to.port};
+
+    if (!m)
+        return true; /* without memory it is lost, and somebody may have wanted it */
+    copy(arg, m->data, size);
+    m->from = (struct endpoint){d->from.addr, d->from.port};
+    m->to = d->to.addr;
+    m->time_ns = host_clock_ns(CLOCK_REALTIME);
+    m->tos = d->tos;
+    m->ttl = d->ttl;
+    return udp_arrive(nobody, &to, m);
+}
+
+/* A connected socket is told at its next call. */
+static void failed(const struct stack_name *from, const struct stack_name *to, int error)
+{
+    struct endpoint local = {from->addr, from->port}, remote = {to->addr, to->port};
+    struct inet_socket *s = port_find(nobody->inet.sock.net, IPPROTO_UDP, &local, &remote);
+
+    if (!s)
+        return;
+    if (s->remote.port == remote.port && addr_equal(&s->remote.addr, &remote.addr))
+        socket_set_error(&s->sock, -error);
+    socket_unref(&s->sock);
+}
+
+int exchange_send(const struct inet_socket *s, const struct endpoint *to,
+                  const struct udp_message *m)
+{
+    struct stack_datagram d = {
+        .from = {m->from.addr, m->from.port},
+        .to = {to->addr, to->port},
+        .tos = m->tos,
+        .ttl = m->ttl,
+    };
+    int err;
+
+    if (addr_is_multicast(&to->addr)) {
+        int hops = addr_is_v4(&to->addr) ? s->ip.multicast_ttl : s->ip.multicast_hops;
+
+        d.ttl = (uint8_t)(hops < 0 ? 1 : hops);
+    }
+    lock_acquire(&stack_lock);
+    err = stack_datagram_send(&d, m->data, m->size);
+    lock_release(&stack_lock);
+    return err;
+}
+
+int exchange_start(struct net_ns *first)
+{
+    static const struct stack_datagram_user user = {.arrived = arrived, .failed = failed};
+    struct socket *s;
+    int err = udp_create(first, AF_INET, IPPROTO_UDP, &s);
+
+    if (err < 0)
+        return err;
+    nobody = udp_of(s);
+    lock_acquire(&stack_lock);
+    err = stack_datagram_start(&user);
+    lock_release(&stack_lock);
+    return err;
+}

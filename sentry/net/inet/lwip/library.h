@@ -1,0 +1,84 @@
+/*
+ * The functions of the library that are used, found by name when it is loaded; for files that see
+ * lwIP's own headers.
+ */
+#ifndef SENTRY_NET_INET_LWIP_LIBRARY_H
+#define SENTRY_NET_INET_LWIP_LIBRARY_H
+
+#include <lwip/etharp.h>
+#include <lwip/ethip6.h>
+#include <lwip/inet_chksum.h>
+#include <lwip/init.h>
+#include <lwip/netif.h>
+#include <lwip/pbuf.h>
+#include <lwip/priv/nd6_priv.h>
+#include <lwip/priv/tcp_priv.h>
+#include <lwip/prot/udp.h>
+#include <lwip/raw.h>
+#include <lwip/tcp.h>
+#include <lwip/timeouts.h>
+#include <lwip/udp.h>
+#include <netif/ethernet.h>
+
+#include "sentry/net/inet/lwip/stack.h"
+
+#define LWIP_FUNCTIONS(F)                                                                          \
+    F(etharp_output)                                                                               \
+    F(ethernet_input)                                                                              \
+    F(ethip6_output)                                                                               \
+    F(ip_chksum_pseudo)                                                                            \
+    F(lwip_init)                                                                                   \
+    F(netif_add)                                                                                   \
+    F(netif_ip6_addr_set)                                                                          \
+    F(netif_ip6_addr_set_state)                                                                    \
+    F(netif_set_default)                                                                           \
+    F(netif_set_link_up)                                                                           \
+    F(netif_set_up)                                                                                \
+    F(pbuf_add_header_force)                                                                       \
+    F(pbuf_alloc)                                                                                  \
+    F(pbuf_cat)                                                                                    \
+    F(pbuf_copy_partial)                                                                           \
+    F(pbuf_dechain)                                                                                \
+    F(pbuf_free)                                                                                   \
+    F(pbuf_remove_header)                                                                          \
+    F(pbuf_take)                                                                                   \
+    F(raw_new_ip_type)                                                                             \
+    F(raw_recv)                                                                                    \
+    F(sys_check_timeouts)                                                                          \
+    F(sys_timeouts_sleeptime)                                                                      \
+    F(tcp_abort)                                                                                   \
+    F(tcp_accept)                                                                                  \
+    F(tcp_arg)                                                                                     \
+    F(tcp_bind)                                                                                    \
+    F(tcp_close)                                                                                   \
+    F(tcp_connect)                                                                                 \
+    F(tcp_err)                                                                                     \
+    F(tcp_listen_with_backlog)                                                                     \
+    F(tcp_new_ip_type)                                                                             \
+    F(tcp_output)                                                                                  \
+    F(tcp_recv)                                                                                    \
+    F(tcp_recved)                                                                                  \
+    F(tcp_sent)                                                                                    \
+    F(tcp_shutdown)                                                                                \
+    F(tcp_write)                                                                                   \
+    F(udp_new_ip_type)                                                                             \
+    F(udp_sendto_if_src)
+
+struct lwip_library {
+#define F(name) __typeof__(name) *name;
+    LWIP_FUNCTIONS(F)
+#undef F
+    struct nd6_router_list_entry *default_router_list;
+    struct nd6_neighbor_cache_entry *neighbor_cache;
+    struct tcp_pcb **tcp_active_pcbs;
+};
+extern struct lwip_library lwip;
+extern struct netif stack_netif;
+
+/* Between our addresses and the library's. */
+void stack_address_in(const struct in6_addr *from, ip_addr_t *to);
+void stack_address_out(const ip_addr_t *from, struct in6_addr *to);
+/* err_t as -errno. */
+int stack_errno(err_t err);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * --network=sandbox: a TCP/IP stack of the sandbox's own on a network device that is given to it.
+ *
+ * The stack is lwIP, Debian's shared library, as it is. It does what a kernel does between a
+ * device and sockets: ARP and neighbour discovery, IP, fragments, ICMP, TCP's segments and timers.
+ * Sockets are those of sentry/net/inet, in memory, whether their peers are inside or not: a
+ * connection that leads out has a socket at its other end that no program has, and its bytes are
+ * carried between that and lwIP (bridge.c). So what programs see of sockets is the same in all
+ * directions, and what does not lead out never meets lwIP.
+ *
+ *      device <-> device.c <-> lwIP <-> stream.c <-> bridge.c <-> sockets of sentry/net/inet
+ *                                   <-> datagram.c           <->
+ *
+ * lwIP runs under one lock, in one thread of the Sentry and in those of tasks that send.
+ */
+#ifndef SENTRY_NET_INET_LWIP_LWIP_H
+#define SENTRY_NET_INET_LWIP_LWIP_H
+
+#include <netinet/in.h>
+
+#include "base/compiler.h"
+
+#define LWIP_ADDRESSES_MAX 5 /* of IPv6: LWIP_IPV6_NUM_ADDRESSES of the library, but for one */
+#define LWIP_MESSAGES_MAX  65536
+
+/* What the device is and which addresses it has, as told by the namespace that it comes from. */
+struct lwip_config {
+    int fd; /* frames with virtio headers: host/packet.h; taken over */
+    char name[16];
+    int index;
+    uint8_t hardware[6];
+    uint32_t mtu;
+    bool has_v4;
+    struct in_addr address, mask, gateway; /* gateway 0: none */
+    uint32_t v6_count;
+    struct in6_addr v6[LWIP_ADDRESSES_MAX];
+    uint8_t v6_prefix[LWIP_ADDRESSES_MAX];
+    bool has_gateway6;
+    struct in6_addr gateway6;
+    /* Messages of rtnetlink(7) that describe all this, one after the other, aligned. */
+    uint32_t messages_size;
+    uint8_t messages[LWIP_MESSAGES_MAX] __aligned_to(4);
+};
+
+/* Before the jail closes: loads the library, which has no other users. -errno; *ret_why in words. */
+int lwip_prepare(const struct lwip_config *config, const char **ret_why);
+/* Once the first network namespace is there: the thread starts. */
+int lwip_start(void);
+
+#endif

@@ -1,0 +1,99 @@
+/*
+ * lwIP behind names of our own: its header files and those of sentry/net/inet have functions of the
+ * same names, so no file sees both.
+ */
+#ifndef SENTRY_NET_INET_LWIP_STACK_H
+#define SENTRY_NET_INET_LWIP_STACK_H
+
+#include "base/lock.h"
+#include "sentry/net/inet/lwip/lwip.h"
+
+/* Outside all locks of sockets, but inside a connecting socket's connect_lock. */
+extern struct lock stack_lock;
+
+struct stack_name {
+    struct in6_addr addr; /* IPv4: ::ffff:a.b.c.d */
+    uint16_t port;        /* host order */
+};
+
+/* ---- device.c ---------------------------------------------------------------------------------
+ */
+
+int stack_load(const char **ret_why);
+/* The device, with its addresses. -errno. */
+int stack_add_device(const struct lwip_config *config);
+/* Reads what has arrived, for a while. False: there may be more. stack_lock is held. */
+bool stack_input(void);
+/* Runs the timers that are due; milliseconds until the next. stack_lock is held. */
+uint32_t stack_timers(void);
+bool stack_owns(const struct in6_addr *addr);
+bool stack_is_broadcast(const struct in6_addr *addr);
+int stack_route(const struct in6_addr *dst, struct in6_addr *ret_src);
+const struct lwip_config *stack_config(void);
+/* Frames and bytes in and out, for those who count. */
+struct stack_counts {
+    uint64_t in_frames, in_bytes, out_frames, out_bytes, dropped;
+};
+extern struct stack_counts stack_counts; /* atomic each */
+
+/* ---- stream.c: with stack_lock held -----------------------------------------------------------
+ */
+
+struct stack_stream;
+
+/* What the streams' user does; called with stack_lock held, from within lwIP. */
+struct stack_stream_user {
+    /* A connection has come in: what `user` will be in the calls below; NULL: refused. */
+    void *(*incoming)(struct stack_stream *c, const struct stack_name *from,
+                      const struct stack_name *to);
+    /* Something has changed: look at it soon. */
+    void (*changed)(void *user);
+};
+void stack_stream_start(const struct stack_stream_user *user);
+
+enum stack_stream_state { STREAM_OPENING, STREAM_OPEN, STREAM_DEAD };
+
+/* -ENOBUFS, -EADDRNOTAVAIL, -ENETUNREACH. */
+int stack_stream_connect(const struct stack_name *from, const struct stack_name *to, void *user,
+                         struct stack_stream **ret);
+/* Is told of connections to that port, or no more. */
+int stack_stream_listen(uint16_t port);
+void stack_stream_deafen(uint16_t port);
+enum stack_stream_state stack_stream_state(const struct stack_stream *c);
+/* Why it is dead: -ECONNREFUSED, -ECONNRESET, -ETIMEDOUT...; 0: it has ended well. */
+int stack_stream_error(const struct stack_stream *c);
+/* Bytes that may be written now. */
+size_t stack_stream_room(const struct stack_stream *c);
+/* All `size` bytes, of which there is room. -ENOBUFS: later. */
+int stack_stream_write(struct stack_stream *c, const void *data, size_t size);
+void stack_stream_push(struct stack_stream *c); /* what was written may leave */
+/* The next bytes that have come: how many lie at *ret. */
+size_t stack_stream_peek(const struct stack_stream *c, const void **ret);
+void stack_stream_take(struct stack_stream *c, size_t size);
+/* Everything has come and was taken: the other side has finished. */
+bool stack_stream_ended(const struct stack_stream *c);
+/* Nothing more will be written. */
+void stack_stream_finish(struct stack_stream *c);
+/* The object goes; `reset`: so does the connection, else it ends by itself. */
+void stack_stream_close(struct stack_stream *c, bool reset);
+
+/* ---- datagram.c: with stack_lock held ----------------------------------------------------------
+ */
+
+struct stack_datagram {
+    struct stack_name from, to;
+    uint8_t tos, ttl;
+};
+
+struct stack_datagram_user {
+    /* A datagram of `size` bytes, which `copy` fetches. False: nobody wants it. */
+    bool (*arrived)(const struct stack_datagram *d, size_t size,
+                    void (*copy)(void *arg, void *to, size_t size), void *arg);
+    /* What `from` sent to `to` did not get there: -ECONNREFUSED, -EHOSTUNREACH. */
+    void (*failed)(const struct stack_name *from, const struct stack_name *to, int error);
+};
+int stack_datagram_start(const struct stack_datagram_user *user);
+/* -EMSGSIZE, -ENOBUFS, -EHOSTUNREACH. */
+int stack_datagram_send(const struct stack_datagram *d, const void *data, size_t size);
+
+#endif

@@ -1,0 +1,322 @@
+/*
+ * Connections of lwIP. A pcb is lwIP's, and may go at any time within it: the error callback is the
+ * last that is heard of it. After stack_stream_close() lwIP ends it by itself.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sentry/net/inet/lwip/library.h"
+
+#define BACKLOG    255
+#define BUCKETS    64
+
+struct stack_stream {
+    struct tcp_pcb *pcb; /* NULL: gone */
+    enum stack_stream_state state;
+    int error;
+    struct pbuf *received; /* not taken yet */
+    uint16_t offset;       /* bytes of its first piece that are */
+    bool fin, finished;    /* nothing more comes; nothing more is written */
+    void *user;
+};
+
+struct listener {
+    struct list node;
+    struct tcp_pcb *pcb;
+    uint16_t port;
+};
+
+static const struct stack_stream_user *streams;
+static struct list listeners[BUCKETS];
+
+static void tell(struct stack_stream *c)
+{
+    if (c->user)
+        streams->changed(c->user);
+}
+
+/* ---- what lwIP calls --------------------------------------------------------------------------
+ */
+
+/*
+ * Both sides have finished: lwIP ends the connection by itself, and the object lives on for the
+ * bytes that are not taken. lwIP resets what is closed with bytes that it thinks unread.
+ */
+static void let_go(struct stack_stream *c)
+{
+    struct tcp_pcb *pcb = c->pcb;
+
+    c->pcb = NULL;
+    c->state = STREAM_DEAD;
+    lwip.tcp_arg(pcb, NULL);
+    lwip.tcp_recv(pcb, NULL);
+    lwip.tcp_sent(pcb, NULL);
+    lwip.tcp_err(pcb, NULL);
+    if (c->received)
+        lwip.tcp_recved(pcb, (u16_t)(c->received->tot_len - c->offset));
+    lwip.tcp_close(pcb);
+}
+
+static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    struct stack_stream *c = arg;
+
+    c->state = STREAM_OPEN;
+    tell(c);
+    return ERR_OK;
+}
+
+static err_t on_received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+    struct stack_stream *c = arg;
+
+    if (!p) {
+        c->fin = true;
+        if (c->finished)
+            let_go(c);
+    } else if (!c->received) {
+        c->received = p;
+    } else {
+        lwip.pbuf_cat(c->received, p);
+    }
+    tell(c);
+    return ERR_OK;
+}
+
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t size)
+{
+    tell(arg);
+    return ERR_OK;
+}
+
+/* The pcb is gone already. */
+static void on_error(void *arg, err_t err)
+{
+    struct stack_stream *c = arg;
+
+    c->pcb = NULL;
+    c->error = err == ERR_CLSD ? 0 : stack_errno(err);
+    if (c->state == STREAM_OPENING && c->error == -ECONNRESET)
+        c->error = -ECONNREFUSED;
+    c->state = STREAM_DEAD;
+    tell(c);
+}
+
+static void attach(struct stack_stream *c, struct tcp_pcb *pcb)
+{
+    c->pcb = pcb;
+    lwip.tcp_arg(pcb, c);
+    lwip.tcp_recv(pcb, on_received);
+    lwip.tcp_sent(pcb, on_sent);
+    lwip.tcp_err(pcb, on_error);
+    tcp_nagle_disable(pcb); /* what is to be gathered was gathered by the socket inside */
+}
+
+static err_t on_accepted(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    struct stack_stream *c = err == ERR_OK && pcb ? calloc(1, sizeof(*c)) : NULL;
+    struct stack_name from, to;
+
+    if (!c)
+        return ERR_MEM;
+    stack_address_out(&pcb->remote_ip, &from.addr);
+    stack_address_out(&pcb->local_ip, &to.addr);
+    from.port = pcb->remote_port;
+    to.port = pcb->local_port;
+    c->state = STREAM_OPEN;
+    attach(c, pcb);
+    c->user = streams->incoming(c, &from, &to);
+    if (c->user)
+        return ERR_OK;
+    lwip.tcp_err(pcb, NULL);
+    lwip.tcp_abort(pcb);
+    free(c);
+    return ERR_ABRT;
+}
+
+/* ---- listening --------------------------------------------------------------------------------
+ */
+
+void stack_stream_start(const struct stack_stream_user *user)
+{
+    streams = user;
+    for (int i = 0; i < BUCKETS; i++)
+        list_init(&listeners[i]);
+}
+
+static struct listener *find_listener(uint16_t port)
+{
+    struct listener *l;
+
+    list_for_each (l, &listeners[port % BUCKETS], node)
+        if (l->port == port)
+            return l;
+    return NULL;
+}
+
+int stack_stream_listen(uint16_t port)
+{
+    struct listener *l = find_listener(port) ? NULL : calloc(1, sizeof(*l));
+    struct tcp_pcb *pcb;
+
+    if (!l)
+        return find_listener(port) ? 0 : -ENOMEM;
+    pcb = lwip.tcp_new_ip_type(IPADDR_TYPE_ANY);
+    if (pcb) {
+        ip_set_option(pcb, SOF_REUSEADDR);
+        if (lwip.tcp_bind(pcb, IP_ANY_TYPE, port) == ERR_OK)
+            l->pcb = lwip.tcp_listen_with_backlog(pcb, BACKLOG);
+        if (!l->pcb)
+            lwip.tcp_close(pcb);
+    }
+    if (!l->pcb) {
+        free(l);
+        return -ENOBUFS;
+    }
+    lwip.tcp_accept(l->pcb, on_accepted);
+    l->port = port;
+    list_add(&listeners[port % BUCKETS], &l->node);
+    return 0;
+}
+
+void stack_stream_deafen(uint16_t port)
+{
+    struct listener *l = find_listener(port);
+
+    if (!l)
+        return;
+    list_del_init(&l->node);
+    lwip.tcp_accept(l->pcb, NULL);
+    lwip.tcp_close(l->pcb);
+    free(l);
+}
+
+/* ---- connections ------------------------------------------------------------------------------
+ */
+
+static int open_stream(struct tcp_pcb *pcb, const struct stack_name *from,
+                       const struct stack_name *to)
+{
+    ip_addr_t source, destination;
+    err_t err;
+
+    stack_address_in(&from->addr, &source);
+    stack_address_in(&to->addr, &destination);
+    ip_set_option(pcb, SOF_REUSEADDR);
+    err = lwip.tcp_bind(pcb, &source, from->port);
+    if (err == ERR_OK)
+        err = lwip.tcp_connect(pcb, &destination, to->port, on_connected);
+    return stack_errno(err);
+}
+
+int stack_stream_connect(const struct stack_name *from, const struct stack_name *to, void *user,
+                         struct stack_stream **ret)
+{
+    struct stack_stream *c = calloc(1, sizeof(*c));
+    struct tcp_pcb *pcb = c ? lwip.tcp_new_ip_type(IN6_IS_ADDR_V4MAPPED(&to->addr)
+                                                       ? IPADDR_TYPE_V4
+                                                       : IPADDR_TYPE_V6)
+                            : NULL;
+    int err;
+
+    if (!pcb) {
+        free(c);
+        return -ENOBUFS;
+    }
+    c->user = user;
+    attach(c, pcb);
+    err = open_stream(pcb, from, to);
+    if (err < 0) {
+        lwip.tcp_err(pcb, NULL);
+        lwip.tcp_close(pcb);
+        free(c);
+        return err;
+    }
+    *ret = c;
+    return 0;
+}
+
+enum stack_stream_state stack_stream_state(const struct stack_stream *c)
+{
+    return c->state;
+}
+
+int stack_stream_error(const struct stack_stream *c)
+{
+    return c->error;
+}
+
+size_t stack_stream_room(const struct stack_stream *c)
+{
+    if (c->state != STREAM_OPEN || c->finished || tcp_sndqueuelen(c->pcb) >= TCP_SND_QUEUELEN / 2)
+        return 0;
+    return tcp_sndbuf(c->pcb);
+}
+
+int stack_stream_write(struct stack_stream *c, const void *data, size_t size)
+{
+    return stack_errno(lwip.tcp_write(c->pcb, data, (u16_t)size, TCP_WRITE_FLAG_COPY));
+}
+
+void stack_stream_push(struct stack_stream *c)
+{
+    if (c->pcb)
+        lwip.tcp_output(c->pcb);
+}
+
+size_t stack_stream_peek(const struct stack_stream *c, const void **ret)
+{
+    if (!c->received)
+        return 0;
+    *ret = (const uint8_t *)c->received->payload + c->offset;
+    return (size_t)c->received->len - c->offset;
+}
+
+void stack_stream_take(struct stack_stream *c, size_t size)
+{
+    c->offset = (uint16_t)(c->offset + size);
+    if (c->offset == c->received->len) {
+        struct pbuf *rest = lwip.pbuf_dechain(c->received);
+
+        lwip.pbuf_free(c->received);
+        c->received = rest;
+        c->offset = 0;
+    }
+    if (c->pcb)
+        lwip.tcp_recved(c->pcb, (u16_t)size);
+}
+
+bool stack_stream_ended(const struct stack_stream *c)
+{
+    return !c->received && (c->fin || (c->state == STREAM_DEAD && !c->error));
+}
+
+void stack_stream_finish(struct stack_stream *c)
+{
+    if (c->finished)
+        return;
+    c->finished = true;
+    if (c->pcb && c->fin)
+        let_go(c);
+    else if (c->pcb)
+        lwip.tcp_shutdown(c->pcb, 0, 1);
+}
+
+void stack_stream_close(struct stack_stream *c, bool reset)
+{
+    struct tcp_pcb *pcb = c->pcb;
+
+    if (pcb) {
+        lwip.tcp_arg(pcb, NULL);
+        lwip.tcp_recv(pcb, NULL);
+        lwip.tcp_sent(pcb, NULL);
+        lwip.tcp_err(pcb, NULL);
+        /* tcp_close() may answer that it has no memory; it is not asked again then. */
+        if (reset || lwip.tcp_close(pcb) != ERR_OK)
+            lwip.tcp_abort(pcb);
+    }
+    if (c->received)
+        lwip.pbuf_free(c->received);
+    free(c);
+}
