@@ -11,7 +11,8 @@
 
 #include "base/compiler.h"
 
-#define HOST_PACKET_MAX (65535 + 18 + sizeof(struct virtio_net_hdr)) /* bytes; longer ones are cut */
+#define HOST_PACKET_MAX                                                                            \
+    (65535 + 18 + sizeof(struct virtio_net_hdr)) /* bytes; longer ones are cut */
 
 /*
  * AF_PACKET on the device with this index: what it receives, and not what others send by it;

@@ -7,7 +7,9 @@
 #include "host/jail.h"
 #include "host/path.h"
 #include "host/socket.h"
+#include "runtime/device.h"
 #include "sentry/net/hostinet/hostinet.h"
+#include "sentry/net/inet/lwip/lwip.h"
 
 /* What /proc/net has of the host's; a file that the host lacks is as with the loopback alone. */
 static void open_proc(void)
@@ -42,9 +44,35 @@ static int start_host(void)
     return 0;
 }
 
+static int start_stack(const struct option_device *device)
+{
+    static struct lwip_config config;
+    const char *why = "";
+    int err = device_open(device, &config);
+
+    if (err < 0)
+        return err;
+    err = lwip_prepare(&config, &why);
+    if (err < 0)
+        log_error("--network=sandbox: %s", why);
+    return err;
+}
+
 int network_start(const struct options *options)
 {
-    return options->network == NETWORK_HOST ? start_host() : 0;
+    switch (options->network) {
+    case NETWORK_HOST:
+        return start_host();
+    case NETWORK_SANDBOX:
+        return start_stack(&options->device);
+    default:
+        return 0;
+    }
+}
+
+int network_run(const struct options *options)
+{
+    return options->network == NETWORK_SANDBOX ? lwip_start() : 0;
 }
 
 uint32_t network_roles(const struct options *options)

@@ -66,9 +66,11 @@ static const struct argp_option option_table[] = {
      "names and attributes is checked at each use, so that changes are seen at once, and file "
      "systems mounted meanwhile after 10 seconds; exclusive: changes may never be seen",
      3},
-    {"network", KEY_NETWORK, "none|host", 0,
+    {"network", KEY_NETWORK, "none|host|sandbox,dev=NAME", 0,
      "none (the default): a loopback of the sandbox's own, from which nothing gets out; host: the "
-     "program's internet sockets are the host's, with its addresses and ports",
+     "program's internet sockets are the host's, with its addresses and ports; sandbox: a TCP/IP "
+     "stack of the sandbox's own on the network device NAME, whose addresses it takes over until "
+     "the program ends, unless ,address=ADDR/BITS and ,gateway=ADDR give it others",
      3},
     {"strace", KEY_STRACE, "NAMES", OPTION_ARG_OPTIONAL,
      "Print each system call and its result to the log; with NAMES (comma-separated) only those",
@@ -203,7 +205,7 @@ static void take_program(struct argp_state *state, struct options *o)
 
 static const char *const platform_names[] = {"auto", "kvm", "ptrace", NULL};
 static const char *const access_names[] = {"shared", "exclusive", NULL};
-static const char *const network_names[] = {"none", "host", NULL};
+static const char *const network_names[] = {"none", "host", "sandbox", NULL};
 static const char *const overlay_names[] = {"memory", "none", NULL};
 #define STORE_PREFIX "dir:"
 
@@ -230,6 +232,45 @@ static void take_overlay(struct argp_state *state, struct options *o, char *arg)
         o->overlay = choose(state, "overlay", arg, overlay_names, "memory, dir:PATH, none") == 0;
 }
 
+/* One word behind the mode's name. */
+static bool set_device(struct option_device *d, char *word)
+{
+    char *value = strchr(word, '=');
+
+    if (!value)
+        return false;
+    *value++ = '\0';
+    if (strcmp(word, "dev") == 0 && *value)
+        d->name = value;
+    else if (strcmp(word, "address") == 0 && d->address_count < OPTION_ADDRESSES_MAX)
+        d->addresses[d->address_count++] = value;
+    else if (strcmp(word, "gateway") == 0 && d->gateway_count < ARRAY_COUNT(d->gateways))
+        d->gateways[d->gateway_count++] = value;
+    else
+        return false;
+    return true;
+}
+
+static void set_network(struct argp_state *state, struct options *o, char *arg)
+{
+    char *word = strchr(arg, ','), *next;
+
+    if (word)
+        *word++ = '\0';
+    o->network =
+        (enum network)choose(state, "network", arg, network_names, "none, host, sandbox,dev=NAME");
+    o->device = (struct option_device){0};
+    for (; word; word = next) {
+        next = strchr(word, ',');
+        if (next)
+            *next++ = '\0';
+        if (o->network != NETWORK_SANDBOX || !set_device(&o->device, word))
+            argp_error(state, "--network=%s: %s is not understood", arg, word);
+    }
+    if (o->network == NETWORK_SANDBOX && !o->device.name)
+        argp_error(state, "--network=sandbox: it needs a device: --network=sandbox,dev=NAME");
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct parse_state *parse = state->input;
@@ -250,7 +291,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->exclusive = choose(state, "file-access", arg, access_names, "shared, exclusive") == 1;
         return 0;
     case KEY_NETWORK:
-        o->network = (enum network)choose(state, "network", arg, network_names, "none, host");
+        set_network(state, o, arg);
         return 0;
     case KEY_CWD:
         o->cwd = arg;

@@ -26,7 +26,17 @@ struct option_bind {
 };
 
 /* --network: what there is beside a loopback of the sandbox's own */
-enum network { NETWORK_NONE, NETWORK_HOST };
+enum network { NETWORK_NONE, NETWORK_HOST, NETWORK_SANDBOX };
+
+/* --network=sandbox,dev=NAME[,address=ADDR/BITS]...[,gateway=ADDR]... */
+#define OPTION_ADDRESSES_MAX 6
+struct option_device {
+    const char *name;
+    const char *addresses[OPTION_ADDRESSES_MAX]; /* none: the device's own */
+    size_t address_count;
+    const char *gateways[2];
+    size_t gateway_count;
+};
 
 enum command { COMMAND_RUN, COMMAND_DOCTOR, COMMAND_DIFF };
 
@@ -48,12 +58,13 @@ struct options {
     struct option_bind *binds; /* owned; bind_count of them */
     size_t bind_count;
     enum network network;
-    const char *cwd;   /* NULL: the caller's */
-    bool clear_env;    /* start from an empty environment */
-    bool stats;        /* print counters at the end (bench) */
-    bool no_fastpath;  /* every call goes to the Sentry (bench) */
-    const char **env;  /* NAME=VALUE additions, NULL-terminated */
-    bool json;         /* of `diff` */
+    struct option_device device; /* of NETWORK_SANDBOX */
+    const char *cwd;             /* NULL: the caller's */
+    bool clear_env;              /* start from an empty environment */
+    bool stats;                  /* print counters at the end (bench) */
+    bool no_fastpath;            /* every call goes to the Sentry (bench) */
+    const char **env;            /* NAME=VALUE additions, NULL-terminated */
+    bool json;                   /* of `diff` */
     char *const *argv; /* `diff`: one word, the folder. Else the program and its arguments,
                           NULL-terminated */
 };

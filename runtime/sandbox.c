@@ -297,6 +297,9 @@ static int start_kernel(struct sandbox *s)
     err = kernel_create(&config, &s->kernel);
     if (err)
         return failed("kernel", err);
+    err = network_run(s->options);
+    if (err)
+        return failed("network", err);
     return forward_start(s->kernel);
 }
 

@@ -62,6 +62,8 @@ int net_ns_create(bool lo_up, struct net_ns **ret)
             return err;
         }
     }
+    if (net->outward && net->outward->attach)
+        net->outward->attach(net);
     *ret = net;
     return 0;
 }

@@ -1,4 +1,5 @@
-/* What programs may know of the device: as the namespace that it comes from told it at the start. */
+/* What programs may know of the device: as the namespace that it comes from told it at the start.
+ */
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>

@@ -37,8 +37,8 @@ static struct net_ns *net; /* the first one: as long as the sandbox */
 static struct lock pending_lock = LOCK_INIT;
 static struct list pending = LIST_INIT(pending); /* under pending_lock */
 static int kick_fd = -1;
-static bool kicked; /* atomic: the thread will look */
-static int waiting; /* under stack_lock */
+static bool kicked;                /* atomic: the thread will look */
+static int waiting;                /* under stack_lock */
 static uint8_t carried[CARRY_MAX]; /* likewise */
 static __thread bool is_stack_thread;
 

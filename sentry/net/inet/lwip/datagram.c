@@ -133,7 +133,7 @@ static u8_t on_icmp(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_add
     return 0;
 }
 
-static int catch(u8_t protocol, raw_recv_fn fn)
+static int catch (u8_t protocol, raw_recv_fn fn)
 {
     struct raw_pcb *pcb = lwip.raw_new_ip_type(IPADDR_TYPE_ANY, protocol);
 
@@ -147,8 +147,8 @@ int stack_datagram_start(const struct stack_datagram_user *user)
 {
     datagrams = user;
     sender = lwip.udp_new_ip_type(IPADDR_TYPE_ANY);
-    if (!sender || catch(IPPROTO_UDP, on_datagram) < 0 || catch(IPPROTO_ICMP, on_icmp) < 0 ||
-        catch(IPPROTO_ICMPV6, on_icmp) < 0)
+    if (!sender || catch (IPPROTO_UDP, on_datagram) < 0 || catch (IPPROTO_ICMP, on_icmp) < 0 ||
+        catch (IPPROTO_ICMPV6, on_icmp) < 0)
         return -ENOMEM;
     ip_set_option(sender, SOF_BROADCAST);
     return 0;
@@ -172,8 +172,7 @@ int stack_datagram_send(const struct stack_datagram *d, const void *data, size_t
     sender->tos = d->tos;
     sender->ttl = d->ttl;
     udp_set_multicast_ttl(sender, d->ttl);
-    err = stack_errno(
-        lwip.udp_sendto_if_src(sender, p, &to, d->to.port, &stack_netif, &from));
+    err = stack_errno(lwip.udp_sendto_if_src(sender, p, &to, d->to.port, &stack_netif, &from));
     lwip.pbuf_free(p);
     return err;
 }

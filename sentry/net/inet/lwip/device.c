@@ -14,9 +14,9 @@
 #include "host/packet.h"
 #include "sentry/net/inet/lwip/library.h"
 
-#define LIBRARY    "liblwip.so.0"
-#define BURST      64 /* frames between two looks at the timers */
-#define SYN_MAX    512 /* half-open connections that others may make */
+#define LIBRARY "liblwip.so.0"
+#define BURST   64  /* frames between two looks at the timers */
+#define SYN_MAX 512 /* half-open connections that others may make */
 
 struct lock stack_lock = LOCK_INIT;
 struct lwip_library lwip;
@@ -275,9 +275,8 @@ static void take_frame(uint8_t *frame, size_t size, const struct virtio_net_hdr 
     count(&stack_counts.in_bytes, size);
     if (head->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
         complete_checksum(frame, size, head);
-    p = wanted(frame, size) && size <= UINT16_MAX
-            ? lwip.pbuf_alloc(PBUF_RAW, (u16_t)size, PBUF_RAM)
-            : NULL;
+    p = wanted(frame, size) && size <= UINT16_MAX ? lwip.pbuf_alloc(PBUF_RAW, (u16_t)size, PBUF_RAM)
+                                                  : NULL;
     if (!p) {
         count(&stack_counts.dropped, 1);
         return;
@@ -390,7 +389,8 @@ int stack_add_device(const struct lwip_config *given)
         lwip.netif_ip6_addr_set(&stack_netif, (s8_t)i, ip_2_ip6(&v6));
         lwip.netif_ip6_addr_set_state(&stack_netif, (s8_t)i, IP6_ADDR_PREFERRED);
     }
-    netif_set_ip6_autoconfig_enabled(&stack_netif, 0);
+    stack_netif.ip6_autoconfig_enabled = 0;
+    stack_netif.rs_count = 0;
     if (config.has_gateway6)
         add_router();
     lwip.netif_set_link_up(&stack_netif);

@@ -38,7 +38,6 @@
     F(pbuf_alloc)                                                                                  \
     F(pbuf_cat)                                                                                    \
     F(pbuf_copy_partial)                                                                           \
-    F(pbuf_dechain)                                                                                \
     F(pbuf_free)                                                                                   \
     F(pbuf_remove_header)                                                                          \
     F(pbuf_take)                                                                                   \

@@ -42,7 +42,8 @@ struct lwip_config {
     uint8_t messages[LWIP_MESSAGES_MAX] __aligned_to(4);
 };
 
-/* Before the jail closes: loads the library, which has no other users. -errno; *ret_why in words. */
+/* Before the jail closes: loads the library, which has no other users. -errno; *ret_why in words.
+ */
 int lwip_prepare(const struct lwip_config *config, const char **ret_why);
 /* Once the first network namespace is there: the thread starts. */
 int lwip_start(void);

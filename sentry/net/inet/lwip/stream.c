@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
 #include "sentry/net/inet/lwip/library.h"
 
-#define BACKLOG    255
-#define BUCKETS    64
+#define BACKLOG 255
+#define BUCKETS 64
 
 struct stack_stream {
     struct tcp_pcb *pcb; /* NULL: gone */
@@ -158,6 +159,7 @@ static struct listener *find_listener(uint16_t port)
 int stack_stream_listen(uint16_t port)
 {
     struct listener *l = find_listener(port) ? NULL : calloc(1, sizeof(*l));
+    const ip_addr_t any = IPADDR_ANY_TYPE_INIT;
     struct tcp_pcb *pcb;
 
     if (!l)
@@ -165,7 +167,7 @@ int stack_stream_listen(uint16_t port)
     pcb = lwip.tcp_new_ip_type(IPADDR_TYPE_ANY);
     if (pcb) {
         ip_set_option(pcb, SOF_REUSEADDR);
-        if (lwip.tcp_bind(pcb, IP_ANY_TYPE, port) == ERR_OK)
+        if (lwip.tcp_bind(pcb, &any, port) == ERR_OK)
             l->pcb = lwip.tcp_listen_with_backlog(pcb, BACKLOG);
         if (!l->pcb)
             lwip.tcp_close(pcb);
@@ -214,10 +216,9 @@ int stack_stream_connect(const struct stack_name *from, const struct stack_name 
                          struct stack_stream **ret)
 {
     struct stack_stream *c = calloc(1, sizeof(*c));
-    struct tcp_pcb *pcb = c ? lwip.tcp_new_ip_type(IN6_IS_ADDR_V4MAPPED(&to->addr)
-                                                       ? IPADDR_TYPE_V4
-                                                       : IPADDR_TYPE_V6)
-                            : NULL;
+    struct tcp_pcb *pcb =
+        c ? lwip.tcp_new_ip_type(IN6_IS_ADDR_V4MAPPED(&to->addr) ? IPADDR_TYPE_V4 : IPADDR_TYPE_V6)
+          : NULL;
     int err;
 
     if (!pcb) {
@@ -277,8 +278,10 @@ void stack_stream_take(struct stack_stream *c, size_t size)
 {
     c->offset = (uint16_t)(c->offset + size);
     if (c->offset == c->received->len) {
-        struct pbuf *rest = lwip.pbuf_dechain(c->received);
+        struct pbuf *rest = c->received->next;
 
+        c->received->next = NULL; /* whose only reference was the chain's: it is ours now */
+        c->received->tot_len = c->received->len;
         lwip.pbuf_free(c->received);
         c->received = rest;
         c->offset = 0;
