@@ -47,7 +47,8 @@ int socket_create(struct net_ns *net, int domain, int type, int protocol, struct
         return -EAFNOSUPPORT;
     if (type < 0 || type >= SOCK_MAX)
         return -EINVAL;
-    if (outward && outward->create && (domain == AF_INET || domain == AF_INET6 || domain == AF_PACKET))
+    if (outward && outward->create &&
+        (domain == AF_INET || domain == AF_INET6 || domain == AF_PACKET))
         return outward->create(net, domain, type, protocol, ret);
     family = families[domain];
     return family ? family->create(net, type, protocol, ret) : -EAFNOSUPPORT;

@@ -118,34 +118,35 @@ def retry(namespace, words, wanted, tally, label):
     judge(tally, label, result, wanted)
 
 
-def serve_programs(namespace, inside, platform, tally):
+def serve_programs(namespace, outside, address, inside, platform, tally):
     """Servers inside, clients outside."""
     port = free_port()
+    mode = inside[-2].split("=")[1].split(",")[0]
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         page = os.path.join(folder, "page")
         with open(page, "w", encoding="ascii") as file:
             file.write("page\n" * 20000)
         os.chmod(folder, 0o755)
         bind = [*inside[:-1], f"--bind={folder}:{folder}", "--"]
-        with Server(namespace, [*bind, PYTHON, "-m", "http.server", "-b", "127.0.0.1", "-d", folder, port], False):
-            retry(namespace, ["curl", "-s", f"http://127.0.0.1:{port}/page"], "page\n" * 20000, tally,
-                  f"http.server inside, curl outside on {platform}")
+        with Server(namespace, [*bind, PYTHON, "-m", "http.server", "-b", address, "-d", folder, port], False):
+            retry(outside, ["curl", "-s", f"http://{address}:{port}/page"], "page\n" * 20000, tally,
+                  f"http.server inside, curl outside with --network={mode} on {platform}")
         if shutil.which("nginx"):
             conf = os.path.join(folder, "nginx.conf")
             with open(conf, "w", encoding="ascii") as file:
                 file.write(f"daemon off; pid {folder}/pid; error_log /dev/null; user root;\n"
                            "events {}\n"
-                           f"http {{ access_log off; server {{ listen 127.0.0.1:{port}; root {folder}; }} }}\n")
+                           f"http {{ access_log off; server {{ listen {address}:{port}; root {folder}; }} }}\n")
             with Server(namespace, [*bind, "nginx", "-c", conf], False):
-                retry(namespace, ["curl", "-s", f"http://127.0.0.1:{port}/page"], "page\n" * 20000, tally,
-                      f"nginx inside, curl outside on {platform}")
+                retry(outside, ["curl", "-s", f"http://{address}:{port}/page"], "page\n" * 20000, tally,
+                      f"nginx inside, curl outside, --network={mode}, on {platform}")
     if shutil.which("redis-server"):
-        with Server(namespace, [*inside, "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", ""]):
-            retry(namespace, ["redis-cli", "-p", port, "ping"], "PONG\n", tally,
-                  f"redis inside, redis-cli outside on {platform}")
-            judge(tally, f"redis inside, a list from outside on {platform}",
-                  namespace.run("sh", "-c", f"seq 1 2000 | sed 's/^/RPUSH l /' | redis-cli -p {port} >/dev/null && "
-                                            f"redis-cli -p {port} LINDEX l 1999"), "2000\n")
+        with Server(namespace, [*inside, "redis-server", "--port", port, "--bind", address, "--save", "", "--protected-mode", "no"]):
+            retry(outside, ["redis-cli", "-h", address, "-p", port, "ping"], "PONG\n", tally,
+                  f"redis inside, redis-cli outside, --network={mode}, on {platform}")
+            judge(tally, f"redis inside, a list from outside, --network={mode}, on {platform}",
+                  outside.run("sh", "-c", f"seq 1 2000 | sed 's/^/RPUSH l /' | redis-cli -h {address} -p {port} >/dev/null "
+                                          f"&& redis-cli -h {address} -p {port} LINDEX l 1999"), "2000\n")
 
 
 def test_network_host(command, platforms, tally):
@@ -175,4 +176,115 @@ def test_network_host(command, platforms, tally):
                 judge(tally, f"a new network namespace inside on {platform}",
                       namespace.run(*inside, "unshare", "-n", "sh", "-c",
                                     f"ip -o link | wc -l; curl -s 127.0.0.1:{port} || echo $?"), "1\n7\n")
-            serve_programs(namespace, inside, platform, tally)
+            serve_programs(namespace, namespace, "127.0.0.1", inside, platform, tally)
+
+
+class Cable:
+    """Two namespaces with a veth between them: `near` is for a sandbox, `far` a Linux of its own."""
+
+    def __init__(self):
+        self.near, self.far = Namespace("near"), Namespace("far")
+        for words in ([f"link add cable0 netns {self.near.name} type veth peer name cable1 netns {self.far.name}"] +
+                      [f"-n {self.near.name} {words}" for words in
+                       ("addr add 10.9.0.2/24 dev cable0", "addr add fd09::2/64 dev cable0 nodad",
+                        "link set cable0 up", "route del default", "route add default via 10.9.0.1",
+                        "-6 route add default via fd09::1")] +
+                      [f"-n {self.far.name} {words}" for words in
+                       ("addr add 10.9.0.1/24 dev cable1", "addr add fd09::1/64 dev cable1 nodad",
+                        "addr add 10.8.0.1/32 dev lo", "addr add fd08::1/128 dev lo", "link set cable1 up")]):
+            subprocess.run(["ip", *words.split()], check=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *words):
+        self.near.__exit__(*words)
+        self.far.__exit__(*words)
+
+
+def addresses(namespace):
+    """What the device has of its own, without what changes by itself."""
+    lines = namespace.run("ip", "-o", "addr", "show", "dev", "cable0").stdout.splitlines()
+    routes = namespace.run("ip", "route").stdout.splitlines()
+    return sorted(line.split()[3] for line in lines) + sorted(line.strip() for line in routes)
+
+
+def wait_for(wanted, namespace, tally, label):
+    """What a sandbox has taken over comes back when it has ended."""
+    for _ in range(100):
+        if addresses(namespace) == wanted:
+            break
+        namespace.run("sleep", "0.05")
+    tally.add("passed" if addresses(namespace) == wanted else "failed", label, str(addresses(namespace)))
+
+
+def test_sandbox_on(cable, inside, platform, tally):
+    near, far = cable.near, cable.far
+    for address in "10.9.0.1", "fd09::1", "10.8.0.1", "fd08::1":
+        talk(tally, f"sandbox to {address} on {platform}", far, near, address, [], inside)
+    for bound, address in ("0.0.0.0", "10.9.0.2"), ("10.9.0.2", "10.9.0.2"), ("::", "fd09::2"), ("::", "10.9.0.2"):
+        port = free_port()
+        with Server(near, [*inside, PYTHON, "-c", ECHO, bound, port]):
+            if ":" not in bound or ":" in address:
+                judge(tally, f"{address} to {bound} in a sandbox on {platform}",
+                      far.run(PYTHON, "-c", ASK, address, port), ASKED)
+            got = far.run("ping", "-c", "2", "-i", "0.2", "-W", "5", address)
+            tally.add("failed" if got.returncode else "passed", f"ping {address} on {platform}", got.stdout[-200:])
+            refused = far.run("curl", "-s", f"http://{address}:1/".replace("fd09::2", "[fd09::2]"))
+            tally.add("passed" if refused.returncode == 7 else "failed", f"{address}, a closed port on {platform}",
+                      f"curl: {refused.returncode}")
+    judge(tally, f"a refused connection, then 127.0.0.1 and the own address on {platform}",
+          near.run(*inside, PYTHON, "-c", SELF), "refused\nudp refused\n127.0.0.1 b'x'\n10.9.0.2 b'x'\n")
+    judge(tally, f"addresses inside on {platform}",
+          near.run(*inside, "sh", "-c", "ip -o -4 addr; ip route; cat /proc/net/route | wc -l"),
+          "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n"
+          f"{index_of(near)}: cable0    inet 10.9.0.2/24 scope global cable0\\       valid_lft forever "
+          "preferred_lft forever\n"
+          "default via 10.9.0.1 dev cable0 \n10.9.0.0/24 dev cable0 proto kernel scope link src 10.9.0.2 \n3\n")
+
+
+SELF = r"""
+import socket
+try:
+    socket.create_connection(("10.9.0.1", 1))
+except ConnectionRefusedError:
+    print("refused")
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.connect(("10.9.0.1", 1))
+udp.send(b"x")
+udp.settimeout(20)
+try:
+    udp.recv(1)
+except ConnectionRefusedError:
+    print("udp refused")
+server = socket.create_server(("0.0.0.0", 0))
+for address in "127.0.0.1", "10.9.0.2":
+    client = socket.create_connection((address, server.getsockname()[1]))
+    made, name = server.accept()
+    made.send(b"x")
+    print(name[0], client.recv(1))
+"""
+
+
+def index_of(namespace):
+    return namespace.run("cat", "/sys/class/net/cable0/ifindex").stdout.strip() or namespace.run(
+        "ip", "-o", "link", "show", "cable0").stdout.split(":")[0]
+
+
+def test_network_sandbox(command, platforms, tally):
+    """--network=sandbox between two network namespaces."""
+    if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("nsenter"):
+        tally.add("skipped", "network sandbox", "needs root to make network namespaces")
+        return
+    with Cable() as cable:
+        cable.near.run("sleep", "2")  # until the link-local address is no longer tentative
+        before = addresses(cable.near)
+        for platform in platforms:
+            inside = [command.program, f"--platform={platform}", "--network=sandbox,dev=cable0", "--"]
+            test_sandbox_on(cable, inside, platform, tally)
+            serve_programs(cable.near, cable.far, "10.9.0.2", inside, platform, tally)
+            wait_for(before, cable.near, tally, f"the device has its addresses again after {platform}")
+        # Killed, it leaves nothing else either.
+        with Server(cable.near, [*inside, PYTHON, "-c", ECHO, "10.9.0.2", "7000"]) as server:
+            server.process.kill()
+        wait_for(before, cable.near, tally, "the device has its addresses again after SIGKILL")

@@ -30,7 +30,7 @@ from debuggers import test_debuggers
 from guest_outcome import Tally
 from hostfiles import test_host_files
 from kept import test_kept
-from network import test_network_host
+from network import test_network_host, test_network_sandbox
 from overlay import test_bind, test_overlay
 from run_guest import PLATFORMS, usable_platforms
 
@@ -304,7 +304,7 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*",
                         help="input, options, hosts, jail, debuggers, hostfiles, terminal, trees, overlay, bind, "
-                             "network, connections, kill; all")
+                             "network, netsandbox, connections, kill; all")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
     args.kvmsentry = os.path.join(args.build, "kvmsentry")
@@ -316,7 +316,8 @@ def main():
     tests = {"input": test_input, "options": test_options, "hosts": test_hosts, "jail": test_jail,
              "debuggers": test_debuggers, "hostfiles": test_host_files, "terminal": test_terminal,
              "trees": test_trees, "overlay": test_overlay, "bind": test_bind,
-             "network": test_network_host, "connections": test_connections,
+             "network": test_network_host, "netsandbox": test_network_sandbox,
+             "connections": test_connections,
              "kept": test_kept,
              "kill": lambda *words: test_kill(*words, args.kills)}
     usable = usable_platforms(command.program)

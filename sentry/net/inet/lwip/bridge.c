@@ -309,13 +309,12 @@ int bridge_connect(struct tcp_socket *t)
         lock_acquire(&tcp_sock(t)->lock);
         t->outside = tcp_of(socket_ref(tcp_sock(b->inside)));
         lock_release(&tcp_sock(t)->lock);
+        /* The thread may sleep, without a timer that this one needs; and b may go with the lock. */
+        bridge_poke(b);
     } else if (b) {
         bridge_destroy(b, true);
     }
     lock_release(&stack_lock);
-    /* The thread may have slept without a timer that this one needs. */
-    if (!err)
-        bridge_poke(b);
     return err;
 }
 
