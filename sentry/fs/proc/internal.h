@@ -121,7 +121,7 @@ int proc_mountstats_open(uint64_t tid, uint32_t flags, struct file **ret);
 extern const struct tree_node proc_ns_nodes[10];
 
 /* net.c: /proc/PID/net */
-#define PROC_NET_NODES 12
+#define PROC_NET_NODES 31
 extern const struct tree_node proc_net_nodes[PROC_NET_NODES];
 /* The task's network namespace, which the caller keeps through *ret_ns; NULL: the task is gone. */
 struct net_ns *proc_find_net(uint64_t tid, struct ns **ret_ns);
@@ -131,6 +131,18 @@ ssize_t proc_net_tcp6_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_net_udp_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_net_udp6_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_net_sockstat_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_udplite_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_udplite6_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_raw_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_raw6_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_sockstat6_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_snmp_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_netstat_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_snmp6_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_igmp_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_igmp6_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_ipv6_route_text(uint64_t tid, char *buf, size_t size);
+ssize_t proc_net_fib_trie_text(uint64_t tid, char *buf, size_t size);
 
 /* maps.c: /proc/PID/maps, map_files */
 #define PROC_VMA_NAME_MAX 4200

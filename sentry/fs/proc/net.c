@@ -161,11 +161,99 @@ SHOWN(tcp6, proc_net_tcp6_text)
 SHOWN(udp, proc_net_udp_text)
 SHOWN(udp6, proc_net_udp6_text)
 
+static ssize_t psched_text(uint64_t tid, char *buf, size_t size)
+{
+    struct proc_text text = {buf, size, 0};
+
+    proc_printf(&text, "%08x %08x %08x %08x\n", 1000, 64, 1000000, 1000000000);
+    return (ssize_t)text.length;
+}
+
+static ssize_t ptype_text(uint64_t tid, char *buf, size_t size)
+{
+    struct proc_text text = {buf, size, 0};
+
+    proc_printf(&text, "Type Device      Function\n0800          ip_rcv\n86dd          ipv6_rcv\n");
+    return (ssize_t)text.length;
+}
+
+/* No devices have groups of link addresses; nobody has an anycast address. */
+static ssize_t empty_text(uint64_t tid, char *buf, size_t size)
+{
+    return 0;
+}
+
+static ssize_t icmp_text(uint64_t tid, char *buf, size_t size)
+{
+    struct proc_text text = {buf, size, 0};
+
+    proc_printf(
+        &text, "%-127s\n",
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  "
+        "timeout inode ref pointer drops");
+    return (ssize_t)text.length;
+}
+
+static ssize_t icmp6_text(uint64_t tid, char *buf, size_t size)
+{
+    struct proc_text text = {buf, size, 0};
+
+    proc_printf(&text, "  sl  local_address                         remote_address                "
+                       "        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref "
+                       "pointer drops\n");
+    return (ssize_t)text.length;
+}
+
+static ssize_t ip6_flowlabel_text(uint64_t tid, char *buf, size_t size)
+{
+    struct proc_text text = {buf, size, 0};
+
+    proc_printf(&text, "%-5s %-1s %-6s %-6s %-6s %-8s %-32s %s\n", "Label", "S", "Owner", "Users",
+                "Linger", "Expires", "Dst", "Opt");
+    return (ssize_t)text.length;
+}
+
+SHOWN(snmp, proc_net_snmp_text)
+SHOWN(snmp6, proc_net_snmp6_text)
+SHOWN(netstat, proc_net_netstat_text)
+SHOWN(sockstat6, proc_net_sockstat6_text)
+SHOWN(igmp, proc_net_igmp_text)
+SHOWN(igmp6, proc_net_igmp6_text)
+SHOWN(ipv6_route, proc_net_ipv6_route_text)
+SHOWN(fib_trie, proc_net_fib_trie_text)
+SHOWN(raw, proc_net_raw_text)
+SHOWN(raw6, proc_net_raw6_text)
+
 const struct tree_node proc_net_nodes[PROC_NET_NODES] = {
-    TREE_TEXT("arp", arp_shown),           TREE_TEXT("dev", dev_shown),
-    TREE_TEXT("if_inet6", if_inet6_shown), TREE_TEXT("netlink", netlink_text),
-    TREE_TEXT("packet", packet_shown),     TREE_TEXT("route", route_shown),
-    TREE_TEXT("sockstat", sockstat_shown), TREE_TEXT("tcp", tcp_shown),
-    TREE_TEXT("tcp6", tcp6_shown),         TREE_TEXT("udp", udp_shown),
-    TREE_TEXT("udp6", udp6_shown),         TREE_TEXT("unix", unix_text),
+    TREE_TEXT("anycast6", empty_text),
+    TREE_TEXT("arp", arp_shown),
+    TREE_TEXT("dev", dev_shown),
+    TREE_TEXT("dev_mcast", empty_text),
+    TREE_TEXT("fib_trie", fib_trie_shown),
+    TREE_TEXT("icmp", icmp_text),
+    TREE_TEXT("icmp6", icmp6_text),
+    TREE_TEXT("if_inet6", if_inet6_shown),
+    TREE_TEXT("igmp", igmp_shown),
+    TREE_TEXT("igmp6", igmp6_shown),
+    TREE_TEXT("ip6_flowlabel", ip6_flowlabel_text),
+    TREE_TEXT("ipv6_route", ipv6_route_shown),
+    TREE_TEXT("netlink", netlink_text),
+    TREE_TEXT("netstat", netstat_shown),
+    TREE_TEXT("packet", packet_shown),
+    TREE_TEXT("psched", psched_text),
+    TREE_TEXT("ptype", ptype_text),
+    TREE_TEXT("raw", raw_shown),
+    TREE_TEXT("raw6", raw6_shown),
+    TREE_TEXT("route", route_shown),
+    TREE_TEXT("snmp", snmp_shown),
+    TREE_TEXT("snmp6", snmp6_shown),
+    TREE_TEXT("sockstat", sockstat_shown),
+    TREE_TEXT("sockstat6", sockstat6_shown),
+    TREE_TEXT("tcp", tcp_shown),
+    TREE_TEXT("tcp6", tcp6_shown),
+    TREE_TEXT("udp", udp_shown),
+    TREE_TEXT("udp6", udp6_shown),
+    TREE_TEXT("udplite", proc_net_udplite_text),
+    TREE_TEXT("udplite6", proc_net_udplite6_text),
+    TREE_TEXT("unix", unix_text),
 };

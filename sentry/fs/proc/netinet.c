@@ -37,7 +37,7 @@ static void pad(struct proc_text *text, size_t begin, size_t width)
 
 static size_t width_of(const struct table *t)
 {
-    if (t->family != AF_INET)
+    if (t->family != AF_INET || t->protocol == IPPROTO_RAW)
         return 0;
     return t->protocol == IPPROTO_TCP ? 149 : 127;
 }
@@ -49,7 +49,8 @@ static bool show(const struct inet_report *r, void *arg)
     size_t begin = text->length;
     bool listens = t->protocol == IPPROTO_TCP && r->state == TCP_LISTEN;
 
-    proc_printf(text, t->protocol == IPPROTO_TCP ? "%4u:" : "%5u:", t->line++);
+    proc_printf(text, t->protocol == IPPROTO_TCP || t->protocol == IPPROTO_RAW ? "%4u:" : "%5u:",
+                t->protocol == IPPROTO_RAW ? r->local_port : t->line++);
     put_address(text, t->family, &r->local, r->local_port);
     put_address(text, t->family, &r->remote, r->remote_port);
     proc_printf(text, " %02X %08X:%08X %02X:%08X %08X %5u %8d %lu", r->state,
@@ -72,6 +73,9 @@ static const char *title(const struct table *t)
                    : "  sl  local_address                         remote_address                  "
                      "      st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref "
                      "pointer drops";
+    if (t->protocol == IPPROTO_RAW)
+        return "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid "
+               " timeout inode ref pointer drops";
     return t->protocol == IPPROTO_TCP
                ? "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   "
                  "uid "
@@ -104,6 +108,10 @@ TABLE(tcp, AF_INET, IPPROTO_TCP)
 TABLE(tcp6, AF_INET6, IPPROTO_TCP)
 TABLE(udp, AF_INET, IPPROTO_UDP)
 TABLE(udp6, AF_INET6, IPPROTO_UDP)
+TABLE(udplite, AF_INET, IPPROTO_UDPLITE)
+TABLE(udplite6, AF_INET6, IPPROTO_UDPLITE)
+TABLE(raw, AF_INET, IPPROTO_RAW)
+TABLE(raw6, AF_INET6, IPPROTO_RAW)
 
 static bool count(const struct inet_report *report, void *arg)
 {
@@ -111,21 +119,47 @@ static bool count(const struct inet_report *report, void *arg)
     return true;
 }
 
+static unsigned sockets_of(struct net_ns *net, int family, int protocol)
+{
+    unsigned n = 0;
+
+    inet_for_each(net, family, protocol, count, &n);
+    return n;
+}
+
 ssize_t proc_net_sockstat_text(uint64_t tid, char *buf, size_t size)
 {
     struct proc_text text = {buf, size, 0};
-    unsigned tcp = 0, udp = 0;
+    struct ns *ns;
+    struct net_ns *net = proc_find_net(tid, &ns);
+    unsigned tcp;
+
+    if (!net)
+        return -ESRCH;
+    tcp = sockets_of(net, AF_INET, IPPROTO_TCP);
+    proc_printf(&text, "sockets: used %u\n", socket_sockets_alive());
+    proc_printf(&text, "TCP: inuse %u orphan 0 tw 0 alloc %u mem 0\n", tcp, tcp);
+    proc_printf(&text, "UDP: inuse %u mem 0\n", sockets_of(net, AF_INET, IPPROTO_UDP));
+    proc_printf(&text, "UDPLITE: inuse %u\n", sockets_of(net, AF_INET, IPPROTO_UDPLITE));
+    proc_printf(&text, "RAW: inuse %u\nFRAG: inuse 0 memory 0\n",
+                sockets_of(net, AF_INET, IPPROTO_RAW));
+    ns_unref(ns);
+    return (ssize_t)text.length;
+}
+
+ssize_t proc_net_sockstat6_text(uint64_t tid, char *buf, size_t size)
+{
+    struct proc_text text = {buf, size, 0};
     struct ns *ns;
     struct net_ns *net = proc_find_net(tid, &ns);
 
     if (!net)
         return -ESRCH;
-    inet_for_each(net, AF_INET, IPPROTO_TCP, count, &tcp);
-    inet_for_each(net, AF_INET, IPPROTO_UDP, count, &udp);
+    proc_printf(&text, "TCP6: inuse %u\n", sockets_of(net, AF_INET6, IPPROTO_TCP));
+    proc_printf(&text, "UDP6: inuse %u\n", sockets_of(net, AF_INET6, IPPROTO_UDP));
+    proc_printf(&text, "UDPLITE6: inuse %u\n", sockets_of(net, AF_INET6, IPPROTO_UDPLITE));
+    proc_printf(&text, "RAW6: inuse %u\nFRAG6: inuse 0 memory 0\n",
+                sockets_of(net, AF_INET6, IPPROTO_RAW));
     ns_unref(ns);
-    proc_printf(&text, "sockets: used %u\n", socket_sockets_alive());
-    proc_printf(&text, "TCP: inuse %u orphan 0 tw 0 alloc %u mem 0\nUDP: inuse %u mem 0\n", tcp,
-                tcp, udp);
-    proc_printf(&text, "UDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n");
     return (ssize_t)text.length;
 }

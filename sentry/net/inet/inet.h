@@ -14,7 +14,28 @@
 /* AF_INET's part of a namespace serves both families. */
 extern const struct socket_family inet_family, inet6_family;
 
-/* A socket as /proc/net/{tcp,udp}{,6} show it. */
+/* What a namespace counts: RFC 4293 and its kin, as /proc/net/snmp tells. */
+enum inet_counter {
+    TCP_ACTIVE_OPENS,
+    TCP_PASSIVE_OPENS,
+    TCP_ATTEMPT_FAILS,
+    TCP_RESETS,
+    TCP_LISTEN_OVERFLOWS,
+    UDP_IN,
+    UDP_NO_PORT,
+    UDP_RECEIVE_FULL,
+    UDP_OUT,
+    UDP6_IN, /* the same four, of IPv6 */
+    UDP6_NO_PORT,
+    UDP6_RECEIVE_FULL,
+    UDP6_OUT,
+    ICMP_IN_ECHOS,
+    ICMP_OUT_REPLIES,
+    INET_COUNTERS
+};
+uint64_t inet_counter(struct net_ns *net, enum inet_counter which);
+
+/* A socket as /proc/net/{tcp,udp,raw}{,6} show it. */
 struct inet_report {
     struct in6_addr local, remote; /* of AF_INET: as ::ffff:a.b.c.d */
     uint16_t local_port, remote_port;
@@ -25,7 +46,8 @@ struct inet_report {
 };
 
 /*
- * Calls `show` for each bound socket of the family and protocol (IPPROTO_TCP, IPPROTO_UDP), until
+ * Calls `show` for each bound socket of the family and protocol (IPPROTO_TCP, IPPROTO_UDP,
+ * IPPROTO_UDPLITE; IPPROTO_RAW for raw sockets, whose port is their protocol), until
  * it says false. No lock is held meanwhile.
  */
 void inet_for_each(struct net_ns *net, int family, int protocol,

@@ -73,7 +73,8 @@ struct inet_ns {
     struct list raws __guarded_by(lock);   /* raw sockets: raw.c */
     uint32_t raw_count;                    /* atomic: of those */
     const struct inet_outward
-        *outward; /* set once, before programs run; NULL: the loopback alone */
+        *outward;                     /* set once, before programs run; NULL: the loopback alone */
+    uint64_t counters[INET_COUNTERS]; /* atomic */
 };
 
 /* A port in use; gone with its last user. */
@@ -130,6 +131,10 @@ static inline struct inet_socket *inet_of(struct socket *s)
 }
 
 struct inet_ns *inet_ns_of(struct net_ns *net);
+static inline void inet_count(struct net_ns *net, enum inet_counter which)
+{
+    __atomic_add_fetch(&inet_ns_of(net)->counters[which], 1, __ATOMIC_RELAXED);
+}
 
 /* ---- address.c --------------------------------------------------------------------------------
  */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "host/io.h"
-#include "sentry/net/inet/internal.h"
+#include "sentry/net/inet/raw.h"
 #include "sentry/net/netns.h"
 
 #define UNPRIVILEGED_FIRST 1024  /* ip_unprivileged_port_start */
@@ -354,6 +354,11 @@ static size_t collect_list(const struct list *list, int family, struct inet_sock
     return count;
 }
 
+uint64_t inet_counter(struct net_ns *net, enum inet_counter which)
+{
+    return __atomic_load_n(&inet_ns_of(net)->counters[which], __ATOMIC_RELAXED);
+}
+
 /* The sockets of one bucket, referenced. */
 static size_t collect(struct inet_ns *ns, int family, uint8_t index, int bucket,
                       struct inet_socket **ret, size_t max)
@@ -379,8 +384,12 @@ void inet_for_each(struct net_ns *net, int family, int protocol,
     uint8_t index = index_of(protocol);
     bool more = true;
 
-    if (!sockets)
+    if (protocol == IPPROTO_RAW)
+        raw_for_each(net, family, show, arg);
+    if (protocol == IPPROTO_RAW || !sockets) {
+        free(sockets);
         return;
+    }
     for (int i = 0; i < INET_BUCKETS && more; i++) {
         size_t count = collect(inet_ns_of(net), family, index, i, sockets, REPORT_MAX);
 

@@ -410,6 +410,24 @@ static void raw_free(struct socket *s)
     free(r);
 }
 
+void raw_for_each(struct net_ns *net, int family,
+                  bool (*show)(const struct inet_report *report, void *arg), void *arg)
+{
+    struct inet_ns *ns = inet_ns_of(net);
+    struct inet_report report;
+    struct raw_socket *r;
+    bool more = true;
+
+    lock_acquire(&ns->lock);
+    list_for_each (r, &ns->raws, node) {
+        if (!more || raw_sock(r)->domain != family)
+            continue;
+        udp_report(&r->queue.inet, &report);
+        more = show(&report, arg);
+    }
+    lock_release(&ns->lock);
+}
+
 static const struct socket_operations raw_operations = {
     .bind = raw_bind,
     .connect = raw_connect,

@@ -180,6 +180,7 @@ void tcp_conn_finish(struct tcp_conn *c, int side)
 /* What the owner of a connection that was reset finds: tcp_reset(). */
 static void tell_reset(struct tcp_socket *t, bool had_fin)
 {
+    inet_count(tcp_sock(t)->net, TCP_RESETS);
     __atomic_store_n(&t->reset, true, __ATOMIC_RELEASE);
     socket_set_error(tcp_sock(t), had_fin ? EPIPE : ECONNRESET);
     socket_wake(tcp_sock(t),

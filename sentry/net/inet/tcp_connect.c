@@ -64,6 +64,7 @@ static int connect_locked(struct tcp_socket *client, struct tcp_socket *listener
     client->conn = c;
     client->side = 0;
     client->state = TCP_CONNECTED;
+    inet_count(tcp_sock(client)->net, TCP_PASSIVE_OPENS);
     list_add_tail(&listener->queue, &tcp_conn_ref(c)->queue_node);
     listener->queued++;
     return 0;
@@ -178,6 +179,7 @@ static int join(struct tcp_socket *t, struct tcp_socket *listener)
     } else if (queue_full(listener)) {
         t->listener = tcp_of(socket_ref(tcp_sock(listener)));
         list_add_tail(&listener->hopefuls, &t->wait_node);
+        inet_count(tcp_sock(t)->net, TCP_LISTEN_OVERFLOWS);
         err = 1;
     } else {
         err = connect_locked(t, listener);
@@ -216,14 +218,17 @@ static int establish(struct tcp_socket *t, struct endpoint *to)
     in->local.addr = from;
     in->remote = *to;
     lock_release(&in->sock.lock);
+    inet_count(in->sock.net, TCP_ACTIVE_OPENS);
     outward = endpoint_outward(in, &to->addr);
     if (outward) {
         err = outward->connect(t);
         return err < 0 ? err : 1;
     }
     found = port_find(in->sock.net, IPPROTO_TCP, to, &in->local);
-    if (!found)
+    if (!found) {
+        inet_count(in->sock.net, TCP_ATTEMPT_FAILS);
         return -ECONNREFUSED;
+    }
     err = join(t, tcp_of(&found->sock));
     socket_unref(&found->sock);
     return err;

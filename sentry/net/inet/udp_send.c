@@ -15,6 +15,11 @@
 #define READABLE      (POLLIN | POLLRDNORM)
 #define RECEIVERS_MAX 64 /* of one multicast datagram */
 
+static void count(struct net_ns *net, enum inet_counter which, const struct in6_addr *to)
+{
+    inet_count(net, which + (addr_is_v4(to) ? 0 : UDP6_IN - UDP_IN));
+}
+
 /* Where this one goes. */
 static int destination(struct udp_socket *u, struct socket_message *msg, struct endpoint *ret)
 {
@@ -182,6 +187,7 @@ static bool filter(struct socket *s, struct udp_message *m)
 
 void udp_enqueue(struct udp_socket *to, struct udp_message *m)
 {
+    const struct in6_addr dst = m->to; /* a reader may have it at once */
     struct socket *s = &to->inet.sock;
     bool taken;
 
@@ -194,6 +200,8 @@ void udp_enqueue(struct udp_socket *to, struct udp_message *m)
         to->dropped++;
     }
     lock_release(&s->lock);
+    if (s->type == SOCK_DGRAM)
+        count(s->net, taken ? UDP_IN : UDP_RECEIVE_FULL, &dst);
     if (taken)
         socket_wake(s, READABLE);
     else
@@ -264,6 +272,7 @@ static int nobody_there(struct udp_socket *u, const struct endpoint *to, struct 
     struct inet_socket *s = &u->inet;
     struct inet_packet *packet;
 
+    count(s->sock.net, UDP_NO_PORT, &to->addr);
     if (s->remote.port || s->ip.recverr || s->ip.recverr6)
         socket_set_error(&s->sock, ECONNREFUSED);
     if (raw_anybody(s->sock.net)) {
@@ -324,6 +333,7 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
         udp_message_free(m);
         return err == -EADDRINUSE ? -EAGAIN : err;
     }
+    count(s->sock.net, UDP_OUT, &to->addr);
     m->from = (struct endpoint){src, s->local.port};
     m->to = to->addr;
     m->time_ns = host_clock_ns(CLOCK_REALTIME);

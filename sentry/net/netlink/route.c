@@ -17,7 +17,8 @@
 #include "sentry/net/netlink/internal.h"
 #include "sentry/net/netns.h"
 
-#define KIND_GET 2 /* of a message type's lowest two bits */
+#define ROUTE_LOCAL 0x80000000U /* RTCF_LOCAL */
+#define KIND_GET    2           /* of a message type's lowest two bits */
 
 static const uint8_t localhost6[16] = {[15] = 1};
 
@@ -227,7 +228,6 @@ static const struct route routes[] = {
     {AF_INET, 8, RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_HOST, {127}, 0},
     {AF_INET, 32, RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_HOST, {127, 0, 0, 1}, 0},
     {AF_INET, 32, RT_TABLE_LOCAL, RTN_BROADCAST, RT_SCOPE_LINK, {127, 255, 255, 255}, 0},
-    {AF_INET6, 128, RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_UNIVERSE, {[15] = 1}, 256},
     {AF_INET6, 128, RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_UNIVERSE, {[15] = 1}, 0},
 };
 
@@ -253,6 +253,53 @@ static void put_route(struct netlink_reply *r, const struct route *route, uint8_
     if (route->family == AF_INET6)
         reply_attribute_u32(r, RTA_PRIORITY, route->priority);
     reply_attribute_u32(r, RTA_OIF, LO_INDEX);
+    if (route->family == AF_INET6)
+        reply_attribute_u8(r, RTA_PREF, 0 /* medium */);
+}
+
+/* The way to ::1, with what was asked for. */
+static void put_way_v6(struct netlink_reply *r)
+{
+    static const uint8_t any[16];
+    struct rta_cacheinfo cache = {.rta_clntref = 2};
+    struct rtmsg *info = reply_begin(r, RTM_NEWROUTE, sizeof(*info));
+
+    if (!info)
+        return;
+    info->rtm_family = AF_INET6;
+    info->rtm_dst_len = info->rtm_src_len = 128;
+    info->rtm_table = RT_TABLE_LOCAL;
+    info->rtm_protocol = RTPROT_KERNEL;
+    info->rtm_type = RTN_LOCAL;
+    reply_attribute_u32(r, RTA_TABLE, RT_TABLE_LOCAL);
+    reply_attribute(r, RTA_DST, localhost6, sizeof(localhost6));
+    reply_attribute(r, RTA_SRC, any, sizeof(any));
+    reply_attribute(r, RTA_PREFSRC, localhost6, sizeof(localhost6));
+    reply_attribute_u32(r, RTA_PRIORITY, 0);
+    reply_attribute_u32(r, RTA_OIF, LO_INDEX);
+    reply_attribute(r, RTA_CACHEINFO, &cache, sizeof(cache));
+    reply_attribute_u8(r, RTA_PREF, 0 /* medium */);
+}
+
+/* The way to one address of IPv4, which is no entry of a table: rt_fill_info(). */
+static void put_way_v4(struct netlink_reply *r, const uint8_t *to)
+{
+    struct rta_cacheinfo cache = {.rta_clntref = 2};
+    struct rtmsg *info = reply_begin(r, RTM_NEWROUTE, sizeof(*info));
+
+    if (!info)
+        return;
+    info->rtm_family = AF_INET;
+    info->rtm_dst_len = 32;
+    info->rtm_table = RT_TABLE_MAIN;
+    info->rtm_type = RTN_LOCAL;
+    info->rtm_flags = RTM_F_CLONED | ROUTE_LOCAL;
+    reply_attribute_u32(r, RTA_TABLE, RT_TABLE_MAIN);
+    reply_attribute(r, RTA_DST, to, 4);
+    reply_attribute_u32(r, RTA_OIF, LO_INDEX);
+    reply_attribute(r, RTA_PREFSRC, to, 4);
+    reply_attribute_u32(r, RTA_UID, 0);
+    reply_attribute(r, RTA_CACHEINFO, &cache, sizeof(cache));
 }
 
 static void dump_routes(struct netlink_reply *r)
@@ -279,13 +326,13 @@ static int get_route(struct netlink_reply *r)
     if (info.rtm_family == AF_INET && to && size == 4) {
         if (to[0] != 127 || !net_ns_lo_is_up(r->to->sock.net))
             return -ENETUNREACH;
-        put_route(r, &routes[0], 32, to);
+        put_way_v4(r, to);
         return 0;
     }
     if (info.rtm_family == AF_INET6 && to && size == 16) {
         if (memcmp(to, localhost6, sizeof(localhost6)) != 0 || !net_ns_lo_is_up(r->to->sock.net))
             return -ENETUNREACH;
-        put_route(r, &routes[4], 128, to);
+        put_way_v6(r);
         return 0;
     }
     return -EINVAL;
