@@ -66,8 +66,18 @@ static const struct tree_node thp_nodes[] = {
     TREE_FIXED("shmem_enabled", "always within_size advise [never] deny force\n"),
     TREE_FIXED("use_zero_page", "0\n"),
 };
+/* The sizes that the processor has; the pools are empty (sentry/mm/mmap.c). */
+static const struct tree_node pool_nodes[] = {
+    TREE_FIXED("free_hugepages", "0\n"),         TREE_FIXED("nr_hugepages", "0\n"),
+    TREE_FIXED("nr_hugepages_mempolicy", "0\n"), TREE_FIXED("nr_overcommit_hugepages", "0\n"),
+    TREE_FIXED("resv_hugepages", "0\n"),         TREE_FIXED("surplus_hugepages", "0\n"),
+};
+static const struct tree_node pools_nodes[] = {
+    TREE_DIR("hugepages-1048576kB", pool_nodes),
+    TREE_DIR("hugepages-2048kB", pool_nodes),
+};
 static const struct tree_node mm_nodes[] = {
-    EMPTY_DIR("hugepages"),
+    TREE_DIR("hugepages", pools_nodes),
     TREE_DIR("transparent_hugepage", thp_nodes),
 };
 static const struct tree_node kernel_nodes[] = {
