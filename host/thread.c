@@ -197,6 +197,11 @@ int host_set_affinity(int tid, const void *mask, size_t size)
     return sched_setaffinity(tid, size, mask) < 0 ? -errno : 0;
 }
 
+int host_get_nice(void)
+{
+    return getpriority(PRIO_PROCESS, 0); /* of oneself it does not fail, and -1 is a value */
+}
+
 int host_set_nice(int tid, int nice)
 {
     if (tid == 0 && nice > 0)

@@ -41,6 +41,8 @@ void host_getcpu(unsigned *ret_cpu, unsigned *ret_node);
 int host_get_affinity(void *mask, size_t size);
 /* sched_setaffinity(2); tid 0 is the caller, another may be given to the ptrace platform's jail. */
 int host_set_affinity(int tid, const void *mask, size_t size);
+/* The caller's nice value: getpriority(2). */
+int host_get_nice(void);
 /* setpriority(2) for one thread, as above. A thread that made itself nicer is not used again. */
 int host_set_nice(int tid, int nice);
 /*

@@ -175,6 +175,8 @@ def suites(build):
 def named_suites(build):
     """Too long for every run: only by their names."""
     return [
+        ("programs", "programs of Debian against a native run, on each platform",
+         lambda: command_suite(python("tests/programs/run.py", "--build", build))),
         ("callfuzz-long", "random system calls in the sandbox for an hour",
          lambda: command_suite(python("tools/callfuzz.py", "--build", build, "--seconds", "3600"))),
     ]

@@ -68,6 +68,7 @@ static void find_sched_limits(struct kernel *kernel)
 {
     struct rlimit64 limit;
 
+    kernel->host_nice = host_get_nice();
     if (host_get_rlimit(RLIMIT_RTPRIO, &limit) == 0)
         kernel->host_rt_max = (int)MIN(limit.rlim_cur, 99UL);
     if (host_get_rlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur > 20)
@@ -162,6 +163,7 @@ static struct task *create_first_task(struct kernel *kernel, const struct kernel
         task->rseq_slots = rseq_slots_create();
         task->namespaces = ns_proxy_create_initial(kernel);
         memcpy(task->sched.affinity, kernel->cpus, sizeof(kernel->cpus));
+        task->sched.nice = kernel->host_nice;
     }
     process_unref(process);
     return task && !(task->rseq_slots && task->namespaces) ? task_unref(task) : task;

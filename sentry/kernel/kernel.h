@@ -95,6 +95,7 @@ struct kernel {
     uint64_t cpus[16]; /* processors that the host lets us use */
     bool sched_told;   /* atomic: some thread of ours is not scheduled as all others are */
     int host_rt_max;   /* the highest real-time priority that the host grants us; 0: none */
+    int host_nice;     /* what the Sentry was started with; so is the first task */
     int host_nice_min; /* the lowest nice value, at most 0 */
     /* /proc/sys/kernel/io_uring_disabled: 1: who lacks CAP_SYS_ADMIN makes none, 2: nobody. Atomic
      */

@@ -1,0 +1,10 @@
+# packages: perl
+perl -e 'my %h; $h{$_ % 7} += $_ for 1 .. 1000; print "$_ $h{$_}\n" for sort keys %h'
+perl -e 'open F, ">x"; print F "hi\n"; close F; open F, "x"; print <F>; print -s "x", "\n"; rename "x", "y"; print join(",", glob("*")), "\n"'
+perl -e '$| = 1; pipe R, W; if (!fork) { print W "child\n"; exit 3 } wait; print scalar(<R>), $? >> 8, "\n"; print `echo sub`'
+perl -MSocket -e 'socketpair(A, B, AF_UNIX, SOCK_STREAM, 0); syswrite A, "sock\n"; print scalar <B>'
+perl -MIO::Select -e 'pipe R, W; $s = IO::Select->new(\*R); print scalar($s->can_read(0.01)), "\n"; syswrite W, "x"; print scalar($s->can_read(1)), "\n"'
+perl -e '$SIG{ALRM} = sub { print "alarm\n"; exit }; alarm 1; sleep 9'
+perl -MTime::HiRes=usleep -MPOSIX -e 'usleep 1000; print POSIX::strftime("%Y", gmtime 0), "\n"; print((POSIX::uname())[0], "\n")'
+perl -Mthreads -e 'print join(" ", map { $_->join } map { threads->create(sub { $_[0] ** 2 }, $_) } 1 .. 5), "\n"'
+perl -MFile::Temp=tempdir -MFile::Find -e '$d = tempdir(CLEANUP => 1); mkdir "$d/$_" for 1 .. 3; find(sub { $n++ }, $d); print "$n\n"'

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Runs programs of Debian natively, then in the sandbox on every platform of this host, and
+compares what they print and how they end.
+
+    tests/programs/run.py --build build
+    tests/programs/run.py --build build --platform ptrace git 'py*'
+
+Each NAME.sh beside this file is one test, run by bash in an empty folder. Its first line names the
+Debian packages that it needs (A|B: either); without them it is skipped by name.
+
+The last line is `N passed, N failed, N skipped`.
+"""
+
+import argparse
+import fnmatch
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+from guest_outcome import Outcome, Tally, difference
+from run_guest import PLATFORMS, usable_platforms
+
+NAMES = sorted(f[:-3] for f in os.listdir(HERE) if f.endswith(".sh"))
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
+               "LC_ALL": "C.UTF-8", "TZ": "UTC0", "TERM": "xterm"}
+TIMEOUT = 240  # seconds; the slowest natively takes some ten
+
+
+def missing_packages(script):
+    with open(script, encoding="utf-8") as lines:
+        wanted = lines.readline().removeprefix("# packages:").split()
+    known = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n"],
+                           capture_output=True, text=True, check=False).stdout.splitlines()
+    there = {line.removeprefix("installed ") for line in known if line.startswith("installed ")}
+    return [w for w in wanted if there.isdisjoint(w.split("|"))]
+
+
+def run(script, prefix=()):
+    """One run, in a session and a folder of its own, of which nothing is left."""
+    folder = tempfile.mkdtemp(prefix="program.", dir="/tmp")
+    begin = time.monotonic()
+    process = subprocess.Popen(
+        [*prefix, "/bin/bash", script], cwd=folder, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        out, err = process.communicate(timeout=TIMEOUT)
+        status = process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        status = None
+    shutil.rmtree(folder, ignore_errors=True)
+    seconds = time.monotonic() - begin
+    name = folder.encode()
+    return Outcome(status, out.replace(name, b"FOLDER"), err.replace(name, b"FOLDER"), seconds)
+
+
+def judge(tally, label, native, got):
+    """What goes to standard error (progress, times) is no part of the answer; it helps a reader."""
+    if (got.status, got.out) == (native.status, native.out):
+        tally.add("passed", label, f"{got.seconds:.1f} s, natively {native.seconds:.1f} s")
+    else:
+        tally.add("failed", label, difference(native, got))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--kvmsentry", help="another binary than that of the build folder")
+    parser.add_argument("--platform", help="only these, separated by commas")
+    parser.add_argument("-v", "--verbose", action="store_true", help="a line for each test")
+    parser.add_argument("names", nargs="*", default=["*"], help="patterns")
+    args = parser.parse_args()
+    program = os.path.abspath(args.kvmsentry or os.path.join(args.build, "kvmsentry"))
+    usable = usable_platforms(program)
+    wanted = args.platform.split(",") if args.platform else PLATFORMS
+    platforms = [name for name in wanted if not usable[name]]
+    tally = Tally(args.verbose)
+    for name in NAMES:
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in args.names):
+            continue
+        script = os.path.join(HERE, name + ".sh")
+        missing = missing_packages(script)
+        if missing:
+            tally.skip_all(len(wanted), f"runs of {name}", f"not installed: {' '.join(missing)}")
+            continue
+        for platform in set(wanted) - set(platforms):
+            tally.add("skipped", f"{name} on {platform}", usable[platform])
+        native = run(script)
+        for platform in platforms:
+            got = run(script, (program, f"--platform={platform}", "--"))
+            judge(tally, f"{name} on {platform}", native, got)
+    return tally.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
