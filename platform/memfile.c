@@ -26,6 +26,7 @@
 #include "base/bug.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "host/io.h"
 #include "host/memory.h"
 
 #define BLOCK_SIZE  HUGE_PAGE_SIZE
@@ -508,6 +509,12 @@ void memfile_populate(struct memfile *mf, struct memfile_range range)
 {
     check_range(mf, range);
     (void)host_madvise(mf->base + range.start, range.size, MADV_POPULATE_WRITE);
+}
+
+ssize_t memfile_write(struct memfile *mf, const struct iovec *iov, int count, uint64_t offset)
+{
+    BUG_ON(offset >= mf->limit);
+    return host_pwritev(mf->fd, iov, count, (int64_t)offset);
 }
 
 void *memfile_ptr(struct memfile *mf, uint64_t offset)

@@ -17,6 +17,8 @@
 #ifndef PLATFORM_MEMFILE_H
 #define PLATFORM_MEMFILE_H
 
+#include <sys/uio.h>
+
 #include "base/compiler.h"
 
 /* Bytes [start, start+size) of the memfile, both page aligned. */
@@ -74,6 +76,13 @@ void memfile_resident(struct memfile *mf, struct memfile_range range, uint8_t *r
 
 /* Has the host give memory to the whole range now (it may not: then touching does it). */
 void memfile_populate(struct memfile *mf, struct memfile_range range);
+
+/*
+ * Writes bytes of the Sentry's, which may lie in the memfile, to `offset`, whose pages the caller
+ * references. For pages that the host has no memory for yet this is cheaper than storing through
+ * memfile_ptr(): they are neither cleared first nor mapped one by one. Bytes written, or -errno.
+ */
+ssize_t memfile_write(struct memfile *mf, const struct iovec *iov, int count, uint64_t offset);
 
 /* The Sentry's own view of these bytes, valid while the pages are referenced. */
 void *memfile_ptr(struct memfile *mf, uint64_t offset);

@@ -149,6 +149,9 @@ static int fill(struct pagecache *pc, uint64_t offset, uint64_t file_end) __must
     err = take_memory(pc, offset, low, high, &start, &range);
     if (err)
         return err;
+    /* Pages one by one, in the middle of the host's copy, would take longer. */
+    if (range.size > PAGE_SIZE)
+        memfile_populate(pc->memfile, range);
     err = read_all(pc, start, memfile_ptr(pc->memfile, range.start), range.size);
     if (!err)
         err = pmap_set_run(&pc->pages, start, range.size, range.start | PMAP_PRESENT);

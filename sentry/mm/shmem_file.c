@@ -84,21 +84,53 @@ ssize_t shmem_file_read(struct mappable *m, struct uio *uio, uint64_t offset)
     return (ssize_t)done;
 }
 
-/* The pages for a write at `offset`, made where they are missing. */
-static int prepare_write(struct shmem *s, uint64_t offset, uint64_t size, struct memfile_range *ret)
-    __must_hold(s->lock)
+/* The pages for a write at `offset`, made where they are missing: then *ret_fresh. */
+static int prepare_write(struct shmem *s, uint64_t offset, uint64_t size, struct memfile_range *ret,
+                         bool *ret_fresh) __must_hold(s->lock)
 {
-    uint64_t page = round_down(offset, PAGE_SIZE), unused;
+    uint64_t page = round_down(offset, PAGE_SIZE), filled;
     uint64_t end = round_up(offset + MIN(size, COPY_MAX), PAGE_SIZE);
     int err = 0;
 
-    if (!pmap_get(&s->pages, page))
-        err = shmem_fill(s, page, pmap_next_used(&s->pages, page, end), &unused);
+    *ret_fresh = !pmap_get(&s->pages, page);
+    if (*ret_fresh) {
+        err = shmem_fill(s, page, pmap_next_used(&s->pages, page, end), &filled);
+        end = filled;
+    }
     if (!err) {
         *ret = pmap_run_at(&s->pages, page, end - page);
         memfile_ref(s->memfile, *ret);
     }
     return err;
+}
+
+/* Bytes of the program to `at` in the memfile, in pages that the host has nothing for yet. */
+static ssize_t write_fresh(struct shmem *s, struct uio *uio, uint64_t at, uint64_t size)
+{
+    uint64_t done = 0;
+    ssize_t n = 0;
+
+    while (done < size) {
+        struct uio_pin pin;
+
+        n = uio_pin(uio, size - done, false, &pin);
+        if (n < 0)
+            break;
+        n = memfile_write(s->memfile, pin.iov, pin.count, at + done);
+        uio_unpin(&pin);
+        if (n <= 0)
+            break;
+        uio_advance(uio, (uint64_t)n);
+        done += (uint64_t)n;
+    }
+    return done ? (ssize_t)done : n;
+}
+
+static ssize_t write_run(struct shmem *s, struct uio *uio, uint64_t at, uint64_t size, bool fresh)
+{
+    if (fresh && size >= PAGE_SIZE)
+        return write_fresh(s, uio, at, size);
+    return uio_copy_in(uio, memfile_ptr(s->memfile, at), size);
 }
 
 ssize_t shmem_file_write(struct mappable *m, struct uio *uio, uint64_t offset, uint64_t size)
@@ -110,14 +142,15 @@ ssize_t shmem_file_write(struct mappable *m, struct uio *uio, uint64_t offset, u
     while (done < size) {
         struct memfile_range range;
         uint64_t at = offset + done, skip = at & ~PAGE_MASK, want;
+        bool fresh;
 
         lock_acquire(&s->lock);
-        n = prepare_write(s, at, size - done, &range);
+        n = prepare_write(s, at, size - done, &range, &fresh);
         lock_release(&s->lock);
         if (n < 0)
             break;
         want = MIN(size - done, range.size - skip);
-        n = uio_copy_in(uio, (uint8_t *)memfile_ptr(s->memfile, range.start) + skip, want);
+        n = write_run(s, uio, range.start + skip, want, fresh);
         memfile_unref(s->memfile, range);
         lock_acquire(&s->lock);
         if (n > 0) {

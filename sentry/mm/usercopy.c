@@ -23,36 +23,21 @@ static bool range_ok(const struct mm *mm, uaddr_t addr, size_t size)
     return addr <= max && size <= max - addr;
 }
 
-/*
- * The Sentry's pointer to a guest byte, good until mm->lock is released; NULL: -EFAULT. *n, at
- * least 1, is cut to the bytes that lie behind the pointer in one piece.
- */
-static inline uint8_t *user_bytes(struct mm *mm, uaddr_t addr, enum access access, size_t *n)
+/* The Sentry's pointer to a guest byte, good until mm->lock is released; NULL: -EFAULT. */
+static inline uint8_t *user_byte(struct mm *mm, uaddr_t addr, enum access access)
     __must_hold(mm->lock)
 {
     uint64_t right = access == ACCESS_WRITE ? PROT_WRITE : PROT_READ, entry;
-    uint64_t skip = addr & ~PAGE_MASK, size = PAGE_SIZE;
     struct fault_info info;
 
     for (;;) {
         entry = pmap_get(&mm->pmap, addr);
         if (likely(entry & right))
-            break;
+            return (uint8_t *)memfile_ptr(mm->env->memfile, entry & ~PMAP_FLAGS) +
+                   (addr & ~PAGE_MASK);
         if (mm_fault_locked(mm, addr, access, 0, &info))
             return NULL;
     }
-    if (skip + *n > PAGE_SIZE)
-        size = pmap_run_with(&mm->pmap, addr, round_up(skip + *n, PAGE_SIZE), right).size;
-    *n = MIN(*n, size - skip);
-    return (uint8_t *)memfile_ptr(mm->env->memfile, entry & ~PMAP_FLAGS) + skip;
-}
-
-static inline uint8_t *user_byte(struct mm *mm, uaddr_t addr, enum access access)
-    __must_hold(mm->lock)
-{
-    size_t n = 1;
-
-    return user_bytes(mm, addr, access, &n);
 }
 
 static void move(uint8_t *guest, uint8_t *host, size_t n, enum direction dir)
@@ -79,9 +64,9 @@ static size_t copy(struct mm *mm, uaddr_t addr, void *buf, size_t size, enum dir
 
         lock_acquire(&mm->lock);
         while (done < stop) {
-            size_t n = stop - done;
+            size_t n = MIN(stop - done, PAGE_SIZE - ((addr + done) & ~PAGE_MASK));
 
-            guest = user_bytes(mm, addr + done, access, &n);
+            guest = user_byte(mm, addr + done, access);
             if (!guest)
                 break;
             move(guest, dir == CLEAR_USER ? NULL : host + done, n, dir);

@@ -75,6 +75,85 @@ static void test_holes(void)
     close(fd);
 }
 
+/* Byte i of what is written below. */
+static char pattern(size_t i)
+{
+    return (char)(i * 7 + i / 251);
+}
+
+static bool holds(int fd, off_t from, size_t size)
+{
+    static char got[64 * PAGE];
+
+    if (pread(fd, got, size, from) != (ssize_t)size)
+        return false;
+    for (size_t i = 0; i < size; i++)
+        if (got[i] != pattern(i))
+            return false;
+    return true;
+}
+
+/* Large writes where the file has no pages yet. */
+static void test_growing(void)
+{
+    size_t size = 40 * PAGE + 123;
+    struct iovec parts[40];
+    int fd = fresh();
+    char *odd, *self;
+
+    for (size_t i = 0; i < sizeof(buf); i++)
+        buf[i] = pattern(i);
+    CHECK_EQ(pwrite(fd, buf, size, 1000), size);
+    CHECK_EQ(size_of(fd), 1000 + size);
+    CHECK(holds(fd, 1000, size));
+    CHECK_EQ(pread(fd, buf, 1000, 0), 1000);
+    for (size_t i = 0; i < 1000; i++)
+        CHECK_EQ(buf[i], 0);
+    for (size_t i = 0; i < 1000; i++)
+        buf[i] = pattern(i);
+
+    /* From many places, in an order that is not theirs. */
+    CHECK_EQ(ftruncate(fd, 0), 0);
+    odd = mmap(NULL, 80 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(odd != MAP_FAILED);
+    for (size_t i = 0; i < 40; i++) {
+        parts[i] = (struct iovec){odd + (39 - i) * 2 * PAGE + 17, PAGE - 1};
+        memcpy(parts[i].iov_base, buf + i * (PAGE - 1), PAGE - 1);
+    }
+    CHECK_EQ(pwritev(fd, parts, 40, 3), 40 * (PAGE - 1));
+    CHECK(holds(fd, 3, 40 * (PAGE - 1)));
+    CHECK_EQ(ftruncate(fd, 5 * PAGE + 9), 0);
+    CHECK_EQ(ftruncate(fd, 40 * PAGE), 0);
+    CHECK_EQ(pread(fd, odd, 35 * PAGE - 9, 5 * PAGE + 9), 35 * PAGE - 9);
+    bool zero = true;
+    for (size_t i = 0; i < 35 * PAGE - 9; i++)
+        zero &= odd[i] == 0;
+    CHECK(zero);
+
+    /* What cannot be read is not written. */
+    CHECK_EQ(ftruncate(fd, 0), 0);
+    memcpy(odd, buf, 20 * PAGE);
+    CHECK_EQ(munmap(odd + 20 * PAGE, 60 * PAGE), 0);
+    CHECK_EQ(pwrite(fd, odd, 50 * PAGE, 0), 20 * PAGE);
+    CHECK_EQ(size_of(fd), 20 * PAGE);
+    CHECK(holds(fd, 0, 20 * PAGE));
+    CHECK_ERRNO(pwrite(fd, odd + 20 * PAGE, 20 * PAGE, 20 * PAGE), EFAULT);
+    CHECK_EQ(size_of(fd), 20 * PAGE);
+
+    /* From a mapping of the file to its own end, and what the mapping shows afterwards. */
+    self = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(self != MAP_FAILED);
+    CHECK_EQ(pwrite(fd, self, 20 * PAGE, 20 * PAGE), 20 * PAGE);
+    CHECK(holds(fd, 20 * PAGE, 20 * PAGE));
+    CHECK(memcmp(self, self + 20 * PAGE, 20 * PAGE) == 0);
+    self[30 * PAGE] = 'm';
+    CHECK_EQ(pread(fd, odd, 1, 30 * PAGE), 1);
+    CHECK_EQ(odd[0], 'm');
+    munmap(self, 64 * PAGE);
+    munmap(odd, 20 * PAGE);
+    close(fd);
+}
+
 static void test_truncate(void)
 {
     int fd = fresh();
@@ -390,6 +469,7 @@ int main(int argc, char **argv)
         check_skip("no folder can be made");
     signal(SIGBUS, catch);
     test_holes();
+    test_growing();
     test_truncate();
     test_positions();
     test_mappings();
