@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Measures the sandbox against the host itself and prints Markdown for docs/PERFORMANCE.md.
 
-Native and every platform take turns, for several rounds in one run, so that what disturbs the
-machine disturbs all of them; the figure shown is the median over the rounds. A platform that does
-not work here is named and left out, never guessed.
+Native and every platform take turns, for several rounds in each row, so that what disturbs the
+machine disturbs all of them; the figure shown is the median over the rounds. A row is printed as
+soon as it is measured. A platform that does not work here is named and left out, never guessed; a
+run that fails or takes too long is named in its place, and the others go on.
 """
 
 import argparse
@@ -22,7 +23,9 @@ import servers
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PLATFORMS = ("kvm", "ptrace")
-TOO_LONG = 120  # seconds for one run
+TOO_LONG = 60  # seconds for one run
+FAILED = math.nan
+COUNTED_NS = 2e8  # of the runs in which exits are counted
 
 # Key, title, benchmark, options for kvmsentry; first those of bench/guest.c, then those of
 # bench/processes.c.
@@ -53,7 +56,10 @@ PROCESSES = [
 ]
 # System calls of both sides: fork, wait4, set_robust_list, exit_group; two writes and two reads.
 CALLS_OF = {"fork": 4, "pipe2": 4}
-ROUNDS_OF = {"myriad": 1}  # it takes long, and is one long operation
+# They take long, and are one long operation.
+ROUNDS_OF = {"myriad": 1, "find": 2, "servers": 1}
+SLOW = {"myriad", "thousand", "find", "servers"}  # left out by --quick
+UNCOUNTED = {"myriad"}  # exits are not counted: it would take as long once more
 # Those of bench/files.c.
 FILES = [
     ("stat", "`stat` of /etc/passwd", "stat", ()),
@@ -81,10 +87,10 @@ IN_PROCESSES = {name for _, _, name, _ in PROCESSES}
 IN_FILES = {name for _, _, name, _ in FILES}
 IN_SOCKETS = {name for _, _, name, _ in SOCKETS}
 COMPILED_FILES = 10
-# Whole programs over many files: title, words; they run in Bench.folder.
+# Whole programs over many files: key, title, words; they run in Bench.folder.
 COMMANDS = [
-    ("`find /usr`", ["find", "/usr"]),
-    ("a program of 10 files, compiled and linked",
+    ("find", "`find /usr`", ["find", "/usr"]),
+    ("compile", "a program of 10 files, compiled and linked",
      ["sh", "-c", "exec cc -O1 -o /dev/shm/kvmsentry-bench-program part*.c"]),
 ]
 
@@ -107,19 +113,28 @@ def make_files(folder):
 
 
 class Bench:
-    """Where things are, and how to run a program natively or on a platform."""
+    """Where things are, what is wanted, and how to run a program natively or on a platform."""
 
-    def __init__(self, build, budget_ms):
-        self.build = build
-        self.budget = str(budget_ms)
-        self.sentry = os.path.join(build, "kvmsentry")
-        self.guest = os.path.join(build, "bench", "bench_guest")
-        self.processes = os.path.join(build, "bench", "bench_processes")
-        self.files = os.path.join(build, "bench", "bench_files")
-        self.sockets = os.path.join(build, "bench", "bench_sockets")
+    def __init__(self, args):
+        self.build = args.build
+        self.budget = str(args.budget)
+        self.rounds = args.rounds
+        self.rows = set(args.row or ())
+        self.left_out = SLOW if args.quick and not self.rows else set()
+        self.sentry = os.path.join(self.build, "kvmsentry")
+        self.guest = os.path.join(self.build, "bench", "bench_guest")
+        self.processes = os.path.join(self.build, "bench", "bench_processes")
+        self.files = os.path.join(self.build, "bench", "bench_files")
+        self.sockets = os.path.join(self.build, "bench", "bench_sockets")
         self.folder = None  # where the file benchmarks run
-        self.hello = os.path.join(build, "bench", "bench_hello")
-        self.spawn = os.path.join(build, "bench", "bench_spawn")
+        self.hello = os.path.join(self.build, "bench", "bench_hello")
+        self.spawn = os.path.join(self.build, "bench", "bench_spawn")
+
+    def wanted(self, key):
+        return key not in self.left_out and (not self.rows or key in self.rows)
+
+    def rounds_of(self, key):
+        return min(self.rounds, ROUNDS_OF.get(key, self.rounds))
 
     def command(self, where, program, *options):
         if where == "native":
@@ -143,21 +158,28 @@ class Bench:
         return self.processes if name in IN_PROCESSES else self.guest
 
     def operation(self, where, name, options):
-        """(ns, operations) of one benchmark."""
-        command = self.command(where, [self.program(name), self.budget, name], *options)
+        """Nanoseconds of one operation; infinite when it took too long, FAILED when it failed."""
+        command = self.command(where, [self.program(name), self.budget, name],
+                               *(options if where != "native" else ()))
         try:
             line = subprocess.run(command, capture_output=True, text=True, timeout=TOO_LONG,
                                   check=True, cwd=self.folder).stdout
+            return float(line.split()[1])
         except subprocess.TimeoutExpired:
-            return math.inf, 1
-        _, nanoseconds, operations = line.split()
-        return float(nanoseconds), int(operations)
+            return math.inf
+        except (subprocess.CalledProcessError, IndexError, ValueError):
+            return FAILED
 
     def whole(self, where, words):
-        """Nanoseconds from spawn to exit of a program over many files."""
+        """Nanoseconds from spawn to exit of a program over many files, or as operation()."""
         begin = time.monotonic_ns()
-        subprocess.run(self.command(where, words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                       timeout=TOO_LONG, check=False, cwd=self.folder)
+        try:
+            subprocess.run(self.command(where, words), stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL, timeout=TOO_LONG, check=True, cwd=self.folder)
+        except subprocess.TimeoutExpired:
+            return math.inf
+        except subprocess.CalledProcessError:
+            return FAILED
         return time.monotonic_ns() - begin
 
     def startup(self, where, count):
@@ -177,21 +199,24 @@ class Bench:
             process.stdin.close()
         return tuple(sum(rollup[field] for rollup in rollups) for field in ("Pss", "Rss"))
 
-    def exits(self, name, options):
-        """Guest exits per operation as KVM counted them; None if the sandbox does not tell."""
-        def count(program):
+    def exits(self, name, options, nanoseconds):
+        """Guest exits per operation as KVM counted them, where one operation takes about that
+        long; None if that is not known."""
+        def count(operations):
             with tempfile.NamedTemporaryFile("r", suffix=".log") as log:
+                program = [self.program(name), f"={operations}", name]
                 command = self.command("kvm", program, "--stats", f"--log={log.name}", *options)
-                out = subprocess.run(command, capture_output=True, text=True, timeout=120,
-                                     check=True, cwd=self.folder).stdout
-                found = re.search(r"\bKVM exits\D*(\d+)", log.read())
-            return (int(found.group(1)) if found else None), out
+                subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               timeout=TOO_LONG, check=True, cwd=self.folder)
+                return int(re.search(r"\bKVM exits\D*(\d+)", log.read()).group(1))
 
-        base, _ = count([self.hello])
-        total, out = count([self.program(name), "1", name])
-        if base is None or total is None:
+        if not math.isfinite(nanoseconds):
             return None
-        return max(total - base, 0) / int(out.split()[2])
+        more = max(2, min(1000, int(COUNTED_NS / nanoseconds)))
+        try:
+            return max(count(1 + more) - count(1), 0) / more
+        except (subprocess.SubprocessError, AttributeError):
+            return None
 
 
 def descendants(pid):
@@ -221,11 +246,23 @@ def smaps(pid):
 
 
 def short(nanoseconds):
+    if math.isnan(nanoseconds):
+        return "failed"
     if math.isinf(nanoseconds):
         return f"over {TOO_LONG} s"
     if nanoseconds < 1000:
         return f"{nanoseconds:.0f} ns" if nanoseconds >= 100 else f"{nanoseconds:.1f} ns"
     return f"{nanoseconds / 1000:.2f} µs" if nanoseconds < 1e6 else f"{nanoseconds / 1e6:.2f} ms"
+
+
+def ratio(here, native):
+    return f"{here / native:.2f}" if math.isfinite(here / native) else "-"
+
+
+def median(values):
+    """Of the runs that came to an end in time; what was wrong with the first when none did."""
+    good = [value for value in values if math.isfinite(value)]
+    return statistics.median(good) if good else values[0]
 
 
 def row(*cells):
@@ -245,80 +282,81 @@ def host_line():
             f"Linux {platform.release().split('-')[0]}")
 
 
-def print_operations(bench, places, rounds, operations):
-    times = {(where, key): [] for where in places for key, *_ in operations}
+def take_turns(places, rounds, measure):
+    """The median of measure(where) over the rounds, for each place."""
+    times = {where: [] for where in places}
     for number in range(rounds):
-        for key, _, name, options in operations:
-            if number >= ROUNDS_OF.get(key, rounds):
-                continue
-            # Each round begins with another place, so that none always follows the same one.
-            for where in places[number % len(places):] + places[:number % len(places)]:
-                options_here = options if where != "native" else ()
-                times[where, key].append(bench.operation(where, name, options_here)[0])
+        # Each round begins with another place, so that none always follows the same one.
+        first = number % len(places)
+        for where in places[first:] + places[:first]:
+            if not times[where] or math.isfinite(times[where][-1]):
+                times[where].append(measure(where))
+    return {where: median(values) for where, values in times.items()}
+
+
+def print_operations(bench, places, operations):
     head = ["operation", "native"]
     for where in places[1:]:
         head += [where, "ratio"]
     if "kvm" in places:
         head.append("KVM exits per operation")
     print(row(*head))
-    print(row("---", *["---:"] * (len(head) - 1)))
-    medians = {which: statistics.median(values) for which, values in times.items()}
+    print(row("---", *["---:"] * (len(head) - 1)), flush=True)
+    medians = {}
     for key, title, name, options in operations:
-        native = medians["native", key]
-        cells = [title, short(native)]
+        if not bench.wanted(key):
+            continue
+        here = take_turns(places, bench.rounds_of(key),
+                          lambda where, n=name, o=options: bench.operation(where, n, o))
+        medians.update({(where, key): value for where, value in here.items()})
+        cells = [title, short(here["native"])]
         for where in places[1:]:
-            here = medians[where, key]
-            cells += [short(here), "-" if math.isinf(here) else f"{here / native:.2f}"]
+            cells += [short(here[where]), ratio(here[where], here["native"])]
         if "kvm" in places:
-            exits = bench.exits(name, options)
-            cells.append("not told" if exits is None else f"{exits:.3f}")
+            exits = None if key in UNCOUNTED else bench.exits(name, options, here["kvm"])
+            cells.append("-" if exits is None else f"{exits:.3f}")
         print(row(*cells), flush=True)
     return medians
 
 
-def print_commands(bench, places, rounds):
+def print_commands(bench, places):
+    if not any(bench.wanted(key) for key, *_ in COMMANDS):
+        return
     print(row("whole program over many files", *places))
-    print(row("---", *["---:"] * len(places)))
-    for title, words in COMMANDS:
+    print(row("---", *["---:"] * len(places)), flush=True)
+    for key, title, words in COMMANDS:
+        if not bench.wanted(key):
+            continue
         for where in places:
             bench.whole(where, words)
-        times = {where: [] for where in places}
-        for _ in range(rounds):
-            for where in places:
-                times[where].append(bench.whole(where, words))
-        native = statistics.median(times["native"])
-        cells = [short(native)]
+        here = take_turns(places, bench.rounds_of(key), lambda where, w=words: bench.whole(where, w))
+        cells = [short(here["native"])]
         for where in places[1:]:
-            here = statistics.median(times[where])
-            cells.append(f"{short(here)} ({here / native:.2f})")
+            cells.append(f"{short(here[where])} ({ratio(here[where], here['native'])})")
         print(row(title, *cells), flush=True)
 
 
-def print_files(bench, places, rounds):
+def print_files(bench, places):
     # Not in /tmp, which the sandbox has of its own.
     with tempfile.TemporaryDirectory(dir=os.path.join(bench.build, "bench")) as folder:
         make_files(folder)
         bench.folder = folder
-        print_operations(bench, places, rounds, FILES)
+        print_operations(bench, places, FILES)
         print()
-        print_commands(bench, places, rounds)
+        print_commands(bench, places)
         bench.folder = None
 
 
-def print_whole(bench, places, rounds):
-    starts = {where: [] for where in places}
-    for _ in range(rounds):
-        for where in places:
-            starts[where].append(bench.startup(where, 10))
+def print_whole(bench, places):
+    starts = take_turns(places, bench.rounds, lambda where: bench.startup(where, 10))
     memory = {where: bench.memory(where) for where in places}
-    native = statistics.median(starts["native"])
+    native = starts["native"]
     print(row("whole program", *places))
     print(row("---", *["---:"] * len(places)))
     print(row("hello, from spawn to exit",
-              *[short(statistics.median(starts[where]) * 1000) for where in places]))
+              *[short(starts[where] * 1000) for where in places]))
     print(row("... above native",
-              *[short(max(statistics.median(starts[where]) - native, 0) * 1000)
-                for where in places]))
+              *[short(max(starts[where] - native, 0) * 1000) for where in places]))
     for index, title in enumerate(("proportional (PSS)", "resident (RSS)")):
         print(row(f"memory of all its processes while hello waits, {title}",
                   *[f"{memory[where][index] / 1024:.1f} MiB" for where in places]))
@@ -348,7 +386,7 @@ def print_limits(loops, medians):
             print(row(name, short(value), short(served), f"{served / value:.2f}"))
 
 
-def print_traps(loops, medians, places):
+def print_traps(bench, loops, medians, places):
     """Operations next to the system calls that the programs make for them, as bare round trips."""
     cells = ["its traps alone", "calls"]
     for where in places[1:]:
@@ -356,12 +394,12 @@ def print_traps(loops, medians, places):
     print(row(*cells))
     print(row("---", *["---:"] * (len(cells) - 1)))
     for key, title, _, _ in PROCESSES:
-        if key not in CALLS_OF:
+        if key not in CALLS_OF or not bench.wanted(key):
             continue
         cells = [title, str(CALLS_OF[key])]
         for where in places[1:]:
             value, measured = loops.get(where, ("", "-"))[1], medians[where, key]
-            if isinstance(value, str):
+            if isinstance(value, str) or not math.isfinite(measured):
                 cells += ["-", short(measured), "-"]
             else:
                 alone = CALLS_OF[key] * value
@@ -369,49 +407,71 @@ def print_traps(loops, medians, places):
         print(row(*cells))
 
 
-def main():
+def parse_options():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.splitlines()[0])
+    keys = [key for key, *_ in OPERATIONS + PROCESSES + FILES + COMMANDS + SOCKETS]
+    keys += ["servers", "hello"]
     parser.add_argument("--build", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--rounds", type=int, default=5, help="default 5")
-    parser.add_argument("--budget", type=int, default=60, metavar="MS",
+    parser.add_argument("--rounds", type=int, help="default 5")
+    parser.add_argument("--budget", type=int, metavar="MS",
                         help="for each benchmark and round, default 60")
-    parser.add_argument("--only", choices=("calls", "processes", "files", "sockets"), help="only these tables")
+    parser.add_argument("--quick", action="store_true",
+                        help="2 rounds of 20 ms, without the rows that take long")
+    parser.add_argument("--only", choices=("calls", "processes", "files", "sockets"),
+                        help="only these tables")
+    parser.add_argument("--row", action="append", choices=keys, metavar="ROW",
+                        help="only this row, or these: " + " ".join(keys))
     parser.add_argument("--platform", action="append", choices=PLATFORMS, help="only this one")
     args = parser.parse_args()
-    bench = Bench(args.build, args.budget)
+    args.rounds = args.rounds or (2 if args.quick else 5)
+    args.budget = args.budget or (20 if args.quick else 60)
+    return args
+
+
+def print_tables(bench, places, only):
+    def wants(table, *keys):
+        return only in (None, table) and any(map(bench.wanted, keys))
+
+    loops = bare_loops(bench)
+    if wants("processes", *[key for key, *_ in PROCESSES]):
+        medians = print_operations(bench, places, PROCESSES)
+        print()
+        print_traps(bench, loops, medians, places)
+        print()
+    if wants("files", *[key for key, *_ in FILES + COMMANDS]):
+        print_files(bench, places)
+        print()
+    if wants("sockets", *[key for key, *_ in SOCKETS]):
+        print_operations(bench, places, SOCKETS)
+        print()
+    if wants("sockets", "servers"):
+        servers.print_servers(bench, places, bench.rounds_of("servers"), row)
+        print()
+    if wants("calls", *[key for key, *_ in OPERATIONS]):
+        medians = print_operations(bench, places, OPERATIONS)
+        print()
+        print_limits(loops, medians)
+        print()
+    if wants("calls", "hello"):
+        print_whole(bench, places)
+
+
+def main():
+    args = parse_options()
+    bench = Bench(args)
     subprocess.run(["ninja", "-C", args.build, "kvmsentry", "bench/bench_guest", "bench/bench_hello",
                     "bench/bench_processes", "bench/bench_files", "bench/bench_sockets",
                     "bench/bench_spawn", "bench/bench_bare"],
                    stdout=subprocess.DEVNULL, check=True)
     places = ["native"]
-    print(host_line() + f"; medians of {args.rounds} rounds.\n")
+    print(host_line() + f"; medians of {args.rounds} rounds.\n", flush=True)
     for where in args.platform or PLATFORMS:
         reason = bench.works(where)
         if reason:
             print(f"{where} is left out: {reason}\n")
         else:
             places.append(where)
-    loops = bare_loops(bench)
-    if args.only in (None, "processes"):
-        medians = print_operations(bench, places, args.rounds, PROCESSES)
-        print()
-        print_traps(loops, medians, places)
-        print()
-    if args.only in (None, "files"):
-        print_files(bench, places, args.rounds)
-        print()
-    if args.only in (None, "sockets"):
-        print_operations(bench, places, args.rounds, SOCKETS)
-        print()
-        servers.print_servers(bench, places, args.rounds, row)
-        print()
-    if args.only not in (None, "calls"):
-        return 0
-    medians = print_operations(bench, places, args.rounds, OPERATIONS)
-    print()
-    print_limits(loops, medians)
-    print()
-    print_whole(bench, places, args.rounds)
+    print_tables(bench, places, args.only)
     return 0
 
 
