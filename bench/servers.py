@@ -73,7 +73,7 @@ def rates(bench, where, script, patterns):
     """One run: a rate for each pattern; 0 for what was not said."""
     words = ["bash", "-c", script, "bench", postgres_folder() or ""]
     try:
-        out = subprocess.run(bench.command(where, words), capture_output=True, text=True, timeout=180,
+        out = subprocess.run(bench.command(where, words), capture_output=True, text=True, timeout=90,
                              check=False).stdout
     except subprocess.TimeoutExpired:
         out = ""
