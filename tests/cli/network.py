@@ -155,7 +155,7 @@ def test_network_host(command, platforms, tally):
     with Namespace("host") as namespace:
         for platform in platforms:
             inside = [command.program, f"--platform={platform}", "--network=host", "--"]
-            for test in ("tcp", "tcp_data", "udp", "netlink"):
+            for test in ("tcp", "tcp_data", "udp", "netlink", "sock_random"):
                 native = namespace.run(os.path.join(guests, test))
                 got = namespace.run(*inside, os.path.join(guests, test))
                 judge(tally, f"{test} over the host's sockets on {platform}", got, native.stdout)
