@@ -386,6 +386,7 @@ int device_open(const struct option_device *option, struct lwip_config *ret)
     if (err < 0)
         return failed(option->name, "no such device", err);
     strncpy(ret->name, option->name, sizeof(ret->name) - 1);
+    ret->raw = option->raw;
     if (tap && asked.own_addresses)
         return failed(option->name,
                       "a tap's addresses are those of its other side; give address=", -EINVAL);

@@ -29,6 +29,7 @@ enum {
     KEY_DIFF,
     KEY_FILE_ACCESS,
     KEY_NETWORK,
+    KEY_NET_RAW,
 };
 
 static const struct argp_option option_table[] = {
@@ -72,6 +73,8 @@ static const struct argp_option option_table[] = {
      "stack of the sandbox's own on the network device NAME, whose addresses it takes over until "
      "the program ends, unless ,address=ADDR/BITS and ,gateway=ADDR give it others",
      3},
+    {"net-raw", KEY_NET_RAW, NULL, 0,
+     "With --network=sandbox, let raw sockets send and see packets of the device, as ping does", 3},
     {"strace", KEY_STRACE, "NAMES", OPTION_ARG_OPTIONAL,
      "Print each system call and its result to the log; with NAMES (comma-separated) only those",
      4},
@@ -259,7 +262,7 @@ static void set_network(struct argp_state *state, struct options *o, char *arg)
         *word++ = '\0';
     o->network =
         (enum network)choose(state, "network", arg, network_names, "none, host, sandbox,dev=NAME");
-    o->device = (struct option_device){0};
+    o->device = (struct option_device){.raw = o->device.raw};
     for (; word; word = next) {
         next = strchr(word, ',');
         if (next)
@@ -289,6 +292,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_FILE_ACCESS:
         o->exclusive = choose(state, "file-access", arg, access_names, "shared, exclusive") == 1;
+        return 0;
+    case KEY_NET_RAW:
+        o->device.raw = true;
         return 0;
     case KEY_NETWORK:
         set_network(state, o, arg);

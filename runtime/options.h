@@ -36,6 +36,7 @@ struct option_device {
     size_t address_count;
     const char *gateways[2];
     size_t gateway_count;
+    bool raw; /* --net-raw */
 };
 
 enum command { COMMAND_RUN, COMMAND_DOCTOR, COMMAND_DIFF };

@@ -235,6 +235,13 @@ def test_sandbox_on(cable, inside, platform, tally):
                       f"curl: {refused.returncode}")
     judge(tally, f"a refused connection, then 127.0.0.1 and the own address on {platform}",
           near.run(*inside, PYTHON, "-c", SELF), "refused\nudp refused\n127.0.0.1 b'x'\n10.9.0.2 b'x'\n")
+    raw = [*inside[:-1], "--net-raw", "--"]
+    for address in "10.9.0.1", "fd08::1":
+        got = near.run(*raw, "ping", "-c", "2", "-i", "0.2", "-W", "5", address)
+        tally.add("failed" if got.returncode else "passed", f"ping from inside, {address} on {platform}",
+                  got.stdout[-200:] + got.stderr[-200:])
+    got = near.run(*inside, "ping", "-c", "1", "-W", "1", "10.9.0.1")
+    tally.add("passed" if got.returncode else "failed", f"no ping without --net-raw on {platform}", got.stdout[-200:])
     judge(tally, f"addresses inside on {platform}",
           near.run(*inside, "sh", "-c", "ip -o -4 addr; ip route; cat /proc/net/route | wc -l"),
           "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n"

@@ -58,6 +58,8 @@ struct inet_outward {
     void (*cancel)(struct tcp_socket *connecting);
     /* Somebody began or ceased to listen there: port_has_listener(). */
     void (*listening_changed)(struct inet_ns *ns, uint16_t port);
+    /* A packet with its header of IP, whose destination is `to`. NULL: -EPERM. */
+    int (*send_packet)(const struct in6_addr *to, const void *bytes, size_t size);
     /* A datagram, whose message stays the caller's. */
     int (*send)(const struct inet_socket *s, const struct endpoint *to,
                 const struct udp_message *m);

@@ -220,12 +220,25 @@ static struct inet_packet *with_header(const struct raw_socket *r, const struct 
     return p;
 }
 
+/* A header of the program's own must name the destination that the way was looked up for. */
+static int send_outward(const struct inet_outward *outward, const struct in6_addr *to,
+                        const struct inet_packet *p)
+{
+    struct in6_addr from, named;
+
+    packet_addresses(p, &from, &named);
+    if (!addr_equal(to, &named))
+        return -EINVAL;
+    return outward->send_packet ? outward->send_packet(to, p->bytes, p->size) : -EPERM;
+}
+
 static int send_bytes(struct raw_socket *r, struct socket_message *msg, const uint8_t *bytes,
                       size_t size)
 {
     struct inet_socket *s = &r->queue.inet;
     struct udp_message mark = {.ttl = DEFAULT_TTL};
     struct endpoint from = {.port = 0}, to;
+    const struct inet_outward *outward;
     struct inet_packet *p;
     int err = find_way(r, msg, &to, &from.addr);
 
@@ -242,11 +255,16 @@ static int send_bytes(struct raw_socket *r, struct socket_message *msg, const ui
     }
     if (!p)
         return r->header_included ? -EINVAL : -ENOBUFS;
-    raw_deliver(s->sock.net, p);
-    icmp_answer(s->sock.net, p);
-    udp_receive_packet(s->sock.net, p);
+    outward = endpoint_outward(s, &to.addr);
+    if (outward) {
+        err = send_outward(outward, &to.addr, p);
+    } else {
+        raw_deliver(s->sock.net, p);
+        icmp_answer(s->sock.net, p);
+        udp_receive_packet(s->sock.net, p);
+    }
     free(p);
-    return 0;
+    return err;
 }
 
 static ssize_t raw_send(struct socket *s, struct socket_message *msg)

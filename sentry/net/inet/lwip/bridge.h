@@ -5,6 +5,7 @@
 #include "base/compiler.h"
 
 struct endpoint;
+struct in6_addr;
 struct inet_ns;
 struct inet_socket;
 struct net_ns;
@@ -27,6 +28,7 @@ void bridge_listening_changed(struct inet_ns *ns, uint16_t port);
 
 /* exchange.c: datagrams. -ENOMEM. */
 int exchange_start(struct net_ns *first);
+int exchange_send_packet(const struct in6_addr *to, const void *bytes, size_t size);
 int exchange_send(const struct inet_socket *s, const struct endpoint *to,
                   const struct udp_message *m);
 

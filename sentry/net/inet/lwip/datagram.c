@@ -13,6 +13,7 @@
 
 static const struct stack_datagram_user *datagrams;
 static struct udp_pcb *sender;
+static struct raw_pcb *raw_sender;
 
 /* What lies in a packet, behind its IP header. */
 struct packet {
@@ -143,6 +144,43 @@ static int catch (u8_t protocol, raw_recv_fn fn)
     return 0;
 }
 
+/* Fragments are for lwIP alone. */
+static bool is_fragment(const uint8_t *ip)
+{
+    return ip[0] >> 4 == 4 ? get16(ip + 6) & 0x3fff : ip[6] == IPPROTO_FRAGMENT;
+}
+
+void stack_packet_arrived(const uint8_t *bytes, size_t size)
+{
+    struct packet packet;
+    size_t stated;
+
+    if (!datagrams || !datagrams->packet || !parse_ip(bytes, size, &packet) || is_fragment(bytes))
+        return;
+    stated = packet.v4 ? get16(bytes + 2) : get16(bytes + 4) + 40U;
+    if (packet.header >= 20 && stated >= packet.header && stated <= size)
+        datagrams->packet(bytes, stated);
+}
+
+int stack_packet_send(const struct in6_addr *to, const void *bytes, size_t size)
+{
+    struct packet packet;
+    struct pbuf *p;
+    int err;
+
+    if (!parse_ip(bytes, size, &packet) || size > UINT16_MAX ||
+        memcmp(&packet.d.to.addr, to, sizeof(*to)) != 0 || stack_owns(to))
+        return -EINVAL;
+    p = lwip.pbuf_alloc(PBUF_LINK, (u16_t)size, PBUF_RAM);
+    if (!p)
+        return -ENOBUFS;
+    lwip.pbuf_take(p, bytes, (u16_t)size);
+    err =
+        stack_errno(lwip.raw_sendto_if_src(raw_sender, p, &packet.to, &stack_netif, &packet.from));
+    lwip.pbuf_free(p);
+    return err;
+}
+
 int stack_datagram_start(const struct stack_datagram_user *user)
 {
     datagrams = user;
@@ -150,6 +188,11 @@ int stack_datagram_start(const struct stack_datagram_user *user)
     if (!sender || catch (IPPROTO_UDP, on_datagram) < 0 || catch (IPPROTO_ICMP, on_icmp) < 0 ||
         catch (IPPROTO_ICMPV6, on_icmp) < 0)
         return -ENOMEM;
+    raw_sender = lwip.raw_new_ip_type(IPADDR_TYPE_ANY, 0);
+    if (!raw_sender)
+        return -ENOMEM;
+    raw_set_flags(raw_sender, RAW_FLAGS_HDRINCL);
+    ip_set_option(raw_sender, SOF_BROADCAST);
     ip_set_option(sender, SOF_BROADCAST);
     return 0;
 }

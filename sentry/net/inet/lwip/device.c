@@ -281,6 +281,8 @@ static void take_frame(uint8_t *frame, size_t size, const struct virtio_net_hdr 
         count(&stack_counts.dropped, 1);
         return;
     }
+    if (config.raw)
+        stack_packet_arrived(frame + ETH_HLEN, size - ETH_HLEN);
     lwip.pbuf_take(p, frame, (u16_t)size);
     if (lwip.ethernet_input(p, &stack_netif) != ERR_OK)
         lwip.pbuf_free(p);
@@ -395,5 +397,7 @@ int stack_add_device(const struct lwip_config *given)
         add_router();
     lwip.netif_set_link_up(&stack_netif);
     lwip.netif_set_up(&stack_netif);
+    if (config.has_gateway6)
+        lwip.nd6_tmr(); /* asks for the router now, not in a second */
     return 0;
 }

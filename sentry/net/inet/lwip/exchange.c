@@ -1,12 +1,13 @@
 /* Datagrams between the sockets inside and the stack. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "host/clock.h"
 #include "sentry/net/inet/lwip/bridge.h"
 #include "sentry/net/inet/lwip/stack.h"
-#include "sentry/net/inet/udp.h"
+#include "sentry/net/inet/raw.h"
 
 static struct udp_socket *nobody; /* stands for the namespace where ports are looked up */
 
@@ -40,6 +41,36 @@ static void failed(const struct stack_name *from, const struct stack_name *to, i
     socket_unref(&s->sock);
 }
 
+/* Raw sockets see what has come. */
+static void packet_arrived(const uint8_t *bytes, size_t size)
+{
+    struct net_ns *net = nobody->inet.sock.net;
+    bool v4 = bytes[0] >> 4 == 4;
+    struct inet_packet *p;
+
+    if (!raw_anybody(net))
+        return;
+    p = malloc(sizeof(*p) + size);
+    if (!p)
+        return;
+    *p = (struct inet_packet){.network_size = v4 ? (bytes[0] & 15U) * 4 : 40,
+                              .size = (uint32_t)size,
+                              .protocol = v4 ? bytes[9] : bytes[6]};
+    memcpy(p->bytes, bytes, size);
+    raw_deliver(net, p);
+    free(p);
+}
+
+int exchange_send_packet(const struct in6_addr *to, const void *bytes, size_t size)
+{
+    int err;
+
+    lock_acquire(&stack_lock);
+    err = stack_packet_send(to, bytes, size);
+    lock_release(&stack_lock);
+    return err;
+}
+
 int exchange_send(const struct inet_socket *s, const struct endpoint *to,
                   const struct udp_message *m)
 {
@@ -64,7 +95,8 @@ int exchange_send(const struct inet_socket *s, const struct endpoint *to,
 
 int exchange_start(struct net_ns *first)
 {
-    static const struct stack_datagram_user user = {.arrived = arrived, .failed = failed};
+    static const struct stack_datagram_user user = {
+        .arrived = arrived, .packet = packet_arrived, .failed = failed};
     struct socket *s;
     int err = udp_create(first, AF_INET, IPPROTO_UDP, &s);
 

@@ -9,6 +9,7 @@
 #include <lwip/ethip6.h>
 #include <lwip/inet_chksum.h>
 #include <lwip/init.h>
+#include <lwip/nd6.h>
 #include <lwip/netif.h>
 #include <lwip/pbuf.h>
 #include <lwip/priv/nd6_priv.h>
@@ -28,6 +29,7 @@
     F(ethip6_output)                                                                               \
     F(ip_chksum_pseudo)                                                                            \
     F(lwip_init)                                                                                   \
+    F(nd6_tmr)                                                                                     \
     F(netif_add)                                                                                   \
     F(netif_ip6_addr_set)                                                                          \
     F(netif_ip6_addr_set_state)                                                                    \
@@ -43,6 +45,7 @@
     F(pbuf_take)                                                                                   \
     F(raw_new_ip_type)                                                                             \
     F(raw_recv)                                                                                    \
+    F(raw_sendto_if_src)                                                                           \
     F(sys_check_timeouts)                                                                          \
     F(sys_timeouts_sleeptime)                                                                      \
     F(tcp_abort)                                                                                   \

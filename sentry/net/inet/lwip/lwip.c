@@ -39,7 +39,7 @@ static void stack_main(void *arg)
 
 static void attach(struct net_ns *first)
 {
-    static const struct inet_outward outward = {
+    static struct inet_outward outward = {
         .owns = stack_owns,
         .is_broadcast = stack_is_broadcast,
         .route = stack_route,
@@ -50,6 +50,8 @@ static void attach(struct net_ns *first)
     };
 
     net = first;
+    if (stack_config()->raw)
+        outward.send_packet = exchange_send_packet;
     inet_ns_of(first)->outward = &outward;
 }
 

@@ -30,6 +30,7 @@ struct lwip_config {
     int index;
     uint8_t hardware[6];
     uint32_t mtu;
+    bool raw; /* raw sockets reach the device: --net-raw */
     bool has_v4;
     struct in_addr address, mask, gateway; /* gateway 0: none */
     uint32_t v6_count;

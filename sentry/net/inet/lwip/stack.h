@@ -89,11 +89,17 @@ struct stack_datagram_user {
     /* A datagram of `size` bytes, which `copy` fetches. False: nobody wants it. */
     bool (*arrived)(const struct stack_datagram *d, size_t size,
                     void (*copy)(void *arg, void *to, size_t size), void *arg);
+    /* A whole packet with its header of IP came in, whatever else becomes of it. NULL: not told. */
+    void (*packet)(const uint8_t *bytes, size_t size);
     /* What `from` sent to `to` did not get there: -ECONNREFUSED, -EHOSTUNREACH. */
     void (*failed)(const struct stack_name *from, const struct stack_name *to, int error);
 };
 int stack_datagram_start(const struct stack_datagram_user *user);
 /* -EMSGSIZE, -ENOBUFS, -EHOSTUNREACH. */
 int stack_datagram_send(const struct stack_datagram *d, const void *data, size_t size);
+/* A packet with its header, whose destination is `to`: beyond our own addresses. */
+int stack_packet_send(const struct in6_addr *to, const void *bytes, size_t size);
+/* The device's part: a packet that is for us. */
+void stack_packet_arrived(const uint8_t *bytes, size_t size);
 
 #endif
