@@ -5,6 +5,8 @@
 #ifndef SENTRY_SYSCALLS_SOCKETS_H
 #define SENTRY_SYSCALLS_SOCKETS_H
 
+#include <fcntl.h>
+
 #include "sentry/kernel/task.h"
 #include "sentry/net/socket.h"
 
@@ -12,6 +14,10 @@ struct task_transfer;
 
 /* A reference on its file. -EBADF, -ENOTSOCK. */
 int task_socket(struct task *task, int fd, struct socket **ret);
+static inline bool socket_is_nonblocking(const struct socket *s)
+{
+    return __atomic_load_n(&s->file.flags, __ATOMIC_RELAXED) & O_NONBLOCK;
+}
 static inline void task_socket_put(struct socket *s)
 {
     file_unref(&s->file);
@@ -79,6 +85,10 @@ ssize_t socket_sendmsg_uio(struct task *task, struct socket *s, const struct gue
                            struct socket_address *to, struct uio *uio, int flags, bool nonblock);
 ssize_t socket_recvmsg_uio(struct task *task, struct socket *s, struct guest_msghdr *hdr,
                            struct uio *uio, int flags, bool nonblock);
+/* The same two with the header where the program has it; *ret_flags: MSG_* of what came. */
+ssize_t socket_sendmsg_at(struct task *task, struct socket *s, uaddr_t addr, int flags);
+ssize_t socket_recvmsg_at(struct task *task, struct socket *s, uaddr_t addr, int flags,
+                          uint32_t *ret_flags);
 /* Writes what recvmsg(2) changes of a header. */
 int msghdr_to_user(struct task *task, uaddr_t addr, const struct guest_msghdr *hdr);
 

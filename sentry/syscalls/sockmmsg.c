@@ -19,22 +19,13 @@ struct guest_mmsghdr {
 };
 static_assert(sizeof(struct guest_mmsghdr) == 64, "struct mmsghdr");
 
-static bool nonblocking(const struct socket *s)
+/* How many bytes a message had, into its header. */
+static ssize_t put_size(struct task *task, uaddr_t addr, ssize_t n)
 {
-    return __atomic_load_n(&s->file.flags, __ATOMIC_RELAXED) & O_NONBLOCK;
-}
+    uint32_t size = (uint32_t)n;
 
-static ssize_t send_one(struct task *task, struct socket *s, uaddr_t addr, int flags)
-{
-    struct guest_msghdr hdr;
-    ssize_t n = copy_struct_from_user(task->mm, &hdr, addr);
-    uint32_t size;
-
-    if (n == 0)
-        n = socket_sendmsg(task, s, &hdr, flags, nonblocking(s));
     if (n < 0)
         return n;
-    size = (uint32_t)n;
     return copy_struct_to_user(task->mm, addr + offsetof(struct guest_mmsghdr, size), &size);
 }
 
@@ -48,7 +39,9 @@ SYSCALL_DEFINE4(sendmmsg, int, fd, uaddr_t, vec, unsigned, count, unsigned, flag
         return n;
     count = MIN(count, (unsigned)UIO_MAX_SEGMENTS);
     while (done < count) {
-        n = send_one(task, s, vec + done * sizeof(struct guest_mmsghdr), (int)flags);
+        uaddr_t addr = vec + done * sizeof(struct guest_mmsghdr);
+
+        n = put_size(task, addr, socket_sendmsg_at(task, s, addr, (int)flags));
         if (n < 0)
             break;
         done++;
@@ -57,26 +50,6 @@ SYSCALL_DEFINE4(sendmmsg, int, fd, uaddr_t, vec, unsigned, count, unsigned, flag
     }
     task_socket_put(s);
     return done > 0 ? (long)done : n;
-}
-
-/* *ret_flags: MSG_* of the message that came. */
-static ssize_t receive_one(struct task *task, struct socket *s, uaddr_t addr, int flags,
-                           uint32_t *ret_flags)
-{
-    struct guest_msghdr hdr;
-    ssize_t n = copy_struct_from_user(task->mm, &hdr, addr);
-    uint32_t size;
-
-    if (n == 0)
-        n = socket_recvmsg(task, s, &hdr, flags, nonblocking(s));
-    if (n < 0)
-        return n;
-    *ret_flags = hdr.flags;
-    size = (uint32_t)n;
-    n = msghdr_to_user(task, addr, &hdr);
-    if (n < 0)
-        return n;
-    return copy_struct_to_user(task->mm, addr + offsetof(struct guest_mmsghdr, size), &size);
 }
 
 static long receive_many(struct task *task, struct socket *s, uaddr_t vec, unsigned count,
@@ -89,8 +62,10 @@ static long receive_many(struct task *task, struct socket *s, uaddr_t vec, unsig
     if (n < 0)
         return n;
     while (done < count) {
-        n = receive_one(task, s, vec + done * sizeof(struct guest_mmsghdr), flags & ~MSG_WAITFORONE,
-                        &got);
+        uaddr_t addr = vec + done * sizeof(struct guest_mmsghdr);
+
+        n = socket_recvmsg_at(task, s, addr, flags & ~MSG_WAITFORONE, &got);
+        n = put_size(task, addr, n);
         if (n < 0)
             break;
         done++;

@@ -125,11 +125,6 @@ ssize_t socket_transfer(struct task_transfer *t, bool nonblock)
     return n;
 }
 
-static bool nonblocking(const struct socket *s)
-{
-    return __atomic_load_n(&s->file.flags, __ATOMIC_RELAXED) & O_NONBLOCK;
-}
-
 /* ---- one buffer -------------------------------------------------------------------------------
  */
 
@@ -153,7 +148,7 @@ SYSCALL_DEFINE6(sendto, int, fd, uaddr_t, buf, size_t, size, unsigned, flags, ua
         msg.to_address = address.size > 0;
     }
     if (n == 0)
-        n = socket_send(task, s, &msg, nonblocking(s));
+        n = socket_send(task, s, &msg, socket_is_nonblocking(s));
     socket_message_end(&msg);
     task_socket_put(s);
     return n;
@@ -175,7 +170,7 @@ SYSCALL_DEFINE6(recvfrom, int, fd, uaddr_t, buf, size_t, size, unsigned, flags, 
     msg.uio = &uio;
     if (addr)
         msg.address = &address;
-    n = socket_receive(task, s, &msg, nonblocking(s));
+    n = socket_receive(task, s, &msg, socket_is_nonblocking(s));
     if (n >= 0 && addr) {
         int err = address_to_user(task, &address, addr, addr_size);
 
@@ -190,13 +185,6 @@ SYSCALL_DEFINE6(recvfrom, int, fd, uaddr_t, buf, size_t, size, unsigned, flags, 
  */
 
 /* Checks that sending and receiving share: copy_msghdr_from_user(). */
-static int get_header(struct task *task, uaddr_t addr, struct guest_msghdr *ret)
-{
-    if (copy_struct_from_user(task->mm, ret, addr) < 0)
-        return -EFAULT;
-    return 0;
-}
-
 static int check_header(struct guest_msghdr *hdr)
 {
     if (!hdr->name)
@@ -327,25 +315,28 @@ int msghdr_to_user(struct task *task, uaddr_t addr, const struct guest_msghdr *h
                                &hdr->control_size);
 }
 
-static ssize_t send_at(struct task *task, struct socket *s, uaddr_t addr, int flags)
+ssize_t socket_sendmsg_at(struct task *task, struct socket *s, uaddr_t addr, int flags)
 {
     struct guest_msghdr hdr;
-    int err = get_header(task, addr, &hdr);
 
-    return err < 0 ? err : socket_sendmsg(task, s, &hdr, flags, nonblocking(s));
+    if (copy_struct_from_user(task->mm, &hdr, addr) < 0)
+        return -EFAULT;
+    return socket_sendmsg(task, s, &hdr, flags, socket_is_nonblocking(s));
 }
 
-static ssize_t receive_at(struct task *task, struct socket *s, uaddr_t addr, int flags)
+ssize_t socket_recvmsg_at(struct task *task, struct socket *s, uaddr_t addr, int flags,
+                          uint32_t *ret_flags)
 {
     struct guest_msghdr hdr;
-    ssize_t n = get_header(task, addr, &hdr);
+    ssize_t n;
     int err;
 
+    if (copy_struct_from_user(task->mm, &hdr, addr) < 0)
+        return -EFAULT;
+    n = socket_recvmsg(task, s, &hdr, flags, socket_is_nonblocking(s));
     if (n < 0)
         return n;
-    n = socket_recvmsg(task, s, &hdr, flags, nonblocking(s));
-    if (n < 0)
-        return n;
+    *ret_flags = hdr.flags;
     err = msghdr_to_user(task, addr, &hdr);
     return err < 0 ? err : n;
 }
@@ -357,19 +348,20 @@ SYSCALL_DEFINE3(sendmsg, int, fd, uaddr_t, msg, unsigned, flags)
 
     if (n < 0)
         return n;
-    n = send_at(task, s, msg, (int)flags);
+    n = socket_sendmsg_at(task, s, msg, (int)flags);
     task_socket_put(s);
     return n;
 }
 
 SYSCALL_DEFINE3(recvmsg, int, fd, uaddr_t, msg, unsigned, flags)
 {
+    uint32_t got;
     struct socket *s;
     ssize_t n = task_socket(task, fd, &s);
 
     if (n < 0)
         return n;
-    n = receive_at(task, s, msg, (int)flags);
+    n = socket_recvmsg_at(task, s, msg, (int)flags, &got);
     task_socket_put(s);
     return n;
 }

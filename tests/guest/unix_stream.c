@@ -186,17 +186,12 @@ static void test_sigpipe(void)
     signal(SIGPIPE, SIG_DFL);
 }
 
-static void test_names(void)
+static void before_bind(int s, struct sockaddr_un *addr, int length)
 {
-    struct sockaddr_un addr, got;
+    struct sockaddr_un got;
     socklen_t size = sizeof(got);
-    int length = set_path(&addr, "unix_stream.socket"), s, c, other, d, value;
-    char dir[] = "/tmp/unix_stream.XXXXXX", buffer[8];
-    struct stat st;
+    char buffer[8];
 
-    CHECK(mkdtemp(dir) != NULL);
-    CHECK_EQ(chdir(dir), 0);
-    s = socket(AF_UNIX, SOCK_STREAM, 0);
     CHECK_EQ(getsockname(s, (void *)&got, &size), 0);
     CHECK_EQ(size, 2);
     size = sizeof(got);
@@ -205,16 +200,24 @@ static void test_names(void)
     CHECK_EQ(events_of(s), POLLOUT | POLLHUP);
     CHECK_ERRNO(recv(s, buffer, 1, 0), EINVAL);
     CHECK_ERRNO(send(s, buffer, 1, MSG_NOSIGNAL), ENOTCONN);
-    CHECK_ERRNO(bind(s, (void *)&addr, 1), EINVAL);
-    CHECK_ERRNO(bind(s, (void *)&addr, 200), EINVAL);
-    CHECK_ERRNO(bind(s, (void *)&addr, -1), EINVAL);
-    CHECK_ERRNO(connect(s, (void *)&addr, (socklen_t)length), ENOENT);
+    CHECK_ERRNO(bind(s, (void *)addr, 1), EINVAL);
+    CHECK_ERRNO(bind(s, (void *)addr, 200), EINVAL);
+    CHECK_ERRNO(bind(s, (void *)addr, -1), EINVAL);
+    CHECK_ERRNO(connect(s, (void *)addr, (socklen_t)length), ENOENT);
+}
+
+static void once_bound(int s, struct sockaddr_un *addr, int length)
+{
+    struct sockaddr_un got;
+    socklen_t size;
+    struct stat st;
+
     umask(027);
-    CHECK_EQ(bind(s, (void *)&addr, (socklen_t)length), 0);
+    CHECK_EQ(bind(s, (void *)addr, (socklen_t)length), 0);
     CHECK_EQ(stat("unix_stream.socket", &st), 0);
     CHECK_EQ(st.st_mode, S_IFSOCK | 0750);
     CHECK_ERRNO(open("unix_stream.socket", O_RDONLY), ENXIO);
-    CHECK_ERRNO(bind(s, (void *)&addr, (socklen_t)length), EADDRINUSE);
+    CHECK_ERRNO(bind(s, (void *)addr, (socklen_t)length), EADDRINUSE);
     size = sizeof(got);
     CHECK_EQ(getsockname(s, (void *)&got, &size), 0);
     CHECK_EQ(size, length);
@@ -224,6 +227,20 @@ static void test_names(void)
     CHECK_EQ(getsockname(s, (void *)&got, &size), 0);
     CHECK_EQ(size, length);
     CHECK_EQ(got.sun_path[2], 'z');
+}
+
+static void test_names(void)
+{
+    struct sockaddr_un addr, got;
+    socklen_t size;
+    int length = set_path(&addr, "unix_stream.socket"), s, c, other, d, value;
+    char dir[] = "/tmp/unix_stream.XXXXXX", buffer[8];
+
+    CHECK(mkdtemp(dir) != NULL);
+    CHECK_EQ(chdir(dir), 0);
+    s = socket(AF_UNIX, SOCK_STREAM, 0);
+    before_bind(s, &addr, length);
+    once_bound(s, &addr, length);
     c = socket(AF_UNIX, SOCK_STREAM, 0);
     CHECK_ERRNO(connect(c, (void *)&addr, (socklen_t)length), ECONNREFUSED);
     CHECK_ERRNO(accept(s, NULL, NULL), EINVAL);

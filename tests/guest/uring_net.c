@@ -128,14 +128,47 @@ static int made_by(uint64_t name, int line)
     return fd;
 }
 
+/* One operation for many connections. */
+static void accept_many(int listener, struct sockaddr_un *addr, socklen_t size)
+{
+    struct sqe *s;
+    struct cqe c;
+    int more[3];
+
+    s = add(&r, ACCEPT, listener, NULL, 0, 0, 6);
+    s->ioprio = 1;
+    CHECK_EQ(go(&r, 0), 1);
+    for (int i = 0; i < 3; i++) {
+        int client = socket(AF_UNIX, SOCK_STREAM, 0);
+        CHECK_EQ(connect(client, (void *)addr, size), 0);
+        while (!take(&r, &c))
+            enter(&r, 0, 1);
+        CHECK_EQ(c.flags & CQE_MORE, CQE_MORE);
+        more[i] = c.res;
+        CHECK(more[i] >= 0);
+        close(client);
+    }
+    add(&r, ASYNC_CANCEL, -1, (void *)6, 0, 0, 7);
+    CHECK_EQ(go(&r, 2), 1);
+    bool ended = false, cancelled = false;
+    for (int i = 0; i < 2; i++) {
+        while (!take(&r, &c))
+            enter(&r, 0, 1);
+        ended |= c.user_data == 6 && c.res == -ECANCELED && !(c.flags & CQE_MORE);
+        cancelled |= c.user_data == 7 && c.res == 0;
+    }
+    CHECK(ended && cancelled);
+    for (int i = 0; i < 3; i++)
+        close(more[i]);
+}
+
 static void test_connections(void)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX}, peer;
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
                                  (size_t)snprintf(addr.sun_path + 1, 90, "uring.%d", getpid())),
               peer_size = sizeof(peer);
-    int listener, client, server, more[3];
-    struct sqe *s;
+    int listener, client, server;
     struct cqe c;
 
     add(&r, OP_SOCKET, AF_UNIX, NULL, 0, SOCK_STREAM | SOCK_CLOEXEC, 1);
@@ -180,32 +213,7 @@ static void test_connections(void)
     CHECK_EQ(read(server, buffer, 8), 2);
     close(server);
     close(client);
-    /* One operation for many connections. */
-    s = add(&r, ACCEPT, listener, NULL, 0, 0, 6);
-    s->ioprio = 1;
-    CHECK_EQ(go(&r, 0), 1);
-    for (int i = 0; i < 3; i++) {
-        client = socket(AF_UNIX, SOCK_STREAM, 0);
-        CHECK_EQ(connect(client, (void *)&addr, size), 0);
-        while (!take(&r, &c))
-            enter(&r, 0, 1);
-        CHECK_EQ(c.flags & CQE_MORE, CQE_MORE);
-        more[i] = c.res;
-        CHECK(more[i] >= 0);
-        close(client);
-    }
-    add(&r, ASYNC_CANCEL, -1, (void *)6, 0, 0, 7);
-    CHECK_EQ(go(&r, 2), 1);
-    bool ended = false, cancelled = false;
-    for (int i = 0; i < 2; i++) {
-        while (!take(&r, &c))
-            enter(&r, 0, 1);
-        ended |= c.user_data == 6 && c.res == -ECANCELED && !(c.flags & CQE_MORE);
-        cancelled |= c.user_data == 7 && c.res == 0;
-    }
-    CHECK(ended && cancelled);
-    for (int i = 0; i < 3; i++)
-        close(more[i]);
+    accept_many(listener, &addr, size);
     close(listener);
     client = socket(AF_UNIX, SOCK_STREAM, 0);
     add(&r, CONNECT, client, &addr, 0, size, 8);
