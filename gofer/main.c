@@ -13,6 +13,7 @@
 #include "host/landlock.h"
 #include "host/message.h"
 #include "host/path.h"
+#include "host/process.h"
 #include "host/share_protocol.h"
 
 /* Low, fixed numbers: whatever else the process had open can then be closed in one range. */
@@ -49,6 +50,7 @@ static int lock_in(const struct gofer *gofer, const struct gofer_config *config)
     int err;
 
     jail_isolate();
+    host_limit_self(config->writable);
     err = jail_drop_privileges_but(config->search_all ? 1UL << CAP_DAC_READ_SEARCH : 0);
     /* Modes are the program's business. */
     if (!err && config->share)

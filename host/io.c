@@ -57,6 +57,13 @@ ssize_t host_pwritev(int fd, const struct iovec *iov, int count, int64_t offset)
     return n < 0 ? -errno : n;
 }
 
+ssize_t host_appendv(int fd, const struct iovec *iov, int count)
+{
+    ssize_t n = pwritev2(fd, iov, count, 0, RWF_APPEND);
+
+    return n < 0 ? -errno : n;
+}
+
 int64_t host_lseek(int fd, int64_t offset, int whence)
 {
     off_t at = lseek(fd, offset, whence);

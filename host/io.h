@@ -19,6 +19,8 @@ ssize_t host_readv(int fd, const struct iovec *iov, int count);
 ssize_t host_writev(int fd, const struct iovec *iov, int count);
 ssize_t host_preadv(int fd, const struct iovec *iov, int count, int64_t offset);
 ssize_t host_pwritev(int fd, const struct iovec *iov, int count, int64_t offset);
+/* pwritev2(2) with RWF_APPEND: at the end of the file, wherever that is by then. */
+ssize_t host_appendv(int fd, const struct iovec *iov, int count);
 int64_t host_lseek(int fd, int64_t offset, int whence);
 void host_close(int fd);
 int host_fstat(int fd, struct stat *ret_stat);

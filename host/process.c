@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -14,6 +15,8 @@
 #include <unistd.h>
 
 #include "host/path.h"
+
+#define DATA_BYTES (256UL << 20) /* far more than a gofer needs */
 
 pid_t host_fork_dying_with_us(void)
 {
@@ -29,6 +32,66 @@ pid_t host_fork_dying_with_us(void)
             _exit(1);
     }
     return pid;
+}
+
+/* The namespace is for the next children; ours is the one that we are in. */
+static int enter_pid_namespace(void)
+{
+    int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC), err;
+
+    if (own < 0)
+        return -errno;
+    if (unshare(CLONE_NEWPID) == 0)
+        return own;
+    err = -errno;
+    close(own);
+    return err;
+}
+
+pid_t host_fork_apart(void)
+{
+    int own = enter_pid_namespace();
+    pid_t pid;
+
+    if (own < 0)
+        return host_fork_dying_with_us();
+    pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    } else {
+        if (pid < 0)
+            pid = -errno;
+        if (setns(own, CLONE_NEWPID) < 0 && pid > 0) {
+            int err = -errno;
+
+            kill(pid, SIGKILL);
+            pid = err;
+        }
+    }
+    close(own);
+    return pid;
+}
+
+void host_limit_self(bool writes)
+{
+    static const struct {
+        __rlimit_resource_t resource;
+        rlim_t value;
+    } limits[] = {
+        {RLIMIT_CORE, 0},          {RLIMIT_NPROC, 0},       {RLIMIT_MEMLOCK, 0},
+        {RLIMIT_MSGQUEUE, 0},      {RLIMIT_SIGPENDING, 64},
+#ifndef __SANITIZE_ADDRESS__ /* its shadow memory counts */
+        {RLIMIT_DATA, DATA_BYTES},
+#endif
+        {RLIMIT_FSIZE, 0},
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(limits); i++) {
+        struct rlimit limit = {limits[i].value, limits[i].value};
+
+        if (limits[i].resource != RLIMIT_FSIZE || !writes)
+            setrlimit(limits[i].resource, &limit);
+    }
 }
 
 void host_exit(int status)

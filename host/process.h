@@ -13,6 +13,17 @@
 
 /* fork(2): 0 in the child, which gets SIGKILL when the forking thread's process dies. */
 pid_t host_fork_dying_with_us(void);
+/*
+ * The same in a pid namespace of its own, where the host permits one: the child sees no other
+ * process. That the parent died before the child was told to die with it, the child must see
+ * otherwise: its end of a socket is closed.
+ */
+pid_t host_fork_apart(void);
+/*
+ * Takes from the calling process what a gofer has no use for: core dumps, children, locked memory,
+ * more than some memory; `writes` false: files that grow.
+ */
+void host_limit_self(bool writes);
 __noreturn void host_exit(int status);
 /*
  * Ends this process as the guest ended: by `signo` with its default action and no core dump of

@@ -179,7 +179,7 @@ static int start_gofer(const struct gofer_config *config, int *ret_socket)
     err = host_seqpacket_pair(fds);
     if (err)
         return failed("gofer: socket", err);
-    pid = host_fork_dying_with_us();
+    pid = host_fork_apart();
     if (pid < 0)
         return failed("gofer: fork", pid);
     if (pid == 0)

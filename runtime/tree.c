@@ -71,8 +71,9 @@ static void make_place(struct tree *tree, const char *where)
     }
 }
 
-/* Takes over the reference on `sb`. */
-static int mount_on(struct tree *tree, const char *where, struct super_block *sb, uint32_t flags)
+/* Takes over the reference on `sb`; one that is `optional` may have no place. */
+static int mount_at(struct tree *tree, const char *where, struct super_block *sb, uint32_t flags,
+                    bool optional)
 {
     struct walk_result at;
     int err = path_walk(tree->fs, NULL, where, WALK_FOLLOW | WALK_DIRECTORY, &at);
@@ -84,13 +85,18 @@ static int mount_on(struct tree *tree, const char *where, struct super_block *sb
     if (!err) {
         err = mount_attach(tree->ns, &at.path, sb, flags | MOUNT_RELATIME);
         walk_result_unref(&at);
-    } else {
+    } else if (optional) {
         /* A tree without such a directory, that cannot be changed, can do without ours. */
         log_info("no %s directory to mount on", where);
         err = 0;
     }
     super_unref(sb);
     return err;
+}
+
+static int mount_on(struct tree *tree, const char *where, struct super_block *sb, uint32_t flags)
+{
+    return mount_at(tree, where, sb, flags, true);
 }
 
 static uint64_t inodes_max(const struct tree_config *config)
@@ -179,8 +185,9 @@ static int mount_shares(struct tree *tree, const struct tree_config *config)
         int err = share_create(&share, &sb);
 
         if (!err)
-            err = mount_on(tree, bind->guest, sb,
-                           MOUNT_NOSUID | MOUNT_NODEV | (bind->read_only ? MOUNT_READ_ONLY : 0));
+            err = mount_at(tree, bind->guest, sb,
+                           MOUNT_NOSUID | MOUNT_NODEV | (bind->read_only ? MOUNT_READ_ONLY : 0),
+                           false);
         if (err < 0) {
             log_error("--bind=%s:%s: %s", bind->host, bind->guest, strerror(-err));
             return err;

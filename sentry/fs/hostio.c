@@ -3,11 +3,16 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/io.h"
+#include "host/path.h"
 #include "sentry/mm/uio.h"
+#include "sentry/vfs/dirent.h"
+#include "sentry/vfs/file.h"
 
-#define PIN_BYTES (1UL << 20) /* at once: bounds how many pages a slow host call holds */
+#define GETDENTS_BYTES 16384
+#define PIN_BYTES      (1UL << 20) /* at once: bounds how many pages a slow host call holds */
 
 struct host_file *host_file_create(int fd, const char *name)
 {
@@ -39,16 +44,20 @@ struct host_file *host_file_unref(struct host_file *h)
     return NULL;
 }
 
-static ssize_t move_pinned(int fd, struct uio_pin *pin, int64_t *pos, bool to_guest)
+enum move { READ, WRITE, APPEND };
+
+static ssize_t move_pinned(int fd, struct uio_pin *pin, int64_t *pos, enum move how)
 {
-    if (to_guest)
+    if (how == APPEND)
+        return host_appendv(fd, pin->iov, pin->count);
+    if (how == READ)
         return pos ? host_preadv(fd, pin->iov, pin->count, *pos)
                    : host_readv(fd, pin->iov, pin->count);
     return pos ? host_pwritev(fd, pin->iov, pin->count, *pos)
                : host_writev(fd, pin->iov, pin->count);
 }
 
-static ssize_t move(int fd, struct uio *uio, int64_t *pos, uint64_t max, bool to_guest)
+static ssize_t move(int fd, struct uio *uio, int64_t *pos, uint64_t max, enum move how)
 {
     uint64_t done = 0;
 
@@ -56,12 +65,12 @@ static ssize_t move(int fd, struct uio *uio, int64_t *pos, uint64_t max, bool to
     while (done < max) {
         struct uio_pin pin;
         uint64_t pinned;
-        ssize_t n = uio_pin(uio, MIN(max - done, PIN_BYTES), to_guest, &pin);
+        ssize_t n = uio_pin(uio, MIN(max - done, PIN_BYTES), how == READ, &pin);
 
         if (n < 0)
             return done ? (ssize_t)done : n;
         pinned = pin.size;
-        n = move_pinned(fd, &pin, pos, to_guest);
+        n = move_pinned(fd, &pin, pos, how);
         uio_unpin(&pin);
         if (n < 0)
             return done ? (ssize_t)done : n;
@@ -77,12 +86,74 @@ static ssize_t move(int fd, struct uio *uio, int64_t *pos, uint64_t max, bool to
 
 ssize_t hostio_read(int fd, struct uio *uio, int64_t *pos, uint64_t max)
 {
-    return move(fd, uio, pos, max, true);
+    return move(fd, uio, pos, max, READ);
 }
 
 ssize_t hostio_write(int fd, struct uio *uio, int64_t *pos, uint64_t max)
 {
-    return move(fd, uio, pos, max, false);
+    return move(fd, uio, pos, max, WRITE);
+}
+
+ssize_t hostio_append(int fd, struct uio *uio, uint64_t max)
+{
+    return move(fd, uio, NULL, max, APPEND);
+}
+
+int64_t hostio_llseek(int fd, int64_t offset, int whence, int64_t pos)
+{
+    /* The host's own position is not used, and SEEK_CUR is about ours. */
+    if (whence == SEEK_CUR)
+        return file_seek_in(offset, whence, pos, 0);
+    return host_lseek(fd, offset, whence);
+}
+
+int64_t hostio_dir_llseek(int fd, int64_t offset, int whence, int64_t pos)
+{
+    if (whence == SEEK_CUR && offset == 0)
+        return pos;
+    return host_lseek(fd, offset, whence);
+}
+
+/* What getdents64(2) fills in. */
+struct dirent64_abi {
+    uint64_t ino;
+    int64_t off;
+    uint16_t reclen;
+    uint8_t type;
+    char name[];
+};
+
+/* Passes on what one getdents64(2) returned; false when the sink is full. */
+static bool emit_all(struct dirent_sink *sink, const char *buf, size_t size, int64_t *pos)
+{
+    for (size_t at = 0; at < size;) {
+        const struct dirent64_abi *d = (const struct dirent64_abi *)(buf + at);
+        size_t length = strnlen(d->name, d->reclen - offsetof(struct dirent64_abi, name));
+
+        if (!sink->emit(sink, d->name, length, d->ino, d->off, d->type))
+            return false;
+        *pos = d->off;
+        at += d->reclen;
+    }
+    return true;
+}
+
+int hostio_getdents(int fd, struct dirent_sink *sink, int64_t *pos)
+{
+    char *buf = malloc(GETDENTS_BYTES);
+    ssize_t n;
+
+    if (!buf)
+        return -ENOMEM;
+    /* What the last call fetched and could not pass on is fetched again. */
+    n = host_lseek(fd, *pos, SEEK_SET);
+    if (n >= 0) {
+        do {
+            n = host_getdents(fd, buf, GETDENTS_BYTES);
+        } while (n > 0 && emit_all(sink, buf, (size_t)n, pos));
+    }
+    free(buf);
+    return n < 0 ? (int)n : 0;
 }
 
 int hostio_stat(int fd, struct linux_stat *ret)

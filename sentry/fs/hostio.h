@@ -8,6 +8,7 @@
 #include "abi/stat.h"
 #include "base/refcount.h"
 
+struct dirent_sink;
 struct mappable;
 struct memfile;
 struct uio;
@@ -32,6 +33,14 @@ struct host_file *host_file_unref(struct host_file *h);
 ssize_t hostio_read(int fd, struct uio *uio, int64_t *pos, uint64_t max);
 ssize_t hostio_write(int fd, struct uio *uio, int64_t *pos, uint64_t max);
 
+/* The same at the file's end, as O_APPEND has it; where that was is for others to find out. */
+ssize_t hostio_append(int fd, struct uio *uio, uint64_t max);
+
+/* What a file of a host descriptor says; positions are the caller's, not the descriptor's. */
+int64_t hostio_llseek(int fd, int64_t offset, int whence, int64_t pos);
+/* Of a directory: positions are the host's cookies. */
+int64_t hostio_dir_llseek(int fd, int64_t offset, int whence, int64_t pos);
+int hostio_getdents(int fd, struct dirent_sink *sink, int64_t *pos);
 int hostio_stat(int fd, struct linux_stat *ret);
 int hostio_statfs(int fd, struct linux_statfs *ret);
 

@@ -6,31 +6,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "host/io.h"
-#include "host/path.h"
 #include "sentry/fs/gofer/internal.h"
 #include "sentry/fs/hostio.h"
 #include "sentry/mm/uio.h"
-#include "sentry/vfs/dirent.h"
 #include "sentry/vfs/file.h"
-
-#define GETDENTS_BYTES 16384
 
 struct donated {
     struct file file;
     struct host_file *host;
     struct memfile *memfile; /* borrowed */
-};
-
-/* What getdents64(2) fills in. */
-struct dirent64_abi {
-    uint64_t ino;
-    int64_t off;
-    uint16_t reclen;
-    uint8_t type;
-    char name[];
 };
 
 static struct donated *donated_of(struct file *f)
@@ -45,10 +31,7 @@ static ssize_t donated_read(struct file *f, struct uio *uio, int64_t *pos)
 
 static int64_t donated_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
 {
-    /* The host's own position is not used, and SEEK_CUR is about ours. */
-    if (whence == SEEK_CUR)
-        return file_seek_in(offset, whence, pos, 0);
-    return host_lseek(donated_of(f)->host->fd, offset, whence);
+    return hostio_llseek(donated_of(f)->host->fd, offset, whence, pos);
 }
 
 static int donated_stat(struct file *f, struct linux_stat *ret)
@@ -75,45 +58,12 @@ static int donated_sync(struct file *f)
 
 static int64_t dir_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
 {
-    if (whence == SEEK_CUR && offset == 0)
-        return pos;
-    return host_lseek(donated_of(f)->host->fd, offset, whence);
-}
-
-/* Passes on what one getdents64(2) returned; false when the sink is full. */
-static bool emit_all(struct dirent_sink *sink, const char *buf, size_t size, int64_t *pos)
-{
-    size_t at = 0;
-
-    while (at < size) {
-        const struct dirent64_abi *d = (const struct dirent64_abi *)(buf + at);
-        size_t length = strnlen(d->name, d->reclen - offsetof(struct dirent64_abi, name));
-
-        if (!sink->emit(sink, d->name, length, d->ino, d->off, d->type))
-            return false;
-        *pos = d->off;
-        at += d->reclen;
-    }
-    return true;
+    return hostio_dir_llseek(donated_of(f)->host->fd, offset, whence, pos);
 }
 
 static int dir_getdents(struct file *f, struct dirent_sink *sink, int64_t *pos)
 {
-    int fd = donated_of(f)->host->fd;
-    char *buf = malloc(GETDENTS_BYTES);
-    ssize_t n;
-
-    if (!buf)
-        return -ENOMEM;
-    /* What the last call fetched and could not pass on is fetched again. */
-    n = host_lseek(fd, *pos, SEEK_SET);
-    if (n >= 0) {
-        do {
-            n = host_getdents(fd, buf, GETDENTS_BYTES);
-        } while (n > 0 && emit_all(sink, buf, (size_t)n, pos));
-    }
-    free(buf);
-    return n < 0 ? (int)n : 0;
+    return hostio_getdents(donated_of(f)->host->fd, sink, pos);
 }
 
 static void donated_release(struct file *f)

@@ -11,28 +11,14 @@
 
 #include "host/change.h"
 #include "host/io.h"
-#include "host/path.h"
 #include "sentry/fs/hostio.h"
 #include "sentry/fs/share/internal.h"
 #include "sentry/mm/uio.h"
-#include "sentry/vfs/dirent.h"
 #include "sentry/vfs/file.h"
-
-#define GETDENTS_BYTES 16384
 
 struct share_file {
     struct file file;
     struct host_file *host;
-    struct lock write_lock; /* a write at the end is at the end */
-};
-
-/* What getdents64(2) fills in. */
-struct dirent64_abi {
-    uint64_t ino;
-    int64_t off;
-    uint16_t reclen;
-    uint8_t type;
-    char name[];
 };
 
 static struct share_file *share_file_of(struct file *f)
@@ -53,46 +39,50 @@ static ssize_t share_read(struct file *f, struct uio *uio, int64_t *pos)
     return err < 0 ? err : hostio_read(fd_of(f), uio, pos, UINT64_MAX);
 }
 
-static ssize_t write_at(struct file *f, struct uio *uio, int64_t *pos)
+static void written(struct file *f, uint64_t offset, uint64_t size)
 {
-    int64_t at = *pos;
+    share_pages_written(share_inode_of(f->at.dentry)->fs, f->at.dentry->inode, offset, size);
+}
+
+/* The host says where the end is, also to those on its side who append. */
+static ssize_t append(struct file *f, struct uio *uio, int64_t *pos)
+{
+    int64_t end = host_lseek(fd_of(f), 0, SEEK_END), now;
     ssize_t n;
 
-    if (f->flags & O_APPEND) {
-        at = host_lseek(fd_of(f), 0, SEEK_END);
-        if (at < 0)
-            return (ssize_t)at;
-    }
-    if (uio->left == 0)
-        return 0;
-    if ((uint64_t)at >= uio->size_limit)
+    if (end < 0)
+        return (ssize_t)end;
+    if ((uint64_t)end >= uio->size_limit)
         return -EFBIG;
-    *pos = at;
-    n = hostio_write(fd_of(f), uio, pos, uio->size_limit - (uint64_t)at);
-    if (n > 0)
-        share_pages_written(share_inode_of(f->at.dentry)->fs, f->at.dentry->inode, (uint64_t)at,
-                            (uint64_t)n);
+    n = hostio_append(fd_of(f), uio, uio->size_limit - (uint64_t)end);
+    if (n <= 0)
+        return n;
+    now = host_lseek(fd_of(f), 0, SEEK_END);
+    *pos = MAX(now, end + n);
+    written(f, (uint64_t)end, (uint64_t)(*pos - end));
     return n;
 }
 
 static ssize_t share_write(struct file *f, struct uio *uio, int64_t *pos)
 {
-    struct share_file *s = share_file_of(f);
+    int64_t at = *pos;
     ssize_t n;
 
-    if (!(f->flags & O_APPEND))
-        return write_at(f, uio, pos);
-    lock_acquire(&s->write_lock);
-    n = write_at(f, uio, pos);
-    lock_release(&s->write_lock);
+    if (uio->left == 0)
+        return 0;
+    if ((f->flags & O_APPEND) && !uio->no_append)
+        return append(f, uio, pos);
+    if ((uint64_t)at >= uio->size_limit)
+        return -EFBIG;
+    n = hostio_write(fd_of(f), uio, pos, uio->size_limit - (uint64_t)at);
+    if (n > 0)
+        written(f, (uint64_t)at, (uint64_t)n);
     return n;
 }
 
 static int64_t share_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
 {
-    if (whence == SEEK_CUR)
-        return file_seek_in(offset, whence, pos, 0);
-    return host_lseek(fd_of(f), offset, whence);
+    return hostio_llseek(fd_of(f), offset, whence, pos);
 }
 
 static int share_fstat(struct file *f, struct linux_stat *ret)
@@ -155,42 +145,12 @@ static int share_sync(struct file *f)
 
 static int64_t dir_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
 {
-    if (whence == SEEK_CUR && offset == 0)
-        return pos;
-    return host_lseek(fd_of(f), offset, whence);
-}
-
-/* Passes on what one getdents64(2) returned; false when the sink is full. */
-static bool emit_all(struct dirent_sink *sink, const char *buf, size_t size, int64_t *pos)
-{
-    for (size_t at = 0; at < size;) {
-        const struct dirent64_abi *d = (const struct dirent64_abi *)(buf + at);
-        size_t length = strnlen(d->name, d->reclen - offsetof(struct dirent64_abi, name));
-
-        if (!sink->emit(sink, d->name, length, d->ino, d->off, d->type))
-            return false;
-        *pos = d->off;
-        at += d->reclen;
-    }
-    return true;
+    return hostio_dir_llseek(fd_of(f), offset, whence, pos);
 }
 
 static int dir_getdents(struct file *f, struct dirent_sink *sink, int64_t *pos)
 {
-    char *buf = malloc(GETDENTS_BYTES);
-    ssize_t n;
-
-    if (!buf)
-        return -ENOMEM;
-    /* What the last call fetched and could not pass on is fetched again. */
-    n = host_lseek(fd_of(f), *pos, SEEK_SET);
-    if (n >= 0) {
-        do {
-            n = host_getdents(fd_of(f), buf, GETDENTS_BYTES);
-        } while (n > 0 && emit_all(sink, buf, (size_t)n, pos));
-    }
-    free(buf);
-    return n < 0 ? (int)n : 0;
+    return hostio_getdents(fd_of(f), sink, pos);
 }
 
 static void share_release(struct file *f)
@@ -198,7 +158,6 @@ static void share_release(struct file *f)
     struct share_file *s = share_file_of(f);
 
     host_file_unref(s->host);
-    lock_destroy(&s->write_lock);
     file_fini(f);
     free(s);
 }
@@ -243,7 +202,6 @@ int share_file_create(struct dentry *dentry, int fd, uint32_t flags, struct file
         return -ENOMEM;
     }
     file_init(&s->file, dir ? &dir_operations : &regular_operations, flags);
-    lock_init(&s->write_lock);
     *ret = &s->file;
     return 0;
 }

@@ -1,0 +1,106 @@
+"""Ways out of the tree that names give, tried by tests/cli/escaping.c, while a neighbour on the host
+swaps folders, links and FIFOs in the root and in a shared folder. Nothing outside is seen or changed."""
+
+import ctypes
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import threading
+
+from overlay import run, write
+
+RENAME_EXCHANGE = 2
+
+
+class Racer:
+    """Exchanges pairs of names, for ever."""
+
+    def __init__(self, pairs):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.pairs, self.ended = pairs, threading.Event()
+        self.thread = threading.Thread(target=self.race)
+
+    def race(self):
+        while not self.ended.is_set():
+            for one, other in self.pairs:
+                for _ in range(2):
+                    self.libc.renameat2(-100, one, -100, other, RENAME_EXCHANGE)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+
+
+def make_folder(top, name):
+    """A folder full of ways out."""
+    folder = os.path.join(top, name)
+    join = lambda *words: os.path.join(folder, *words)
+    os.makedirs(join("a/b"))
+    write(join("file"), "inside")
+    write(join("a/file"), "inside")
+    os.symlink("../outside", join("out"))
+    os.symlink(os.path.join(top, "outside/secret"), join("absolute"))
+    os.symlink("../outside/secret", join("relative"))
+    os.symlink("loop", join("loop"))
+    os.mkfifo(join("fifo"))
+    os.mkfifo(join("race"))
+    return folder
+
+
+def state(folder):
+    """All of what is outside, and when it was changed last."""
+    result = {}
+    for name in ["", *os.listdir(folder)]:
+        path = os.path.join(folder, name)
+        st = os.lstat(path)
+        text = b""
+        if stat.S_ISREG(st.st_mode):
+            with open(path, "rb") as file:
+                text = file.read()
+        result[name] = (st.st_mode, st.st_nlink, st.st_size, st.st_mtime_ns, st.st_ctime_ns, text)
+    return result
+
+
+def test_attacks(command, platforms, tally, rounds=40):
+    build = os.path.dirname(command.program)
+    for platform in platforms:
+        with tempfile.TemporaryDirectory(dir=build) as top:
+            os.mkdir(os.path.join(top, "outside"))
+            write(os.path.join(top, "outside/secret"), "outside")
+            write(os.path.join(top, "secret"), "outside")
+            root, shared = make_folder(top, "root"), make_folder(top, "shared")
+            os.mkdir(os.path.join(root, "inner"))
+            for name in ("out", "absolute", "relative"):
+                os.symlink(os.readlink(os.path.join(root, name)), os.path.join(root, "inner", name))
+            shutil.copy(os.path.join(build, "tests/cli/escaping"), root)
+            if os.getuid() == 0:
+                os.mknod(os.path.join(root, "device"), stat.S_IFCHR | 0o666, os.makedev(1, 1))
+            server = socket.socket(socket.AF_UNIX)
+            server.bind(os.path.relpath(os.path.join(shared, "socket")))
+            server.listen()
+            reader = os.open(os.path.join(shared, "fifo"), os.O_RDWR | os.O_NONBLOCK)
+            os.write(reader, b"of the host")
+            before = state(os.path.join(top, "outside"))
+            pairs = [(os.fsencode(os.path.join(folder, one)), os.fsencode(os.path.join(folder, other)))
+                     for folder in (root, shared)
+                     for one, other in (("a", "out"), ("file", "absolute"), ("file", "race"), ("a/b", "relative"))]
+            words = [command.program, f"--platform={platform}", f"--rootfs={root}", f"--bind={shared}:/shared"]
+            status, text = run([*words, "--", "/escaping", "0"], top)
+            calm = (status, text) == (0, "nothing was tried\nok\n")
+            with Racer(pairs):
+                outcome = run([*words, "--", "/escaping", str(rounds)], top)
+            server.close()
+            good = calm and outcome == (0, "tried\nok\n") and before == state(os.path.join(top, "outside"))
+            good = good and os.read(reader, 100) == b"of the host"
+            os.close(reader)
+            with open(os.path.join(top, "secret"), encoding="ascii") as file:
+                good = good and file.read() == "outside"
+            tally.add("passed" if good else "failed", f"attacks on {platform}", f"{text} {outcome}")
+            subprocess.run(["rm", "-rf", shared], check=False)
