@@ -50,6 +50,14 @@ ssize_t host_preadv(int fd, const struct iovec *iov, int count, int64_t offset)
     return n < 0 ? -errno : n;
 }
 
+bool host_is_cached(int fd, int64_t offset)
+{
+    char byte;
+    const struct iovec iov = {&byte, 1};
+
+    return preadv2(fd, &iov, 1, offset, RWF_NOWAIT) == 1;
+}
+
 ssize_t host_pwritev(int fd, const struct iovec *iov, int count, int64_t offset)
 {
     ssize_t n = pwritev(fd, iov, count, offset);

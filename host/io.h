@@ -18,6 +18,11 @@ ssize_t host_pread(int fd, void *buf, size_t size, int64_t offset);
 ssize_t host_readv(int fd, const struct iovec *iov, int count);
 ssize_t host_writev(int fd, const struct iovec *iov, int count);
 ssize_t host_preadv(int fd, const struct iovec *iov, int count, int64_t offset);
+/*
+ * Could the byte at `offset` be read without waiting for a disk (RWF_NOWAIT of preadv2(2))? False
+ * as well where the file system cannot tell.
+ */
+bool host_is_cached(int fd, int64_t offset);
 ssize_t host_pwritev(int fd, const struct iovec *iov, int count, int64_t offset);
 /* pwritev2(2) with RWF_APPEND: at the end of the file, wherever that is by then. */
 ssize_t host_appendv(int fd, const struct iovec *iov, int count);

@@ -169,6 +169,11 @@ static uint64_t source_size(void *arg)
     return host_fstat(h->fd, &st) < 0 ? 0 : (uint64_t)st.st_size;
 }
 
+static bool source_cached(void *arg, uint64_t offset)
+{
+    return host_is_cached(((struct host_file *)arg)->fd, (int64_t)offset);
+}
+
 static void source_release(void *arg)
 {
     host_file_unref(arg);
@@ -202,6 +207,7 @@ int hostio_mmap(struct host_file *h, struct memfile *mf, struct mappable **ret)
         .size_now = source_size,
         .release = source_release,
         .name = source_name,
+        .cached = source_cached,
     };
     struct identity identity;
     int err = identify(h->fd, &identity);

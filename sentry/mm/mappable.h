@@ -37,6 +37,10 @@ struct mappable_ops {
     /* mincore(2) of pages that are not mapped: is the page at `offset` in memory? NULL: no. */
     bool (*resident)(struct mappable *m, uint64_t offset);
     /*
+     * cachestat(2): is the page in memory, be it memory of the host? NULL: what `resident` says.
+     */
+    bool (*cached)(struct mappable *m, uint64_t offset);
+    /*
      * One more, or one less, VMA maps the object. Called under mm->lock, so they may take innermost
      * locks only, and never drop the last reference. VMAs of an object with these do not merge.
      */
@@ -142,6 +146,8 @@ struct pagecache_source {
     ssize_t (*write)(void *arg, uint64_t offset, const void *buf, size_t size);
     void (*release)(void *arg);
     void (*name)(void *arg, char *buf, size_t size);
+    /* Could it be read without waiting? NULL: that is not known. */
+    bool (*cached)(void *arg, uint64_t offset);
 };
 /* The file has changed there or became shorter: what is cached is forgotten, mappings included. */
 void pagecache_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too);

@@ -302,6 +302,14 @@ static bool pagecache_resident(struct mappable *m, uint64_t offset)
     return there;
 }
 
+static bool pagecache_cached(struct mappable *m, uint64_t offset)
+{
+    struct pagecache *pc = to_pagecache(m);
+
+    return pagecache_resident(m, offset) ||
+           (pc->source.cached && pc->source.cached(pc->arg, offset));
+}
+
 uint64_t pagecache_bytes(struct mappable *m)
 {
     struct pagecache *pc = to_pagecache(m);
@@ -398,6 +406,7 @@ static const struct mappable_ops pagecache_ops = {
     .release = pagecache_release,
     .name = pagecache_name,
     .resident = pagecache_resident,
+    .cached = pagecache_cached,
 };
 
 static const struct mappable_ops writable_ops = {
@@ -406,6 +415,7 @@ static const struct mappable_ops writable_ops = {
     .name = pagecache_name,
     .sync = pagecache_flush,
     .resident = pagecache_resident,
+    .cached = pagecache_cached,
     .wants_write_notice = true,
 };
 

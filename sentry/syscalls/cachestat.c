@@ -1,5 +1,6 @@
 /* cachestat(2): how much of a file is in its page cache. */
 #include <errno.h>
+#include <unistd.h>
 
 #include "sentry/kernel/cred.h"
 #include "sentry/kernel/task.h"
@@ -7,6 +8,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
+#include "sentry/vfs/permission.h"
 
 /* Newer than Debian 12's headers. */
 struct cachestat_range {
@@ -20,8 +22,10 @@ struct cachestat {
 static int count_cached(struct task *task, struct mappable *object, uint64_t first, uint64_t end,
                         uint64_t *ret_count)
 {
+    const struct mappable_ops *ops = object->ops;
+
     for (uint64_t at = first; at < end; at += PAGE_SIZE) {
-        if (object->ops->resident && object->ops->resident(object, at))
+        if (ops->cached ? ops->cached(object, at) : ops->resident && ops->resident(object, at))
             (*ret_count)++;
         if (task_interrupted(task))
             return -ERESTARTNOINTR;
@@ -32,11 +36,15 @@ static int count_cached(struct task *task, struct mappable *object, uint64_t fir
 /* can_do_cachestat(): may write, or owns it. */
 static bool allowed(const struct task *task, const struct file *file, const struct linux_stat *st)
 {
-    return file_can_write(file) || task->cred->fsuid == st->st_uid || task->cred->fsuid == 0;
+    struct dentry *dentry = file->at.dentry;
+
+    if (file_can_write(file) || task->cred->fsuid == st->st_uid)
+        return true;
+    return dentry && (inode_owned(dentry->inode) || dentry_permission(dentry, W_OK) == 0);
 }
 
 static int file_cached(struct task *task, struct file *file, const struct cachestat_range *range,
-                       uint64_t *ret_count)
+                       unsigned flags, uint64_t *ret_count)
 {
     uint64_t end = range->len ? range->off + range->len : UINT64_MAX;
     struct mappable *object = NULL;
@@ -47,10 +55,10 @@ static int file_cached(struct task *task, struct file *file, const struct caches
         return err;
     if (!allowed(task, file, &st))
         return -EPERM;
+    if (flags)
+        return -EINVAL;
     if (!file->ops->mmap || file->ops->mmap(file, &object) < 0 || !object)
         return 0; /* no page cache, or nothing in it */
-    if (end < range->off)
-        end = UINT64_MAX;
     end = MIN(end, (uint64_t)st.st_size);
     err = count_cached(task, object, round_down(range->off, PAGE_SIZE), end, ret_count);
     mappable_unref(object);
@@ -68,10 +76,8 @@ SYSCALL_DEFINE4(cachestat, int, fd, uaddr_t, range_addr, uaddr_t, stat_addr, uns
         return -EBADF;
     if (copy_struct_from_user(task->mm, &range, range_addr) < 0)
         err = -EFAULT;
-    else if (flags)
-        err = -EINVAL;
     else
-        err = file_cached(task, file, &range, &stat.nr_cache);
+        err = file_cached(task, file, &range, flags, &stat.nr_cache);
     file_unref(file);
     return err < 0 ? err : copy_struct_to_user(task->mm, stat_addr, &stat);
 }
