@@ -76,8 +76,37 @@ static const struct tree_node pools_nodes[] = {
     TREE_DIR("hugepages-1048576kB", pool_nodes),
     TREE_DIR("hugepages-2048kB", pool_nodes),
 };
+/* What may be merged is kept and shown (madvise(2)), and nobody goes about it: not to be started.
+ */
+static const struct tree_node ksm_nodes[] = {
+    TREE_FIXED("advisor_max_cpu", "70\n"),
+    TREE_FIXED("advisor_max_pages_to_scan", "30000\n"),
+    TREE_FIXED("advisor_min_pages_to_scan", "500\n"),
+    TREE_FIXED("advisor_mode", "[none] scan-time\n"),
+    TREE_FIXED("advisor_target_scan_time", "200\n"),
+    TREE_FIXED("full_scans", "0\n"),
+    TREE_FIXED("general_profit", "0\n"),
+    TREE_FIXED("ksm_zero_pages", "0\n"),
+    TREE_FIXED("max_page_sharing", "256\n"),
+    TREE_FIXED("merge_across_nodes", "1\n"),
+    TREE_FIXED("pages_scanned", "0\n"),
+    TREE_FIXED("pages_shared", "0\n"),
+    TREE_FIXED("pages_sharing", "0\n"),
+    TREE_FIXED("pages_skipped", "0\n"),
+    TREE_FIXED("pages_to_scan", "100\n"),
+    TREE_FIXED("pages_unshared", "0\n"),
+    TREE_FIXED("pages_volatile", "0\n"),
+    TREE_FIXED("run", "0\n"),
+    TREE_FIXED("sleep_millisecs", "20\n"),
+    TREE_FIXED("smart_scan", "1\n"),
+    TREE_FIXED("stable_node_chains", "0\n"),
+    TREE_FIXED("stable_node_chains_prune_millisecs", "2000\n"),
+    TREE_FIXED("stable_node_dups", "0\n"),
+    TREE_FIXED("use_zero_pages", "0\n"),
+};
 static const struct tree_node mm_nodes[] = {
     TREE_DIR("hugepages", pools_nodes),
+    TREE_DIR("ksm", ksm_nodes),
     TREE_DIR("transparent_hugepage", thp_nodes),
 };
 static const struct tree_node kernel_nodes[] = {
