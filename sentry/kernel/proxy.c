@@ -9,6 +9,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/fs_context.h"
+#include "sentry/vfs/identity.h"
 
 struct task *proxy_create(struct task *of)
 {
@@ -45,11 +46,13 @@ struct task *proxy_create(struct task *of)
 void proxy_enter(struct task *proxy)
 {
     task_set_current(proxy);
+    cred_use_for_files(proxy->cred);
 }
 
 void proxy_leave(void)
 {
     task_set_current(NULL);
+    vfs_identity_set(NULL);
 }
 
 void proxy_interrupt(struct task *proxy)

@@ -102,7 +102,7 @@ struct ring {
 };
 
 __attribute__((unused)) static const char *self;
-static char buffer[65536];
+__attribute__((unused)) static char buffer[65536];
 
 static _Atomic uint32_t *word(struct ring *r, uint32_t offset)
 {

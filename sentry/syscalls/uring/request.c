@@ -296,6 +296,7 @@ static const struct cred *swap_cred(struct task *task, const struct cred *cred)
     old = task->cred;
     task->cred = cred;
     lock_release(&task->process->lock);
+    cred_use_for_files(cred);
     return old;
 }
 
