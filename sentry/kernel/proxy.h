@@ -17,7 +17,7 @@ struct process;
 
 /* One reference; NULL without memory. Only one thread at a time works for it. */
 struct task *proxy_create(struct task *of);
-/* task_current() of this thread is `proxy`, and files are asked as by it, until it is NULL again. */
+/* task_current() of this thread is `proxy`, as whom files are asked too, until it is NULL again. */
 void proxy_enter(struct task *proxy);
 void proxy_leave(void);
 /* Ends its waiting, now or later: blocking bodies give up as for a signal. Any thread. */

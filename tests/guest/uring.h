@@ -109,7 +109,8 @@ static _Atomic uint32_t *word(struct ring *r, uint32_t offset)
     return (_Atomic uint32_t *)(void *)(r->mem + offset);
 }
 
-static bool make_ring(struct ring *r, unsigned entries, uint32_t flags, uint32_t cq_entries)
+__attribute__((unused)) static bool make_ring(struct ring *r, unsigned entries, uint32_t flags,
+                                              uint32_t cq_entries)
 {
     memset(r, 0, sizeof(*r));
     r->p.flags = flags;

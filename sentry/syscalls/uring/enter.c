@@ -109,7 +109,11 @@ static long enter(struct uring *ring, struct task *task, uint32_t submit, uint32
         return -EBADFD;
     if (dead)
         return -ENXIO;
-    if (submit > 0) {
+    if (ring->poller) {
+        done = uring_poller_enter(ring, task, submit, flags);
+        if (done < 0)
+            return done;
+    } else if (submit > 0) {
         done = check_issuer(ring, task);
         if (done == 0)
             done = uring_use(ring, task);

@@ -152,6 +152,7 @@ static int enable(struct uring *ring, struct task *task)
         err = 0;
     }
     lock_release(&ring->lock);
+    uring_poller_wake(ring);
     return err;
 }
 

@@ -60,6 +60,17 @@ static int add_ring(struct task *task, const struct ring_update *u)
     return first ? -EBUSY : -EOPNOTSUPP;
 }
 
+int uring_keep_registered(struct task *task, struct file *file)
+{
+    for (int i = 0; i < TASK_REGISTERED_MAX; i++) {
+        if (task->registered[i])
+            continue;
+        task->registered[i] = file_ref(file);
+        return i;
+    }
+    return -EBUSY;
+}
+
 static int remove_ring(struct task *task, const struct ring_update *u)
 {
     if (u->data || u->offset >= TASK_REGISTERED_MAX)

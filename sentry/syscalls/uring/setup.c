@@ -21,12 +21,13 @@
      URING_SETUP_ATTACH_WQ | URING_SETUP_R_DISABLED | URING_SETUP_SUBMIT_ALL |                     \
      URING_SETUP_COOP_TASKRUN | URING_SETUP_TASKRUN_FLAG | URING_SETUP_SQE128 |                    \
      URING_SETUP_CQE32 | URING_SETUP_SINGLE_ISSUER | URING_SETUP_DEFER_TASKRUN |                   \
-     URING_SETUP_NO_SQARRAY)
+     URING_SETUP_NO_SQARRAY | URING_SETUP_SQPOLL | URING_SETUP_SQ_AFF | URING_SETUP_NO_MMAP |      \
+     URING_SETUP_REGISTERED_ONLY | URING_SETUP_CQE_MIXED)
 #define FEATURES                                                                                   \
     (URING_FEAT_SINGLE_MMAP | URING_FEAT_NODROP | URING_FEAT_SUBMIT_STABLE |                       \
      URING_FEAT_RW_CUR_POS | URING_FEAT_CUR_PERSONALITY | URING_FEAT_FAST_POLL |                   \
-     URING_FEAT_POLL_32BITS | URING_FEAT_EXT_ARG | URING_FEAT_NATIVE_WORKERS |                     \
-     URING_FEAT_CQE_SKIP | URING_FEAT_LINKED_FILE)
+     URING_FEAT_POLL_32BITS | URING_FEAT_SQPOLL_NONFIXED | URING_FEAT_EXT_ARG |                    \
+     URING_FEAT_NATIVE_WORKERS | URING_FEAT_CQE_SKIP | URING_FEAT_LINKED_FILE)
 
 struct uring_file {
     struct file file;
@@ -48,6 +49,7 @@ struct uring *uring_unref(struct uring *ring)
 {
     if (!ring || !refcount_put(&ring->refs))
         return NULL;
+    uring_poller_fini(ring);
     uring_drop_overflow(ring);
     uring_unregister_files(ring);
     uring_buffers_fini(ring);
@@ -82,7 +84,11 @@ static void ring_unpoll(struct file *f, struct wait_entry *entry)
 
 static int ring_mmap(struct file *f, struct mappable **ret_object)
 {
-    *ret_object = mappable_ref(uring_of(f)->memory);
+    struct uring *ring = uring_of(f);
+
+    if (ring->flags & URING_SETUP_NO_MMAP)
+        return -ENOMEM; /* it is mapped where the program wanted it, and nowhere else */
+    *ret_object = mappable_ref(ring->memory);
     return 0;
 }
 
@@ -90,6 +96,7 @@ static void ring_release(struct file *f)
 {
     struct uring *ring = uring_of(f);
 
+    uring_poller_stop(ring);
     uring_drop_users(ring);
     uring_cancel_all(ring, NULL);
     uring_unref(ring);
@@ -121,6 +128,34 @@ static uint32_t power_of_two(uint32_t n)
     return p;
 }
 
+static int check_poller(struct task *task, const struct uring_params *p)
+{
+    uint32_t cpu = p->sq_thread_cpu;
+
+    if (!(p->flags & URING_SETUP_SQPOLL))
+        return p->flags & URING_SETUP_SQ_AFF ? -EINVAL : 0;
+    if (p->flags &
+        (URING_SETUP_COOP_TASKRUN | URING_SETUP_TASKRUN_FLAG | URING_SETUP_DEFER_TASKRUN))
+        return -EINVAL;
+    if (!(p->flags & URING_SETUP_SQ_AFF))
+        return 0;
+    if (cpu >= 64 * ARRAY_COUNT(task->kernel->cpus))
+        return -EINVAL;
+    return task->kernel->cpus[cpu / 64] >> (cpu % 64) & 1 ? 0 : -EINVAL;
+}
+
+/* ATTACH_WQ: threads are everybody's, so that only the other ring is looked at. */
+static int check_attached(struct task *task, const struct uring_params *p)
+{
+    struct file *other = task_file(task, (int)p->wq_fd);
+    int err = !other ? -ENXIO : uring_is(other) ? 0 : -EINVAL;
+
+    if (!err && (p->flags & URING_SETUP_SQPOLL) && !uring_of(other)->poller)
+        err = -EINVAL;
+    file_unref(other);
+    return err;
+}
+
 static int check_flags(struct task *task, const struct uring_params *p)
 {
     uint32_t flags = p->flags;
@@ -134,7 +169,11 @@ static int check_flags(struct task *task, const struct uring_params *p)
         return -EINVAL;
     if ((flags & URING_SETUP_DEFER_TASKRUN) && !(flags & URING_SETUP_SINGLE_ISSUER))
         return -EINVAL;
-    return 0;
+    if ((flags & URING_SETUP_REGISTERED_ONLY) && !(flags & URING_SETUP_NO_MMAP))
+        return -EINVAL;
+    if ((flags & URING_SETUP_CQE_MIXED) && (flags & URING_SETUP_CQE32))
+        return -EINVAL;
+    return check_poller(task, p);
 }
 
 /* The sizes that were asked for, in powers of two. */
@@ -232,6 +271,9 @@ static void tell_layout(const struct uring *ring, struct uring_params *p)
 {
     const uint8_t *base = (const uint8_t *)ring->shared;
 
+    uint64_t entries_at = p->flags & URING_SETUP_NO_MMAP ? p->sq_off.user_addr : 0;
+    uint64_t rings_at = p->flags & URING_SETUP_NO_MMAP ? p->cq_off.user_addr : 0;
+
     p->features = FEATURES;
     p->sq_off = (struct uring_sq_offsets){
         .head = offsetof(struct uring_shared, sq_head),
@@ -239,6 +281,7 @@ static void tell_layout(const struct uring *ring, struct uring_params *p)
         .ring_mask = offsetof(struct uring_shared, sq_mask),
         .ring_entries = offsetof(struct uring_shared, sq_entries),
         .flags = offsetof(struct uring_shared, sq_flags),
+        .user_addr = entries_at,
         .dropped = offsetof(struct uring_shared, sq_dropped),
         .array = p->flags & URING_SETUP_NO_SQARRAY
                      ? 0
@@ -252,7 +295,50 @@ static void tell_layout(const struct uring *ring, struct uring_params *p)
         .overflow = offsetof(struct uring_shared, cq_overflow),
         .cqes = (uint32_t)(ring->cqes - base),
         .flags = offsetof(struct uring_shared, cq_flags),
+        .user_addr = rings_at,
     };
+}
+
+/* NO_MMAP: our pages take the place of what the program has there, whose bytes they get. */
+static int place_area(struct task *task, struct mappable *memory, uint64_t offset, uaddr_t addr,
+                      uint8_t *bytes, size_t size)
+{
+    const struct mm_map_args args = {
+        .addr = addr,
+        .size = size,
+        .prot = PROT_READ | PROT_WRITE,
+        .flags = MAP_SHARED | MAP_FIXED,
+        .object = memory,
+        .offset = offset,
+        .max_prot = PROT_READ | PROT_WRITE,
+    };
+    uaddr_t mapped;
+
+    if (!is_aligned(addr, PAGE_SIZE))
+        return -EINVAL;
+    if (copy_from_user(task->mm, bytes, addr, size) < 0 ||
+        copy_to_user(task->mm, addr, bytes, size) < 0)
+        return -EFAULT;
+    return mm_map(task->mm, &args, &mapped);
+}
+
+static int place_memory(struct uring *ring, struct task *task, const struct uring_params *p)
+{
+    size_t cqe_size = ring->flags & URING_SETUP_CQE32 ? 32 : 16;
+    size_t rings = sizeof(*ring->shared) + ring->cq_entries * cqe_size;
+    size_t sqes = ring->sq_entries * (ring->flags & URING_SETUP_SQE128 ? 128UL : 64UL);
+    struct uring_shared heads = *ring->shared;
+    int err;
+
+    if (!(ring->flags & URING_SETUP_NO_SQARRAY))
+        rings += ring->sq_entries * sizeof(uint32_t);
+    err = place_area(task, ring->memory, URING_OFF_SQ_RING, p->cq_off.user_addr,
+                     (uint8_t *)ring->shared, round_up(rings, PAGE_SIZE));
+    *ring->shared = heads;
+    if (!err)
+        err = place_area(task, ring->memory, URING_OFF_SQES, p->sq_off.user_addr, ring->sqes,
+                         round_up(sqes, PAGE_SIZE));
+    return err;
 }
 
 static long create(struct task *task, struct uring_params *p, uaddr_t params)
@@ -263,20 +349,26 @@ static long create(struct task *task, struct uring_params *p, uaddr_t params)
 
     if (!ring)
         return -ENOMEM;
+    err = p->flags & URING_SETUP_NO_MMAP ? place_memory(ring, task, p) : 0;
     tell_layout(ring, p);
-    err = copy_to_user(task->mm, params, p, sizeof(*p));
+    if (!err)
+        err = copy_to_user(task->mm, params, p, sizeof(*p));
     if (!err)
         err = make_file(ring, &file);
     if (err < 0) {
         uring_unref(ring);
         return err;
     }
-    err = uring_use(ring, task);
-    if (err < 0) {
-        file_unref(file);
-        return err;
-    }
-    return task_install(task, file, 0, true);
+    if (p->flags & URING_SETUP_SQPOLL)
+        err = uring_poller_start(ring, task, p);
+    if (!err)
+        err = uring_use(ring, task);
+    if (!err && (p->flags & URING_SETUP_REGISTERED_ONLY))
+        err = uring_keep_registered(task, file);
+    else if (!err)
+        return task_install(task, file, 0, true);
+    file_unref(file);
+    return err;
 }
 
 SYSCALL_DEFINE2(io_uring_setup, unsigned, entries, uaddr_t, params)
@@ -292,11 +384,7 @@ SYSCALL_DEFINE2(io_uring_setup, unsigned, entries, uaddr_t, params)
     err = check_flags(task, &p);
     if (!err)
         err = choose_sizes(entries, &p);
-    if (!err && (p.flags & URING_SETUP_ATTACH_WQ)) {
-        struct file *other = task_file(task, (int)p.wq_fd);
-
-        err = !other ? -EBADF : uring_is(other) ? 0 : -EINVAL;
-        file_unref(other);
-    }
+    if (!err && (p.flags & URING_SETUP_ATTACH_WQ))
+        err = check_attached(task, &p);
     return err < 0 ? err : create(task, &p, params);
 }

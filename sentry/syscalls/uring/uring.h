@@ -100,6 +100,7 @@ struct uring_req {
 };
 
 struct uring_overflow;
+struct uring_poller;
 struct uring_buffer_group;
 
 struct uring_buffer { /* of IORING_REGISTER_BUFFERS */
@@ -117,7 +118,8 @@ struct uring {
     uint8_t *cqes;
     uint32_t *sq_array;
     uint8_t *sqes;
-    struct wait_queue queue; /* who waits for completions: poll(2), io_uring_enter(2) */
+    struct wait_queue queue;     /* who waits for completions: poll(2), io_uring_enter(2) */
+    struct uring_poller *poller; /* owned reference: of SQPOLL (sqpoll.c), or NULL */
 
     struct lock submit_lock;
     uint32_t sq_head __guarded_by(submit_lock);
@@ -184,6 +186,19 @@ struct uring *uring_unref(struct uring *ring); /* takes NULL, returns NULL */
 int uring_file(struct task *task, uint32_t fd, bool registered, struct file **ret);
 /* How many of the `count` were registered, or unregistered; an error when none was. */
 int uring_register_rings(struct task *task, bool add, uaddr_t arg, uint32_t count);
+
+/* The lowest free number of the caller's table, for a ring that has no descriptor. -EBUSY. */
+int uring_keep_registered(struct task *task, struct file *file);
+
+/* ---- sqpoll.c ---- */
+/* Starts the thread that submits; an error leaves it to uring_poller_fini(). -EAGAIN, -ENOMEM. */
+int uring_poller_start(struct uring *ring, struct task *task, const struct uring_params *params);
+/* It ends soon: the file goes. */
+void uring_poller_stop(struct uring *ring);
+void uring_poller_fini(struct uring *ring); /* with the ring itself */
+void uring_poller_wake(struct uring *ring);
+/* io_uring_enter(2) of such a ring: `submit`, or -EOWNERDEAD. */
+long uring_poller_enter(struct uring *ring, struct task *task, uint32_t submit, uint32_t flags);
 
 /* ---- user.c ---- */
 /* The caller's process uses the ring: its requests end with it. -ENOMEM. */
