@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sentry/fs/cgroup/cgroupfs.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/fs/tty/devpts.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/task.h"
@@ -62,6 +64,20 @@ static int make_sys(const struct fs_setup *setup, struct super_block **ret)
 {
     *ret = super_ref(given.sys);
     return 0;
+}
+
+/* From where the caller's cgroup namespace begins. */
+static int make_cgroup(const struct fs_setup *setup, struct super_block **ret)
+{
+    struct cgroup *root = task_cgroup_root(task_current());
+    int err = 0;
+
+    if (root == cgroup_root())
+        *ret = super_ref(given.cgroup);
+    else
+        err = cgroupfs_create(root, ret);
+    cgroup_unref(root);
+    return err;
 }
 
 static int make_dev(const struct fs_setup *setup, struct super_block **ret)
@@ -124,6 +140,7 @@ static int devpts_option(struct fs_setup *setup, const char *key, const char *va
 static const struct fs_type types[] = {
     {.name = "sysfs", .create = make_sys},
     {.name = "tmpfs", .create = make_tmpfs, .option = tmpfs_option, .unprivileged = true},
+    {.name = "cgroup2", .create = make_cgroup, .unprivileged = true},
     {.name = "devtmpfs", .create = make_dev, .option = tmpfs_option},
     {.name = "proc", .create = make_proc, .option = proc_option, .unprivileged = true},
     {.name = "devpts", .create = make_devpts, .option = devpts_option, .unprivileged = true},
@@ -134,6 +151,7 @@ void fstypes_register(const struct fstypes_config *config)
     given = *config;
     super_ref(given.dev);
     super_ref(given.sys);
+    super_ref(given.cgroup);
     for (size_t i = 0; i < ARRAY_COUNT(types); i++)
         fs_type_register(&types[i]);
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "runtime/fstypes.h"
 #include "runtime/options.h"
+#include "sentry/fs/cgroup/cgroupfs.h"
 #include "sentry/fs/dev/dev.h"
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/goferfs.h"
@@ -20,6 +21,7 @@
 #include "sentry/fs/tmpfs/memfd.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/fs/tty/devpts.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/modify.h"
@@ -107,7 +109,7 @@ static uint64_t inodes_max(const struct tree_config *config)
 /* The host's own /proc and /sys must not show through: they would tell about the gofer. */
 static int mount_kernel_trees(struct tree *tree, const struct tree_config *config, struct file *tty)
 {
-    struct super_block *dev, *pts, *proc, *sys;
+    struct super_block *dev, *pts, *proc, *sys, *cgroup;
     struct fstypes_config types = {
         .memfile = config->memfile,
         .size = round_down(config->memory / 2, PAGE_SIZE),
@@ -118,10 +120,14 @@ static int mount_kernel_trees(struct tree *tree, const struct tree_config *confi
     err = devfs_create(&dev);
     if (!err)
         err = sysfs_create(config->cpu_count, config->memfile, &sys);
+    cgroup_init();
+    if (!err)
+        err = cgroupfs_create(cgroup_root(), &cgroup);
     if (err)
         return err;
     types.dev = dev;
     types.sys = sys;
+    types.cgroup = cgroup;
     fstypes_register(&types);
     if (!err)
         err = mount_on(tree, "/dev", dev, MOUNT_NOSUID);
@@ -133,7 +139,9 @@ static int mount_kernel_trees(struct tree *tree, const struct tree_config *confi
         err = procfs_create(NULL, &proc);
     if (!err)
         err = mount_on(tree, "/proc", proc, SAFE_FLAGS);
-    return err ? err : mount_on(tree, "/sys", sys, SAFE_FLAGS | MOUNT_READ_ONLY);
+    if (!err)
+        err = mount_on(tree, "/sys", sys, SAFE_FLAGS | MOUNT_READ_ONLY);
+    return err ? err : mount_on(tree, "/sys/fs/cgroup", cgroup, SAFE_FLAGS);
 }
 
 /* What programs may write. */

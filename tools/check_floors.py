@@ -31,6 +31,7 @@ FLOORS = {
     "loader": 6,
     "sentry/kernel": 7,
     "sentry/fs/proc": 8,
+    "sentry/fs/cgroup": 8,
     "sentry/syscalls": 9,
     "runtime": 10,
 }

@@ -69,6 +69,18 @@ static uint64_t child_ino(uint64_t parent_ino, const char *name, size_t size, ui
     return XXH3_64bits_withSeed(name, size, parent_ino ^ key << 32 ^ key >> 32) >> 32 | 1;
 }
 
+/* For those who ask the inode: chmod(2) and its kin. */
+static void take_attributes(struct tree_inode *inode)
+{
+    const struct tree_node *node = inode->node;
+    uint32_t mode = 0;
+
+    if (!node->get_attr)
+        return;
+    node->get_attr(inode->key, node->aspect, &mode, &inode->inode.uid, &inode->inode.gid);
+    inode->inode.mode = (node->mode & S_IFMT) | (mode & 07777);
+}
+
 static struct inode *inode_new(const struct tree_node *node, uint64_t key, uint64_t dev,
                                uint64_t ino)
 {
@@ -76,11 +88,14 @@ static struct inode *inode_new(const struct tree_node *node, uint64_t key, uint6
 
     if (!inode)
         return NULL;
+    if (node->number)
+        ino = node->number(key);
     inode_init(&inode->inode, node->follow ? &magic_operations : &tree_operations, node->mode, dev,
                ino);
     inode->node = node;
     inode->key = key;
     inode->seen = vfs_now();
+    take_attributes(inode);
     return &inode->inode;
 }
 
@@ -137,6 +152,22 @@ static int tree_follow(struct dentry *link, struct link_target *ret)
     return node_of(link)->follow(tree_inode_of(link)->key, ret);
 }
 
+/* The type is in ret_mode as well. */
+static void attributes(const struct dentry *dentry, uint32_t *ret_mode, uint32_t *ret_uid,
+                       uint32_t *ret_gid)
+{
+    const struct tree_node *node = node_of(dentry);
+    uint64_t key = tree_inode_of(dentry)->key;
+
+    *ret_mode = node->mode;
+    if (node->owner)
+        node->owner(key, ret_uid, ret_gid);
+    if (node->get_attr) {
+        node->get_attr(key, node->aspect, ret_mode, ret_uid, ret_gid);
+        *ret_mode = (node->mode & S_IFMT) | (*ret_mode & 07777);
+    }
+}
+
 static void put_times(struct linux_stat *st, const struct timespec *at)
 {
     st->st_atime_sec = st->st_mtime_sec = st->st_ctime_sec = (uint64_t)at->tv_sec;
@@ -163,8 +194,7 @@ static int tree_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
         .st_blksize = 4096,
     };
     put_times(ret, &tree_inode_of(dentry)->seen);
-    if (node->owner)
-        node->owner(tree_inode_of(dentry)->key, &ret->st_uid, &ret->st_gid);
+    attributes(dentry, &ret->st_mode, &ret->st_uid, &ret->st_gid);
     if (node->status)
         node->status(tree_inode_of(dentry)->key, ret);
     return 0;
@@ -176,6 +206,41 @@ static int tree_truncate(struct dentry *dentry, uint64_t size)
     const struct tree_node *node = node_of(dentry);
 
     return node->write || node->open_object ? 0 : -EACCES;
+}
+
+static int tree_setattr(struct dentry *dentry, const struct inode_attr *attr)
+{
+    const struct tree_node *node = node_of(dentry);
+    int err = -EPERM;
+
+    if (node->set_attr)
+        err = node->set_attr(tree_inode_of(dentry)->key, node->aspect, attr);
+    if (!err)
+        take_attributes(tree_inode_of(dentry));
+    return err;
+}
+
+static int tree_make(struct dentry *dir, struct name name, const struct inode_make *make,
+                     struct inode **ret)
+{
+    const struct tree_node *node = node_of(dir), *child;
+    uint64_t key;
+    int err;
+
+    if (!node->make || !S_ISDIR(make->mode))
+        return -EPERM;
+    err = node->make(tree_inode_of(dir)->key, name, make, &child, &key);
+    if (err < 0)
+        return err;
+    *ret = inode_new(child, key, dir->inode->dev, 0);
+    return *ret ? 0 : -ENOMEM;
+}
+
+static int tree_remove(struct dentry *dir, struct dentry *victim)
+{
+    const struct tree_node *node = node_of(victim);
+
+    return node->remove ? node->remove(tree_inode_of(victim)->key) : -EPERM;
 }
 
 static int tree_statfs(struct dentry *dentry, struct linux_statfs *ret)
@@ -191,23 +256,25 @@ static int tree_statfs(struct dentry *dentry, struct linux_statfs *ret)
     return 0;
 }
 
+static uint32_t class_bits(uint32_t bits, uint32_t uid, uint32_t gid)
+{
+    if (vfs_identity()->uid == uid)
+        return bits >> 6;
+    return vfs_in_group(gid) ? bits >> 3 : bits;
+}
+
 static int tree_access(struct dentry *dentry, int mask)
 {
     const struct tree_node *node = node_of(dentry);
-    uint32_t uid = 0, gid = 0, bits = node->mode;
+    uint32_t uid = 0, gid = 0, bits;
 
-    if (node->owner)
-        node->owner(tree_inode_of(dentry)->key, &uid, &gid);
-    if (vfs_identity()->uid == uid)
-        bits >>= 6;
-    else if (vfs_in_group(gid))
-        bits >>= 3;
-    if (!((uint32_t)mask & ~bits & 7))
+    attributes(dentry, &bits, &uid, &gid);
+    if (!((uint32_t)mask & ~class_bits(bits, uid, gid) & 7))
         return 0;
     if (!(mask & W_OK) && (S_ISDIR(node->mode) || mask == R_OK) &&
         vfs_has_cap_over(uid, gid, CAP_DAC_READ_SEARCH))
         return 0;
-    if ((S_ISDIR(node->mode) || !(mask & X_OK) || (node->mode & 0111)) &&
+    if ((S_ISDIR(node->mode) || !(mask & X_OK) || (bits & 0111)) &&
         vfs_has_cap_over(uid, gid, CAP_DAC_OVERRIDE))
         return 0;
     return -EACCES;
@@ -357,7 +424,7 @@ static void tree_file_release(struct file *f)
 
 /* One entry of a listing. */
 struct listed {
-    char name[32];
+    char name[VFS_NAME_MAX + 1];
     const struct tree_node *node; /* NULL: "." or ".." */
     uint64_t ino;
     int64_t next;
@@ -393,7 +460,10 @@ static bool entry_at(struct dentry *dir, int64_t pos, struct listed *ret)
         (void)node->find(tree_inode_of(dir)->key, (struct name){ret->name, strlen(ret->name)},
                          &found, &own_key);
     }
-    ret->ino = child_ino(self, ret->name, strlen(ret->name), own_key);
+    if (pos >= base && ret->node->number)
+        ret->ino = ret->node->number((uint64_t)(ret->next - base - 1));
+    else
+        ret->ino = child_ino(self, ret->name, strlen(ret->name), own_key);
     return true;
 }
 
@@ -502,6 +572,9 @@ static const struct inode_operations tree_operations = {
     .stat = tree_stat,
     .statfs = tree_statfs,
     .truncate = tree_truncate,
+    .setattr = tree_setattr,
+    .make = tree_make,
+    .remove = tree_remove,
     .access = tree_access,
     .release = tree_inode_release,
 };

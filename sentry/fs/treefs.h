@@ -47,6 +47,18 @@ struct tree_node {
     int (*open_object)(uint64_t key, uint32_t flags, struct file **ret);
     /* Whose it is, where it is not root's; unchanged when the object is gone. */
     void (*owner)(uint64_t key, uint32_t *ret_uid, uint32_t *ret_gid);
+    /* Permissions that can be changed: all three, and their change. Which of an object's files it
+     * is about, `aspect` says. */
+    void (*get_attr)(uint64_t key, int aspect, uint32_t *ret_mode, uint32_t *ret_uid,
+                     uint32_t *ret_gid);
+    int (*set_attr)(uint64_t key, int aspect, const struct inode_attr *attr);
+    int aspect;
+    /* Objects with numbers of their own, by which list() counts them as well: st_ino. */
+    uint64_t (*number)(uint64_t key);
+    /* S_IFDIR: makes and removes the directory that find() then finds, or not. NULL: -EPERM. */
+    int (*make)(uint64_t key, struct name name, const struct inode_make *make,
+                const struct tree_node **ret_node, uint64_t *ret_key);
+    int (*remove)(uint64_t child_key);
 };
 
 #define TREE_DIR(name_, children_)                                                                 \

@@ -8,6 +8,7 @@
 
 #include "abi/ptrace.h"
 #include "host/futex.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/time/cputimer.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"
@@ -397,6 +398,7 @@ long task_clone(struct task *parent, const struct clone_request *request)
     copy_attributes(parent, child, request->flags);
     child->wanted_tids = request->wanted_tids;
     child->wanted_count = request->wanted_count;
+    child->cgroup = request->cgroup ? cgroup_ref(request->cgroup) : NULL;
     error = copy_context(parent, child, request);
     if (error == 0)
         error = copy_files(parent, child, request->flags);
@@ -406,7 +408,7 @@ long task_clone(struct task *parent, const struct clone_request *request)
         child->vfork_parent = process_ref(parent->process);
     task_ref(child); /* it may be gone before we read its number */
     if (error == 0)
-        error = task_start(child, tell_numbers, &birth);
+        error = task_start(child, parent, tell_numbers, &birth);
     tid = child->tid;
     shown = task_shown_pid(parent, tid);
     if (error < 0 && birth.handle >= 0)

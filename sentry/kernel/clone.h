@@ -4,6 +4,7 @@
 
 #include "base/compiler.h"
 
+struct cgroup;
 struct task;
 
 struct clone_request {
@@ -13,6 +14,7 @@ struct clone_request {
     const int32_t *wanted_tids; /* clone3's set_tid, the innermost namespace's first */
     int wanted_count;
     int exit_signal;
+    struct cgroup *cgroup; /* borrowed: where it begins; NULL: where its maker is */
     uaddr_t stack; /* the new stack pointer; 0: the caller's */
     uaddr_t tls;
 };

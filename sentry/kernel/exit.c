@@ -2,6 +2,7 @@
  * The end of a task, and of a process with its last task. The leader's number stays taken until the
  * process is reaped, so that nobody else gets a pid that a parent still waits for.
  */
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/core.h"
 #include "sentry/kernel/time/cputimer.h"
 #include "sentry/kernel/futex/futex.h"
@@ -84,6 +85,7 @@ void task_exit(struct task *task)
     lock_acquire(&process->lock);
     task_usage_locked(task, &usage);
     usage_add(&kernel->ended_usage, &usage);
+    cgroup_exit_locked(task, &usage);
     task->exit_status = status;
     __atomic_store_n(&task->dead, true, __ATOMIC_RELEASE);
     list_del_init(&task->process_node);

@@ -14,6 +14,7 @@
 #include "sentry/fs/dev/kmsg.h"
 #include "sentry/kernel/bootlog.h"
 #include "sentry/fs/terminal.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/exec.h"
 #include "sentry/kernel/futex/futex.h"
@@ -92,6 +93,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->futexes = futex_table_create();
     kernel->mm_env = config->mm_env;
     net_start();
+    cgroup_init();
     if (!kernel->pids || !kernel->groups || !kernel->sessions || !kernel->futexes ||
         !kernel->pid_names || !kernel->pid_namespaces ||
         ns_create_initial(kernel, config->hostname) < 0) {
@@ -228,7 +230,7 @@ int kernel_start_init(struct kernel *kernel, const struct kernel_init *init, cha
     kernel->tty = init->tty ? terminal_ref(init->tty) : NULL;
     error = load_first(task, init, ret_why, why_size);
     if (error == 0)
-        error = task_start(task, become_init, (void *)init->path);
+        error = task_start(task, NULL, become_init, (void *)init->path);
     if (error < 0)
         task_unref(task);
     return error;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "host/futex.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
@@ -149,6 +150,7 @@ void pid_free_locked(struct kernel *kernel, struct task *task)
 
     BUG_ON(kernel->pids[task->tid] != task);
     kernel->pids[task->tid] = NULL;
+    cgroup_release_locked(task);
     tell_leaving(ns);
     if (task->process == ns->init && task->vtid == 1) {
         ns->init = NULL;
@@ -166,6 +168,7 @@ void pid_take_over_locked(struct kernel *kernel, struct task *task, struct task 
     task->tid = leader->tid;
     task->vtid = leader->vtid;
     kernel->pids[task->tid] = task_ref(task);
+    cgroup_take_over_locked(task, leader);
     task_unref(leader);
 }
 

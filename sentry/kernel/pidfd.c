@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
@@ -32,7 +33,6 @@
 #define PIDFD_INFO_HAVE_CRED 2u
 #define PIDFD_INFO_HAVE_CGRP 4u
 #define PIDFD_INFO_HAVE_EXIT 8u
-#define CGROUP_ROOT_ID       1 /* the only one there is */
 
 struct guest_pidfd_info {
     uint64_t mask, cgroup;
@@ -156,6 +156,15 @@ static int pidfd_statfs(struct file *f, struct linux_statfs *ret)
     return 0;
 }
 
+static uint64_t cgroup_id(struct task *task)
+{
+    struct cgroup *cg = task_get_cgroup(task);
+    uint64_t id = cg->id;
+
+    cgroup_unref(cg);
+    return id;
+}
+
 static void fill_info(struct task *task, struct guest_pidfd_info *ret)
 {
     struct process *process = task->process;
@@ -163,7 +172,7 @@ static void fill_info(struct task *task, struct guest_pidfd_info *ret)
 
     *ret = (struct guest_pidfd_info){
         .mask = PIDFD_INFO_HAVE_PID | PIDFD_INFO_HAVE_CRED | PIDFD_INFO_HAVE_CGRP,
-        .cgroup = CGROUP_ROOT_ID,
+        .cgroup = cgroup_id(task),
         .pid = (uint32_t)task_shown_pid(task_current(), task->tid),
         .tgid = (uint32_t)task_shown_pid(task_current(), process->pid),
         .ppid = (uint32_t)task_shown_pid(task_current(), process->parent_pid),

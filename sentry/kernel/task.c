@@ -10,6 +10,7 @@
 #include "host/clock.h"
 #include "host/futex.h"
 #include "host/thread.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/time/cputimer.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/jobs.h"
@@ -47,6 +48,7 @@ struct task *task_create(struct kernel *kernel, struct process *process)
     task->serial = kernel_serial(kernel);
     list_init(&task->process_node);
     list_init(&task->pi_held);
+    list_init(&task->cgroup_node);
     task->rseq_number = -1;
     sigpending_init(&task->pending);
     trace_init(&task->trace);
@@ -198,6 +200,7 @@ struct task *task_unref(struct task *task)
     process_unref(task->vfork_parent);
     sigpending_clear(&task->pending);
     seccomp_leave(task);
+    cgroup_unref(task->cgroup);
     process_unref(task->process);
     free(task);
     return NULL;
@@ -217,7 +220,7 @@ static void thread_main(void *arg)
 }
 
 /* The tables, before the thread runs: whoever gets the number can send signals to it. */
-static int task_publish(struct task *task)
+static int task_publish(struct task *task, struct task *maker)
 {
     struct kernel *kernel = task->kernel;
     struct process *process = task->process;
@@ -230,9 +233,12 @@ static int task_publish(struct task *task)
         error = pid_alloc_locked(kernel, task);
     if (error == 0) {
         lock_acquire(&process->lock);
-        if (process->group_exit) {
-            pid_free_locked(kernel, task);
+        if (process->group_exit)
             error = -ERESTARTNOINTR; /* the caller will not come back from its call either */
+        else
+            error = cgroup_join_locked(task, maker);
+        if (error < 0) {
+            pid_free_locked(kernel, task);
         } else {
             kernel->task_count++;
             kernel->tasks_made++;
@@ -263,6 +269,7 @@ static void task_unpublish(struct task *task)
     lock_acquire(&process->lock);
     task->dead = true;
     list_del_init(&task->process_node);
+    cgroup_exit_locked(task, &task->cgroup_base);
     process->thread_count--;
     leader = process->leader == task;
     if (leader) {
@@ -279,10 +286,11 @@ static void task_unpublish(struct task *task)
         task_unref(task);
 }
 
-int task_start(struct task *task, int (*published)(struct task *task, void *arg), void *arg)
+int task_start(struct task *task, struct task *maker,
+               int (*published)(struct task *task, void *arg), void *arg)
 {
     const struct platform_ops *ops = task->kernel->platform->ops;
-    int error = task_publish(task);
+    int error = task_publish(task, maker);
     char name[24];
 
     if (error < 0)

@@ -31,6 +31,7 @@ struct mm;
 struct fdtable;
 struct fs_context;
 struct futex_sleeper;
+struct cgroup;
 struct rseq_slots;
 struct ns_proxy;
 struct sem_undo_list;
@@ -41,6 +42,7 @@ enum task_work {
     TASK_WORK_STOP = 4,   /* the process stops */
     TASK_WORK_SCHED = 8,  /* the host is to be told how to schedule it */
     TASK_WORK_RSEQ = 16,  /* a restartable sequence is to be aborted */
+    TASK_WORK_FREEZE = 64, /* its cgroup is to be frozen */
     TASK_WORK_KEYS = 32,  /* a child has left its session's keyring (key.h) */
 };
 
@@ -151,6 +153,12 @@ struct task {
     uint32_t rseq_size, rseq_signature;
     int rseq_number; /* what cpu_id says; -1: none */
 
+    /* Under the cgroups' lock (cgroup.h). */
+    struct cgroup *cgroup; /* owned reference; before it has joined: where it is to, or NULL */
+    struct list cgroup_node;
+    bool cgroup_counted, cgroup_frozen;
+    struct usage cgroup_base; /* what it had used when it came there */
+
     uaddr_t clear_child_tid;
     uaddr_t robust_list;
     struct task_sched sched;        /* under process->lock */
@@ -180,11 +188,13 @@ struct task *task_unref(struct task *task); /* takes NULL, returns NULL */
  */
 struct task *task_create(struct kernel *kernel, struct process *process);
 /*
- * Gives the task its number, enters it in its process, calls `published` (may be NULL; an error
+ * Gives the task its number, enters it in its process and its cgroup (its maker's; NULL: the root,
+ * unless one was chosen), calls `published` (may be NULL; an error
  * takes all back) and starts the host thread, which takes over the caller's reference. With an
  * error (-EAGAIN) the caller still has it.
  */
-int task_start(struct task *task, int (*published)(struct task *task, void *arg), void *arg);
+int task_start(struct task *task, struct task *maker,
+               int (*published)(struct task *task, void *arg), void *arg);
 /* For other threads: a reference, or NULL when the task has none any more (it ends). */
 struct mm *task_get_mm(struct task *task);
 struct fdtable *task_get_files(struct task *task);

@@ -4,12 +4,16 @@
 #include <signal.h>
 #include <string.h>
 
+#include "sentry/fs/cgroup/cgroupfs.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/clone.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
+#include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/file.h"
 
 #define CLONE_LEGACY_FLAGS 0xffffffffUL
 #define SET_TID_MAX        32 /* MAX_PID_NS_LEVEL */
@@ -98,20 +102,36 @@ static int get_wanted_tids(struct task *task, const struct clone_args *args, int
     return args->set_tid_size > (uint64_t)levels ? -EINVAL : 0;
 }
 
+/* Where the child shall begin: an open directory of a cgroup. cgroup_css_set_fork(). */
+static int get_cgroup(struct task *task, int fd, struct cgroup **ret)
+{
+    struct file *file = fdtable_get(task->files, fd);
+    int error = file ? cgroupfs_of_file(file, ret) : -EBADF;
+
+    file_unref(file);
+    if (error == 0)
+        error = cgroup_may_clone_into(*ret);
+    if (error < 0)
+        *ret = cgroup_unref(*ret);
+    return error;
+}
+
 SYSCALL_DEFINE2(clone3, uaddr_t, uargs, uint64_t, size)
 {
     struct clone_args args;
     struct clone_request request;
+    struct cgroup *cgroup = NULL;
     int32_t tids[SET_TID_MAX];
+    long result;
     int error = get_clone_args(task, uargs, size, &args);
 
     if (error < 0)
         return error;
     if (!clone_args_valid(&args))
         return -EINVAL;
-    if (args.flags & CLONE_INTO_CGROUP)
-        /* No file leads to a cgroup. */
-        return args.cgroup > INT32_MAX || size < CLONE_ARGS_SIZE_VER2 ? -EINVAL : -EBADF;
+    if ((args.flags & CLONE_INTO_CGROUP) &&
+        (args.cgroup > INT32_MAX || size < CLONE_ARGS_SIZE_VER2))
+        return -EINVAL;
     request = (struct clone_request){
         .flags = args.flags,
         .exit_signal = (int)args.exit_signal,
@@ -127,5 +147,12 @@ SYSCALL_DEFINE2(clone3, uaddr_t, uargs, uint64_t, size)
         args.pidfd == args.parent_tid)
         return -EINVAL;
     error = get_wanted_tids(task, &args, tids);
-    return error < 0 ? error : task_clone(task, &request);
+    if (error == 0 && (args.flags & CLONE_INTO_CGROUP))
+        error = get_cgroup(task, (int)args.cgroup, &cgroup);
+    if (error < 0)
+        return error;
+    request.cgroup = cgroup;
+    result = task_clone(task, &request);
+    cgroup_unref(cgroup);
+    return result;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "sentry/fs/proc/internal.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
@@ -289,6 +290,28 @@ static ssize_t stack_text(uint64_t key, char *buf, size_t size)
     return -EACCES;
 }
 
+/* As seen from the reader's cgroup namespace. */
+static ssize_t cgroup_text(uint64_t key, char *buf, size_t size)
+{
+    struct proc_text text = {buf, size, 0};
+    struct cgroup *cg, *root;
+    struct task *task;
+    char path[PATH_MAX];
+
+    task = proc_find_task(key);
+    if (!task)
+        return -ESRCH;
+    cg = task_get_cgroup(task);
+    root = task_cgroup_root(task_current());
+    cgroup_path(cg, root, path, sizeof(path));
+    proc_printf(&text, "0::%s%s\n", path,
+                __atomic_load_n(&cg->removed, __ATOMIC_RELAXED) ? " (deleted)" : "");
+    cgroup_unref(root);
+    cgroup_unref(cg);
+    task_unref(task);
+    return (ssize_t)text.length;
+}
+
 /* Of the controller cpuset there is none, so that all are in its root. */
 static ssize_t cpuset_text(uint64_t key, char *buf, size_t size)
 {
@@ -359,7 +382,8 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
      .child_count = PROC_ATTR_NODES,                                                               \
      .owner = proc_task_owner},                                                                    \
         TASK_TEXT("auxv", 0400, auxv_text), TASK_TEXT("cmdline", 0444, cmdline_text),              \
-        TASK_SET("comm", comm_text, comm_write), TASK_TEXT("cpuset", 0444, cpuset_text),           \
+        TASK_TEXT("cgroup", 0444, cgroup_text), TASK_SET("comm", comm_text, comm_write),           \
+        TASK_TEXT("cpuset", 0444, cpuset_text),                                                    \
         TASK_SET("coredump_filter", proc_coredump_filter_text, proc_coredump_filter_write),        \
         MAGIC_LINK(cwd), TASK_TEXT("environ", 0400, environ_text), MAGIC_LINK(exe),                \
         TASK_DIR("fd", 0500, proc_find_fd, proc_list_fds),                                         \

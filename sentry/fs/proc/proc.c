@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "sentry/fs/proc/internal.h"
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
@@ -60,6 +61,20 @@ static ssize_t filesystems_text(uint64_t key, char *buf, size_t size)
     for (unsigned i = 0; (type = fs_type_at(i)) != NULL; i++)
         proc_printf(&text, "nodev\t%s\n", type->name);
     return (ssize_t)text.length;
+}
+
+/* proc_cgroupstats_show(): all of the second version's hierarchy. */
+static ssize_t cgroups_text(uint64_t key, char *buf, size_t size)
+{
+    uint64_t count;
+
+    cgroup_lock();
+    count = cgroup_root()->descendants + 1;
+    cgroup_unlock();
+    return snprintf(buf, size,
+                    "#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t0\t%lu\t1\n"
+                    "pids\t0\t%lu\t1\n",
+                    count, count);
 }
 
 /* A process's directory exists while it has tasks. Threads are found by name, but not listed. */
@@ -124,6 +139,7 @@ static int64_t list_pids(uint64_t key, int64_t from, char *ret_name, size_t size
 static const struct tree_node root_nodes[] = {
     TREE_TEXT("buddyinfo", proc_buddyinfo_text),
     EMPTY_DIR("bus"),
+    TREE_TEXT("cgroups", cgroups_text),
     TREE_FIXED("cmdline", "\n"),
     TREE_TEXT("config.gz", proc_config_text),
     TREE_FIXED("consoles", ""),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/ipc/ipc.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/mntns.h"
@@ -127,13 +128,16 @@ static struct ns *create_time(struct ns *old)
 }
 
 /* The object alone; NULL without memory. */
-static struct ns *create_object(struct kernel *kernel, enum ns_type type, struct ns *old)
+static struct ns *create_object(struct kernel *kernel, struct task *task, enum ns_type type,
+                                struct ns *old)
 {
     struct ipc_ns *ipc;
     struct pid_ns *pid;
     struct uts_ns *uts;
 
     switch (type) {
+    case NS_CGROUP:
+        return cgroup_ns_create(task);
     case NS_UTS:
         uts = uts_create(old ? uts_ns_of(old) : NULL);
         return uts ? &uts->ns : NULL;
@@ -164,7 +168,7 @@ int ns_create(struct task *task, enum ns_type type, struct ns *old, struct user_
     if (type == NS_MNT) {
         error = mnt_ns_create(mnt_ns_of(old), owner, &ns);
     } else {
-        ns = create_object(task->kernel, type, old);
+        ns = create_object(task->kernel, task, type, old);
         error = ns ? 0 : -ENOMEM;
     }
     if (error < 0) {
@@ -186,7 +190,7 @@ static struct ns *create_first(struct kernel *kernel, enum ns_type type)
         if (mnt_ns_create(NULL, &user_ns_first, &ns) < 0)
             return NULL;
     } else {
-        ns = create_object(kernel, type, NULL);
+        ns = create_object(kernel, NULL, type, NULL);
     }
     if (ns)
         ns_init(ns, type, kernel, &user_ns_first, NULL);

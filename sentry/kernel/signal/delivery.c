@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <sys/syscall.h>
 
+#include "sentry/kernel/cgroup.h"
 #include "sentry/kernel/core.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
@@ -120,13 +121,15 @@ static int next_handler(struct task *task, struct delivery *ret_delivery)
         if (job_tell_continued_locked(process) || job_enter_stop_locked(task) ||
             ptrace_report_stop_locked(task))
             continue;
+        if (cgroup_stay_frozen_locked(task))
+            continue;
         if (process->stopped && !task->trace.tracer) {
             job_stay_locked(task);
             continue;
         }
         signo = signal_dequeue_locked(task, ~task->blocked, &d.info);
         if (!signo) {
-            __atomic_fetch_and(&task->work, TASK_WORK_SCHED | TASK_WORK_RSEQ | TASK_WORK_KEYS,
+            __atomic_fetch_and(&task->work, TASK_WORK_SCHED | TASK_WORK_RSEQ | TASK_WORK_KEYS | TASK_WORK_FREEZE,
                                __ATOMIC_SEQ_CST);
             waiter_uninterrupt(&task->waiter);
             break;
