@@ -121,6 +121,8 @@ static int tree_lookup(struct dentry *dir, const struct name *names, int count,
     const struct tree_node *node = node_of(dir), *child = find_fixed(node, names[0]);
     uint64_t key = tree_inode_of(dir)->key, own_key = 0;
 
+    if (node->alive && !node->alive(key))
+        child = NULL;
     *ret_error = child ? 0 : -ENOENT;
     if (!child && node->find) {
         *ret_error = node->find(key, names[0], &child, &own_key);
@@ -376,8 +378,11 @@ static int snapshot_at(struct tree_file *t, int64_t pos, struct snapshot **ret)
 static ssize_t text_read(struct file *f, struct uio *uio, int64_t *pos)
 {
     struct snapshot *s;
-    ssize_t n = snapshot_at(tree_file_of(f), *pos, &s);
+    ssize_t n;
 
+    if (!has_text(tree_file_of(f)->node))
+        return -EINVAL; /* it can only be written */
+    n = snapshot_at(tree_file_of(f), *pos, &s);
     if (n < 0)
         return n;
     if (*pos < s->size)
@@ -513,6 +518,11 @@ const struct tree_node *treefs_dir_node(const struct file *file, uint64_t *ret_k
         return NULL;
     *ret_key = tree_inode_of(file->at.dentry)->key;
     return node_of(file->at.dentry);
+}
+
+uint64_t treefs_key(const struct dentry *dentry)
+{
+    return tree_inode_of(dentry)->key;
 }
 
 static const struct file_operations *operations_of(const struct tree_node *node)

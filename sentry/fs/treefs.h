@@ -59,6 +59,7 @@ struct tree_node {
     int (*make)(uint64_t key, struct name name, const struct inode_make *make,
                 const struct tree_node **ret_node, uint64_t *ret_key);
     int (*remove)(uint64_t child_key);
+    bool (*alive)(uint64_t key); /* false: it was removed, and nothing is in it any more */
 };
 
 #define TREE_DIR(name_, children_)                                                                 \
@@ -82,6 +83,9 @@ struct tree_node {
 
 /* The node of an open directory, and its object's key; NULL: not one of these trees. */
 const struct tree_node *treefs_dir_node(const struct file *file, uint64_t *ret_key);
+
+/* The same of a dentry of these trees. */
+uint64_t treefs_key(const struct dentry *dentry);
 
 /*
  * `root` is a directory node, constant and living as long as the program; `type` is its name in

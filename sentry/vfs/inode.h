@@ -186,6 +186,9 @@ struct super_block {
     void (*release)(struct super_block *sb); /* after the last dentry is gone; frees sb */
     /* Options beyond ro, as /proc/mounts shows them, each with a comma in front; may be NULL. */
     void (*show_options)(struct super_block *sb, char *buf, size_t size);
+    /* What mountinfo calls the root of a mount, where that is not its path; under mount_lock(). May
+     * be NULL. The length, or -errno. */
+    ssize_t (*show_root)(struct dentry *root, char *buf, size_t size);
     /* mount(2) with MS_REMOUNT, fsconfig(2): takes what `setup` sets (fstype.h); NULL: nothing. */
     int (*reconfigure)(struct super_block *sb, struct fs_setup *setup);
 };

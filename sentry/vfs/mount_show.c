@@ -79,7 +79,11 @@ struct mount_peers mount_peers_locked(const struct mount *m, const struct path *
 ssize_t mount_root_name_locked(const struct mount *m, char *buf, size_t size)
 {
     static const char removed[] = "//deleted";
-    ssize_t n = dentry_path(m->root, buf + 1, size - 1);
+    ssize_t n;
+
+    if (m->sb->show_root)
+        return m->sb->show_root(m->root, buf, size);
+    n = dentry_path(m->root, buf + 1, size - 1);
 
     if (n < 0)
         return n;

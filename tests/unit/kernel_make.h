@@ -94,7 +94,7 @@ static inline int task_play(struct task *task, const struct fake_step *steps, si
 
     fake_set_script(task->ctx, steps, count);
     kernel->init = process_ref(task->process);
-    cr_assert_eq(task_start(task, NULL, NULL), 0);
+    cr_assert_eq(task_start(task, NULL, NULL, NULL), 0);
     return kernel_wait_exit(kernel);
 }
 

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "sentry/fs/cgroup/internal.h"
+#include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/task.h"
 
 #define CGROUP2_MAGIC 0x63677270
 #define CGROUP_MINOR  26 /* st_dev of the tree */
@@ -83,6 +85,14 @@ static int64_t group_list(uint64_t key, int64_t from, char *ret_name, size_t siz
     return found;
 }
 
+static bool group_alive(uint64_t key)
+{
+    struct cgroup *cg = cgroup_find(key);
+
+    cgroup_unref(cg);
+    return cg != NULL;
+}
+
 static uint64_t group_number(uint64_t key)
 {
     return key;
@@ -137,7 +147,7 @@ static int group_remove(uint64_t key)
     {                                                                                              \
         .name = "", .mode = S_IFDIR | 0755, .children = files_,                                    \
         .child_count = ARRAY_COUNT(files_), .find = group_find, .list = group_list,                \
-        .number = group_number, .status = group_status, .make = group_make,                        \
+        .number = group_number, .status = group_status, .make = group_make, .alive = group_alive,  \
         .get_attr = cgroupfs_get_attr, .set_attr = cgroupfs_set_attr, .aspect = CGROUP_ATTR_DIR    \
     }
 static const struct tree_node group_root = GROUP(cgroupfs_root_files);
@@ -154,10 +164,26 @@ static const struct tree_node group_node = {
     .status = group_status,
     .make = group_make,
     .remove = group_remove,
+    .alive = group_alive,
     .get_attr = cgroupfs_get_attr,
     .set_attr = cgroupfs_set_attr,
     .aspect = CGROUP_ATTR_DIR,
 };
+
+/* cgroup_show_path(): as the reader's cgroup namespace has it. */
+static ssize_t show_root(struct dentry *dentry, char *buf, size_t size)
+{
+    struct ns_proxy *namespaces = task_current()->namespaces;
+    struct cgroup *from, *cg = cgroup_find(treefs_key(dentry));
+    size_t n;
+
+    if (!cg)
+        return -ENOENT;
+    from = namespaces ? cgroup_ns_of(namespaces->ns[NS_CGROUP])->root : cgroup_root();
+    n = cgroup_path(cg, from, buf, size);
+    cgroup_unref(cg);
+    return n < size ? (ssize_t)n : -ENAMETOOLONG;
+}
 
 static void drop_root(void *arg)
 {
@@ -181,6 +207,7 @@ int cgroupfs_create(struct cgroup *root, struct super_block **ret)
         return err;
     cgroup_ref(root);
     (*ret)->read_only = false;
+    (*ret)->show_root = show_root;
     return 0;
 }
 
