@@ -10,7 +10,7 @@
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/fs/tty/devpts.h"
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/task.h"

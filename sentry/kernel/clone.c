@@ -8,7 +8,7 @@
 
 #include "abi/ptrace.h"
 #include "host/futex.h"
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/time/cputimer.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/kernel.h"

@@ -2,7 +2,7 @@
  * The end of a task, and of a process with its last task. The leader's number stays taken until the
  * process is reaped, so that nobody else gets a pid that a parent still waits for.
  */
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/core.h"
 #include "sentry/kernel/time/cputimer.h"
 #include "sentry/kernel/futex/futex.h"

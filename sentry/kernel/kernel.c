@@ -14,7 +14,7 @@
 #include "sentry/fs/dev/kmsg.h"
 #include "sentry/kernel/bootlog.h"
 #include "sentry/fs/terminal.h"
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/exec.h"
 #include "sentry/kernel/futex/futex.h"

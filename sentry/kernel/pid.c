@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "host/futex.h"
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"

@@ -16,7 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"

@@ -10,7 +10,7 @@
 #include "host/clock.h"
 #include "host/futex.h"
 #include "host/thread.h"
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/time/cputimer.h"
 #include "sentry/kernel/ctty.h"
 #include "sentry/kernel/jobs.h"

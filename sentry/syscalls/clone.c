@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "sentry/fs/cgroup/cgroupfs.h"
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/clone.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/nsproxy.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "sentry/fs/cgroup/internal.h"
-#include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/kernel/task.h"
 
 #define CGROUP2_MAGIC 0x63677270

@@ -1,6 +1,6 @@
 /*
- * The cgroup2 file system: a directory for each group (sentry/kernel/cgroup.h), files for what it
- * is and does. mkdir(2) makes a group, rmdir(2) removes it.
+ * The cgroup2 file system: a directory for each group (sentry/kernel/cgroup/cgroup.h), files for
+ * what it is and does. mkdir(2) makes a group, rmdir(2) removes it.
  */
 #ifndef SENTRY_FS_CGROUP_CGROUPFS_H
 #define SENTRY_FS_CGROUP_CGROUPFS_H

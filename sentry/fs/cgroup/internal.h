@@ -3,7 +3,7 @@
 #define SENTRY_FS_CGROUP_INTERNAL_H
 
 #include "sentry/fs/treefs.h"
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 
 /* The group, referenced. -ENODEV. */
 int cgroupfs_get(uint64_t key, struct cgroup **ret);

@@ -6,7 +6,7 @@
 
 #include "sentry/fs/cgroup/internal.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 
 static int compare(const void *a, const void *b)

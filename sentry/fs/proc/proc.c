@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "sentry/fs/proc/internal.h"
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"

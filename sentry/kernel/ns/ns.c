@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/ipc/ipc.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/mntns.h"

@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <sys/syscall.h>
 
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/core.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"

@@ -1,5 +1,5 @@
 /* What the tasks of a group have used: cpu.stat, and the memory that they have now. */
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
 

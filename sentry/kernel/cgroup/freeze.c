@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"

@@ -6,9 +6,9 @@
 #include <linux/capability.h>
 #include <stdlib.h>
 
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/pidns.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/vfs/identity.h"
 

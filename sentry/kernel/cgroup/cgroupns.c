@@ -2,8 +2,8 @@
  */
 #include <stdlib.h>
 
-#include "sentry/kernel/cgroup.h"
-#include "sentry/kernel/nsproxy.h"
+#include "sentry/kernel/cgroup/cgroup.h"
+#include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/kernel/task.h"
 
 static void release(struct ns *ns)

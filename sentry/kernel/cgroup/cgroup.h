@@ -18,7 +18,7 @@
 
 #include "base/list.h"
 #include "base/refcount.h"
-#include "sentry/kernel/ns.h"
+#include "sentry/kernel/ns/ns.h"
 #include "sentry/kernel/usage.h"
 #include "sentry/wait/wait.h"
 
@@ -113,7 +113,7 @@ uint32_t cgroup_state_locked(const struct cgroup *cg);
 /* Tells those who watch, from here up to the root. */
 void cgroup_settle_locked(struct cgroup *cg);
 
-/* cgroup_task.c: who is where. */
+/* member.c: who is where. */
 /*
  * A task that gets its number: in task->cgroup, where that was chosen (clone3(2)), else where its
  * maker is. kernel->lock and process->lock held. -EAGAIN: pids.max; -ENODEV.
@@ -137,14 +137,14 @@ int cgroup_may_clone_into(struct cgroup *to);
 int cgroup_members(struct cgroup *cg, bool below, struct task ***ret, size_t *ret_count);
 void cgroup_members_free(struct task **tasks, size_t count);
 
-/* cgroup_freeze.c */
+/* freeze.c */
 int cgroup_set_freeze(struct cgroup *cg, bool freeze); /* -ENODEV, -ENOMEM */
 int cgroup_kill(struct cgroup *cg);                    /* -EOPNOTSUPP, -ENOMEM */
 /* On the way to the guest, process->lock held: sleeps for a while if the task is to be frozen, and
  * says so. */
 bool cgroup_stay_frozen_locked(struct task *task);
 
-/* cgroup_stat.c: what is here and below uses. */
+/* stat.c: what is here and below uses. */
 void cgroup_cpu(struct cgroup *cg, struct usage *ret); /* processor times alone */
 struct cgroup_memory {
     uint64_t anonymous, file, shared, tables; /* bytes */

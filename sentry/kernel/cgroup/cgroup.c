@@ -1,4 +1,4 @@
-#include "sentry/kernel/cgroup.h"
+#include "sentry/kernel/cgroup/cgroup.h"
 
 #include <errno.h>
 #include <stdio.h>
