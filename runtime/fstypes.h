@@ -8,8 +8,8 @@ struct memfile;
 struct super_block;
 
 struct fstypes_config {
-    struct memfile *memfile;       /* borrowed, for ever */
-    uint64_t size, inodes;         /* what a tmpfs gets unless it is told */
+    struct memfile *memfile;                /* borrowed, for ever */
+    uint64_t size, inodes;                  /* what a tmpfs gets unless it is told */
     struct super_block *dev, *sys, *cgroup; /* the ones there are; references are taken */
 };
 

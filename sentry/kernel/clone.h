@@ -15,7 +15,7 @@ struct clone_request {
     int wanted_count;
     int exit_signal;
     struct cgroup *cgroup; /* borrowed: where it begins; NULL: where its maker is */
-    uaddr_t stack; /* the new stack pointer; 0: the caller's */
+    uaddr_t stack;         /* the new stack pointer; 0: the caller's */
     uaddr_t tls;
 };
 

@@ -37,13 +37,13 @@ struct ns_proxy;
 struct sem_undo_list;
 
 enum task_work {
-    TASK_WORK_SIGNAL = 1, /* a signal may have to be delivered */
-    TASK_WORK_EXIT = 2,   /* the process ends: leave */
-    TASK_WORK_STOP = 4,   /* the process stops */
-    TASK_WORK_SCHED = 8,  /* the host is to be told how to schedule it */
-    TASK_WORK_RSEQ = 16,  /* a restartable sequence is to be aborted */
+    TASK_WORK_SIGNAL = 1,  /* a signal may have to be delivered */
+    TASK_WORK_EXIT = 2,    /* the process ends: leave */
+    TASK_WORK_STOP = 4,    /* the process stops */
+    TASK_WORK_SCHED = 8,   /* the host is to be told how to schedule it */
+    TASK_WORK_RSEQ = 16,   /* a restartable sequence is to be aborted */
     TASK_WORK_FREEZE = 64, /* its cgroup is to be frozen */
-    TASK_WORK_KEYS = 32,  /* a child has left its session's keyring (key.h) */
+    TASK_WORK_KEYS = 32,   /* a child has left its session's keyring (key.h) */
 };
 
 /* How restart_syscall(2) goes on with a call that a signal without handler interrupted. */

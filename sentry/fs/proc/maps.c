@@ -109,7 +109,7 @@ static int find_mapping(uint64_t tid, struct wanted *w)
 }
 
 /* Its key has no room for two addresses: the number of the page where it begins, and the task. */
-#define MAPPING_KEY(tid, start) ((tid) | (start) / PAGE_SIZE << 29)
+#define MAPPING_KEY(tid, start) (((tid) & ((1UL << 29) - 1)) | (start) / PAGE_SIZE << 29)
 #define MAPPING_TID(key)        ((key) & ((1UL << 29) - 1))
 #define MAPPING_START(key)      ((key) >> 29 << 12)
 

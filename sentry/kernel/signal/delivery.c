@@ -129,7 +129,8 @@ static int next_handler(struct task *task, struct delivery *ret_delivery)
         }
         signo = signal_dequeue_locked(task, ~task->blocked, &d.info);
         if (!signo) {
-            __atomic_fetch_and(&task->work, TASK_WORK_SCHED | TASK_WORK_RSEQ | TASK_WORK_KEYS | TASK_WORK_FREEZE,
+            __atomic_fetch_and(&task->work,
+                               TASK_WORK_SCHED | TASK_WORK_RSEQ | TASK_WORK_KEYS | TASK_WORK_FREEZE,
                                __ATOMIC_SEQ_CST);
             waiter_uninterrupt(&task->waiter);
             break;
