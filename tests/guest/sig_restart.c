@@ -39,11 +39,29 @@ static void sleep_ms(long ms)
         ;
 }
 
+/* Until the main thread sleeps in its call, however late the machine lets it get there. */
+static void await_sleep(void)
+{
+    char name[48], state = '?';
+
+    snprintf(name, sizeof(name), "/proc/self/task/%d/stat", getpid());
+    while (state != 'S') {
+        FILE *f = fopen(name, "r");
+
+        CHECK(f && fscanf(f, "%*d (%*[^)]) %c", &state) == 1);
+        if (!f)
+            return;
+        fclose(f);
+        sleep_ms(1);
+    }
+}
+
 enum after { NOTHING, WRITE_PIPE, WAKE_WORD };
 
 static void *interrupter(void *argument)
 {
-    sleep_ms(50);
+    sleep_ms(20);
+    await_sleep();
     pthread_kill(sleeper, SIGUSR1);
     sleep_ms(50);
     switch (*(enum after *)argument) {
