@@ -46,6 +46,31 @@ static uint64_t *table_at(const struct pagetable *pt, uint64_t entry)
     return (uint64_t *)(pt->memory->base + (entry & PTE_ADDRESS));
 }
 
+/*
+ * How many entries of the table that an entry lies in lead to a leaf: at level 0 those that are not
+ * 0, above it the large leaves and the tables of which this number is not 0 either. Trees gather
+ * empty tables, since those stay; this is what keeps a walk as short as the program is small.
+ */
+static uint16_t *used_around(const struct pagetable *pt, const uint64_t *entry)
+{
+    return &pt->memory->used[((const uint8_t *)entry - pt->memory->base) / PAGE_SIZE];
+}
+
+static uint16_t used_below(const struct pagetable *pt, uint64_t entry)
+{
+    return pt->memory->used[(entry & PTE_ADDRESS) / PAGE_SIZE];
+}
+
+static void count_use(struct pagetable *pt, const uint64_t *entry, bool before, bool after)
+{
+    *used_around(pt, entry) = (uint16_t)(*used_around(pt, entry) + after - before);
+}
+
+static bool is_used(uint64_t leaf, unsigned int level)
+{
+    return level == 0 ? leaf != 0 : leaf & PTE_PRESENT;
+}
+
 static uint64_t entry_load(const uint64_t *entry)
 {
     return __atomic_load_n(entry, __ATOMIC_RELAXED);
@@ -97,6 +122,7 @@ static void set_leaf(struct pagetable *pt, uint64_t *entry, uint64_t value, unsi
 {
     uint64_t old = entry_exchange(entry, value);
 
+    count_use(pt, entry, is_used(old, level), is_used(value, level));
     if (level == 0 && IS_RETIRED(old)) {
         pt->retired_count--;
         old |= PTE_PRESENT;
@@ -136,6 +162,7 @@ static int split(struct pagetable *pt, uint64_t *entry)
     leaves = table_at(pt, table);
     for (unsigned int i = 0; i < ENTRY_COUNT; i++)
         leaves[i] = (old & ~PTE_LARGE) + i * PAGE_SIZE;
+    *used_around(pt, leaves) = ENTRY_COUNT; /* for its own table it is what the leaf was */
     entry_exchange(entry, table | PTE_PRESENT | PTE_WRITE | PTE_USER);
     return 0;
 }
@@ -197,6 +224,7 @@ static void map_large(struct map_job *job, uint64_t *entry)
 
     if ((old & PTE_PRESENT) && (old & PTE_ADDRESS) != job->gpa) {
         entry_exchange(entry, 0);
+        count_use(job->pt, entry, true, false);
         job->pt->memory->settle(job->pt->memory->arg);
     } else {
         settle_mark(job->pt, old);
@@ -204,6 +232,19 @@ static void map_large(struct map_job *job, uint64_t *entry)
     set_leaf(job->pt, entry, value, 1, job->drops);
     job->va += HUGE_PAGE_SIZE;
     job->gpa += HUGE_PAGE_SIZE;
+}
+
+static int map_level(struct map_job *job, uint64_t *table, unsigned int level);
+
+/* The same for the table that hangs at this entry of one of `level`. */
+static int map_below(struct map_job *job, uint64_t *entry, unsigned int level)
+{
+    uint64_t table = entry_load(entry);
+    bool before = used_below(job->pt, table);
+    int err = map_level(job, table_at(job->pt, table), level - 1);
+
+    count_use(job->pt, entry, before, used_below(job->pt, table));
+    return err;
 }
 
 /* Maps what lies under one table; advances the job. */
@@ -228,7 +269,7 @@ static int map_level(struct map_job *job, uint64_t *table, unsigned int level)
         err = need_table(job->pt, entry, level);
         if (err)
             return err;
-        err = map_level(job, table_at(job->pt, entry_load(entry)), level - 1);
+        err = map_below(job, entry, level);
         if (err)
             return err;
     }
@@ -250,6 +291,7 @@ static int unmap_level(struct pagetable *pt, uint64_t *table, unsigned int level
                        uint64_t end, struct pagetable_drops *drops)
 {
     uint64_t size = level_size(level), next;
+    bool before;
     int err;
 
     for (; va < end; va = next) {
@@ -271,7 +313,10 @@ static int unmap_level(struct pagetable *pt, uint64_t *table, unsigned int level
             if (err)
                 return err;
         }
-        err = unmap_level(pt, table_at(pt, entry_load(entry)), level - 1, va, next, drops);
+        old = entry_load(entry);
+        before = used_below(pt, old);
+        err = unmap_level(pt, table_at(pt, old), level - 1, va, next, drops);
+        count_use(pt, entry, before, used_below(pt, old));
         if (err)
             return err;
     }
@@ -287,17 +332,25 @@ int pagetable_unmap(struct pagetable *pt, uint64_t va, uint64_t size, struct pag
 typedef void (*leaf_fn)(struct pagetable *pt, uint64_t *entry, unsigned int level,
                         struct pagetable_drops *drops);
 
-/* Calls fn for each leaf below a table, and for what is no leaf any more. */
+/* Calls fn for each leaf below a table, retired ones too. */
 static void each_leaf(struct pagetable *pt, uint64_t *table, unsigned int level, unsigned int count,
                       leaf_fn fn, struct pagetable_drops *drops)
 {
-    for (unsigned int i = 0; i < count; i++) {
-        uint64_t old = entry_load(&table[i]);
+    unsigned int left = *used_around(pt, table);
 
-        if (level > 0 && (old & PTE_PRESENT) && !(old & PTE_LARGE))
+    for (unsigned int i = 0; i < count && left > 0; i++) {
+        uint64_t old = entry_load(&table[i]);
+        bool is_table = level > 0 && (old & PTE_PRESENT) && !(old & PTE_LARGE);
+
+        if (is_table ? !used_below(pt, old) : !is_used(old, level))
+            continue;
+        left--;
+        if (is_table) {
             each_leaf(pt, table_at(pt, old), level - 1, ENTRY_COUNT, fn, drops);
-        else if (old)
+            count_use(pt, &table[i], true, used_below(pt, old));
+        } else {
             fn(pt, &table[i], level, drops);
+        }
     }
 }
 
@@ -411,6 +464,7 @@ static void free_level(struct pagetable *pt, uint64_t gpa, unsigned int level, u
             free_level(pt, entry & PTE_ADDRESS, level - 1, ENTRY_COUNT);
     }
     memset(table, 0, PAGE_SIZE);
+    *used_around(pt, table) = 0;
     pt->memory->free(pt->memory->arg, gpa);
 }
 

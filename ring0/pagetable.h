@@ -37,6 +37,7 @@
 /* Where tables come from: guest address `gpa` is at base + gpa in the VMM. */
 struct pagetable_memory {
     uint8_t *base;
+    uint16_t *used; /* of the VMM's alone, for each page: what a walk over all leaves can skip */
     void *arg;
     bool large;                                 /* 2 MiB pages may be used */
     int (*alloc)(void *arg, uint64_t *ret_gpa); /* a zeroed page; -ENOMEM */

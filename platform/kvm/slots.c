@@ -149,10 +149,16 @@ static int check_physical_bits(struct kvm_platform *p)
     return 0;
 }
 
+/* Of pt_memory.used: a number for each page that may become a table. */
+static uint64_t used_size(const struct kvm_platform *p)
+{
+    return round_up(p->tables.limit / PAGE_SIZE * sizeof(uint16_t), PAGE_SIZE);
+}
+
 int slots_init(struct kvm_platform *p, struct memfile *mf)
 {
     struct memfile_stats stats;
-    void *base, *view;
+    void *base, *view, *used;
     int err;
 
     memfile_get_stats(mf, &stats);
@@ -173,8 +179,13 @@ int slots_init(struct kvm_platform *p, struct memfile *mf)
     host_madvise(base, p->tables.limit, MADV_NOHUGEPAGE);
     p->tables.base = base;
     p->spare_page = p->tables.base + p->tables.limit;
+    err = host_mmap(NULL, used_size(p), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &used);
+    if (err)
+        return err;
     p->pt_memory = (struct pagetable_memory){
         .base = base,
+        .used = used,
         .arg = p,
         .large = host_kvm_nested_paging(),
         .alloc = pt_alloc,
@@ -208,6 +219,8 @@ void slots_destroy(struct kvm_platform *p)
         memfile_set_grow(p->memfile, NULL, NULL);
         host_munmap(p->view, p->memfile_limit);
     }
+    if (p->pt_memory.used)
+        host_munmap(p->pt_memory.used, used_size(p));
     if (p->tables.base)
         host_munmap(p->tables.base, p->tables.limit + PAGE_SIZE);
 }

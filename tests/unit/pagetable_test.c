@@ -53,6 +53,7 @@ static struct bed *bed_make(void)
     b->room = TABLE_PAGES;
     b->memory = (struct pagetable_memory){
         .base = aligned_alloc(PAGE_SIZE, (TABLE_PAGES + 1) * PAGE_SIZE),
+        .used = calloc(TABLE_PAGES + 1, sizeof(uint16_t)),
         .arg = b,
         .large = true,
         .alloc = bed_alloc,
@@ -65,16 +66,38 @@ static struct bed *bed_make(void)
     return b;
 }
 
+/* Counts what leads to a leaf anew, in all tables, and compares. */
+static uint64_t check_used(struct bed *b, uint64_t gpa, int level)
+{
+    const uint64_t *table = (const uint64_t *)(b->memory.base + gpa);
+    uint64_t used = 0;
+
+    for (int i = 0; i < 512; i++) {
+        uint64_t entry = table[i];
+
+        if (level == 0)
+            used += entry != 0;
+        else if ((entry & PTE_PRESENT) && (entry & PTE_LARGE))
+            used++;
+        else if (entry & PTE_PRESENT)
+            used += check_used(b, entry & PTE_ADDRESS, level - 1) != 0;
+    }
+    cr_assert_eq(b->memory.used[gpa / PAGE_SIZE], used, "level %d", level);
+    return used;
+}
+
 static void map(struct bed *b, uint64_t va, uint64_t size, uint64_t gpa, uint64_t flags)
 {
     b->drops = (struct pagetable_drops){0};
     cr_assert_eq(pagetable_map(&b->pt, va, size, gpa, flags, &b->drops), 0);
+    check_used(b, b->pt.root, 3);
 }
 
 static void unmap(struct bed *b, uint64_t va, uint64_t size)
 {
     b->drops = (struct pagetable_drops){0};
     cr_assert_eq(pagetable_unmap(&b->pt, va, size, &b->drops), 0);
+    check_used(b, b->pt.root, 3);
 }
 
 static uint64_t at(struct bed *b, uint64_t va)
@@ -236,6 +259,7 @@ Test(pagetable, pruning_gives_empty_tables_back_and_keeps_the_rest)
     unmap(b, GIB(1), KIB(4));
     unmap(b, GIB(1025) + MIB(2), KIB(4));
     cr_assert_eq(pagetable_prune(&b->pt), 4);
+    check_used(b, b->pt.root, 3);
     cr_assert_eq(b->freed, 4);
     cr_assert_eq(b->settled, 1);
     cr_assert_eq(at(b, GIB(1025)), GIB(4));
@@ -260,12 +284,14 @@ static void retire(struct bed *b)
 {
     b->drops = (struct pagetable_drops){0};
     pagetable_retire(&b->pt, &b->drops);
+    check_used(b, b->pt.root, 3);
 }
 
 static void sweep(struct bed *b)
 {
     b->drops = (struct pagetable_drops){0};
     pagetable_sweep(&b->pt, &b->drops);
+    check_used(b, b->pt.root, 3);
 }
 
 Test(pagetable, what_is_retired_and_mapped_again_alike_costs_nothing)
@@ -324,4 +350,41 @@ Test(pagetable, large_pages_go_at_once_and_are_not_swept)
     sweep(b);
     cr_assert_eq(b->drops.count, 0);
     cr_assert_eq(at(b, MIB(2)), GIB(5));
+}
+
+/* What map(), unmap(), retire() and sweep() check each time is the point: which tables are in use.
+ */
+Test(pagetable, walks_know_what_is_in_use_whatever_happened)
+{
+    struct bed *b = bed_make();
+    uint64_t seed = 1;
+
+    for (int i = 0; i < 400; i++) {
+        uint64_t where, size;
+
+        seed = seed * 6364136223846793005UL + 1442695040888963407UL;
+        where = GIB(1) * (seed >> 60 & 3) + MIB(2) * (seed >> 56 & 3);
+        size = seed >> 40 & 1 ? MIB(2) : KIB(4) * (1 + (seed >> 32 & 7));
+        if (size < MIB(2))
+            where += KIB(4) * (seed >> 48 & 63);
+        switch (seed >> 36 & 7) {
+        case 0:
+            retire(b);
+            break;
+        case 1:
+            sweep(b);
+            break;
+        case 2:
+        case 3:
+            unmap(b, where, size);
+            break;
+        default:
+            map(b, where, size, GIB(4) + MIB(2) * (seed >> 50 & 7), PTE_USER | PTE_WRITE);
+            break;
+        }
+    }
+    retire(b);
+    sweep(b);
+    cr_assert_eq(b->memory.used[b->pt.root / PAGE_SIZE], 0);
+    cr_assert_eq(at(b, GIB(1)), 0);
 }
