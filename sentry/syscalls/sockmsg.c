@@ -34,6 +34,15 @@ static ssize_t send_failed(struct task *task, struct socket *s, const struct soc
         return (ssize_t)done;
     if (err == -EPIPE && s->ops->stream && !(msg->flags & MSG_NOSIGNAL))
         signal_send_task(task, SIGPIPE, NULL);
+    return err;
+}
+
+/* A time limit that was set ends as if nobody had waited; a connection's own is ETIMEDOUT. */
+static ssize_t sleep_for(struct socket_sleep *w, struct socket *s, uint32_t events,
+                         struct socket *room)
+{
+    int err = socket_sleep(w, s, events, room);
+
     return err == -ETIMEDOUT ? -EAGAIN : err;
 }
 
@@ -58,7 +67,7 @@ ssize_t socket_send(struct task *task, struct socket *s, struct socket_message *
             continue;
         }
         if (n == -EAGAIN && !nonblock) {
-            n = socket_sleep(&w, s, POLLOUT, msg->wait);
+            n = sleep_for(&w, s, POLLOUT, msg->wait);
             msg->wait = NULL;
         }
         if (n < 0)
@@ -96,13 +105,13 @@ ssize_t socket_receive(struct task *task, struct socket *s, struct socket_messag
             continue;
         }
         if (n == -EAGAIN && !nonblock)
-            n = socket_sleep(&w, s, POLLIN | POLLRDHUP, NULL);
+            n = sleep_for(&w, s, POLLIN | POLLRDHUP, NULL);
         if (n < 0)
             break;
     }
     socket_sleep_end(&w);
     if (n < 0 && done == 0)
-        return n == -ETIMEDOUT ? -EAGAIN : n;
+        return n;
     /* What is wrong with the connection is told by the next call. */
     if (n == -ECONNRESET)
         __atomic_store_n(&s->error, ECONNRESET, __ATOMIC_RELEASE);

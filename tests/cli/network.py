@@ -250,6 +250,21 @@ def test_sandbox_on(cable, inside, platform, tally):
           "default via 10.9.0.1 dev cable0 \n10.9.0.0/24 dev cable0 proto kernel scope link src 10.9.0.2 \n3\n")
 
 
+def test_frames(cable, inside, platform, tally):
+    """Whatever frames come, a server goes on to serve."""
+    link = cable.near.run("ip", "-o", "link", "show", "cable0").stdout.split()
+    mac = link[link.index("link/ether") + 1]
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "frames.py")
+    port = free_port()
+    with Server(cable.near, [*inside, PYTHON, "-c", ECHO, "10.9.0.2", port]) as server:
+        for seed in range(3):
+            cable.far.run(PYTHON, script, "cable1", mac, str(seed), "2")
+            cable.far.run("ip", "neigh", "flush", "dev", "cable1")
+            judge(tally, f"served after odd frames, seed {seed}, on {platform}",
+                  cable.far.run(PYTHON, "-c", ASK, "10.9.0.2", port), ASKED)
+        tally.add("passed" if server.process.poll() is None else "failed", f"odd frames on {platform}", "it ended")
+
+
 SELF = r"""
 import socket
 try:
@@ -274,8 +289,7 @@ for address in "127.0.0.1", "10.9.0.2":
 
 
 def index_of(namespace):
-    return namespace.run("cat", "/sys/class/net/cable0/ifindex").stdout.strip() or namespace.run(
-        "ip", "-o", "link", "show", "cable0").stdout.split(":")[0]
+    return namespace.run("ip", "-o", "link", "show", "cable0").stdout.split(":")[0]
 
 
 def test_network_sandbox(command, platforms, tally):
@@ -291,6 +305,7 @@ def test_network_sandbox(command, platforms, tally):
             test_sandbox_on(cable, inside, platform, tally)
             serve_programs(cable.near, cable.far, "10.9.0.2", inside, platform, tally)
             wait_for(before, cable.near, tally, f"the device has its addresses again after {platform}")
+        test_frames(cable, inside, platform, tally)
         # Killed, it leaves nothing else either.
         with Server(cable.near, [*inside, PYTHON, "-c", ECHO, "10.9.0.2", "7000"]) as server:
             server.process.kill()

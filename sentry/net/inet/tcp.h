@@ -56,6 +56,7 @@ struct tcp_conn {
     struct lock lock;
     struct tcp_end end[2];  /* 0: who connected */
     struct list queue_node; /* in the listener's queue, guarded by its lock */
+    int broken;             /* why it will be reset, if not by the other side: ETIMEDOUT... */
     uint8_t first_closer;   /* 0: none, 1 + the end that sent FIN first */
 };
 

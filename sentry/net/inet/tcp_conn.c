@@ -178,11 +178,11 @@ void tcp_conn_finish(struct tcp_conn *c, int side)
 }
 
 /* What the owner of a connection that was reset finds: tcp_reset(). */
-static void tell_reset(struct tcp_socket *t, bool had_fin)
+static void tell_reset(struct tcp_socket *t, bool had_fin, int broken)
 {
     inet_count(tcp_sock(t)->net, TCP_RESETS);
     __atomic_store_n(&t->reset, true, __ATOMIC_RELEASE);
-    socket_set_error(tcp_sock(t), had_fin ? EPIPE : ECONNRESET);
+    socket_set_error(tcp_sock(t), had_fin ? EPIPE : broken ? broken : ECONNRESET);
     socket_wake(tcp_sock(t),
                 POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLRDHUP | POLLHUP | POLLERR);
 }
@@ -211,7 +211,7 @@ void tcp_conn_close(struct tcp_conn *c, int side, bool reset)
     if (!peer)
         return;
     if (reset)
-        tell_reset(peer, had_fin);
+        tell_reset(peer, had_fin, c->broken);
     else
         socket_wake(tcp_sock(peer), POLLIN | POLLRDNORM | POLLRDHUP | POLLHUP | POLLOUT);
     socket_unref(tcp_sock(peer));

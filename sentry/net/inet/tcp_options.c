@@ -1,5 +1,6 @@
 /* IPPROTO_TCP: tcp(7), net/ipv4/tcp.c. Timers and segments are told of, but there are none. */
 #include <errno.h>
+#include <poll.h>
 #include <linux/capability.h>
 #include <linux/tcp.h>
 #include <stddef.h>
@@ -106,6 +107,24 @@ static void push(struct tcp_socket *t)
     tcp_conn_unref(c);
 }
 
+/* Where a connection leads out, its other end keeps it alive: it looks at the options again. */
+static void tell_outward(struct tcp_socket *t)
+{
+    struct tcp_conn *c = inet_ns_of(tcp_sock(t)->net)->outward ? tcp_get_conn(t) : NULL;
+    struct tcp_socket *peer;
+
+    if (!c)
+        return;
+    lock_acquire(&c->lock);
+    peer = tcp_owner_locked(&c->end[1 - t->side]);
+    lock_release(&c->lock);
+    if (peer) {
+        socket_wake(tcp_sock(peer), POLLMSG);
+        socket_unref(tcp_sock(peer));
+    }
+    tcp_conn_unref(c);
+}
+
 int tcp_setsockopt(struct socket *s, int level, int name, const void *value, size_t size)
 {
     struct tcp_socket *t = tcp_of(s);
@@ -131,6 +150,8 @@ int tcp_setsockopt(struct socket *s, int level, int name, const void *value, siz
     lock_release(&s->lock);
     if (!err && ((name == TCP_CORK && !number) || (name == TCP_NODELAY && number)))
         push(t);
+    if (!err && (name == TCP_KEEPIDLE || name == TCP_KEEPINTVL || name == TCP_KEEPCNT))
+        tell_outward(t);
     return err;
 }
 
@@ -214,6 +235,8 @@ void tcp_option_changed(struct socket *s, int name)
         tcp_conn_unref(c);
         return;
     }
+    if (name == SO_KEEPALIVE)
+        tell_outward(t);
     if (name != SO_RCVBUF && name != SO_SNDBUF && name != SO_RCVBUFFORCE && name != SO_SNDBUFFORCE)
         return;
     c = tcp_get_conn(t);

@@ -116,19 +116,30 @@ static enum tcp_state inside_state(struct bridge *b)
     return state;
 }
 
-/* Has the program closed its socket? */
-static bool program_gone(struct bridge *b)
+/* Has the program closed its socket? If not, *ret is that, referenced; NULL before accept(2). */
+static bool program_gone(struct bridge *b, struct tcp_socket **ret)
 {
     struct tcp_conn *c = tcp_get_conn(b->inside);
     bool gone;
 
+    *ret = NULL;
     if (!c)
         return true;
     lock_acquire(&c->lock);
     gone = c->end[1 - b->inside->side].closed;
+    *ret = tcp_owner_locked(&c->end[1 - b->inside->side]);
     lock_release(&c->lock);
     tcp_conn_unref(c);
     return gone;
+}
+
+/* SO_KEEPALIVE as the program has it now. */
+static void keep_alive(struct bridge *b, const struct tcp_socket *program)
+{
+    bool on = program->inet.sock.opt.keep_alive;
+
+    stack_stream_keep_alive(b->stream, on ? (uint32_t)program->opt.keepidle : 0,
+                            (uint32_t)program->opt.keepintvl, (uint32_t)program->opt.keepcnt);
 }
 
 /* 0: as much as could be; -errno: the connection inside is broken. */
@@ -226,18 +237,42 @@ static bool join_later(struct bridge *b)
     return true;
 }
 
+/* lwIP has given up: what the program will be told. */
+static void note_error(struct bridge *b)
+{
+    struct tcp_conn *c = tcp_get_conn(b->inside);
+    int err = stack_stream_error(b->stream);
+
+    if (!c)
+        return;
+    lock_acquire(&c->lock);
+    c->broken = err == -ECONNRESET ? 0 : -err;
+    lock_release(&c->lock);
+    tcp_conn_unref(c);
+}
+
 static void bridge_look(struct bridge *b)
 {
-    bool broken;
+    struct tcp_socket *program;
+    bool broken, gone;
 
     if (b->program && !settle(b))
         return;
     if (b->waits && !join_later(b))
         return;
     broken = stack_stream_state(b->stream) == STREAM_DEAD && stack_stream_error(b->stream);
-    if (broken || carry_in(b) < 0 || carry_out(b) < 0)
+    if (broken)
+        note_error(b);
+    if (broken || carry_in(b) < 0 || carry_out(b) < 0) {
         bridge_destroy(b, true);
-    else if (b->sent_end && (b->got_end || program_gone(b)))
+        return;
+    }
+    gone = program_gone(b, &program);
+    if (program) {
+        keep_alive(b, program);
+        socket_unref(tcp_sock(program));
+    }
+    if (b->sent_end && (b->got_end || gone))
         bridge_destroy(b, false);
 }
 

@@ -74,6 +74,9 @@ void stack_stream_take(struct stack_stream *c, size_t size);
 bool stack_stream_ended(const struct stack_stream *c);
 /* Nothing more will be written. */
 void stack_stream_finish(struct stack_stream *c);
+/* Seconds; `idle` 0: it is not kept alive. */
+void stack_stream_keep_alive(struct stack_stream *c, uint32_t idle, uint32_t interval,
+                             uint32_t count);
 /* The object goes; `reset`: so does the connection, else it ends by itself. */
 void stack_stream_close(struct stack_stream *c, bool reset);
 

@@ -306,6 +306,21 @@ void stack_stream_finish(struct stack_stream *c)
         lwip.tcp_shutdown(c->pcb, 0, 1);
 }
 
+void stack_stream_keep_alive(struct stack_stream *c, uint32_t idle, uint32_t interval,
+                             uint32_t count)
+{
+    if (!c->pcb)
+        return;
+    if (!idle) {
+        ip_reset_option(c->pcb, SOF_KEEPALIVE);
+        return;
+    }
+    c->pcb->keep_idle = idle * 1000;
+    c->pcb->keep_intvl = interval * 1000;
+    c->pcb->keep_cnt = count;
+    ip_set_option(c->pcb, SOF_KEEPALIVE);
+}
+
 void stack_stream_close(struct stack_stream *c, bool reset)
 {
     struct tcp_pcb *pcb = c->pcb;
