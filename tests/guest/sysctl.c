@@ -196,6 +196,18 @@ static void test_names(void)
     CHECK_EQ(strcmp(get("/proc/sys/kernel/hostname"), "inside\n"), 0);
 }
 
+/* Who wants no more huge pages than there are gets them. */
+static void test_huge_pages(void)
+{
+    const char *pool = "/proc/sys/vm/nr_hugepages";
+    long count = number(pool);
+
+    CHECK_EQ(put_number(pool, count), 0);
+    CHECK_EQ(number(pool), count);
+    CHECK_EQ(put(pool, "x"), EINVAL);
+    CHECK_EQ(access("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", R_OK), 0);
+}
+
 int main(void)
 {
     if (geteuid() != 0)
@@ -207,5 +219,6 @@ int main(void)
     test_others();
     test_types();
     test_names();
+    test_huge_pages();
     return check_done();
 }

@@ -420,6 +420,24 @@ static int drop_caches_write(uint64_t key, const char *text, size_t size)
     return 0;
 }
 
+/* As on a machine whose memory is in pieces: one may ask for huge pages, and there are none. */
+static ssize_t huge_pool_text(uint64_t key, char *buf, size_t size)
+{
+    return snprintf(buf, size, "0\n");
+}
+
+static int huge_pool_write(uint64_t key, const char *text, size_t size)
+{
+    uint64_t wanted;
+
+    return parse_numbers(text, 1, &wanted);
+}
+
+#define HUGE_POOL(name_)                                                                           \
+    {                                                                                              \
+        .name = name_, .mode = S_IFREG | 0644, .text = huge_pool_text, .write = huge_pool_write    \
+    }
+
 static const struct tree_node vm_nodes[] = {
     TREE_FIXED("admin_reserve_kbytes", "0\n"),
     TREE_FIXED("dirty_background_bytes", "0\n"),
@@ -436,8 +454,8 @@ static const struct tree_node vm_nodes[] = {
     TREE_FIXED("min_free_kbytes", "0\n"),
     TREE_TEXT("mmap_min_addr", mmap_min_addr_text),
     TREE_FIXED("mmap_rnd_bits", "28\n"),
-    TREE_FIXED("nr_hugepages", "0\n"),
-    TREE_FIXED("nr_overcommit_hugepages", "0\n"),
+    HUGE_POOL("nr_hugepages"),
+    HUGE_POOL("nr_overcommit_hugepages"),
     TREE_FIXED("oom_dump_tasks", "0\n"),
     TREE_FIXED("oom_kill_allocating_task", "1\n"),
     NUMBER_FILE("overcommit_memory", overcommit_memory),
