@@ -208,6 +208,27 @@ def test_options(command, shared, platform, tally):
         tally.add("passed" if good else "failed", f"share: {name} on {platform}", f"{status}: {text} {there}")
 
 
+def test_storm(command, top, platform, tally, steps="1500"):
+    """The bytes of one file are what they must be, whatever was done to them, wherever it lies."""
+    storming = os.path.join(os.path.dirname(command.program), "tests", "cli", "storming")
+    folder = os.path.join(top, "storm-" + platform)
+    os.mkdir(folder)
+    with open(os.path.join(folder, "file"), "wb") as file:
+        file.write(os.urandom(3 << 20))
+    with open(os.path.join(folder, "file"), "rb") as file:
+        before = file.read()
+    base = [command.program, f"--platform={platform}"]
+    for where, options, path in (("in memory", [], f"{folder}/file"), ("kept", [f"--overlay=dir:{folder}/kept"], f"{folder}/file"),
+                                 ("shared", [f"--bind={folder}:/mnt/s"], "/mnt/s/file")):
+        for seed in ("1", "2"):
+            status, text = run([*base, *options, "--", storming, path, seed, steps], top)
+            tally.add("passed" if (status, text) == (0, "ok\n") else "failed", f"storm {where} {seed} on {platform}",
+                      f"{status}: {text}")
+            with open(os.path.join(folder, "file"), "rb") as file:
+                if where != "shared" and file.read() != before:
+                    tally.add("failed", f"storm {where} on {platform}", "the file outside has changed")
+
+
 def test_shares(command, platforms, tally):
     build = os.path.dirname(command.program)
     with tempfile.TemporaryDirectory(dir=build) as top:
@@ -218,6 +239,7 @@ def test_shares(command, platforms, tally):
             test_append(words, shared, platform, tally)
             test_killed(words, shared, platform, tally)
             test_options(command, shared, platform, tally)
+            test_storm(command, top, platform, tally)
         test_holes(command, top, platforms, tally)
         if os.getuid() == 0 and shutil.which("setpriv"):
             test_owners(command, top, platforms, tally)

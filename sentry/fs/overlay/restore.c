@@ -346,6 +346,15 @@ static int seen_once(void *arg, struct ov_inode *dir, const struct ov_entry *ent
     return 0;
 }
 
+/* Directories that nothing leads to might lead to each other, and so stay for ever. */
+static void break_circles(struct restorer *r, uint32_t round)
+{
+    for (int i = 0; i < BUCKETS; i++)
+        for (struct known *k = r->buckets[i]; k; k = k->next)
+            if (k->ov->dumped != round && k->ov->id != OV_ROOT_NODE && ov_is_dir(k->ov))
+                ov_dir_clear(k->ov);
+}
+
 /* A file whose bytes were below and are gone with it: what is left is an empty one. */
 static int mend(struct restorer *r)
 {
@@ -387,6 +396,7 @@ static int restore(struct restorer *r, overlay_read_fn read, void *arg, uint64_t
         err = mend(r);
     if (!err)
         err = ov_walk_entries(root, seen_once, &round);
+    break_circles(r, err ? fs->dump_round + 1 : round);
     tree_unlock(&fs->sb);
     fs->restoring = false;
     fs->last_id = r->last_id;
