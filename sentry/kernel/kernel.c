@@ -1,3 +1,4 @@
+#include "sentry/kernel/fanotify/fanotify.h"
 #include "sentry/kernel/kernel.h"
 
 #include <errno.h>
@@ -94,6 +95,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     kernel->mm_env = config->mm_env;
     net_start();
     cgroup_init();
+    fanotify_start();
     if (!kernel->pids || !kernel->groups || !kernel->sessions || !kernel->futexes ||
         !kernel->pid_names || !kernel->pid_namespaces ||
         ns_create_initial(kernel, config->hostname) < 0) {

@@ -24,7 +24,7 @@ struct inode *inode_ref(struct inode *inode)
 struct inode *inode_unref(struct inode *inode)
 {
     if (inode && refcount_put(&inode->refs)) {
-        if (unlikely(__atomic_load_n(&inode->unlinked, __ATOMIC_RELAXED)))
+        if (unlikely(__atomic_load_n(&inode->unlinked_from, __ATOMIC_RELAXED)))
             notify_gone(inode);
         inode->ops->release(inode);
     }

@@ -60,8 +60,14 @@ struct file *file_ref(struct file *f)
 /* inotify(7) hears of what is in the tree; what lies below an overlay has no mount. */
 static void tell(struct file *f, uint32_t mask)
 {
-    if (f->at.mount && !(f->flags & O_PATH))
+    if (f->at.mount && !(f->flags & O_PATH) && !f->quiet)
         notify_path(&f->at, mask);
+}
+
+/* May it be read, as far as those say who want to be asked? */
+static int ask(struct file *f)
+{
+    return f->at.dentry && !f->quiet ? notify_ask(&f->at, NOTIFY_ACCESS_PERM) : 0;
 }
 
 static void tell_watches(struct file *f)
@@ -142,6 +148,9 @@ ssize_t file_read(struct file *f, struct uio *uio)
         return -EBADF;
     if (!f->ops->read)
         return no_read(f);
+    n = ask(f);
+    if (n < 0)
+        return n;
     n = transfer(f, f->ops->read, uio);
     if (n > 0)
         tell(f, NOTIFY_ACCESS);
@@ -176,6 +185,9 @@ ssize_t file_pread(struct file *f, struct uio *uio, int64_t pos)
         return -EBADF;
     if (!f->ops->read)
         return no_read(f);
+    n = ask(f);
+    if (n < 0)
+        return n;
     n = f->ops->read(f, uio, &pos);
     if (n > 0)
         tell(f, NOTIFY_ACCESS);
@@ -282,6 +294,9 @@ int file_getdents(struct file *f, struct dirent_sink *sink)
         return -EBADF;
     if (!f->ops->getdents)
         return -ENOTDIR;
+    err = ask(f);
+    if (err < 0)
+        return err;
     lock_acquire(&f->pos_lock);
     err = f->ops->getdents(f, sink, &f->pos);
     lock_release(&f->pos_lock);

@@ -98,6 +98,7 @@ struct file {
     bool counts_as_reader;            /* of at's inode: it is open for reading alone */
     bool denies_writers;              /* likewise: it is being executed */
     bool created;                     /* open(2) has made it */
+    bool quiet;                       /* nobody hears of what is done with it (notify.h) */
     bool dissolves;                   /* a tree of mounts that is alone goes with it */
     uint32_t landlock_denied;         /* what its opener was not granted (landlock.h) */
     struct path at; /* where it was opened; empty for what is not in the tree: pipes, stdio */

@@ -106,7 +106,7 @@ static int remember(struct dentry *dentry)
 }
 
 /* No number of an object that was not told by somebody who could see it. */
-static uint32_t generation(const struct super_block *sb, uint64_t dev, uint64_t ino)
+static uint32_t generation(uint64_t dev, uint64_t ino)
 {
     uint64_t mixed;
 
@@ -115,7 +115,7 @@ static uint32_t generation(const struct super_block *sb, uint64_t dev, uint64_t 
         if (host_random(&secret, sizeof(secret)) < 0)
             secret = 1;
     }
-    mixed = (ino ^ (uint64_t)secret << 32) * 0x9e3779b97f4a7c15UL + (dev ^ sb->dev);
+    mixed = (ino ^ (uint64_t)secret << 32) * 0x9e3779b97f4a7c15UL + dev;
     lock_release(&lock);
     return (uint32_t)(mixed >> 32) ^ (uint32_t)mixed;
 }
@@ -135,32 +135,39 @@ void handle_of_numbers(uint64_t ino, struct handle *ret)
     put(ret, &none, sizeof(none));
 }
 
-int handle_encode(struct dentry *dentry, enum handle_wish wish, struct handle *ret)
+bool handle_of_inode(const struct inode *inode, struct handle *ret)
 {
-    const struct inode *inode = dentry->inode;
-    uint32_t gen;
-    struct linux_stat st;
-    int err = 0;
+    uint32_t gen = generation(inode->dev, inode->ino);
 
-    if (dentry->sb->handles == HANDLES_NONE && wish == HANDLE_ID) {
-        handle_of_numbers(inode->ino, ret);
-        return 0;
-    }
-    if (dentry->sb->handles == HANDLES_NONE ||
-        (wish == HANDLE_PLACED && dentry->sb->handles != HANDLES_CONNECTABLE))
-        return -EOPNOTSUPP;
-    gen = generation(dentry->sb, inode->dev, inode->ino);
+    if (inode->ops->handles == HANDLES_NONE)
+        return false;
     *ret = (struct handle){.type = TYPE_INO_GEN};
     put(ret, &gen, sizeof(gen));
     put(ret, &inode->ino, sizeof(inode->ino));
     /* Where the file systems of several devices are one tree, the number alone says too little. */
-    if (dentry->sb->handles == HANDLES_CONNECTABLE) {
+    if (inode->ops->handles == HANDLES_CONNECTABLE) {
         ret->type = TYPE_OWN;
         put(ret, &inode->dev, sizeof(inode->dev));
     }
+    return true;
+}
+
+int handle_encode(struct dentry *dentry, enum handle_wish wish, struct handle *ret)
+{
+    const struct inode *inode = dentry->inode;
+    struct linux_stat st;
+
+    if (inode->ops->handles == HANDLES_NONE && wish == HANDLE_ID) {
+        handle_of_numbers(inode->ino, ret);
+        return 0;
+    }
+    if (wish == HANDLE_PLACED && inode->ops->handles != HANDLES_CONNECTABLE)
+        return -EOPNOTSUPP;
+    if (!handle_of_inode(inode, ret))
+        return -EOPNOTSUPP;
     if (wish != HANDLE_ID && inode->ops->stat(dentry, false, &st) == 0 && st.st_nlink > 0)
-        err = remember(dentry);
-    return err;
+        return remember(dentry);
+    return 0;
 }
 
 /* ---- finding again -------------------------------------------------------------------------- */
@@ -173,16 +180,18 @@ int handle_decode(const struct path *at, const struct handle *handle, bool place
     struct entry *e;
     uint32_t gen;
 
-    if (sb->handles == HANDLES_NONE || handle->size < sizeof(gen) + sizeof(ino))
+    const uint8_t support = at->dentry->inode->ops->handles;
+
+    if (support == HANDLES_NONE || handle->size < sizeof(gen) + sizeof(ino))
         return -ESTALE;
     memcpy(&gen, handle->bytes, sizeof(gen));
     memcpy(&ino, handle->bytes + sizeof(gen), sizeof(ino));
-    if (sb->handles == HANDLES_CONNECTABLE) {
+    if (support == HANDLES_CONNECTABLE) {
         if (handle->type != TYPE_OWN || handle->size < sizeof(gen) + sizeof(ino) + sizeof(dev))
             return -ESTALE;
         memcpy(&dev, handle->bytes + sizeof(gen) + sizeof(ino), sizeof(dev));
     }
-    if (gen != generation(sb, dev, ino))
+    if (gen != generation(dev, ino))
         return -ESTALE;
     lock_acquire(&lock);
     e = find_locked(sb, dev, ino);

@@ -20,7 +20,7 @@ struct handle {
     uint8_t bytes[HANDLE_BYTES_MAX];
 };
 
-/* Whether a file system's objects can be found again; super_block->handles. */
+/* Whether a file system's objects can be found again; inode_operations.handles. */
 enum handle_support {
     HANDLES_NONE,        /* they have ids alone */
     HANDLES_DECODED,     /* yes */
@@ -31,6 +31,8 @@ enum handle_wish { HANDLE_OPENABLE, HANDLE_ID, HANDLE_PLACED };
 
 /* -EOPNOTSUPP, -ENOMEM. */
 int handle_encode(struct dentry *dentry, enum handle_wish wish, struct handle *ret);
+/* The same without a name; false where a file system gives out none. */
+bool handle_of_inode(const struct inode *inode, struct handle *ret);
 /* What is in no tree has an id, too. */
 void handle_of_numbers(uint64_t ino, struct handle *ret);
 /* The object, seen through the mount of `at`; referenced. -ESTALE. `placed`: it must have a name.*/

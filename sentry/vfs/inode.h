@@ -88,6 +88,7 @@ struct inode_attr {
 };
 
 struct inode_operations {
+    uint8_t handles; /* enum handle_support (handle.h) */
     /*
      * Looks up names[0] in the directory `dir`, names[1] below what that is, and so on; at least
      * one, at most `count`. Stops at the first that is not a directory. Returns how many it found,
@@ -159,7 +160,8 @@ struct inode {
     void *fifo;          /* special.h; NULL until it is opened */
     uint32_t write_hint; /* F_SET_RW_HINT; atomic */
     uint32_t flags;      /* FS_*_FL of <linux/fs.h> (fileattr.h); atomic */
-    bool unlinked;       /* atomic: its last name is gone, and somebody watches (notify.h) */
+    /* Atomic: its last name, there, is gone, and somebody watches (notify.h); NULL. */
+    const struct super_block *unlinked_from;
 };
 
 #define DENTRY_BUCKETS 64
@@ -174,7 +176,7 @@ struct super_block {
     uint64_t owner_id;     /* of the user namespace that made it; 0: the first one */
     bool hidden;           /* mounted nowhere: its names are shown as if from a root */
     bool checks_modes;     /* permissions are those in struct inode, not what ops->access says */
-    uint8_t handles;       /* enum handle_support (handle.h) */
+    bool no_questions;     /* nobody may be asked before a file of it is opened (notify.h) */
     bool has_flags;        /* fileattr.h */
     bool has_acls;         /* acl.h; SB_POSIXACL */
     bool far;              /* looking a name up may take a round trip to somewhere else */

@@ -79,6 +79,7 @@ static int make_locked(const struct walk_parent *parent, struct inode_make *make
 int vfs_make(struct fs_context *fs, const struct path *start, const char *name,
              struct inode_make *make)
 {
+    struct dentry *dentry = NULL;
     struct inode *inode = NULL;
     struct walk_parent parent;
     int err = path_walk_parent(fs, start, name, &parent);
@@ -90,10 +91,13 @@ int vfs_make(struct fs_context *fs, const struct path *start, const char *name,
     } else {
         tree_lock(parent.path.dentry->sb);
         err = make_locked(&parent, make, &inode);
+        if (!err && notify_active())
+            dentry = dentry_attach(parent.path.dentry, last_name(&parent), inode_ref(inode));
         tree_unlock(parent.path.dentry->sb);
         if (!err)
-            notify_dir(parent.path.dentry, parent.name, NOTIFY_CREATE, S_ISDIR(make->mode));
+            notify_dir(parent.path.dentry, parent.name, NOTIFY_CREATE, S_ISDIR(make->mode), dentry);
     }
+    dentry_unref(dentry);
     inode_unref(inode);
     path_unref(&parent.path);
     return err;
@@ -113,7 +117,7 @@ int vfs_make_at(const struct walk_parent *parent, struct inode_make *make, struc
     }
     tree_unlock(dir->sb);
     if (!err)
-        notify_dir(dir, parent->name, NOTIFY_CREATE, false);
+        notify_dir(dir, parent->name, NOTIFY_CREATE, false, dentry);
     if (!err)
         *ret = (struct path){mount_ref(parent->path.mount), dentry};
     return err;
@@ -203,8 +207,8 @@ int vfs_link(struct fs_context *fs, const struct path *start, const char *name,
         err = link_locked(&parent, object);
         tree_unlock(parent.path.dentry->sb);
         if (!err) {
-            notify_self(object->path.dentry->inode, NOTIFY_ATTRIB);
-            notify_dir(parent.path.dentry, parent.name, NOTIFY_CREATE, false);
+            notify_self(object->path.dentry, NOTIFY_ATTRIB);
+            notify_dir(parent.path.dentry, parent.name, NOTIFY_CREATE, false, object->path.dentry);
         }
     }
     path_unref(&parent.path);
@@ -256,7 +260,7 @@ void vfs_mark_unlinked(struct dentry *dentry)
         return;
     if (inode_type(inode) == S_IFDIR ||
         (inode->ops->stat(dentry, false, &st) == 0 && st.st_nlink == 0))
-        __atomic_store_n(&inode->unlinked, true, __ATOMIC_RELAXED);
+        __atomic_store_n(&inode->unlinked_from, dentry->sb, __ATOMIC_RELAXED);
 }
 
 static int remove_at(const struct walk_parent *parent, bool directory)
@@ -276,12 +280,13 @@ static int remove_at(const struct walk_parent *parent, bool directory)
     if (!err) {
         mount_leave_removed(victim);
         if (!directory)
-            notify_self(victim->inode, NOTIFY_ATTRIB);
+            notify_self(victim, NOTIFY_ATTRIB);
         vfs_mark_unlinked(victim);
     }
-    dentry_unref(victim);
     if (!err)
-        notify_dir(dir, parent->name, NOTIFY_DELETE, directory);
+        notify_removed(dir, parent->name, directory, victim);
+    else
+        dentry_unref(victim);
     return err;
 }
 

@@ -7,7 +7,10 @@
 
 #define BUCKETS 512
 
-uint32_t notify_mark_count;
+uint32_t notify_mark_count, notify_asking;
+
+static const struct notify_listener *listener;
+static uint32_t listener_marks; /* atomic */
 
 static struct lock lock = LOCK_INIT;
 static struct list buckets[BUCKETS] __guarded_by(lock);
@@ -21,6 +24,29 @@ void notify_lock(void) __no_lock_analysis
 void notify_unlock(void) __no_lock_analysis
 {
     lock_release(&lock);
+}
+
+void notify_set_listener(const struct notify_listener *who)
+{
+    listener = who;
+}
+
+void notify_listener_marks(int by, int asking)
+{
+    __atomic_fetch_add(&listener_marks, (uint32_t)by, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&notify_mark_count, (uint32_t)by, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&notify_asking, (uint32_t)asking, __ATOMIC_RELAXED);
+}
+
+int notify_ask_slowly(const struct path *path, uint32_t mask)
+{
+    return listener->ask(path, mask);
+}
+
+static void tell_listener(const struct notify_event *event)
+{
+    if (__atomic_load_n(&listener_marks, __ATOMIC_RELAXED) > 0)
+        listener->event(event);
 }
 
 static struct list *bucket_of(uint64_t dev, uint64_t ino)
@@ -94,9 +120,13 @@ void notify_path_slowly(const struct path *path, uint32_t mask)
     name[--at] = '\0';
     named = dentry_put_name(dentry, name, 0, &at, &parent) == 0 && parent;
     event.unlinked = dentry_gone(dentry);
+    event.object = dentry;
+    event.inode = dentry->inode;
+    event.dir = named ? parent : NULL;
+    event.name = named ? name + at : NULL;
+    tell_listener(&event);
     notify_lock();
     if (named) {
-        event.name = name + at;
         tell_locked(parent->inode->dev, parent->inode->ino, &event);
         event.name = NULL;
     }
@@ -106,10 +136,12 @@ void notify_path_slowly(const struct path *path, uint32_t mask)
         dentry_unref(parent);
 }
 
-void notify_self_slowly(const struct inode *inode, uint32_t mask)
+void notify_self_slowly(struct dentry *dentry, uint32_t mask)
 {
-    struct notify_event event = {.mask = with_type(inode, mask)};
+    const struct inode *inode = dentry->inode;
+    struct notify_event event = {.mask = with_type(inode, mask), .object = dentry, .inode = inode};
 
+    tell_listener(&event);
     notify_lock();
     tell_locked(inode->dev, inode->ino, &event);
     notify_unlock();
@@ -117,31 +149,66 @@ void notify_self_slowly(const struct inode *inode, uint32_t mask)
 
 static void tell_dir(const struct dentry *dir, const struct notify_event *event)
 {
+    tell_listener(event);
     notify_lock();
     tell_locked(dir->inode->dev, dir->inode->ino, event);
     notify_unlock();
 }
 
-void notify_dir_slowly(const struct dentry *dir, const char *name, uint32_t mask, bool is_dir,
-                       uint32_t cookie)
+void notify_dir_slowly(struct dentry *dir, const char *name, uint32_t mask, bool is_dir,
+                       struct dentry *child)
 {
-    struct notify_event event = {
-        .mask = mask | (is_dir ? NOTIFY_ISDIR : 0U), .name = name, .cookie = cookie};
+    struct notify_event event = {.mask = mask | (is_dir ? NOTIFY_ISDIR : 0U),
+                                 .name = name,
+                                 .object = child,
+                                 .inode = child ? child->inode : NULL,
+                                 .dir = dir};
 
     tell_dir(dir, &event);
 }
 
-void notify_move(const struct dentry *from, const char *old_name, const struct dentry *to,
-                 const char *new_name, const struct inode *moved, const struct inode *replaced)
+void notify_removed(struct dentry *dir, const char *name, bool is_dir, struct dentry *victim)
 {
-    struct notify_event left = {.mask = with_type(moved, NOTIFY_MOVED_FROM), .name = old_name};
+    struct notify_event event = {.mask = NOTIFY_DELETE | (is_dir ? NOTIFY_ISDIR : 0U),
+                                 .name = name,
+                                 .object = victim,
+                                 .inode = victim->inode,
+                                 .dir = dir};
+
+    if (notify_active())
+        tell_listener(&event);
+    dentry_unref(victim);
+    if (!notify_active())
+        return;
+    notify_lock();
+    tell_locked(dir->inode->dev, dir->inode->ino, &event);
+    notify_unlock();
+}
+
+void notify_move(struct dentry *from, const char *old_name, struct dentry *to, const char *new_name,
+                 struct dentry *moved, struct dentry *replaced)
+{
+    struct notify_event event = {.mask = with_type(moved->inode, NOTIFY_RENAME),
+                                 .name = old_name,
+                                 .object = moved,
+                                 .inode = moved->inode,
+                                 .dir = from,
+                                 .new_dir = to,
+                                 .new_name = new_name};
 
     if (!notify_active())
         return;
-    left.cookie = __atomic_add_fetch(&last_cookie, 1, __ATOMIC_RELAXED);
-    left.stays = from->inode == to->inode;
-    tell_dir(from, &left);
-    notify_dir_slowly(to, new_name, NOTIFY_MOVED_TO, inode_type(moved) == S_IFDIR, left.cookie);
+    tell_listener(&event);
+    event.new_dir = NULL;
+    event.cookie = __atomic_add_fetch(&last_cookie, 1, __ATOMIC_RELAXED);
+    event.mask = with_type(moved->inode, NOTIFY_MOVED_FROM);
+    event.stays = from->inode == to->inode;
+    tell_dir(from, &event);
+    event.mask = with_type(moved->inode, NOTIFY_MOVED_TO);
+    event.stays = false;
+    event.name = new_name;
+    event.dir = to;
+    tell_dir(to, &event);
     if (replaced)
         notify_self_slowly(replaced, NOTIFY_ATTRIB);
     notify_self_slowly(moved, NOTIFY_MOVE_SELF);
@@ -166,6 +233,10 @@ void notify_gone(const struct inode *inode)
 
     if (!notify_active())
         return;
+    tell_listener(
+        &(struct notify_event){.mask = with_type(inode, NOTIFY_DELETE_SELF),
+                               .inode = inode,
+                               .sb = __atomic_load_n(&inode->unlinked_from, __ATOMIC_RELAXED)});
     notify_lock();
     bucket = bucket_of(inode->dev, inode->ino);
     list_for_each_safe (mark, tmp, bucket, hashed) {
@@ -179,6 +250,8 @@ void notify_super_gone(const struct super_block *sb)
 {
     if (!notify_active())
         return;
+    if (__atomic_load_n(&listener_marks, __ATOMIC_RELAXED) > 0)
+        listener->super_gone(sb);
     notify_lock();
     for (int i = 0; i < BUCKETS; i++) {
         struct notify_mark *mark, *tmp;

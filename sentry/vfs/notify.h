@@ -29,6 +29,12 @@ enum notify_event_mask {
     NOTIFY_UNMOUNT = 0x2000,
     NOTIFY_OVERFLOW = 0x4000,
     NOTIFY_IGNORED = 0x8000,
+    /* Questions (notify_ask()); fanotify alone. */
+    NOTIFY_OPEN_PERM = 0x10000,
+    NOTIFY_ACCESS_PERM = 0x20000,
+    NOTIFY_OPEN_EXEC_PERM = 0x40000,
+    /* A name was changed: from and to in one. */
+    NOTIFY_RENAME = 0x10000000,
     NOTIFY_ISDIR = 0x40000000,
 };
 
@@ -38,7 +44,14 @@ struct notify_event {
     const char *name; /* in the watched directory; NULL: it is about what is watched itself */
     const struct path *path; /* of the object, where it is known; borrowed */
     bool unlinked;           /* `name` is what it had */
-    bool stays;              /* MOVED_FROM: to another name in the same directory */
+    /* Told to the listener alone; borrowed, NULL where it is not known. */
+    struct dentry *object;        /* what it happened to */
+    const struct inode *inode;    /* that; never NULL, but with NOTIFY_DELETE when it is gone */
+    struct dentry *dir;           /* where its name is or was */
+    const struct super_block *sb; /* with NOTIFY_DELETE_SELF alone */
+    struct dentry *new_dir;       /* NOTIFY_RENAME */
+    const char *new_name;
+    bool stays; /* MOVED_FROM: to another name in the same directory */
 };
 
 struct notify_mark {
@@ -71,10 +84,35 @@ static inline bool notify_active(void)
     return unlikely(__atomic_load_n(&notify_mark_count, __ATOMIC_RELAXED) > 0);
 }
 
+/*
+ * Who hears of every event, once, without locks held, and may be asked for permission: fanotify
+ * (kernel/fanotify). Set before the first program starts.
+ */
+struct notify_listener {
+    void (*event)(const struct notify_event *event);
+    /* May sleep. 0, -EPERM, -EINTR. */
+    int (*ask)(const struct path *path, uint32_t mask);
+    /* Nothing of it can happen any more. */
+    void (*super_gone)(const struct super_block *sb);
+};
+void notify_set_listener(const struct notify_listener *listener);
+/* So many marks more or fewer has the listener, and of them so many that want to be asked. */
+void notify_listener_marks(int by, int asking);
+
+extern uint32_t notify_asking; /* atomic */
+int notify_ask_slowly(const struct path *path, uint32_t mask);
+/* May the caller do that with the object: NOTIFY_..._PERM. Before it is done, without locks. */
+static inline int notify_ask(const struct path *path, uint32_t mask)
+{
+    if (likely(__atomic_load_n(&notify_asking, __ATOMIC_RELAXED) == 0))
+        return 0;
+    return path->mount ? notify_ask_slowly(path, mask) : 0;
+}
+
 void notify_path_slowly(const struct path *path, uint32_t mask);
-void notify_self_slowly(const struct inode *inode, uint32_t mask);
-void notify_dir_slowly(const struct dentry *dir, const char *name, uint32_t mask, bool is_dir,
-                       uint32_t cookie);
+void notify_self_slowly(struct dentry *dentry, uint32_t mask);
+void notify_dir_slowly(struct dentry *dir, const char *name, uint32_t mask, bool is_dir,
+                       struct dentry *child);
 
 /* Something happened to the object at `path`: it and its directory are told. */
 static inline void notify_path(const struct path *path, uint32_t mask)
@@ -84,23 +122,28 @@ static inline void notify_path(const struct path *path, uint32_t mask)
 }
 
 /* To the object alone. */
-static inline void notify_self(const struct inode *inode, uint32_t mask)
+static inline void notify_self(struct dentry *dentry, uint32_t mask)
 {
     if (notify_active())
-        notify_self_slowly(inode, mask);
+        notify_self_slowly(dentry, mask);
 }
 
-/* To a name in the directory `dir`. */
-static inline void notify_dir(const struct dentry *dir, const char *name, uint32_t mask,
-                              bool is_dir)
+/* To a name in the directory `dir`, which means or meant `child` (NULL: not known). */
+static inline void notify_dir(struct dentry *dir, const char *name, uint32_t mask, bool is_dir,
+                              struct dentry *child)
 {
     if (notify_active())
-        notify_dir_slowly(dir, name, mask, is_dir, 0);
+        notify_dir_slowly(dir, name, mask, is_dir, child);
 }
 
+/*
+ * NOTIFY_DELETE of what was `victim`, a reference that is taken over: the end of the object, if it
+ * is that, comes before, as on Linux.
+ */
+void notify_removed(struct dentry *dir, const char *name, bool is_dir, struct dentry *victim);
 /* rename(2) of `moved` from `from`; `replaced` is what had the new name, or NULL. */
-void notify_move(const struct dentry *from, const char *old_name, const struct dentry *to,
-                 const char *new_name, const struct inode *moved, const struct inode *replaced);
+void notify_move(struct dentry *from, const char *old_name, struct dentry *to, const char *new_name,
+                 struct dentry *moved, struct dentry *replaced);
 /* Its last name and its last user have gone. */
 void notify_gone(const struct inode *inode);
 /* The last mount of it has gone. */

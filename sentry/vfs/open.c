@@ -11,10 +11,15 @@
 #include "sentry/vfs/permission.h"
 
 /* Not kept in a file's flags: they matter while it is opened. */
-#define OPEN_ONLY_FLAGS (O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)
+#define OPEN_ONLY_FLAGS                                                                            \
+    (O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC | OPEN_QUIET | OPEN_FOR_EXEC)
+/* Not of open(2): nobody hears of it or is asked; it is to be executed. */
+#define OPEN_QUIET    0x40000000U
+#define OPEN_FOR_EXEC 0x20000000U
 #define OPEN_KNOWN_FLAGS                                                                           \
-    (O_ACCMODE | OPEN_ONLY_FLAGS | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_ASYNC | O_DIRECT | \
-     O_LARGEFILE | LARGEFILE_BIT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_PATH | O_TMPFILE)
+    (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC | O_APPEND | O_NONBLOCK |       \
+     O_SYNC | O_DSYNC | O_ASYNC | O_DIRECT | O_LARGEFILE | LARGEFILE_BIT | O_DIRECTORY |           \
+     O_NOFOLLOW | O_NOATIME | O_PATH | O_TMPFILE)
 /* libc says 0 on x86-64; the kernel sets this bit for every 64-bit caller, F_GETFL shows it. */
 #define LARGEFILE_BIT 0100000
 /* libc puts O_DIRECTORY into O_TMPFILE and __O_TMPFILE alike. */
@@ -91,17 +96,21 @@ static int check_open(const struct path *at, uint32_t flags)
 /* Counts the writer, empties the file if that is asked for: the last steps of open(2). */
 static int settle(const struct path *at, uint32_t flags, struct file *f)
 {
+    uint32_t event = NOTIFY_OPEN | (flags & OPEN_FOR_EXEC ? NOTIFY_OPEN_EXEC : 0);
     struct inode *inode = at->dentry->inode;
     int err;
 
     if (!f->at.dentry && refcount_read(&f->refs) == 1)
         f->at = path_ref(*at);
+    if (flags & OPEN_QUIET)
+        f->quiet = refcount_read(&f->refs) == 1;
     if (inode_type(inode) != S_IFREG || !wants_write(flags) || f->at.dentry != at->dentry) {
         if (inode_type(inode) == S_IFREG && f->at.dentry == at->dentry) {
             f->counts_as_reader = true;
             __atomic_fetch_add(&inode->read_count, 1, __ATOMIC_RELAXED);
         }
-        notify_path(at, NOTIFY_OPEN);
+        if (!(flags & OPEN_QUIET))
+            notify_path(at, event);
         return 0;
     }
     err = mount_get_write(at->mount);
@@ -114,7 +123,8 @@ static int settle(const struct path *at, uint32_t flags, struct file *f)
     }
     if ((flags & O_ACCMODE) != O_RDONLY)
         f->counts_as_writer = true;
-    notify_path(at, NOTIFY_OPEN);
+    if (!(flags & OPEN_QUIET))
+        notify_path(at, event);
     if (flags & O_TRUNC) {
         err = inode->ops->truncate ? inode->ops->truncate(at->dentry, 0) : -EINVAL;
         if (!err)
@@ -125,6 +135,14 @@ static int settle(const struct path *at, uint32_t flags, struct file *f)
         mount_put_write(at->mount);
     }
     return err;
+}
+
+/* fsnotify_open_perm() */
+static int ask(const struct path *at, uint32_t flags)
+{
+    int err = flags & OPEN_FOR_EXEC ? notify_ask(at, NOTIFY_OPEN_EXEC_PERM) : 0;
+
+    return err ? err : notify_ask(at, NOTIFY_OPEN_PERM);
 }
 
 /* `made`: open(2) has just made the object, whose mode does not matter to it. */
@@ -150,6 +168,9 @@ static int open_at(const struct path *at, uint32_t flags, bool made, struct file
         return err;
     if (!inode->ops->open)
         return -ENXIO;
+    err = flags & OPEN_QUIET ? 0 : ask(at, flags);
+    if (err < 0)
+        return err;
     if (inode_type(inode) == S_IFREG) {
         err = lease_break(inode, (flags & O_ACCMODE) != O_RDONLY);
         if (err < 0)
@@ -165,7 +186,7 @@ static int open_at(const struct path *at, uint32_t flags, bool made, struct file
         file_unref(f);
         return err;
     }
-    if (made && f->at.dentry == at->dentry)
+    if (made && !(flags & OPEN_QUIET) && f->at.dentry == at->dentry)
         f->created = true;
     *ret = f;
     return 0;
@@ -261,6 +282,11 @@ int vfs_open_found(const struct path *at, uint32_t flags, struct file **ret)
     return flags & TMPFILE_BIT ? -EINVAL : open_at(at, flags, false, ret);
 }
 
+int vfs_open_quietly(const struct path *at, uint32_t flags, struct file **ret)
+{
+    return open_at(at, known_flags(flags) | OPEN_QUIET, true, ret);
+}
+
 int vfs_open_within(struct fs_context *fs, const struct path *start, const char *name,
                     uint32_t flags, uint32_t mode, unsigned walk_flags, struct file **ret)
 {
@@ -295,7 +321,7 @@ static int open_for_exec(const struct path *at, struct file **ret)
     int err = landlock_check(at, LANDLOCK_EXECUTE);
 
     if (!err)
-        err = open_at(at, O_RDONLY, at->dentry->sb->checks_modes, ret);
+        err = open_at(at, O_RDONLY | OPEN_FOR_EXEC, at->dentry->sb->checks_modes, ret);
     if (!err)
         (*ret)->denies_writers = true;
     return err;

@@ -175,13 +175,11 @@ static void tell(const struct renaming *r)
 
     if (target)
         mount_leave_removed(target);
-    notify_move(from->path.dentry, from->name, to->path.dentry, to->name, r->old->inode,
-                target ? target->inode : NULL);
+    notify_move(from->path.dentry, from->name, to->path.dentry, to->name, r->old, target);
     if (target)
         vfs_mark_unlinked(target);
     if (r->flags & RENAME_EXCHANGE)
-        notify_move(to->path.dentry, to->name, from->path.dentry, from->name, r->target->inode,
-                    NULL);
+        notify_move(to->path.dentry, to->name, from->path.dentry, from->name, r->target, NULL);
 }
 
 static int rename_between(const struct walk_parent *old_parent,

@@ -331,6 +331,7 @@ static int gofer_access(struct dentry *dentry, int mode)
 }
 
 static const struct inode_operations gofer_operations = {
+    .handles = HANDLES_CONNECTABLE,
     .lookup = gofer_lookup,
     .refresh = gofer_refresh,
     .readlink = gofer_readlink,
@@ -407,7 +408,6 @@ static struct goferfs *goferfs_new(const struct goferfs_config *config,
     fs->sb.checks_modes = config->checks_modes;
     fs->sb.has_acls = true;
     fs->sb.has_flags = true;
-    fs->sb.handles = HANDLES_CONNECTABLE;
     fs->sb.far = true;
     return fs;
 }

@@ -82,6 +82,7 @@ static int exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir
 }
 
 const struct inode_operations ov_operations = {
+    .handles = HANDLES_CONNECTABLE,
     .lookup = ov_lookup,
     .refresh = ov_refresh,
     .readlink = ov_readlink,
@@ -136,7 +137,6 @@ static struct overlay *ov_new(const struct overlay_config *config)
     fs->sb.checks_modes = true;
     fs->sb.has_acls = true;
     fs->sb.has_flags = true;
-    fs->sb.handles = HANDLES_CONNECTABLE;
     fs->sb.far = true;
     fs->sb.read_only = config->read_only;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);

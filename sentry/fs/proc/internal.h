@@ -217,6 +217,7 @@ ssize_t proc_keys_text(uint64_t key, char *buf, size_t size);
 ssize_t proc_key_users_text(uint64_t key, char *buf, size_t size);
 
 /* sysnotify.c: /proc/sys/fs/inotify, mount-max */
+extern const struct tree_node proc_fanotify_nodes[3];
 extern const struct tree_node proc_inotify_nodes[3];
 ssize_t proc_lease_break_time_text(uint64_t key, char *buf, size_t size);
 int proc_lease_break_time_write(uint64_t key, const char *text, size_t size);

@@ -494,6 +494,7 @@ static const struct tree_node fs_nodes[] = {
     TREE_FIXED("dir-notify-enable", "1\n"),
     TREE_TEXT("file-max", file_max_text),
     TREE_TEXT("file-nr", file_nr_text),
+    TREE_DIR("fanotify", proc_fanotify_nodes),
     TREE_DIR("inotify", proc_inotify_nodes),
     {.name = "lease-break-time",
      .mode = S_IFREG | 0644,

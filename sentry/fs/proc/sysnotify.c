@@ -6,6 +6,7 @@
 
 #include "sentry/fs/event/inotify.h"
 #include "sentry/fs/proc/internal.h"
+#include "sentry/kernel/fanotify/fanotify.h"
 #include "sentry/vfs/identity.h"
 #include "sentry/vfs/lease.h"
 #include "sentry/vfs/mount.h"
@@ -36,6 +37,9 @@ static int set(uint32_t *value, const char *text, uint32_t low, uint32_t high)
 LIMIT(max_queued_events, inotify_max_queued, 0, 1U << 17)
 LIMIT(max_user_instances, inotify_max_instances, 0, 1U << 13)
 LIMIT(max_user_watches, inotify_max_watches, 0, 1U << 20)
+LIMIT(fan_max_queued, fanotify_max_queued, 0, 1U << 17)
+LIMIT(fan_max_groups, fanotify_max_groups, 0, 1U << 13)
+LIMIT(fan_max_marks, fanotify_max_marks, 0, 1U << 18)
 LIMIT(lease_break_time, lease_break_seconds, 0, INT32_MAX)
 LIMIT(mount_max, mount_max, 1, 100000)
 
@@ -48,6 +52,12 @@ const struct tree_node proc_inotify_nodes[3] = {
     LIMIT_NODE("max_queued_events", max_queued_events),
     LIMIT_NODE("max_user_instances", max_user_instances),
     LIMIT_NODE("max_user_watches", max_user_watches),
+};
+
+const struct tree_node proc_fanotify_nodes[3] = {
+    LIMIT_NODE("max_queued_events", fan_max_queued),
+    LIMIT_NODE("max_user_groups", fan_max_groups),
+    LIMIT_NODE("max_user_marks", fan_max_marks),
 };
 
 ssize_t proc_lease_break_time_text(uint64_t key, char *buf, size_t size)

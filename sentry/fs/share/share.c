@@ -317,6 +317,7 @@ static int share_get_acl(struct inode *inode, struct dentry *dentry, int kind, s
 }
 
 const struct inode_operations share_operations = {
+    .handles = HANDLES_CONNECTABLE,
     .lookup = share_lookup,
     .refresh = share_refresh,
     .readlink = share_readlink,
@@ -366,7 +367,6 @@ int share_create(const struct share_config *config, struct super_block **ret)
     fs->sb.type = "share";
     fs->sb.checks_modes = true;
     fs->sb.has_acls = true;
-    fs->sb.handles = HANDLES_CONNECTABLE;
     fs->sb.read_only = config->read_only;
     fs->memfile = config->memfile;
     lock_init(&fs->pages_lock);

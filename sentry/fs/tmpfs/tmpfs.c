@@ -39,6 +39,7 @@ static int tmpfs_open(struct dentry *dentry, uint32_t flags, struct file **ret)
 }
 
 const struct inode_operations tmpfs_operations = {
+    .handles = HANDLES_DECODED,
     .lookup = tmpfs_lookup,
     .readlink = tmpfs_readlink,
     .open = tmpfs_open,
@@ -84,7 +85,6 @@ int tmpfs_create(const struct tmpfs_config *config, struct super_block **ret)
     fs->sb.checks_modes = true;
     fs->sb.has_acls = true;
     fs->sb.has_flags = true;
-    fs->sb.handles = HANDLES_DECODED;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);
     fs->memfile = config->memfile;
     fs->sb.show_options = tmpfs_show_options;
