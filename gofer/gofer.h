@@ -14,6 +14,7 @@ struct gofer_config {
     bool search_all;  /* keep CAP_DAC_READ_SEARCH, which the caller has */
     bool share;       /* serves host/share_protocol.h: a folder of the command line's */
     bool writable;    /* a share's: the folder can be changed */
+    bool connects;    /* a share's: to the sockets in it */
 };
 
 /*
@@ -28,6 +29,7 @@ struct gofer {
     int root;      /* O_PATH: nothing above it is reachable */
     int proc_fds;  /* /proc/self/fd, for host_reopen() */
     bool writable; /* a share's folder can be changed */
+    bool connects; /* its sockets can be connected to */
 };
 
 /*

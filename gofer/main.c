@@ -39,8 +39,11 @@ static int take_descriptors(int socket, const struct gofer_config *config, struc
     if (socket < 0 || root < 0 || proc < 0 || host_dup_over(socket, SOCKET_FD) < 0 ||
         host_dup_over(root, ROOT_FD) < 0 || host_dup_over(proc, PROC_FD) < 0)
         return -EMFILE;
-    *ret = (struct gofer){
-        .socket = SOCKET_FD, .root = ROOT_FD, .proc_fds = PROC_FD, .writable = config->writable};
+    *ret = (struct gofer){.socket = SOCKET_FD,
+                          .root = ROOT_FD,
+                          .proc_fds = PROC_FD,
+                          .writable = config->writable,
+                          .connects = config->connects};
     return 0;
 }
 
@@ -49,6 +52,8 @@ static int lock_in(const struct gofer *gofer, const struct gofer_config *config)
     struct jail_request jail = {.roles = config->writable ? JAIL_GOFER | JAIL_SHARE : JAIL_GOFER};
     int err;
 
+    if (config->connects)
+        jail.roles |= JAIL_UDS_SHARE;
     jail_isolate();
     host_limit_self(config->writable);
     err = jail_drop_privileges_but(config->search_all ? 1UL << CAP_DAC_READ_SEARCH : 0);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "gofer/gofer.h"
@@ -298,6 +299,18 @@ static int set_xattr(struct share *s, int fd)
     return err ? err : report(s, fd);
 }
 
+static int connect_to(struct share *s, int fd)
+{
+    int type = (int)s->req->mode;
+
+    if (!s->gofer->connects)
+        return -ECONNREFUSED;
+    if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET)
+        return -EINVAL;
+    s->passed = host_connect_fd(fd, type);
+    return MIN(s->passed, 0);
+}
+
 static bool changes(const struct share_request_head *req)
 {
     if (req->op == SHARE_OPEN)
@@ -341,6 +354,8 @@ static int serve(struct share *s)
         return set_xattr(s, fd);
     case SHARE_FORGET:
         return forget(s);
+    case SHARE_CONNECT:
+        return connect_to(s, fd);
     default:
         return -ENOSYS;
     }

@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -79,6 +81,22 @@ int host_reopen_for(int fd, int flags)
 {
     return result(openat(AT_FDCWD, name_of(fd).text,
                          (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+}
+
+int host_connect_fd(int fd, int type)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int made = result(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), err;
+
+    if (made < 0)
+        return made;
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", name_of(fd).text);
+    err = result(connect(made, (const struct sockaddr *)&addr, sizeof(addr)));
+    if (err < 0) {
+        close(made);
+        return err;
+    }
+    return made;
 }
 
 int host_chmod_fd(int fd, uint32_t mode)

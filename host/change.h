@@ -29,6 +29,8 @@ int host_rename(int dir, const char *name, int new_dir, const char *new_name, un
 
 /* As host_reopen(), for writing as well: O_RDONLY, O_WRONLY or O_RDWR. */
 int host_reopen_for(int fd, int flags);
+/* A new socket of AF_UNIX, close-on-exec and nonblocking, connected to the one that `fd` names. */
+int host_connect_fd(int fd, int type);
 int host_chmod_fd(int fd, uint32_t mode);
 int host_chown_fd(int fd, uint32_t uid, uint32_t gid);
 int host_set_times_fd(int fd, const struct timespec times[2]);

@@ -19,6 +19,8 @@ enum jail_role {
     JAIL_GOFER = 8,
     JAIL_SHARE = 16,
     JAIL_HOST_NET = 32,
+    JAIL_UDS = 64,
+    JAIL_UDS_SHARE = 128,
 };
 
 /* Collected from the parts of the sandbox before the jail closes. */

@@ -23,6 +23,7 @@
  * enum share_attr SHARE_GETXATTR  `name` is the attribute's; `size` bytes of room. Its size is in
  * `size` SHARE_LISTXATTR likewise, without a name SHARE_SETXATTR  the data is the value; `flags` of
  * setxattr(2), or SHARE_XATTR_REMOVE SHARE_FORGET    the handle is not needed any more
+ *   SHARE_CONNECT   to the socket `handle`, by one of the type `mode`; its descriptor comes along
  */
 #ifndef HOST_SHARE_PROTOCOL_H
 #define HOST_SHARE_PROTOCOL_H
@@ -51,6 +52,7 @@ enum share_op {
     SHARE_LISTXATTR,
     SHARE_SETXATTR,
     SHARE_FORGET,
+    SHARE_CONNECT,
     SHARE_OP_END,
 };
 

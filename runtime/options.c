@@ -29,6 +29,7 @@ enum {
     KEY_DIFF,
     KEY_FILE_ACCESS,
     KEY_NETWORK,
+    KEY_HOST_UDS,
     KEY_NET_RAW,
 };
 
@@ -68,6 +69,10 @@ static const struct argp_option option_table[] = {
      "names and attributes is checked at each use, so that changes are seen at once, and file "
      "systems mounted meanwhile after 10 seconds; exclusive: changes may never be seen",
      3},
+    {"host-uds", KEY_HOST_UDS, "none|open", 0,
+     "open: programs may connect to sockets of the host that lie in folders of --bind; default "
+     "none",
+     0},
     {"network", KEY_NETWORK, "none|host|sandbox,dev=NAME", 0,
      "none (the default): a loopback of the sandbox's own, from which nothing gets out; host: the "
      "program's internet sockets are the host's, with its addresses and ports; sandbox: a TCP/IP "
@@ -209,6 +214,7 @@ static void take_program(struct argp_state *state, struct options *o)
 
 static const char *const platform_names[] = {"auto", "kvm", "ptrace", NULL};
 static const char *const access_names[] = {"shared", "exclusive", NULL};
+static const char *const uds_names[] = {"none", "open", NULL};
 static const char *const network_names[] = {"none", "host", "sandbox", NULL};
 static const char *const overlay_names[] = {"memory", "none", NULL};
 #define STORE_PREFIX "dir:"
@@ -296,6 +302,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_NET_RAW:
         o->device.raw = true;
+        return 0;
+    case KEY_HOST_UDS:
+        o->host_uds = choose(state, "host-uds", arg, uds_names, "none, open") == 1;
         return 0;
     case KEY_NETWORK:
         set_network(state, o, arg);

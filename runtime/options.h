@@ -59,6 +59,7 @@ struct options {
     struct option_bind *binds; /* owned; bind_count of them */
     size_t bind_count;
     enum network network;
+    bool host_uds;               /* sockets in bind mounts lead outside */
     struct option_device device; /* of NETWORK_SANDBOX */
     const char *cwd;             /* NULL: the caller's */
     bool clear_env;              /* start from an empty environment */

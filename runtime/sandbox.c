@@ -200,8 +200,10 @@ static int start_gofers(struct sandbox *s)
         err = start_gofer(&store, &s->store_socket);
     for (size_t i = 0; i < s->options->bind_count && !err; i++) {
         struct option_bind *bind = &s->options->binds[i];
-        const struct gofer_config share = {
-            .root = bind->host, .share = true, .writable = !bind->read_only};
+        const struct gofer_config share = {.root = bind->host,
+                                           .share = true,
+                                           .writable = !bind->read_only,
+                                           .connects = s->options->host_uds};
 
         err = start_gofer(&share, &bind->socket);
     }
@@ -305,7 +307,8 @@ static int start_kernel(struct sandbox *s)
 
 static int close_jail(struct sandbox *s)
 {
-    struct jail_request request = {.roles = JAIL_SENTRY | network_roles(s->options)};
+    struct jail_request request = {.roles = JAIL_SENTRY | network_roles(s->options) |
+                                            (s->options->host_uds ? JAIL_UDS : 0)};
     int err;
 
     s->ops->jail(s->env.platform, &request);

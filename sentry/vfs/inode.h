@@ -105,6 +105,9 @@ struct inode_operations {
     int (*follow)(struct dentry *link, struct link_target *ret);
     /* Opens an object that is no symbolic link. The caller has checked O_DIRECTORY and EROFS. */
     int (*open)(struct dentry *dentry, uint32_t flags, struct file **ret);
+    /* Connects to whoever listens at this socket outside of the sandbox, with one of this type
+     * (SOCK_*): a descriptor, nonblocking. -ECONNREFUSED. NULL: nobody is outside. */
+    int (*connect)(struct dentry *dentry, int type, int *ret_fd);
     /* `fresh`: the dentry was looked up just now, attributes from then will do. */
     int (*stat)(struct dentry *dentry, bool fresh, struct linux_stat *ret);
     /* When the object was made; false: nobody knows. NULL: nobody ever does. */

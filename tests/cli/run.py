@@ -34,6 +34,7 @@ from network import test_network_host, test_network_sandbox
 from overlay import test_bind, test_overlay
 from run_guest import PLATFORMS, usable_platforms
 from shares import test_shares
+from uds import test_uds
 
 TIMEOUT = 20  # seconds; a hang is what some of these look for
 PR_SET_CHILD_SUBREAPER = 36
@@ -319,6 +320,7 @@ def main():
              "trees": test_trees, "overlay": test_overlay, "bind": test_bind,
              "network": test_network_host, "netsandbox": test_network_sandbox,
              "connections": test_connections,
+             "uds": test_uds,
              "kept": test_kept, "shares": test_shares, "attacks": test_attacks,
              "kill": lambda *words: test_kill(*words, args.kills)}
     usable = usable_platforms(command.program)

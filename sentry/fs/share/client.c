@@ -7,6 +7,12 @@
 #include "host/message.h"
 #include "sentry/fs/share/internal.h"
 
+/* Is a descriptor what is asked for? */
+static bool donates(const struct share_request_head *head)
+{
+    return head->op == SHARE_OPEN || head->op == SHARE_CONNECT;
+}
+
 static int exchange(struct share *fs, int *ret_fd) __must_hold(fs->lock)
 {
     struct share_request *req = &fs->request;
@@ -20,7 +26,7 @@ static int exchange(struct share *fs, int *ret_fd) __must_hold(fs->lock)
     if (n <= 0)
         return n < 0 ? (int)n : -EPIPE;
     if (share_reply_valid(&fs->reply, (size_t)n) &&
-        (req->head.op == SHARE_OPEN && fs->reply.head.error == 0) == (*ret_fd >= 0))
+        (donates(&req->head) && fs->reply.head.error == 0) == (*ret_fd >= 0))
         return 0;
     if (*ret_fd >= 0)
         host_close(*ret_fd);

@@ -113,6 +113,19 @@ int share_look(struct share_inode *s, struct linux_stat *ret)
     return err;
 }
 
+static int share_connect(struct dentry *dentry, int type, int *ret_fd)
+{
+    struct share_inode *s = share_inode_of(dentry);
+    const struct share_request_head head = {
+        .op = SHARE_CONNECT, .handle = s->handle, .mode = (uint32_t)type};
+    struct share_answer answer = {.data = NULL};
+    int err = share_ask(s->fs, &head, no_name, NULL, 0, &answer);
+
+    if (!err)
+        *ret_fd = answer.fd;
+    return err;
+}
+
 static int share_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
 {
     struct share_inode *s = share_inode_of(dentry);
@@ -322,6 +335,7 @@ const struct inode_operations share_operations = {
     .refresh = share_refresh,
     .readlink = share_readlink,
     .open = share_open,
+    .connect = share_connect,
     .stat = share_stat,
     .statfs = share_statfs,
     .release = share_inode_release,

@@ -136,6 +136,8 @@ int unix_stream_connect(struct socket *s, const struct socket_address *addr, boo
         err = unix_autobind(u);
     if (!err)
         err = unix_find(u, &name, &listener);
+    if (err == -ECONNREFUSED)
+        return unix_connect_outside(u, &name);
     if (err < 0)
         return err;
     err = connect_to(u, listener, ret_wait);
@@ -198,6 +200,8 @@ int unix_dgram_connect(struct socket *s, const struct socket_address *addr, bool
         err = unix_autobind(u);
     if (!err)
         err = unix_find(u, &name, &other);
+    if (err == -ECONNREFUSED)
+        return unix_connect_outside(u, &name);
     if (err < 0)
         return err;
     err = dgram_join(u, other);

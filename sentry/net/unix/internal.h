@@ -90,6 +90,10 @@ struct unix_socket {
 
     struct list all_node; /* in the namespace's list */
 
+    int outside; /* the host's socket that it is connected to (outside.c); -1: none */
+    struct hostpoll_watch *watch;      /* of that, once somebody waits; under sock.lock */
+    struct unix_address *outside_name; /* owned: the path of it */
+
     struct landlock_domain *landlock; /* owned reference: its maker's rules, or NULL */
 };
 
@@ -139,6 +143,13 @@ struct unix_socket *unix_get_peer(struct unix_socket *u);
 /* Replaces the peer, whose reference is taken over; state_lock held. The old one is returned. */
 struct unix_socket *unix_set_peer_locked(struct unix_socket *u, struct unix_socket *peer);
 
+void unix_close(struct socket *s);
+void unix_free(struct socket *s);
+int unix_getname(struct socket *s, bool peer, struct socket_address *ret);
+
+/* outside.c: nobody inside has the (checked) name; somebody outside may. -ECONNREFUSED. */
+int unix_connect_outside(struct unix_socket *u, const struct socket_address *name);
+
 /* names.c */
 struct unix_names;
 int unix_names_create(struct net_ns *net, void **ret);
@@ -155,6 +166,10 @@ void unix_unbind(struct unix_socket *u); /* the name is free again */
  */
 int unix_find(struct unix_socket *asking, const struct socket_address *addr,
               struct unix_socket **ret);
+struct unix_address *unix_address_create(const struct socket_address *addr); /* NULL: no memory */
+/* The socket inode at a path, which the caller may write to. The result is the caller's. */
+struct walk_result;
+int unix_walk(const char *path, struct walk_result *ret);
 struct unix_address *unix_address_ref(struct unix_address *a);   /* takes NULL */
 struct unix_address *unix_address_unref(struct unix_address *a); /* takes NULL, returns NULL */
 

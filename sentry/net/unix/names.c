@@ -87,7 +87,7 @@ struct unix_address *unix_address_unref(struct unix_address *a)
     return NULL;
 }
 
-static struct unix_address *address_create(const struct socket_address *addr)
+struct unix_address *unix_address_create(const struct socket_address *addr)
 {
     struct unix_address *a = malloc(sizeof(*a));
 
@@ -158,7 +158,7 @@ static void set_name_locked(struct unix_socket *u, struct unix_address *a, struc
 static int bind_abstract(struct unix_socket *u, const struct socket_address *addr)
 {
     struct unix_names *names = names_of(u);
-    struct unix_address *a = address_create(addr);
+    struct unix_address *a = unix_address_create(addr);
     int err = 0;
 
     if (!a)
@@ -193,7 +193,7 @@ int unix_autobind(struct unix_socket *u)
 {
     struct unix_names *names = names_of(u);
     struct socket_address addr = {.size = PATH_OFFSET + 6, .family = AF_UNIX};
-    struct unix_address *a = address_create(&addr);
+    struct unix_address *a = unix_address_create(&addr);
     int err = 0;
 
     if (!a)
@@ -244,7 +244,7 @@ static int bind_path(struct unix_socket *u, const struct socket_address *addr)
     net_caller(&caller);
     if (!caller.fs)
         return -EINVAL;
-    a = address_create(addr);
+    a = unix_address_create(addr);
     if (!a)
         return -ENOMEM;
     err = make_node(caller.fs, path_of(addr), &at);
@@ -313,26 +313,35 @@ static struct unix_socket *find_inode(const struct inode *inode)
     return found;
 }
 
-static int find_path(struct unix_socket *asking, const char *name, struct unix_socket **ret)
+int unix_walk(const char *path, struct walk_result *ret)
 {
-    struct walk_result at;
     struct net_caller caller;
-    struct unix_socket *u;
     int err;
 
     net_caller(&caller);
     if (!caller.fs)
         return -ECONNREFUSED;
-    err = path_walk(caller.fs, NULL, name, WALK_FOLLOW, &at);
+    err = path_walk(caller.fs, NULL, path, WALK_FOLLOW, ret);
     if (err < 0)
         return err;
-    err = at.file ? -ECONNREFUSED : dentry_permission(at.path.dentry, W_OK);
-    if (!err && inode_type(at.path.dentry->inode) != S_IFSOCK)
+    err = ret->file ? -ECONNREFUSED : dentry_permission(ret->path.dentry, W_OK);
+    if (!err && inode_type(ret->path.dentry->inode) != S_IFSOCK)
         err = -ECONNREFUSED;
-    u = err ? NULL : find_inode(at.path.dentry->inode);
-    walk_result_unref(&at);
+    if (err < 0)
+        walk_result_unref(ret);
+    return err;
+}
+
+static int find_path(struct unix_socket *asking, const char *name, struct unix_socket **ret)
+{
+    struct walk_result at;
+    struct unix_socket *u;
+    int err = unix_walk(name, &at);
+
     if (err < 0)
         return err;
+    u = find_inode(at.path.dentry->inode);
+    walk_result_unref(&at);
     if (!u)
         return -ECONNREFUSED;
     if (u->sock.type != asking->sock.type) {

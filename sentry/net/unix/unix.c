@@ -48,6 +48,7 @@ int unix_create(struct net_ns *net, int type, struct unix_socket **ret)
     wait_entry_init(&u->peer_room, NULL, 0);
     u->peer_room.wake = peer_room_wake;
     u->backlog = UNIX_DGRAM_QUEUE;
+    u->outside = -1;
     u->landlock = landlock_domain_ref(vfs_identity()->landlock);
     unix_enlist(u);
     *ret = u;
@@ -125,7 +126,7 @@ static void close_waiting(struct list *waiting)
     }
 }
 
-static void unix_close(struct socket *s)
+void unix_close(struct socket *s)
 {
     struct unix_socket *u = unix_of(s), *peer;
     struct list waiting = LIST_INIT(waiting);
@@ -161,11 +162,12 @@ static void unix_flush(struct socket *s)
     unix_garbage_look();
 }
 
-static void unix_free(struct socket *s)
+void unix_free(struct socket *s)
 {
     struct unix_socket *u = unix_of(s);
 
     unix_address_unref(u->address);
+    unix_address_unref(u->outside_name);
     net_peer_unref(u->own_creds);
     net_peer_unref(u->peer_creds);
     lock_destroy(&u->read_lock);
@@ -225,7 +227,7 @@ static uint32_t unix_poll(struct socket *s)
     return events | (writable ? POLLOUT | POLLWRNORM | POLLWRBAND : 0);
 }
 
-static int unix_getname(struct socket *s, bool peer, struct socket_address *ret)
+int unix_getname(struct socket *s, bool peer, struct socket_address *ret)
 {
     struct unix_socket *u = unix_of(s), *other = peer ? unix_get_peer(u) : NULL;
     struct unix_address *name;
