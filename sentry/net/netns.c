@@ -14,9 +14,14 @@ struct net_ns {
     /* Of lo; single words, atomic. */
     bool lo_up, lo_was_up;
     int lo_mtu;
+    int tags[NET_TAGS]; /* atomic */
+    bool is_first;
 };
 
+static int first_tags[NET_TAGS]; /* atomic; copies of the first namespace's */
+
 static const struct net_outward *first_outward; /* for the first namespace */
+static bool has_first;
 
 void net_set_outward(const struct net_outward *outward)
 {
@@ -48,6 +53,10 @@ int net_ns_create(bool lo_up, struct net_ns **ret)
     refcount_set(&net->refs, 1);
     net->outward = first_outward;
     first_outward = NULL;
+    net->is_first = !__atomic_exchange_n(&has_first, true, __ATOMIC_RELAXED);
+    net->tags[NET_TAG_ALL] = __atomic_load_n(&first_tags[NET_TAG_ALL], __ATOMIC_RELAXED);
+    net->tags[NET_TAG_DEFAULT] = __atomic_load_n(&first_tags[NET_TAG_DEFAULT], __ATOMIC_RELAXED);
+    net->tags[NET_TAG_LO] = net->tags[NET_TAG_DEFAULT];
     net->lo_up = net->lo_was_up = lo_up;
     net->lo_mtu = LO_MTU;
     for (int i = 0; i < SOCKET_FAMILIES; i++) {
@@ -123,4 +132,16 @@ int net_ns_lo_set_mtu(struct net_ns *net, int mtu)
         return -EINVAL;
     __atomic_store_n(&net->lo_mtu, mtu, __ATOMIC_RELAXED);
     return 0;
+}
+
+int net_ns_tag(const struct net_ns *net, enum net_tag which)
+{
+    return __atomic_load_n(&net->tags[which], __ATOMIC_RELAXED);
+}
+
+void net_ns_set_tag(struct net_ns *net, enum net_tag which, int value)
+{
+    __atomic_store_n(&net->tags[which], value, __ATOMIC_RELAXED);
+    if (net->is_first)
+        __atomic_store_n(&first_tags[which], value, __ATOMIC_RELAXED);
 }

@@ -59,4 +59,12 @@ int net_ns_lo_mtu(const struct net_ns *net);        /* bytes */
 void net_ns_lo_set_up(struct net_ns *net, bool up);
 int net_ns_lo_set_mtu(struct net_ns *net, int mtu); /* -EINVAL */
 
+/*
+ * The tags of /proc/sys/net/ipv4/conf: numbers that programs keep there for themselves. A new
+ * namespace begins with those of the first one, its lo with the default.
+ */
+enum net_tag { NET_TAG_ALL, NET_TAG_DEFAULT, NET_TAG_LO, NET_TAGS };
+int net_ns_tag(const struct net_ns *net, enum net_tag which);
+void net_ns_set_tag(struct net_ns *net, enum net_tag which, int value);
+
 #endif

@@ -208,6 +208,32 @@ static void test_huge_pages(void)
     CHECK_EQ(access("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", R_OK), 0);
 }
 
+/* A network namespace has settings of its own. */
+static void test_network(void)
+{
+    const char *lo = "/proc/sys/net/ipv4/conf/lo/tag",
+               *usual = "/proc/sys/net/ipv4/conf/default/tag";
+    long before = number(lo);
+    int status = -1;
+    pid_t pid;
+
+    CHECK_EQ(put_number(lo, number(usual) + 7), 0);
+    CHECK_EQ(put(lo, "x"), EINVAL);
+    pid = fork();
+    if (pid == 0) {
+        check_failures = 0;
+        CHECK_EQ(unshare(CLONE_NEWNET), 0);
+        CHECK_EQ(number(lo), number(usual));
+        CHECK_EQ(put_number(lo, -3), 0);
+        CHECK_EQ(number(lo), -3);
+        _exit(check_failures);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    CHECK_EQ(number(lo), number(usual) + 7);
+    CHECK_EQ(put_number(lo, before), 0);
+}
+
 int main(void)
 {
     if (geteuid() != 0)
@@ -220,5 +246,6 @@ int main(void)
     test_types();
     test_names();
     test_huge_pages();
+    test_network();
     return check_done();
 }

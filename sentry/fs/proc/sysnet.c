@@ -1,7 +1,13 @@
 /* /proc/sys/net: limits of sockets that programs look up. They are what they are. */
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "sentry/fs/proc/internal.h"
+#include "sentry/kernel/netcaller.h"
+#include "sentry/kernel/ns/nsproxy.h"
+#include "sentry/net/netns.h"
 #include "sentry/net/socket.h"
 #include "sentry/net/unix/unix.h"
 
@@ -24,8 +30,60 @@ static const struct tree_node core_nodes[] = {
 static const struct tree_node unix_nodes[] = {
     TREE_TEXT("max_dgram_qlen", max_dgram_qlen_text),
 };
+/* proc_dointvec(): one number, as a tag of the caller's network namespace. */
+static ssize_t tag_text(enum net_tag which, char *buf, size_t size)
+{
+    struct ns *ns = task_get_ns(task_current(), NS_NET);
+    int value = net_ns_tag(net_of_namespace(ns), which);
+
+    ns_unref(ns);
+    return snprintf(buf, size, "%d\n", value);
+}
+
+static int tag_write(enum net_tag which, const char *text)
+{
+    struct ns *ns;
+    char *end;
+    long value;
+
+    errno = 0;
+    value = strtol(text, &end, 0);
+    if (errno || end == text || (*end && *end != '\n' && *end != ' ') || value < INT_MIN ||
+        value > INT_MAX)
+        return -EINVAL;
+    ns = task_get_ns(task_current(), NS_NET);
+    net_ns_set_tag(net_of_namespace(ns), which, (int)value);
+    ns_unref(ns);
+    return 0;
+}
+
+#define TAG(name_, which_)                                                                         \
+    static ssize_t tag_##name_##_text(uint64_t key, char *buf, size_t size)                        \
+    {                                                                                              \
+        return tag_text(which_, buf, size);                                                        \
+    }                                                                                              \
+    static int tag_##name_##_write(uint64_t key, const char *text, size_t size)                    \
+    {                                                                                              \
+        return tag_write(which_, text);                                                            \
+    }                                                                                              \
+    static const struct tree_node ipv4_##name_##_nodes[] = {{                                      \
+        .name = "tag",                                                                             \
+        .mode = S_IFREG | 0644,                                                                    \
+        .text = tag_##name_##_text,                                                                \
+        .write = tag_##name_##_write,                                                              \
+    }};
+TAG(all, NET_TAG_ALL)
+TAG(default, NET_TAG_DEFAULT)
+TAG(lo, NET_TAG_LO)
+
+static const struct tree_node ipv4_conf_nodes[] = {
+    TREE_DIR("all", ipv4_all_nodes),
+    TREE_DIR("default", ipv4_default_nodes),
+    TREE_DIR("lo", ipv4_lo_nodes),
+};
 /* As sockets answer when they are asked (tcp(7), ip(7)); what can be changed, a socket changes. */
 static const struct tree_node ipv4_nodes[] = {
+    TREE_DIR("conf", ipv4_conf_nodes),
     TREE_FIXED("ip_default_ttl", "64\n"),
     TREE_FIXED("ip_forward", "0\n"),
     TREE_FIXED("ip_local_port_range", "32768\t60999\n"),
