@@ -10,7 +10,6 @@
 
 /* Newer than Debian 12's headers, or not in them. */
 #define LINUX_MADV_COLLAPSE        25
-#define LINUX_MADV_SOFT_OFFLINE    101
 #define LINUX_MADV_GUARD_INSTALL   102
 #define LINUX_MADV_GUARD_REMOVE    103
 #define LINUX_MADV_DONTNEED_LOCKED 24
@@ -18,6 +17,7 @@
 /* Each guard page costs an entry: 4 GiB of them are 8 MiB of the Sentry's memory. */
 #define GUARD_MAX_PAGES (1UL << 20)
 
+/* MADV_HWPOISON and MADV_SOFT_OFFLINE are a machine's, and of a kernel with MEMORY_FAILURE. */
 static bool is_known(int advice)
 {
     switch (advice) {
@@ -211,8 +211,6 @@ int mm_advise(struct mm *mm, uaddr_t addr, uint64_t size, int advice)
     struct trash trash = TRASH_INIT;
     int err;
 
-    if (advice == MADV_HWPOISON || advice == LINUX_MADV_SOFT_OFFLINE)
-        return -EPERM; /* needs CAP_SYS_ADMIN over the machine */
     if (!is_known(advice) || !is_aligned(addr, PAGE_SIZE) || (size && !rounded) || end < addr)
         return -EINVAL;
     if (end == addr)
