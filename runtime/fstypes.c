@@ -49,10 +49,15 @@ static int make_tmpfs(const struct fs_setup *setup, struct super_block **ret)
 static int make_proc(const struct fs_setup *setup, struct super_block **ret)
 {
     struct pid_ns *ns = task_current()->process->pid_ns;
+    const struct procfs_options options = {
+        .hide = (enum procfs_hide)setup->hide_pid,
+        .gid = setup->mask & SETUP_GID ? setup->gid : 0,
+        .subset_pid = setup->subset_pid,
+    };
 
     if (!task_has_ns_cap(task_current(), ns->ns.owner, CAP_SYS_ADMIN))
         return -EPERM;
-    return procfs_create(ns, ret);
+    return procfs_create(ns, &options, ret);
 }
 
 static int make_devpts(const struct fs_setup *setup, struct super_block **ret)
@@ -95,21 +100,51 @@ static __printf(2, 3) void complain(struct fs_setup *setup, const char *format, 
     va_end(args);
 }
 
-/* proc(5). Everybody sees everything here, so the only values that are true are the defaults. */
+/* The number or the word; false: neither. */
+static bool parse_hide(const char *value, uint8_t *ret)
+{
+    static const struct {
+        const char *number, *word;
+        enum procfs_hide hide;
+    } values[] = {
+        {"0", "off", PROCFS_HIDE_NOTHING},
+        {"1", "noaccess", PROCFS_HIDE_CONTENT},
+        {"2", "invisible", PROCFS_HIDE_ALL},
+        {"4", "ptraceable", PROCFS_HIDE_UNTRACEABLE},
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(values); i++) {
+        if (strcmp(value, values[i].number) == 0 || strcmp(value, values[i].word) == 0) {
+            *ret = (uint8_t)values[i].hide;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* proc(5) */
 static int proc_option(struct fs_setup *setup, const char *key, const char *value)
 {
-    uint64_t number;
+    uint64_t gid;
+    int err;
 
-    if (strcmp(key, "gid") == 0)
-        return fs_parse_number(value, 10, UINT32_MAX, &number);
+    if (strcmp(key, "gid") == 0) {
+        err = fs_parse_number(value, 10, PROCFS_GID_MAX, &gid);
+        if (err < 0)
+            return err;
+        setup->gid = (uint32_t)gid;
+        setup->mask |= SETUP_GID;
+        return 0;
+    }
     if (strcmp(key, "subset") == 0) {
-        if (value)
+        setup->subset_pid = value && strcmp(value, "pid") == 0;
+        if (value && !setup->subset_pid)
             complain(setup, "proc: unsupported subset option - %.64s\n", value);
-        return -EINVAL;
+        return setup->subset_pid ? 0 : -EINVAL;
     }
     if (strcmp(key, "hidepid") != 0)
         return -ENOENT;
-    if (!value || strcmp(value, "off") == 0 || fs_parse_number(value, 10, 0, &number) == 0)
+    if (!value || parse_hide(value, &setup->hide_pid))
         return value ? 0 : -EINVAL;
     complain(setup, "proc: unknown value of hidepid - %.64s\n", value);
     return -EINVAL;

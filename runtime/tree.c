@@ -136,7 +136,7 @@ static int mount_kernel_trees(struct tree *tree, const struct tree_config *confi
     if (!err)
         err = mount_on(tree, "/dev/pts", pts, MOUNT_NOSUID | MOUNT_NOEXEC);
     if (!err)
-        err = procfs_create(NULL, &proc);
+        err = procfs_create(NULL, NULL, &proc);
     if (!err)
         err = mount_on(tree, "/proc", proc, SAFE_FLAGS);
     if (!err)

@@ -520,6 +520,11 @@ const struct tree_node *treefs_dir_node(const struct file *file, uint64_t *ret_k
     return node_of(file->at.dentry);
 }
 
+const struct tree_node *treefs_node(const struct dentry *dentry)
+{
+    return node_of(dentry);
+}
+
 uint64_t treefs_key(const struct dentry *dentry)
 {
     return tree_inode_of(dentry)->key;

@@ -86,6 +86,7 @@ const struct tree_node *treefs_dir_node(const struct file *file, uint64_t *ret_k
 
 /* The same of a dentry of these trees. */
 uint64_t treefs_key(const struct dentry *dentry);
+const struct tree_node *treefs_node(const struct dentry *dentry);
 
 /*
  * `root` is a directory node, constant and living as long as the program; `type` is its name in

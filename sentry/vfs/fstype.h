@@ -42,6 +42,8 @@ struct fs_setup {
     uint64_t inodes;
     uint32_t mode, uid, gid;
     bool read_only;
+    uint8_t hide_pid; /* proc: enum procfs_hide */
+    bool subset_pid;
     char complaint[FS_COMPLAINT_MAX]; /* what was wrong with the last option, in Linux's words */
 };
 

@@ -55,6 +55,16 @@ void proc_task_owner(uint64_t tid, uint32_t *ret_uid, uint32_t *ret_gid);
 /* A decimal number without sign or leading zeroes. -ENOENT. */
 int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret);
 
+/* hide.c: what the options of a mount leave of a process; NULL: of the Sentry. */
+enum proc_visibility { PROC_OPEN, PROC_CLOSED, PROC_HIDDEN };
+enum proc_visibility proc_visibility(uint64_t root_key, struct task *task);
+struct procfs_options;
+/* To be added to a root's key. */
+uint64_t proc_hide_key(const struct procfs_options *options);
+void proc_show_options(struct super_block *sb, char *buf, size_t size);
+extern const struct tree_node proc_closed_node;
+bool proc_is_subset(const struct super_block *sb); /* proc.c */
+
 /* fd.c: /proc/PID/fd, /proc/PID/fdinfo */
 int proc_find_fd(uint64_t tid, struct name name, const struct tree_node **ret_node,
                  uint64_t *ret_key);

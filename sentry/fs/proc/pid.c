@@ -195,6 +195,25 @@ static ssize_t area_text(struct mm *mm, uaddr_t start, uaddr_t end, char *buf, s
     return (ssize_t)copy_from_user_partial(mm, buf, start, length);
 }
 
+/*
+ * get_mm_cmdline(): a program that has written over the end of its arguments has given itself a
+ * title, one string that may go on where the environment was.
+ */
+static ssize_t command_line(struct mm *mm, const struct mm_layout *l, char *buf, size_t size)
+{
+    uaddr_t end = l->env_end > l->arg_end && l->env_start == l->arg_end ? l->env_end : l->arg_end;
+    ssize_t n;
+    char last;
+
+    if (l->arg_end <= l->arg_start || copy_from_user_partial(mm, &last, l->arg_end - 1, 1) != 1 ||
+        !last)
+        return area_text(mm, l->arg_start, l->arg_end, buf, size);
+    n = area_text(mm, l->arg_start, end, buf, size);
+    if (n < 0 || (size_t)n > size)
+        return n;
+    return MIN((ssize_t)strnlen(buf, (size_t)n) + 1, n); /* its end is part of it */
+}
+
 static ssize_t cmdline_text(uint64_t key, char *buf, size_t size)
 {
     struct task *task = proc_find_task(key);
@@ -204,7 +223,7 @@ static ssize_t cmdline_text(uint64_t key, char *buf, size_t size)
 
     if (mm) {
         mm_get_layout(mm, &layout);
-        n = area_text(mm, layout.arg_start, layout.arg_end, buf, size);
+        n = command_line(mm, &layout, buf, size);
     }
     mm_unref(mm);
     task_unref(task);

@@ -15,7 +15,9 @@
 #include "sentry/kernel/process.h"
 #include "sentry/vfs/fstype.h"
 
-#define PROC_MINOR 17 /* st_dev of the tree */
+#define PROC_MINOR 17          /* st_dev of the tree */
+#define CLOSED_KEY (1UL << 63) /* a process's directory that one may not enter is another object   \
+                                */
 
 void proc_printf(struct proc_text *text, const char *fmt, ...)
 {
@@ -81,6 +83,8 @@ static ssize_t cgroups_text(uint64_t key, char *buf, size_t size)
 static int find_pid(uint64_t key, struct name name, const struct tree_node **ret_node,
                     uint64_t *ret_key)
 {
+    enum proc_visibility seen;
+    uint64_t root_key = key;
     char digits[12];
     struct task *task;
     char *end;
@@ -95,6 +99,8 @@ static int find_pid(uint64_t key, struct name name, const struct tree_node **ret
         return -ENOENT;
     key = PROC_KEY(PROC_KEY_SLOT(key), proc_global(key, (int32_t)tid));
     if (key == PROC_KEY(0, KERNEL_PID_SENTRY)) {
+        if (proc_visibility(root_key, NULL) == PROC_HIDDEN)
+            return -ENOENT;
         *ret_node = &proc_sentry_node;
         *ret_key = key;
         return 0;
@@ -102,10 +108,11 @@ static int find_pid(uint64_t key, struct name name, const struct tree_node **ret
     task = proc_find_task(key);
     if (!task)
         return -ENOENT;
-    *ret_node = &proc_pid_node;
-    *ret_key = proc_task_key(key, task);
+    seen = proc_visibility(root_key, task);
+    *ret_node = seen == PROC_OPEN ? &proc_pid_node : &proc_closed_node;
+    *ret_key = proc_task_key(key, task) ^ (seen == PROC_OPEN ? 0 : CLOSED_KEY);
     task_unref(task);
-    return 0;
+    return seen == PROC_HIDDEN ? -ENOENT : 0;
 }
 
 static int64_t list_pids(uint64_t key, int64_t from, char *ret_name, size_t size,
@@ -117,6 +124,8 @@ static int64_t list_pids(uint64_t key, int64_t from, char *ret_name, size_t size
         bool sentry = PROC_KEY_SLOT(key) == 0 && tid == KERNEL_PID_SENTRY;
         bool leader = task && task->process->pid == global;
 
+        if ((leader || sentry) && proc_visibility(key, task) == PROC_HIDDEN)
+            leader = sentry = false;
         task_unref(task);
         if (leader || sentry) {
             snprintf(ret_name, size, "%ld", tid);
@@ -190,6 +199,25 @@ static const struct tree_node root = {
     .list = list_pids,
 };
 
+/* subset=pid */
+static const struct tree_node subset_nodes[] = {
+    {.name = "self", .mode = S_IFLNK | 0777, .readlink = self_readlink},
+    {.name = "thread-self", .mode = S_IFLNK | 0777, .readlink = thread_self_readlink},
+};
+static const struct tree_node subset_root = {
+    .name = "",
+    .mode = S_IFDIR | 0555,
+    .children = subset_nodes,
+    .child_count = ARRAY_COUNT(subset_nodes),
+    .find = find_pid,
+    .list = list_pids,
+};
+
+bool proc_is_subset(const struct super_block *sb)
+{
+    return treefs_node(sb->root) == &subset_root;
+}
+
 enum procfs_process procfs_process_of(const struct file *file, struct task **ret)
 {
     uint64_t key;
@@ -210,11 +238,11 @@ static void drop_ns(void *arg)
     ns_unref(&ns->ns);
 }
 
-int procfs_create(struct pid_ns *ns, struct super_block **ret)
+int procfs_create(struct pid_ns *ns, const struct procfs_options *options, struct super_block **ret)
 {
     const struct tree_config config = {
-        .root = &root,
-        .key = PROC_KEY(ns ? ns->slot : 0, 0),
+        .root = options && options->subset_pid ? &subset_root : &root,
+        .key = PROC_KEY(ns ? ns->slot : 0, 0) | (options ? proc_hide_key(options) : 0),
         .type = "proc",
         .magic = PROC_SUPER_MAGIC,
         .dev_minor = PROC_MINOR,
@@ -228,5 +256,6 @@ int procfs_create(struct pid_ns *ns, struct super_block **ret)
     if (ns)
         pid_ns_ref(ns);
     (*ret)->read_only = false; /* programs' memory can be written */
+    (*ret)->show_options = proc_show_options;
     return 0;
 }
