@@ -525,6 +525,11 @@ const struct tree_node *treefs_node(const struct dentry *dentry)
     return node_of(dentry);
 }
 
+uint64_t treefs_ino(uint64_t dir_ino, const char *name)
+{
+    return child_ino(dir_ino, name, strlen(name), 0);
+}
+
 uint64_t treefs_key(const struct dentry *dentry)
 {
     return tree_inode_of(dentry)->key;

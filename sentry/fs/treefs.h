@@ -86,6 +86,8 @@ const struct tree_node *treefs_dir_node(const struct file *file, uint64_t *ret_k
 
 /* The same of a dentry of these trees. */
 uint64_t treefs_key(const struct dentry *dentry);
+/* The number of a fixed child of the directory with that number. */
+uint64_t treefs_ino(uint64_t dir_ino, const char *name);
 const struct tree_node *treefs_node(const struct dentry *dentry);
 
 /*

@@ -349,17 +349,19 @@ static void wait_for_vfork(struct task *task, struct task *child)
         bool leaving;
 
         if (__atomic_load_n(&child->vfork_done, __ATOMIC_ACQUIRE))
-            return;
+            break;
         lock_acquire(&process->lock);
         leaving = process->group_exit || (process->exec_task && process->exec_task != task);
         lock_release(&process->lock);
         if (leaving)
-            return;
+            break;
+        cgroup_mark_waiting(task, true);
         usage_enter(&task->times, MODE_ASLEEP);
         host_futex_wait(&process->stop_word, word, HOST_NEVER);
         usage_enter(&task->times, MODE_SYSTEM);
         cpu_timers_wake(process);
     }
+    cgroup_mark_waiting(task, false);
 }
 
 long task_clone(struct task *parent, const struct clone_request *request)

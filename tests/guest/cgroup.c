@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -281,6 +282,37 @@ static void test_freeze(void)
     CHECK_EQ(rmdir(at("f")), 0);
 }
 
+/* Who waits in vfork(2) counts as frozen; inotify(7) tells of it. */
+static void test_freeze_vfork(void)
+{
+    struct inotify_event event;
+
+    CHECK_EQ(mkdir(at("v"), 0755), 0);
+    int watch = inotify_init1(IN_NONBLOCK);
+    CHECK(inotify_add_watch(watch, at("v/cgroup.events"), IN_MODIFY) >= 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        put("v/cgroup.procs", "0");
+        if (vfork() == 0)
+            for (;;)
+                pause();
+        _exit(0);
+    }
+    while (strchr(get("v/cgroup.procs"), '\n') == strrchr(text, '\n'))
+        usleep(1000);
+    CHECK_EQ(put("v/cgroup.freeze", "1"), 0);
+    CHECK(becomes("v/cgroup.events", "populated 1\nfrozen 1\n"));
+    CHECK_EQ(read(watch, &event, sizeof(event)), sizeof(event));
+    CHECK_EQ(event.mask, IN_MODIFY);
+    CHECK_EQ(put("v/cgroup.freeze", "0"), 0);
+    CHECK(becomes("v/cgroup.events", "populated 1\nfrozen 0\n"));
+    CHECK_EQ(put("v/cgroup.kill", "1"), 0);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    CHECK(becomes("v/cgroup.events", "populated 0\nfrozen 0\n"));
+    CHECK_EQ(rmdir(at("v")), 0);
+    close(watch);
+}
+
 static void test_kill(void)
 {
     pid_t pids[3];
@@ -527,6 +559,7 @@ int main(void)
     test_zombie();
     test_poll();
     test_freeze();
+    test_freeze_vfork();
     test_kill();
     test_limits();
     test_threads();

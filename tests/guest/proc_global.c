@@ -67,6 +67,10 @@ static void test_locks(void)
     CHECK(line_is("OFDLCK", -1, &st, "OFDLCK ADVISORY  READ ", " 100 EOF"));
     CHECK_EQ(flock(fd, LOCK_SH), 0);
     CHECK(line_is("FLOCK", getpid(), &st, "FLOCK  ADVISORY  READ ", " 0 EOF"));
+    snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", fd);
+    slurp(name);
+    CHECK(strstr(text, "\nlock:\t1: ") && strstr(text, ": FLOCK  ADVISORY  READ ") &&
+          strstr(text, ": OFDLCK ADVISORY  READ ") && strstr(text, ": POSIX  ADVISORY  WRITE "));
     pid_t child = fork();
     if (child == 0) {
         flock(other, LOCK_EX);

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "sentry/fs/cgroup/internal.h"
 #include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/kernel/task.h"
+#include "sentry/vfs/notify.h"
 
 #define CGROUP2_MAGIC 0x63677270
 #define CGROUP_MINOR  26 /* st_dev of the tree */
@@ -185,6 +187,18 @@ static ssize_t show_root(struct dentry *dentry, char *buf, size_t size)
     return n < size ? (ssize_t)n : -ENAMETOOLONG;
 }
 
+/* kernfs_notify(): who watches the file by inotify(7) sees it change. */
+static void tell_watchers(uint64_t id)
+{
+    const struct inode inode = {
+        .mode = S_IFREG | 0444,
+        .dev = makedev(0, CGROUP_MINOR),
+        .ino = treefs_ino(id, "cgroup.events"),
+    };
+
+    notify_self(&inode, NOTIFY_MODIFY);
+}
+
 static void drop_root(void *arg)
 {
     cgroup_unref(arg);
@@ -208,6 +222,7 @@ int cgroupfs_create(struct cgroup *root, struct super_block **ret)
     cgroup_ref(root);
     (*ret)->read_only = false;
     (*ret)->show_root = show_root;
+    cgroup_changed = tell_watchers;
     return 0;
 }
 

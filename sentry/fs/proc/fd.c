@@ -11,6 +11,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/net/socket.h"
 #include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/filelock.h"
 #include "sentry/vfs/fs_context.h"
 #include "sentry/vfs/mount.h"
 #include "sentry/vfs/namei.h"
@@ -177,11 +178,34 @@ static void add_info(struct proc_text *text, struct file *file)
     }
 }
 
+/* show_fd_locks(): those that this descriptor holds. */
+static void add_locks(struct proc_text *text, uint64_t key, const struct file *file,
+                      const void *table)
+{
+    const struct inode *inode = file->at.dentry ? file->at.dentry->inode : NULL;
+    struct lock_view *views;
+    size_t count, number = 0;
+
+    if (!inode || proc_take_locks(&views, &count) < 0)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const struct lock_view *v = &views[i];
+
+        if (v->waiting || v->dev != inode->dev || v->ino != inode->ino ||
+            (v->is.owner != file && v->is.owner != table))
+            continue;
+        proc_printf(text, "lock:\t");
+        proc_put_lock(text, key, ++number, v);
+    }
+    free(views);
+}
+
 static ssize_t info_text(uint64_t key, char *buf, size_t size)
 {
     struct proc_text text = {buf, size, 0};
     struct linux_stat st = {0};
     struct fdtable *files;
+    const void *table;
     struct file *file;
     int cloexec, err = get_files(KEY_TID(key), &files);
 
@@ -189,6 +213,7 @@ static ssize_t info_text(uint64_t key, char *buf, size_t size)
         return err;
     file = fdtable_get(files, KEY_FD(key));
     cloexec = fdtable_get_cloexec(files, KEY_FD(key));
+    table = files; /* only compared */
     fdtable_unref(files);
     if (!file)
         return -ENOENT;
@@ -199,6 +224,7 @@ static ssize_t info_text(uint64_t key, char *buf, size_t size)
     proc_printf(&text, "flags:\t0%o\nmnt_id:\t%u\nino:\t%lu\n",
                 file->flags | (cloexec > 0 ? O_CLOEXEC : 0),
                 file->at.mount ? file->at.mount->id : 0, st.st_ino);
+    add_locks(&text, KEY_TID(key), file, table);
     if (file->ops->info)
         add_info(&text, file);
     file_unref(file);

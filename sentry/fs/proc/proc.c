@@ -15,9 +15,10 @@
 #include "sentry/kernel/process.h"
 #include "sentry/vfs/fstype.h"
 
-#define PROC_MINOR 17          /* st_dev of the tree */
-#define CLOSED_KEY (1UL << 63) /* a process's directory that one may not enter is another object   \
-                                */
+#define PROC_MINOR 17 /* st_dev of the tree */
+#define CLOSED_KEY                                                                                 \
+    (1UL << 63) /* a process's directory that one may not enter is another object                  \
+                 */
 
 void proc_printf(struct proc_text *text, const char *fmt, ...)
 {

@@ -13,6 +13,7 @@ static struct lock tree_lock_ = LOCK_INIT;
 static struct list buckets[BUCKETS];
 static uint64_t last_id = CGROUP_ID_FIRST - 1;
 static struct cgroup root;
+void (*cgroup_changed)(uint64_t id);
 
 void cgroup_init(void)
 {
@@ -466,5 +467,7 @@ void cgroup_settle_locked(struct cgroup *cg)
         cg->told = state;
         __atomic_fetch_add(&cg->changes, 1, __ATOMIC_RELAXED);
         wait_queue_wake(&cg->events, POLLPRI | POLLERR);
+        if (cgroup_changed)
+            cgroup_changed(cg->id);
     }
 }

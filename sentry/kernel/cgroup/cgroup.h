@@ -112,6 +112,9 @@ struct cgroup *cgroup_domain_locked(struct cgroup *cg);
 uint32_t cgroup_state_locked(const struct cgroup *cg);
 /* Tells those who watch, from here up to the root. */
 void cgroup_settle_locked(struct cgroup *cg);
+/* The file system is told of each change of cgroup.events, under the lock: short. Set before the
+ * first task. */
+extern void (*cgroup_changed)(uint64_t id);
 
 /* member.c: who is where. */
 /*
@@ -143,6 +146,9 @@ int cgroup_kill(struct cgroup *cg);                    /* -EOPNOTSUPP, -ENOMEM *
 /* On the way to the guest, process->lock held: sleeps for a while if the task is to be frozen, and
  * says so. */
 bool cgroup_stay_frozen_locked(struct task *task);
+/* Own thread only: it sleeps where nothing but its process's end can reach it (vfork(2)), and
+ * counts as frozen there. */
+void cgroup_mark_waiting(struct task *task, bool waits);
 
 /* stat.c: what is here and below uses. */
 void cgroup_cpu(struct cgroup *cg, struct usage *ret); /* processor times alone */

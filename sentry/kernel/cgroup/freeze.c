@@ -22,6 +22,16 @@ static void set_frozen_locked(struct task *task, bool frozen)
     cgroup_settle_locked(task->cgroup);
 }
 
+void cgroup_mark_waiting(struct task *task, bool waits)
+{
+    if (likely(!task->cgroup_frozen &&
+               !(__atomic_load_n(&task->work, __ATOMIC_ACQUIRE) & TASK_WORK_FREEZE)))
+        return;
+    cgroup_lock();
+    set_frozen_locked(task, waits && task->cgroup->frozen_from_above);
+    cgroup_unlock();
+}
+
 bool cgroup_stay_frozen_locked(struct task *task)
 {
     bool frozen;
