@@ -147,6 +147,15 @@ void notify_self_slowly(struct dentry *dentry, uint32_t mask)
     notify_unlock();
 }
 
+void notify_inode_slowly(const struct inode *inode, uint32_t mask)
+{
+    struct notify_event event = {.mask = with_type(inode, mask), .inode = inode};
+
+    notify_lock();
+    tell_locked(inode->dev, inode->ino, &event);
+    notify_unlock();
+}
+
 static void tell_dir(const struct dentry *dir, const struct notify_event *event)
 {
     tell_listener(event);

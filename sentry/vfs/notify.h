@@ -111,6 +111,8 @@ static inline int notify_ask(const struct path *path, uint32_t mask)
 
 void notify_path_slowly(const struct path *path, uint32_t mask);
 void notify_self_slowly(struct dentry *dentry, uint32_t mask);
+/* The same of an object that has no dentry at hand, to marks alone: under locks of others, too. */
+void notify_inode_slowly(const struct inode *inode, uint32_t mask);
 void notify_dir_slowly(struct dentry *dir, const char *name, uint32_t mask, bool is_dir,
                        struct dentry *child);
 

@@ -196,7 +196,8 @@ static void tell_watchers(uint64_t id)
         .ino = treefs_ino(id, "cgroup.events"),
     };
 
-    notify_self(&inode, NOTIFY_MODIFY);
+    if (notify_active())
+        notify_inode_slowly(&inode, NOTIFY_MODIFY);
 }
 
 static void drop_root(void *arg)

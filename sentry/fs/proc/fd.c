@@ -233,7 +233,7 @@ static ssize_t info_text(uint64_t key, char *buf, size_t size)
 
 static const struct tree_node info_node = {
     .name = "",
-    .mode = S_IFREG | 0400,
+    .mode = S_IFREG | 0444,
     .text = info_text,
     .owner = fd_owner,
 };
