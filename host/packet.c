@@ -3,12 +3,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/netlink.h>
+#include <linux/sockios.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -70,11 +71,24 @@ int host_tap_open(const char *name)
     return fd;
 }
 
+/* The index, and what its driver says that it is. */
+static int ask_device(int fd, struct ifreq *r, int *ret_index, bool *ret_tap)
+{
+    struct ethtool_drvinfo driver = {.cmd = ETHTOOL_GDRVINFO};
+
+    if (ioctl(fd, SIOCGIFINDEX, r) < 0)
+        return -errno;
+    *ret_index = r->ifr_ifindex;
+    r->ifr_data = (void *)&driver;
+    *ret_tap = ioctl(fd, SIOCETHTOOL, r) == 0 && strcmp(driver.driver, "tun") == 0 &&
+               strcmp(driver.bus_info, "tap") == 0;
+    return 0;
+}
+
 int host_device_find(const char *name, int *ret_index, bool *ret_tap)
 {
     struct ifreq r = {0};
-    char path[64];
-    int fd;
+    int fd, err;
 
     if (strlen(name) >= IFNAMSIZ || strchr(name, '/'))
         return -ENODEV;
@@ -82,17 +96,9 @@ int host_device_find(const char *name, int *ret_index, bool *ret_tap)
     if (fd < 0)
         return -errno;
     strncpy(r.ifr_name, name, IFNAMSIZ - 1);
-    if (ioctl(fd, SIOCGIFINDEX, &r) < 0) {
-        int err = -errno;
-
-        close(fd);
-        return err;
-    }
+    err = ask_device(fd, &r, ret_index, ret_tap);
     close(fd);
-    *ret_index = r.ifr_ifindex;
-    snprintf(path, sizeof(path), "/sys/class/net/%s/tun_flags", name);
-    *ret_tap = access(path, F_OK) == 0;
-    return 0;
+    return err;
 }
 
 /* ---- giving back ------------------------------------------------------------------------------

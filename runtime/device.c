@@ -4,10 +4,11 @@
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <net/if_arp.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/clock.h"
+#include "abi/loopback.h"
 #include "host/io.h"
 #include "host/packet.h"
 #include "host/poll.h"
@@ -21,6 +22,7 @@
 struct asked {
     struct lwip_config *config;
     int route;
+    bool is_ethernet;
     bool own_addresses; /* the device's count, none were given */
 };
 
@@ -92,6 +94,7 @@ static void take_link(struct asked *asked, const struct nlmsghdr *m)
     memcpy(&info, NLMSG_DATA(m), sizeof(info));
     if (info.ifi_index != config->index)
         return;
+    asked->is_ethernet = info.ifi_type == ARPHRD_ETHER;
     data = find_attribute(m, sizeof(info), IFLA_ADDRESS, sizeof(config->hardware));
     if (data)
         memcpy(config->hardware, data, sizeof(config->hardware));
@@ -370,11 +373,31 @@ static int ask_device(struct asked *asked)
     return err;
 }
 
-/* A tap's own hardware address is that of the host's side. */
-static void make_hardware_address(struct lwip_config *config)
+/* One attribute of the link's message, if it is there, gets other bytes of the same size. */
+static void change_link(struct nlmsghdr *m, uint16_t type, const void *data, size_t size)
 {
+    void *at = (void *)find_attribute(m, sizeof(struct ifinfomsg), type, size);
+
+    if (at)
+        memcpy(at, data, size);
+}
+
+/*
+ * A tap's own hardware address is that of the host's side, and it has a carrier once it is open: so
+ * much is not as its message says, the first that was kept.
+ */
+static void become_other_side(struct lwip_config *config)
+{
+    struct nlmsghdr *m = (struct nlmsghdr *)(void *)config->messages;
+    struct ifinfomsg *info = NLMSG_DATA(m);
+    const uint8_t up = 6 /* IF_OPER_UP */, carrier = 1;
+
     host_random(config->hardware, sizeof(config->hardware));
     config->hardware[0] = (uint8_t)((config->hardware[0] & 0xfc) | 2);
+    info->ifi_flags |= IFF_UP | IFF_RUNNING | LO_LOWER_UP;
+    change_link(m, IFLA_ADDRESS, config->hardware, sizeof(config->hardware));
+    change_link(m, IFLA_OPERSTATE, &up, sizeof(up));
+    change_link(m, IFLA_CARRIER, &carrier, sizeof(carrier));
 }
 
 int device_open(const struct option_device *option, struct lwip_config *ret)
@@ -396,13 +419,15 @@ int device_open(const struct option_device *option, struct lwip_config *ret)
     err = ask_device(&asked);
     if (err < 0)
         return failed(option->name, "rtnetlink", err);
+    if (!asked.is_ethernet)
+        return failed(option->name, "it is no Ethernet device", -EINVAL);
     err = take_given(option, ret);
     if (err < 0)
         return err;
     if (!ret->has_v4 && !ret->v6_count)
         return failed(option->name, "it has no address; give one with address=", -EADDRNOTAVAIL);
     if (tap)
-        make_hardware_address(ret);
+        become_other_side(ret);
     ret->fd = tap ? host_tap_open(option->name) : host_packet_open(ret->index);
     if (ret->fd < 0)
         return failed(option->name, tap ? "tap" : "packets (CAP_NET_RAW)", ret->fd);

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "host/io.h"
 #include "host/jail.h"
@@ -30,14 +31,11 @@ static void open_proc(void)
 
 static int start_host(void)
 {
-    int route = host_route_socket(), question;
+    int route = host_route_socket(), question = host_socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP);
 
-    if (route < 0)
-        return route;
-    question = host_socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP);
-    if (question < 0) {
-        host_close(route);
-        return question;
+    if (route < 0 || question < 0) {
+        log_error("--network=host: sockets: %s", strerror(route < 0 ? -route : -question));
+        return route < 0 ? route : question;
     }
     hostinet_start(route, question);
     open_proc();

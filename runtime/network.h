@@ -7,7 +7,7 @@
 
 #include "runtime/options.h"
 
-/* Before the kernel is made. -errno. */
+/* Before the kernel is made. -errno, and a line in the log. */
 int network_start(const struct options *options);
 /* Once the kernel and its first network namespace are made. -errno. */
 int network_run(const struct options *options);

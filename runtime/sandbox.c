@@ -344,7 +344,7 @@ static int make(struct sandbox *s)
     name_stdio(s);
     err = network_start(s->options);
     if (err)
-        return failed("network", err);
+        return err;
     jail_isolate();
     err = jail_drop_privileges();
     if (err)

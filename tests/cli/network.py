@@ -292,11 +292,34 @@ def index_of(namespace):
     return namespace.run("ip", "-o", "link", "show", "cable0").stdout.split(":")[0]
 
 
+def test_tap(command, platforms, tally):
+    """A tap device, whose other side is the sandbox."""
+    with Namespace("tap") as namespace:
+        if namespace.run("ip", "tuntap", "add", "tap0", "mode", "tap").returncode != 0:
+            tally.add("skipped", "network tap", "no tap device can be made here")
+            return
+        for words in "addr add 10.7.0.1/24 dev tap0", "addr add fd07::1/64 dev tap0 nodad", "link set tap0 up":
+            namespace.run("ip", *words.split())
+        status, out, err = command.run("--network=sandbox,dev=tap0", command.hello, prefix=namespace.prefix)
+        tally.add("passed" if status == 125 and "address=" in err and not out else "failed",
+                  "a tap without addresses", err)
+        for platform in platforms:
+            inside = [command.program, f"--platform={platform}",
+                      "--network=sandbox,dev=tap0,address=10.7.0.2/24,address=fd07::2/64,gateway=10.7.0.1", "--"]
+            for address in "10.7.0.2", "fd07::2":
+                talk(tally, f"to {address} over a tap on {platform}", namespace, namespace, address, inside, [])
+            talk(tally, f"from inside over a tap on {platform}", namespace, namespace, "10.7.0.1", [], inside)
+            got = namespace.run(*inside, "ip", "-o", "-4", "addr")
+            tally.add("passed" if "tap0    inet 10.7.0.2/24" in got.stdout else "failed",
+                      f"the tap seen from inside on {platform}", got.stdout)
+
+
 def test_network_sandbox(command, platforms, tally):
     """--network=sandbox between two network namespaces."""
     if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("nsenter"):
         tally.add("skipped", "network sandbox", "needs root to make network namespaces")
         return
+    test_tap(command, platforms, tally)
     with Cable() as cable:
         cable.near.run("sleep", "2")  # until the link-local address is no longer tentative
         before = addresses(cable.near)
