@@ -13,6 +13,7 @@
 #include "sentry/net/netns.h"
 #include "sentry/net/inet/inet.h"
 #include "sentry/net/unix/unix.h"
+#include "sentry/net/vsock/vsock.h"
 
 static void describe_caller(struct net_caller *ret)
 {
@@ -80,6 +81,7 @@ void net_start(void)
     socket_register_family(&inet_family);
     socket_register_family(&inet6_family);
     socket_register_family(&netlink_family);
+    socket_register_family(&vsock_family);
 }
 
 /* ---- as a namespace ---------------------------------------------------------------------------
