@@ -1,5 +1,6 @@
 /* What mounts there are: statmount(2), listmount(2). */
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -7,6 +8,7 @@
 
 #include "abi/mount.h"
 #include "sentry/kernel/ns/mntns.h"
+#include "sentry/kernel/ns/userns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
@@ -49,10 +51,40 @@ static int copy_request(struct task *task, uaddr_t ptr, struct linux_mnt_id_req 
     return ret->spare || ret->mnt_id <= FIRST_UNIQUE ? -EINVAL : 0;
 }
 
-/* Only the caller's own namespace can be named by its number. */
-static int check_ns(struct task *task, const struct linux_mnt_id_req *request)
+/* Which namespace is meant, and from where it is seen: the caller's own from its root. */
+struct view {
+    struct mnt_ns *other; /* owned reference; NULL: the caller's own */
+    struct mount_ns *tree;
+    struct path root;
+    bool may_all; /* sees what cannot be reached as well */
+};
+
+static int view_begin(struct task *task, const struct linux_mnt_id_req *request, int refusal,
+                      struct view *ret)
 {
-    return request->mnt_ns_id && request->mnt_ns_id != task_mount_ns(task)->id ? -ENOENT : 0;
+    *ret = (struct view){.tree = task_mount_ns(task), .may_all = task_may_mount(task)};
+    if (!request->mnt_ns_id || request->mnt_ns_id == ret->tree->id) {
+        ret->root = fs_context_root(task->fs);
+        return 0;
+    }
+    ret->other = mnt_ns_find(request->mnt_ns_id);
+    if (!ret->other)
+        return -ENOENT;
+    ret->may_all = task_has_ns_cap(task, ret->other->ns.owner, CAP_SYS_ADMIN);
+    if (!ret->may_all) {
+        ns_unref(&ret->other->ns);
+        return refusal;
+    }
+    ret->tree = ret->other->tree;
+    ret->root = mount_ns_top(ret->tree);
+    return 0;
+}
+
+static void view_end(struct view *v)
+{
+    path_unref(&v->root);
+    if (v->other)
+        ns_unref(&v->other->ns);
 }
 
 /* ---- statmount(2) -------------------------------------------------------------------------- */
@@ -171,22 +203,20 @@ static void fill_locked(struct answer *a, const struct mount *m, const struct pa
     fill_strings(a, m, root, mask);
 }
 
-static int look_at(struct task *task, uint64_t id, uint64_t mask, struct answer *a)
+static int look_at(const struct view *v, uint64_t id, uint64_t mask, struct answer *a)
 {
-    struct path root = fs_context_root(task->fs);
     struct mount *m;
     int err = -ENOENT;
 
     mount_lock();
-    m = mount_find_locked(task_mount_ns(task), id);
-    if (m && !mount_visible_locked(m, &root) && !task_may_mount(task))
+    m = mount_find_locked(v->tree, id);
+    if (m && !mount_visible_locked(m, &v->root) && !v->may_all)
         err = -EPERM;
     else if (m)
         err = 0;
     if (!err)
-        fill_locked(a, m, &root, mask);
+        fill_locked(a, m, &v->root, mask);
     mount_unlock();
-    path_unref(&root);
     return err;
 }
 
@@ -205,21 +235,25 @@ SYSCALL_DEFINE4(statmount, uaddr_t, request_ptr, uaddr_t, buf, size_t, size, uns
 {
     struct linux_mnt_id_req request;
     struct answer a = {.used = 1}; /* offset 0 is the empty string */
+    struct view view;
     int err;
 
     if (flags)
         return -EINVAL;
     err = copy_request(task, request_ptr, &request);
     if (!err)
-        err = check_ns(task, &request);
+        err = view_begin(task, &request, -EPERM, &view);
     if (err < 0)
         return err;
     if ((request.param & STRING_MASK) && size == sizeof(a.st))
-        return -EOVERFLOW;
-    a.strings = calloc(1, STRINGS_MAX);
-    if (!a.strings)
-        return -ENOMEM;
-    err = look_at(task, request.mnt_id, request.param, &a);
+        err = -EOVERFLOW;
+    else
+        a.strings = calloc(1, STRINGS_MAX);
+    if (!err && !a.strings)
+        err = -ENOMEM;
+    if (!err)
+        err = look_at(&view, request.mnt_id, request.param, &a);
+    view_end(&view);
     a.st.size = (uint32_t)(MIN(size, sizeof(a.st)) + (a.used > 1 ? a.used : 0));
     if (!err)
         err = give(task, &a, buf, size);
@@ -251,27 +285,25 @@ static void list_locked(struct mount_ns *ns, const struct path *from, uint64_t e
     }
 }
 
-static int list_from(struct task *task, uint64_t id, struct listing *l)
+static int list_from(const struct view *v, uint64_t id, struct listing *l)
 {
-    struct path root = fs_context_root(task->fs), from = root;
-    struct mount_ns *ns = task_mount_ns(task);
+    struct path from = v->root;
     struct mount *m;
     int err = 0;
 
     mount_lock();
     if (id != LSMT_ROOT) {
-        m = mount_find_locked(ns, id);
+        m = mount_find_locked(v->tree, id);
         if (!m)
             err = -ENOENT;
-        else if (!mount_visible_locked(m, &root) && !task_may_mount(task))
+        else if (!mount_visible_locked(m, &v->root) && !v->may_all)
             err = -EPERM;
         else
             from = (struct path){m, m->root};
     }
     if (!err)
-        list_locked(ns, &from, id == LSMT_ROOT ? 0 : id, l);
+        list_locked(v->tree, &from, id == LSMT_ROOT ? 0 : id, l);
     mount_unlock();
-    path_unref(&root);
     return err;
 }
 
@@ -279,6 +311,7 @@ SYSCALL_DEFINE4(listmount, uaddr_t, request_ptr, uaddr_t, ids, size_t, count, un
 {
     struct linux_mnt_id_req request;
     struct listing l = {.reverse = flags & LISTMOUNT_REVERSE};
+    struct view view;
     long n;
     int err;
 
@@ -290,17 +323,16 @@ SYSCALL_DEFINE4(listmount, uaddr_t, request_ptr, uaddr_t, ids, size_t, count, un
     if (!err && request.param && request.param <= FIRST_UNIQUE)
         err = -EINVAL;
     if (!err)
-        err = check_ns(task, &request);
+        err = view_begin(task, &request, -ENOENT, &view);
     if (err < 0)
         return err;
     l.last = request.param;
     mount_lock();
-    l.room = MIN(count, (size_t)task_mount_ns(task)->count);
+    l.room = MIN(count, (size_t)view.tree->count);
     mount_unlock();
     l.ids = calloc(l.room + 1, sizeof(*l.ids));
-    if (!l.ids)
-        return -ENOMEM;
-    n = list_from(task, request.mnt_id, &l);
+    n = l.ids ? list_from(&view, request.mnt_id, &l) : -ENOMEM;
+    view_end(&view);
     if (n == 0)
         n = (long)l.count;
     if (n > 0 && copy_to_user(task->mm, ids, l.ids, l.count * sizeof(*l.ids)) < 0)

@@ -9,8 +9,61 @@
 #include "sentry/kernel/ns/userns.h"
 #include "sentry/vfs/fs_context.h"
 
+static struct lock list_lock = LOCK_INIT;
+static struct list all __guarded_by(list_lock) = LIST_INIT(all);
+
+void mnt_ns_enter_list(struct ns *ns)
+{
+    struct mnt_ns *other;
+
+    if (mnt_ns_of(ns)->tree)
+        mnt_ns_of(ns)->tree->id = ns->id;
+    lock_acquire(&list_lock);
+    list_for_each (other, &all, node) {
+        if (other->ns.id > ns->id)
+            break;
+    }
+    list_add_tail(&other->node, &mnt_ns_of(ns)->node);
+    lock_release(&list_lock);
+}
+
+struct mnt_ns *mnt_ns_find(uint64_t id)
+{
+    struct mnt_ns *ns, *found = NULL;
+
+    lock_acquire(&list_lock);
+    list_for_each (ns, &all, node) {
+        if (ns->ns.id == id && refcount_get_unless_zero(&ns->ns.refs)) {
+            found = ns;
+            break;
+        }
+    }
+    lock_release(&list_lock);
+    return found;
+}
+
+struct mnt_ns *mnt_ns_beside(struct mnt_ns *ns, bool before)
+{
+    struct list *at = &ns->node;
+    struct mnt_ns *found = NULL;
+
+    lock_acquire(&list_lock);
+    while (!found && (at = before ? at->prev : at->next) != &all) {
+        struct mnt_ns *other = list_entry(at, struct mnt_ns, node);
+
+        if (task_has_ns_cap(task_current(), other->ns.owner, CAP_SYS_ADMIN) &&
+            refcount_get_unless_zero(&other->ns.refs))
+            found = other;
+    }
+    lock_release(&list_lock);
+    return found;
+}
+
 static void release(struct ns *ns)
 {
+    lock_acquire(&list_lock);
+    list_del_init(&mnt_ns_of(ns)->node);
+    lock_release(&list_lock);
     mount_ns_unref(mnt_ns_of(ns)->tree);
     free(mnt_ns_of(ns));
 }
@@ -27,6 +80,7 @@ int mnt_ns_create(struct mnt_ns *old, const struct user_ns *owner, struct ns **r
         return error;
     }
     m->ns.release = release;
+    list_init(&m->node);
     *ret = &m->ns;
     return 0;
 }
@@ -38,6 +92,7 @@ void mnt_ns_begin(struct kernel *kernel, struct fs_context *fs)
 
     first->tree = mount_ns_ref(root.mount->ns);
     first->tree->owner = &user_ns_first;
+    first->tree->id = first->ns.id;
     path_unref(&root);
 }
 

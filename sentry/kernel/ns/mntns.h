@@ -10,6 +10,7 @@ struct fs_context;
 struct mnt_ns {
     struct ns ns;
     struct mount_ns *tree; /* owned reference; NULL: the first one, before its files are known */
+    struct list node;      /* of all, by number */
 };
 
 static inline struct mnt_ns *mnt_ns_of(struct ns *ns)
@@ -25,6 +26,13 @@ void mnt_ns_begin(struct kernel *kernel, struct fs_context *fs);
 void mnt_ns_take_along(struct fs_context *fs, struct ns *from, struct ns *to);
 /* setns(2): root and working directory are the root of `ns`. */
 void mnt_ns_enter(struct fs_context *fs, struct ns *ns);
+
+/* For ns.c: it has its number now. */
+void mnt_ns_enter_list(struct ns *ns);
+/* By number; a reference, NULL. */
+struct mnt_ns *mnt_ns_find(uint64_t id);
+/* The next one, or the one before, over which the caller has CAP_SYS_ADMIN; a reference, NULL. */
+struct mnt_ns *mnt_ns_beside(struct mnt_ns *ns, bool before);
 
 /* The caller's own; borrowed. */
 struct mount_ns *task_mount_ns(const struct task *task);

@@ -176,6 +176,8 @@ int ns_create(struct task *task, enum ns_type type, struct ns *old, struct user_
         return error;
     }
     ns_init(ns, type, task->kernel, owner, count);
+    if (type == NS_MNT)
+        mnt_ns_enter_list(ns);
     *ret = ns;
     return 0;
 }
@@ -194,6 +196,8 @@ static struct ns *create_first(struct kernel *kernel, enum ns_type type)
     }
     if (ns)
         ns_init(ns, type, kernel, &user_ns_first, NULL);
+    if (ns && type == NS_MNT)
+        mnt_ns_enter_list(ns);
     return ns;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/ns/mntns.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ns/userns.h"
@@ -15,9 +16,13 @@
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
 
-#define NSFS_MINOR      4
-#define NSFS_MAGIC      0x6e736673
-#define NS_GET_ID_IOCTL _IOR(NSIO, 13, uint64_t)
+#define NSFS_MINOR            4
+#define NSFS_MAGIC            0x6e736673
+#define NS_GET_MNTNS_ID_IOCTL _IOR(NSIO, 0x5, uint64_t)
+#define NS_MNT_GET_INFO_IOCTL _IOR(NSIO, 10, struct mnt_ns_info_abi)
+#define NS_MNT_GET_NEXT_IOCTL _IOR(NSIO, 11, struct mnt_ns_info_abi)
+#define NS_MNT_GET_PREV_IOCTL _IOR(NSIO, 12, struct mnt_ns_info_abi)
+#define NS_GET_ID_IOCTL       _IOR(NSIO, 13, uint64_t)
 
 #ifndef NS_GET_PID_FROM_PIDNS
 #define NS_GET_PID_FROM_PIDNS  _IOR(NSIO, 6, int)
@@ -111,6 +116,37 @@ static long translate(struct ns *base, uint32_t cmd, uint64_t number)
     return shown ? shown : -ESRCH;
 }
 
+struct mnt_ns_info_abi {
+    uint32_t size, mounts;
+    uint64_t id;
+};
+static_assert(sizeof(struct mnt_ns_info_abi) == 16, "struct mnt_ns_info");
+
+static long give_mounts(struct mnt_ns *ns, struct mm *mm, uint64_t arg)
+{
+    struct mnt_ns_info_abi info = {.size = sizeof(info), .id = ns->ns.id};
+
+    mount_lock();
+    info.mounts = ns->tree->count;
+    mount_unlock();
+    return copy_struct_to_user(mm, arg, &info);
+}
+
+/* NS_MNT_GET_NEXT, NS_MNT_GET_PREV: what beside it the caller rules over. */
+static long open_beside(struct ns *ns, bool before, struct mm *mm, uint64_t arg)
+{
+    struct mnt_ns *found = mnt_ns_beside(mnt_ns_of(ns), before);
+    long result;
+
+    if (!found)
+        return -ENOENT;
+    result = arg ? give_mounts(found, mm, arg) : 0;
+    if (!result)
+        result = open_ns(&found->ns);
+    ns_unref(&found->ns);
+    return result;
+}
+
 static long owner_uid(struct ns *ns, struct mm *mm, uint64_t arg)
 {
     uint32_t uid;
@@ -142,6 +178,15 @@ static long ns_file_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t 
     case NS_GET_PID_IN_PIDNS:
     case NS_GET_TGID_IN_PIDNS:
         return translate(ns, cmd, arg);
+    case NS_GET_MNTNS_ID_IOCTL:
+        return ns->type == NS_MNT ? copy_struct_to_user(mm, arg, &ns->id) : -EINVAL;
+    case NS_MNT_GET_INFO_IOCTL:
+        return ns->type == NS_MNT ? give_mounts(mnt_ns_of(ns), mm, arg) : -EINVAL;
+    case NS_MNT_GET_NEXT_IOCTL:
+    case NS_MNT_GET_PREV_IOCTL:
+        if (ns->type != NS_MNT)
+            return -EINVAL;
+        return open_beside(ns, cmd == NS_MNT_GET_PREV_IOCTL, mm, arg);
     case NS_GET_ID_IOCTL:
         return copy_struct_to_user(mm, arg, &ns->id);
     default:
