@@ -119,6 +119,30 @@ static void test_datagram(void)
     close(b);
 }
 
+static int fast(int fd, int port, int flags)
+{
+    struct sockaddr_in to = v4(INADDR_LOOPBACK, port);
+
+    return (int)sendto(fd, "early", 5, MSG_FASTOPEN | flags, (struct sockaddr *)&to, sizeof(to));
+}
+
+/* Connecting and sending in one. */
+static void test_fast_open(void)
+{
+    int l = listener(4), fd[2] = {tcp(0), -1}, closed = tcp(0), port = port_of(l);
+    char buf[8];
+
+    CHECK_ERRNO(send(fd[0], "x", 1, MSG_FASTOPEN), EINVAL);
+    CHECK_EQ(fast(fd[0], port, 0), 5);
+    fd[1] = accept(l, NULL, NULL);
+    CHECK_EQ(recv(fd[1], buf, 5, MSG_WAITALL), 5);
+    CHECK_ERRNO(fast(fd[0], port, 0), EISCONN);
+    close_both(fd);
+    close(l);
+    CHECK_ERRNO(fast(closed, port, 0), ECONNREFUSED);
+    close(closed);
+}
+
 /* ---- in a hurry -------------------------------------------------------------------------------
  */
 
@@ -218,6 +242,7 @@ int main(void)
     test_cork();
     test_full_segments();
     test_datagram();
+    test_fast_open();
     connection(fd);
     test_sigurg(fd[0], fd[1]);
     close_both(fd);

@@ -245,11 +245,36 @@ static int not_connected(struct tcp_socket *t)
     return t->state == TCP_WAITING ? -EAGAIN : -EPIPE;
 }
 
+/* MSG_FASTOPEN: connects first. No server gives out cookies here, so no data goes with the SYN. */
+static int connect_first(struct socket *s, struct socket_message *msg)
+{
+    struct socket *unused = NULL;
+    int err;
+
+    if (msg->to_address && msg->address->family == AF_UNSPEC)
+        return -EOPNOTSUPP;
+    if (!msg->to_address)
+        return -EINVAL;
+    err = tcp_connect(s, msg->address, true, &unused);
+    if (err == -EINPROGRESS && !(msg->flags & MSG_DONTWAIT))
+        err = -EAGAIN;
+    if (!err || err == -EAGAIN) {
+        msg->flags &= ~MSG_FASTOPEN;
+        msg->to_address = false;
+    }
+    return err;
+}
+
 ssize_t tcp_send(struct socket *s, struct socket_message *msg)
 {
     struct tcp_write w = {.t = tcp_of(s), .msg = msg, .urgent = msg->flags & MSG_OOB};
     ssize_t n;
 
+    if (msg->flags & MSG_FASTOPEN) {
+        n = connect_first(s, msg);
+        if (n < 0)
+            return n;
+    }
     w.c = tcp_get_conn(w.t);
     if (!w.c)
         return not_connected(w.t);
