@@ -18,18 +18,24 @@
 #define UDPLITE_RECV_CSCOV 11
 #define UDPLITE_HEADER     8
 
+static void move_all(struct list *from, struct list *to)
+{
+    while (!list_empty(from)) {
+        struct list *node = from->next;
+
+        list_del_init(node);
+        list_add_tail(to, node);
+    }
+}
+
 void udp_purge(struct udp_socket *u)
 {
     struct list all = LIST_INIT(all);
 
     lock_acquire(&u->inet.sock.lock);
-    while (!list_empty(&u->messages)) {
-        struct list *node = u->messages.next;
-
-        list_del_init(node);
-        list_add_tail(&all, node);
-    }
-    u->queued = 0;
+    move_all(&u->messages, &all);
+    move_all(&u->errors, &all);
+    u->queued = u->error_count = 0;
     lock_release(&u->inet.sock.lock);
     while (!list_empty(&all)) {
         struct udp_message *m = list_first(&all, struct udp_message, node);
@@ -131,6 +137,8 @@ uint32_t udp_poll(struct socket *s)
     lock_acquire(&s->lock);
     if (!list_empty(&u->messages))
         events |= POLLIN | POLLRDNORM;
+    if (!list_empty(&u->errors))
+        events |= POLLERR | (s->opt.select_err_queue ? POLLPRI : 0);
     lock_release(&s->lock);
     if (shut & 1)
         events |= POLLIN | POLLRDNORM | POLLRDHUP;
@@ -245,6 +253,7 @@ void udp_init(struct udp_socket *u, struct net_ns *net, const struct socket_oper
     inet_socket_init(&u->inet, net, ops, domain, type, protocol);
     lock_init(&u->read_lock);
     list_init(&u->messages);
+    list_init(&u->errors);
 }
 
 int udp_create(struct net_ns *net, int domain, int protocol, struct socket **ret)

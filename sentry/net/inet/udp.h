@@ -24,6 +24,8 @@ struct udp_socket {
     struct list messages;
     uint64_t queued; /* bytes, with SOCKET_MESSAGE_COST for each */
     uint32_t dropped;
+    struct list errors; /* of what it sent: udp_error.c */
+    uint32_t error_count;
     struct udp_message *gathered; /* MSG_MORE, UDP_CORK: not sent yet; owned */
     struct endpoint gathered_to;
     int cork, no_check6_tx, no_check6_rx;
@@ -47,6 +49,12 @@ int udp_mark_message(const struct inet_socket *s, const struct socket_message *m
 /* A whole datagram that a raw socket has sent. */
 struct inet_packet;
 void udp_receive_packet(struct net_ns *net, const struct inet_packet *packet);
+
+/* udp_error.c: does the socket want to hear what became of a datagram to there? */
+bool udp_wants_error(const struct inet_socket *s, const struct in6_addr *to);
+/* Nobody has the port `to`; `sent` stays the caller's. */
+void udp_error_add(struct udp_socket *u, const struct endpoint *to, const struct udp_message *sent);
+ssize_t udp_error_receive(struct udp_socket *u, struct socket_message *msg);
 
 /* udp.c: what raw sockets share. */
 void udp_init(struct udp_socket *u, struct net_ns *net, const struct socket_operations *ops,

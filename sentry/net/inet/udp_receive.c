@@ -124,7 +124,7 @@ ssize_t udp_receive(struct socket *s, struct socket_message *msg)
     int err;
 
     if (msg->flags & MSG_ERRQUEUE)
-        return -EAGAIN;
+        return udp_error_receive(u, msg);
     err = socket_take_error(s);
     if (err < 0)
         return err;

@@ -273,7 +273,9 @@ static int nobody_there(struct udp_socket *u, const struct endpoint *to, struct 
     struct inet_packet *packet;
 
     count(s->sock.net, UDP_NO_PORT, &to->addr);
-    if (s->remote.port || s->ip.recverr || s->ip.recverr6)
+    if (udp_wants_error(s, &to->addr))
+        udp_error_add(u, to, m);
+    if (s->remote.port || udp_wants_error(s, &to->addr))
         socket_set_error(&s->sock, ECONNREFUSED);
     if (raw_anybody(s->sock.net)) {
         packet = packet_create(&m->from, to, (uint8_t)s->sock.protocol, m->data, m->size);
