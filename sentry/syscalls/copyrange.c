@@ -56,7 +56,7 @@ static int check_range(struct copy *c)
     return c->size > 0 && in.st_dev != out.st_dev ? -EXDEV : 0;
 }
 
-static ssize_t copy_bytes(struct copy *c, char *buf)
+static ssize_t copy_bytes(struct task *task, struct copy *c, char *buf)
 {
     size_t done = 0;
 
@@ -75,13 +75,13 @@ static ssize_t copy_bytes(struct copy *c, char *buf)
         done += (size_t)put;
         c->in_pos += put;
         c->out_pos += put;
-        if (put < got)
+        if (put < got || task_is_leaving(task))
             break;
     }
     return (ssize_t)done;
 }
 
-static ssize_t copy_range(struct copy *c)
+static ssize_t copy_range(struct task *task, struct copy *c)
 {
     ssize_t n = check_range(c);
     char *buf;
@@ -94,7 +94,7 @@ static ssize_t copy_range(struct copy *c)
     buf = malloc(CHUNK);
     if (!buf)
         return -ENOMEM;
-    n = copy_bytes(c, buf);
+    n = copy_bytes(task, c, buf);
     free(buf);
     return n;
 }
@@ -125,7 +125,7 @@ static ssize_t copy_between(struct task *task, struct copy *c, uaddr_t in_addr, 
     if (get_place(task, c->in, in_addr, &c->in_pos) < 0 ||
         get_place(task, c->out, out_addr, &c->out_pos) < 0)
         return -EFAULT;
-    n = copy_range(c);
+    n = copy_range(task, c);
     if (n > 0 && (put_place(task, c->in, in_addr, c->in_pos) < 0 ||
                   put_place(task, c->out, out_addr, c->out_pos) < 0))
         return -EFAULT;

@@ -39,6 +39,12 @@ static bool write_goes_on(const struct task_transfer *t, ssize_t n, bool nonbloc
     return t->write && n > 0 && t->uio->left > 0 && !nonblock && !t->file->ops->llseek;
 }
 
+/* Terminals take any number of bytes and drop what is too much, but look for signals. */
+static bool has_to_stop(const struct task_transfer *t)
+{
+    return t->file->terminal ? task_interrupted(t->task) : task_is_leaving(t->task);
+}
+
 /*
  * Flags that hint, or ask for what always holds here; -EOPNOTSUPP for the others (RWF_ATOMIC,
  * RWF_DONTCACHE), as tmpfs and overlayfs answer.
@@ -110,7 +116,7 @@ static ssize_t transfer_loop(struct task_transfer *t, struct transfer_wait *w)
 
         if (n >= 0) {
             done += n;
-            if (!write_goes_on(t, n, nonblock))
+            if (!write_goes_on(t, n, nonblock) || has_to_stop(t))
                 return done;
             continue;
         }

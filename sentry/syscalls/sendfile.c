@@ -10,6 +10,15 @@
 
 #define CHUNK (64UL << 10)
 
+/*
+ * Some files take any number of bytes without ever blocking: a terminal whose line is too long
+ * drops them. Linux's terminals look for signals, its files for those that kill.
+ */
+static bool has_to_stop(struct task *task, const struct file *out)
+{
+    return out->terminal ? task_interrupted(task) : task_is_leaving(task);
+}
+
 /* Copies through `buf` until `count` bytes went out, either side ends, or something is wrong. */
 static ssize_t copy_chunks(struct task *task, struct file *out, struct file *in, char *buf,
                            int64_t pos, size_t count)
@@ -29,7 +38,7 @@ static ssize_t copy_chunks(struct task *task, struct file *out, struct file *in,
         if (put < 0)
             return done ? (ssize_t)done : put;
         done += (size_t)put;
-        if (put < got)
+        if (put < got || has_to_stop(task, out))
             break;
     }
     return (ssize_t)done;

@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -81,8 +82,28 @@ static void test_create_through_nothing(void)
     CHECK_EQ(waitpid(pid, NULL, 0), pid);
 }
 
+/* A terminal drops what is too much of a line: whoever sends for ever can be ended. */
+static void test_endless_line(void)
+{
+    int master = open("/dev/ptmx", O_RDWR | O_NOCTTY), zero = open("/dev/zero", O_RDONLY), status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        sendfile(master, zero, NULL, 1UL << 40);
+        for (;;)
+            pause();
+    }
+    usleep(20000);
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, SIGKILL);
+    close(master);
+    close(zero);
+}
+
 int main(void)
 {
+    test_endless_line();
     test_create_through_nothing();
     test_groups();
     test_eventfd_full();

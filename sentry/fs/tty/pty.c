@@ -124,7 +124,8 @@ static ssize_t put_input_locked(struct pty *pty, struct uio *uio, struct ldisc_e
 {
     ssize_t done = 0;
 
-    while (uio->left > 0) {
+    /* Not all of a long write: what a full line drops would keep everybody waiting. */
+    while (uio->left > 0 && done < PTY_INPUT_SIZE) {
         uint32_t at = pty->input_head % PTY_INPUT_SIZE;
         uint32_t room = PTY_INPUT_SIZE - (pty->input_head - pty->input_tail);
         ssize_t n;
