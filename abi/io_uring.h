@@ -157,6 +157,10 @@ static_assert(sizeof(struct uring_sync_cancel) == 64, "struct io_uring_sync_canc
 #define URING_FEAT_RSRC_TAGS        (1u << 10)
 #define URING_FEAT_CQE_SKIP         (1u << 11)
 #define URING_FEAT_LINKED_FILE      (1u << 12)
+#define URING_FEAT_REG_REG_RING     (1u << 13)
+#define URING_FEAT_RECVSEND_BUNDLE  (1u << 14)
+#define URING_FEAT_MIN_TIMEOUT      (1u << 15)
+#define URING_FEAT_NO_IOWAIT        (1u << 17)
 
 /* Where mmap(2) finds what. */
 #define URING_OFF_SQ_RING           0UL
@@ -180,6 +184,8 @@ static_assert(sizeof(struct uring_sync_cancel) == 64, "struct io_uring_sync_canc
 #define URING_ENTER_EXT_ARG         (1u << 3)
 #define URING_ENTER_REGISTERED_RING (1u << 4)
 #define URING_ENTER_ABS_TIMER       (1u << 5)
+#define URING_ENTER_EXT_ARG_REG     (1u << 6)
+#define URING_ENTER_NO_IOWAIT       (1u << 7)
 
 #define URING_FSYNC_DATASYNC        (1u << 0)
 
@@ -212,12 +218,28 @@ static_assert(sizeof(struct uring_sync_cancel) == 64, "struct io_uring_sync_canc
 #define URING_MSG_FLAGS_PASS        (1u << 1)
 
 #define URING_NOP_INJECT_RESULT     (1u << 0)
+#define URING_NOP_FILE              (1u << 1)
+#define URING_NOP_FIXED_FILE        (1u << 2)
+#define URING_NOP_FIXED_BUFFER      (1u << 3)
+#define URING_NOP_TW                (1u << 4)
+#define URING_NOP_FLAGS             0x1fu
+
+#define URING_CMD_FIXED             (1u << 0)
+#define URING_CMD_MULTISHOT         (1u << 1)
+enum uring_socket_command {
+    URING_SOCKET_SIOCINQ,
+    URING_SOCKET_SIOCOUTQ,
+    URING_SOCKET_GETSOCKOPT,
+    URING_SOCKET_SETSOCKOPT,
+    URING_SOCKET_TX_TIMESTAMP,
+};
 
 /* ioprio of operations on sockets */
 #define URING_RECVSEND_POLL_FIRST  (1u << 0)
 #define URING_RECV_MULTISHOT       (1u << 1)
 #define URING_RECVSEND_FIXED_BUF   (1u << 2)
 #define URING_SEND_ZC_REPORT_USAGE (1u << 3)
+#define URING_RECVSEND_BUNDLE      (1u << 4)
 #define URING_ACCEPT_MULTISHOT     (1u << 0)
 #define URING_ACCEPT_DONTWAIT      (1u << 1)
 #define URING_ACCEPT_POLL_FIRST    (1u << 2)

@@ -60,6 +60,13 @@ static int import(struct uio *uio, struct mm *mm, uaddr_t iov, uint64_t count, b
     return err;
 }
 
+void uio_init_segments(struct uio *uio, struct mm *mm, struct uio_segment *segments, uint32_t count)
+{
+    *uio = (struct uio){.mm = mm, .segments = segments, .count = count, .size_limit = UINT64_MAX};
+    for (uint32_t i = 0; i < count; i++)
+        uio->left += segments[i].size;
+}
+
 int uio_import(struct uio *uio, struct mm *mm, uaddr_t iov, uint64_t count)
 {
     return import(uio, mm, iov, count, false);

@@ -34,6 +34,9 @@ struct uio {
 };
 
 void uio_init_user(struct uio *uio, struct mm *mm, uaddr_t base, uint64_t size);
+/* `segments`: of the heap, checked, given away with uio_release(). */
+void uio_init_segments(struct uio *uio, struct mm *mm, struct uio_segment *segments,
+                       uint32_t count);
 void uio_init_host(struct uio *uio, void *base, uint64_t size);
 /* From a guest's struct iovec[count]; -EINVAL, -EFAULT, -ENOMEM as readv(2). Then uio_release(). */
 int uio_import(struct uio *uio, struct mm *mm, uaddr_t iov, uint64_t count);

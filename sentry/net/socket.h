@@ -140,6 +140,11 @@ struct socket_operations {
     int (*get_base_option)(struct socket *s, int name, void *value, size_t *size);
     /* An option of SOL_SOCKET was changed; told after it. */
     void (*option_changed)(struct socket *s, int name);
+    /*
+     * SIOCINQ, SIOCOUTQ for the kernel's own use: what waits to be read, or to be sent. -ENOTTY for
+     * another request, -EINVAL. NULL: that is not known.
+     */
+    int (*queued)(struct socket *s, uint32_t cmd, int *ret);
     /* -ENOTTY: the base's turn. */
     long (*ioctl)(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
     uint32_t (*poll)(struct socket *s);

@@ -100,6 +100,10 @@ void control_to_user(struct task *task, struct socket *s, struct socket_message 
                      struct guest_msghdr *hdr);
 
 /* Bodies that io_uring shares. */
+int socket_option_from(struct task *task, struct socket *s, int level, int name, uaddr_t addr,
+                       int size);
+/* Of SOL_SOCKET; its size, or -errno. */
+int socket_base_option_to(struct task *task, struct socket *s, int name, uaddr_t addr, int size);
 int task_accept(struct task *task, struct socket *s, unsigned flags, bool nonblock,
                 struct file **ret);
 int task_connect(struct task *task, struct socket *s, const struct socket_address *addr,

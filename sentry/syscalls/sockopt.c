@@ -83,6 +83,12 @@ static int set_option(struct task *task, struct socket *s, int level, int name, 
     return s->ops->setsockopt ? s->ops->setsockopt(s, level, name, value, used) : -EOPNOTSUPP;
 }
 
+int socket_option_from(struct task *task, struct socket *s, int level, int name, uaddr_t addr,
+                       int size)
+{
+    return size < 0 ? -EINVAL : set_option(task, s, level, name, addr, size);
+}
+
 SYSCALL_DEFINE5(setsockopt, int, fd, int, level, int, name, uaddr_t, addr, int, size)
 {
     struct socket *s;
@@ -90,7 +96,7 @@ SYSCALL_DEFINE5(setsockopt, int, fd, int, level, int, name, uaddr_t, addr, int, 
 
     if (err < 0)
         return err;
-    err = size < 0 ? -EINVAL : set_option(task, s, level, name, addr, size);
+    err = socket_option_from(task, s, level, name, addr, size);
     task_socket_put(s);
     return err;
 }
@@ -227,6 +233,20 @@ static int get_option(struct task *task, struct socket *s, int level, int name, 
     if (copy_struct_to_user(task->mm, size_addr, &size) < 0)
         return -EFAULT;
     return err;
+}
+
+int socket_base_option_to(struct task *task, struct socket *s, int name, uaddr_t addr, int size)
+{
+    uint8_t value[OPTION_MAX] __attribute__((aligned(8))) = {0};
+    size_t used = MIN((size_t)size, sizeof(value));
+    int err;
+
+    if (size < 0 || name == SO_GET_FILTER)
+        return -EINVAL;
+    err = get_value(task, s, SOL_SOCKET, name, value, &used);
+    if (err < 0)
+        return err;
+    return copy_to_user(task->mm, addr, value, used) < 0 ? -EFAULT : (int)used;
 }
 
 SYSCALL_DEFINE5(getsockopt, int, fd, int, level, int, name, uaddr_t, addr, uaddr_t, size_addr)

@@ -106,6 +106,12 @@ static int hostinet_shutdown(struct socket *s, int how)
     return err;
 }
 
+static int hostinet_queued(struct socket *s, uint32_t cmd, int *ret)
+{
+    *ret = 0;
+    return cmd == FIONREAD || cmd == TIOCOUTQ ? host_ioctl(hostinet_of(s)->fd, cmd, ret) : -ENOTTY;
+}
+
 static long hostinet_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg)
 {
     int value = 0, err;
@@ -145,7 +151,8 @@ static int hostinet_accept(struct socket *s, struct socket **ret);
     .sendmsg = hostinet_sendmsg, .recvmsg = hostinet_recvmsg, .shutdown = hostinet_shutdown,       \
     .setsockopt = hostinet_setsockopt, .getsockopt = hostinet_getsockopt,                          \
     .set_base_option = hostinet_set_base_option, .get_base_option = hostinet_get_base_option,      \
-    .ioctl = hostinet_ioctl, .poll = hostinet_poll, .close = hostinet_close, .free = hostinet_free
+    .queued = hostinet_queued, .ioctl = hostinet_ioctl, .poll = hostinet_poll,                     \
+    .close = hostinet_close, .free = hostinet_free
 
 static const struct socket_operations stream_operations = {
     COMMON_OPERATIONS,

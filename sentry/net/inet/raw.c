@@ -455,6 +455,7 @@ static const struct socket_operations raw_operations = {
     .shutdown = udp_shutdown,
     .setsockopt = raw_setsockopt,
     .getsockopt = raw_getsockopt,
+    .queued = udp_queued,
     .ioctl = udp_ioctl,
     .poll = udp_poll,
     .close = raw_close,

@@ -162,7 +162,7 @@ static bool at_mark(struct tcp_conn *c, int side)
     return at;
 }
 
-static long tcp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg)
+static int tcp_queued(struct socket *s, uint32_t cmd, int *ret)
 {
     struct tcp_socket *t = tcp_of(s);
     struct tcp_conn *c;
@@ -180,7 +180,15 @@ static long tcp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t ar
     else if (c)
         answer = unsent_bytes(c, 1 - t->side);
     tcp_conn_unref(c);
-    return inet_answer(mm, arg, answer);
+    *ret = answer;
+    return 0;
+}
+
+static long tcp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg)
+{
+    int answer, err = tcp_queued(s, cmd, &answer);
+
+    return err < 0 ? err : inet_answer(mm, arg, answer);
 }
 
 uint8_t tcp_state_number(struct tcp_socket *t, struct tcp_conn *c)
@@ -234,6 +242,7 @@ static const struct socket_operations tcp_operations = {
     .setsockopt = tcp_setsockopt,
     .getsockopt = tcp_getsockopt,
     .option_changed = tcp_option_changed,
+    .queued = tcp_queued,
     .ioctl = tcp_ioctl,
     .poll = tcp_poll,
     .stream = true,

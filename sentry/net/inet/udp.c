@@ -147,18 +147,25 @@ uint32_t udp_poll(struct socket *s)
     return events | (socket_error(s) ? POLLERR : 0);
 }
 
-long udp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg)
+int udp_queued(struct socket *s, uint32_t cmd, int *ret)
 {
     struct udp_socket *u = udp_of(s);
-    int answer = 0;
 
     if (cmd != SIOCINQ && cmd != SIOCOUTQ)
         return -ENOTTY;
+    *ret = 0;
     lock_acquire(&s->lock);
     if (cmd == SIOCINQ && !list_empty(&u->messages))
-        answer = (int)list_first(&u->messages, struct udp_message, node)->size;
+        *ret = (int)list_first(&u->messages, struct udp_message, node)->size;
     lock_release(&s->lock);
-    return inet_answer(mm, arg, answer);
+    return 0;
+}
+
+long udp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg)
+{
+    int answer, err = udp_queued(s, cmd, &answer);
+
+    return err < 0 ? err : inet_answer(mm, arg, answer);
 }
 
 static int *number_of(struct udp_socket *u, int name)
@@ -241,6 +248,7 @@ static const struct socket_operations udp_operations = {
     .shutdown = udp_shutdown,
     .setsockopt = udp_setsockopt,
     .getsockopt = udp_getsockopt,
+    .queued = udp_queued,
     .ioctl = udp_ioctl,
     .poll = udp_poll,
     .close = udp_close,

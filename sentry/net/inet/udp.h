@@ -63,6 +63,7 @@ void udp_fini(struct udp_socket *u);
 void udp_purge(struct udp_socket *u); /* empties the queue */
 int udp_shutdown(struct socket *s, int how);
 uint32_t udp_poll(struct socket *s);
+int udp_queued(struct socket *s, uint32_t cmd, int *ret);
 long udp_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
 ssize_t udp_send(struct socket *s, struct socket_message *msg);
 /*

@@ -274,21 +274,35 @@ static int64_t bytes_queued(struct unix_socket *u)
     return n;
 }
 
-static long unix_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg)
+static int unix_queued(struct socket *s, uint32_t cmd, int *ret)
 {
     struct unix_socket *u = unix_of(s);
     int64_t n;
-    int answer;
 
     switch (cmd) {
     case SIOCOUTQ:
-        answer = (int)__atomic_load_n(&u->sent, __ATOMIC_RELAXED);
-        break;
+        *ret = (int)__atomic_load_n(&u->sent, __ATOMIC_RELAXED);
+        return 0;
     case SIOCINQ:
         n = bytes_queued(u);
-        if (n < 0)
-            return n;
-        answer = (int)n;
+        *ret = (int)n;
+        return n < 0 ? (int)n : 0;
+    default:
+        return -ENOTTY;
+    }
+}
+
+static long unix_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg)
+{
+    struct unix_socket *u = unix_of(s);
+    int answer, err;
+
+    switch (cmd) {
+    case SIOCOUTQ:
+    case SIOCINQ:
+        err = unix_queued(s, cmd, &answer);
+        if (err < 0)
+            return err;
         break;
     case SIOCATMARK:
         lock_acquire(&s->lock);
@@ -303,8 +317,8 @@ static long unix_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t a
 
 #define COMMON_OPERATIONS                                                                          \
     .bind = unix_bind, .pair = unix_pair, .getname = unix_getname, .shutdown = unix_shutdown,      \
-    .ioctl = unix_ioctl, .poll = unix_poll, .peer = unix_peer_creds, .flush = unix_flush,          \
-    .carries_rights = true, .close = unix_close, .free = unix_free
+    .queued = unix_queued, .ioctl = unix_ioctl, .poll = unix_poll, .peer = unix_peer_creds,        \
+    .flush = unix_flush, .carries_rights = true, .close = unix_close, .free = unix_free
 
 static const struct socket_operations stream_operations = {
     COMMON_OPERATIONS,     .listen = unix_listen,       .connect = unix_stream_connect,

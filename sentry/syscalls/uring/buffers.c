@@ -21,6 +21,7 @@
 #define PBUF_RING_MMAP    1
 #define OFF_PBUF_RING     0x80000000UL
 #define PBUF_SHIFT        16
+#define BUNDLE_MAX        64
 
 struct uring_buffer_group {
     struct list node;
@@ -126,6 +127,11 @@ static const struct uring_buffer *registered(const struct uring_req *req)
     if (req->sqe.buf_index >= ring->buffer_count || !ring->buffers[req->sqe.buf_index].addr)
         return NULL;
     return &ring->buffers[req->sqe.buf_index];
+}
+
+bool uring_has_buffer(const struct uring_req *req)
+{
+    return registered(req) != NULL;
 }
 
 int uring_fixed_uio(struct uring_req *req, struct task *task)
@@ -249,6 +255,82 @@ int uring_select_buffer(struct uring_req *req, struct task *task)
     lock_release(&ring->submit_lock);
     req->has_buffer = err == 0;
     return err;
+}
+
+/* The buffers of a bundle, in order. What would have to be cut is left, unless it is the first. */
+static int pick_many(struct uring_req *req, struct task *task, struct uring_buffer_group *group,
+                     uint64_t max, struct uio_segment *segments, uint32_t *ret_count)
+{
+    uint32_t count = 0;
+    int err = 0;
+
+    while (count < BUNDLE_MAX && max > 0) {
+        uint16_t head = group->ring_head;
+        struct uring_buf buf;
+
+        err = pick_from_ring(task, group, &buf);
+        if (err < 0)
+            break;
+        if (buf.len > max && count > 0) {
+            group->ring_head = head;
+            break;
+        }
+        if (count == 0)
+            req->buffer = buf;
+        segments[count++] = (struct uio_segment){buf.addr, MIN((uint64_t)buf.len, max)};
+        max -= MIN((uint64_t)buf.len, max);
+    }
+    *ret_count = count;
+    return count ? 0 : err ? err : -ENOBUFS;
+}
+
+int uring_select_bundle(struct uring_req *req, struct task *task, uint64_t max, bool *ret_drained)
+{
+    struct uring *ring = req->ring;
+    struct uio_segment *segments = calloc(BUNDLE_MAX, sizeof(*segments));
+    struct uring_buffer_group *group;
+    struct uring_buf next;
+    uint32_t count = 0;
+    bool is_ring;
+    int err = 0;
+
+    if (!segments)
+        return -ENOMEM;
+    lock_acquire(&ring->submit_lock);
+    group = find_group(ring, req->sqe.buf_index);
+    is_ring = group && group->entries;
+    if (is_ring) {
+        err = pick_many(req, task, group, max, segments, &count);
+        *ret_drained = pick_from_ring(task, group, &next) < 0;
+        group->ring_head -= !*ret_drained;
+        req->bundle_end = group->ring_head;
+    }
+    lock_release(&ring->submit_lock);
+    if (!is_ring) {
+        err = uring_select_buffer(req, task);
+        segments[0] = (struct uio_segment){req->buffer.addr, MIN((uint64_t)req->buffer.len, max)};
+        count = 1;
+        *ret_drained = true;
+    }
+    if (err < 0) {
+        free(segments);
+        return err;
+    }
+    req->has_buffer = true;
+    uio_init_segments(&req->uio, task->mm, segments, count);
+    return 0;
+}
+
+void uring_return_buffers(struct uring_req *req, uint32_t count)
+{
+    struct uring *ring = req->ring;
+    struct uring_buffer_group *group;
+
+    lock_acquire(&ring->submit_lock);
+    group = find_group(ring, req->sqe.buf_index);
+    if (group && group->entries && group->ring_head == req->bundle_end)
+        group->ring_head -= (uint16_t)count;
+    lock_release(&ring->submit_lock);
 }
 
 static int make_room(struct uring_buffer_group *group, uint32_t more)

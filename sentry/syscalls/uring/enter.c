@@ -11,7 +11,8 @@
 
 #define ENTER_FLAGS                                                                                \
     (URING_ENTER_GETEVENTS | URING_ENTER_SQ_WAKEUP | URING_ENTER_SQ_WAIT | URING_ENTER_EXT_ARG |   \
-     URING_ENTER_REGISTERED_RING | URING_ENTER_ABS_TIMER)
+     URING_ENTER_REGISTERED_RING | URING_ENTER_ABS_TIMER | URING_ENTER_EXT_ARG_REG |               \
+     URING_ENTER_NO_IOWAIT)
 
 /* What to wait for, and how long. */
 struct waiting {
@@ -19,6 +20,7 @@ struct waiting {
     uaddr_t sigmask;
     size_t sigmask_size;
     uint64_t deadline_ns;
+    uint64_t min_ns; /* after so long one completion is enough; 0: it never is */
 };
 
 static int get_waiting(struct task *task, uint32_t flags, uaddr_t arg, size_t size,
@@ -33,12 +35,15 @@ static int get_waiting(struct task *task, uint32_t flags, uaddr_t arg, size_t si
         ret->sigmask_size = size;
         return 0;
     }
+    if (flags & URING_ENTER_EXT_ARG_REG)
+        return -EFAULT; /* in a region that was registered, and none can be */
     if (size != sizeof(ext))
         return -EINVAL;
     if (copy_struct_from_user(task->mm, &ext, arg) < 0)
         return -EFAULT;
     ret->sigmask = ext.sigmask;
     ret->sigmask_size = ext.sigmask_size;
+    ret->min_ns = ext.min_wait_usec * 1000UL;
     if (!ext.timeout)
         return 0;
     if (copy_struct_from_user(task->mm, &ts, ext.timeout) < 0)
@@ -72,6 +77,24 @@ static long wait_completions(struct uring *ring, struct task *task, const struct
     return err < 0 ? -EINTR : 0;
 }
 
+/*
+ * A wait with a least time (min_wait_usec): until that has passed it is for all of the completions,
+ * then for the first.
+ */
+static long wait_at_least(struct uring *ring, struct task *task, struct waiting w)
+{
+    uint64_t deadline = w.deadline_ns;
+    long err;
+
+    w.deadline_ns = MIN(deadline, time_add(time_monotonic_ns(), w.min_ns));
+    err = wait_completions(ring, task, &w);
+    if (err != -ETIME || w.deadline_ns == deadline)
+        return err;
+    w.deadline_ns = deadline;
+    w.count = MIN(w.count, 1u);
+    return wait_completions(ring, task, &w);
+}
+
 static long get_events(struct uring *ring, struct task *task, struct waiting *w)
 {
     struct poll_mask mask;
@@ -82,7 +105,7 @@ static long get_events(struct uring *ring, struct task *task, struct waiting *w)
     result = poll_mask_set(task, w->sigmask, w->sigmask_size, &mask);
     if (result < 0)
         return result;
-    result = wait_completions(ring, task, w);
+    result = w->min_ns ? wait_at_least(ring, task, *w) : wait_completions(ring, task, w);
     result = poll_mask_restore(task, &mask, result);
     return result == -ERESTARTNOHAND ? -EINTR : result;
 }

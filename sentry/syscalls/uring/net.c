@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 #include "sentry/kernel/netcaller.h"
@@ -24,6 +25,7 @@ struct uring_net {
     struct socket_address to; /* size 0: none */
     uint64_t done;            /* bytes that earlier attempts moved: MSG_WAITALL */
     uint64_t whole;           /* bytes in all */
+    bool drained;             /* a bundle has taken the last buffers of its group */
 };
 
 static int need_net(struct uring_req *req)
@@ -69,6 +71,8 @@ static int check_send(const struct uring_req *req, bool zero_copy)
 
     if (zero_copy)
         known |= URING_RECVSEND_FIXED_BUF | URING_SEND_ZC_REPORT_USAGE;
+    else
+        known |= URING_RECVSEND_BUNDLE;
     if (req->sqe.ioprio & ~known)
         return -EINVAL;
     return zero_copy && (req->sqe.flags & SQE_CQE_SKIP_SUCCESS) ? -EINVAL : 0;
@@ -86,6 +90,10 @@ int send_prep(struct uring_req *req, struct task *task)
     if (err < 0)
         return err;
     req->nowait = s->op_flags & MSG_DONTWAIT;
+    if (s->ioprio & URING_RECVSEND_BUNDLE)
+        req->sqe.op_flags |= MSG_WAITALL;
+    if (s->flags & SQE_BUFFER_SELECT)
+        return 0;
     if (s->ioprio & URING_RECVSEND_FIXED_BUF)
         return set_buffers(req, uring_fixed_uio(req, task));
     uio_init_user(&req->uio, task->mm, s->addr, s->len);
@@ -97,7 +105,7 @@ int sendmsg_prep(struct uring_req *req, struct task *task)
     const struct uring_sqe *s = &req->sqe;
     int err = check_send(req, s->opcode == URING_SENDMSG_ZC);
 
-    if (!err && (s->off || s->file_index))
+    if (!err && (s->off || s->file_index || (s->ioprio & URING_RECVSEND_BUNDLE)))
         err = -EINVAL;
     if (!err)
         err = need_net(req);
@@ -129,7 +137,58 @@ static int64_t total(struct uring_req *req, ssize_t n)
     return (int64_t)net->done;
 }
 
-int64_t send_issue(struct uring_req *req, struct task *task)
+static bool is_bundle(const struct uring_req *req)
+{
+    return (req->sqe.ioprio & URING_RECVSEND_BUNDLE) && (req->sqe.flags & SQE_BUFFER_SELECT);
+}
+
+/* Buffers of the request's group that take `max` bytes: one, or a bundle of them. */
+static int take_buffers(struct uring_req *req, struct task *task, uint64_t max)
+{
+    int err;
+
+    if (is_bundle(req)) {
+        err = uring_select_bundle(req, task, max, &req->net->drained);
+    } else {
+        err = uring_select_buffer(req, task);
+        if (!err)
+            uio_init_user(&req->uio, task->mm, req->buffer.addr,
+                          MIN((uint64_t)req->buffer.len, max));
+    }
+    if (err < 0)
+        return err;
+    req->cqe_flags |= CQE_BUFFER | (uint32_t)req->buffer.bid << CQE_BUFFER_SHIFT;
+    return set_buffers(req, 0);
+}
+
+/* What a bundle has not used of its buffers goes back: all of them when nothing came. */
+static void settle_bundle(struct uring_req *req, int64_t n)
+{
+    uint32_t used = 0, count = req->uio.count;
+
+    if (!is_bundle(req) || !req->has_buffer)
+        return;
+    for (int64_t left = n; left > 0 && used < count; used++)
+        left -= (int64_t)req->uio.segments[used].size;
+    if (used < count) {
+        uring_return_buffers(req, count - used);
+        req->net->drained = false;
+    }
+    if (used == 0)
+        req->cqe_flags &= CQE_SOCK_NONEMPTY;
+}
+
+/* The next round takes others. */
+static void drop_buffers(struct uring_req *req)
+{
+    if (req->uio_ready)
+        uio_release(&req->uio);
+    req->has_buffer = req->uio_ready = false;
+    req->cqe_flags = 0;
+    req->net->done = 0;
+}
+
+static int64_t send_once(struct uring_req *req, struct task *task)
 {
     struct socket *s = socket_in(req);
     ssize_t n;
@@ -149,6 +208,28 @@ int64_t send_issue(struct uring_req *req, struct task *task)
         return n;
     }
     return total(req, n);
+}
+
+/* A bundle is sent until there are no more buffers, with a completion for each round. */
+int64_t send_issue(struct uring_req *req, struct task *task)
+{
+    uint64_t max = req->sqe.len ? req->sqe.len : INT32_MAX;
+
+    if (!(req->sqe.flags & SQE_BUFFER_SELECT))
+        return send_once(req, task);
+    for (;;) {
+        int64_t n = req->has_buffer ? 0 : take_buffers(req, task, max);
+
+        if (n == 0)
+            n = send_once(req, task);
+        if (n == REQ_PENDING || (n == -EAGAIN && !req->nowait))
+            return n;
+        settle_bundle(req, n);
+        if (!is_bundle(req) || n <= 0 || req->net->drained ||
+            !uring_post_more(req->ring, req->user_data, (int32_t)n, req->cqe_flags, false))
+            return n;
+        drop_buffers(req);
+    }
 }
 
 /* The bytes are copied, so that the buffer is free at once; but two completions say so. */
@@ -179,7 +260,9 @@ static int check_receive(struct uring_req *req)
 
     if (s->off || s->file_index)
         return -EINVAL;
-    if (s->ioprio & ~(URING_RECVSEND_POLL_FIRST | URING_RECV_MULTISHOT))
+    if (s->ioprio & ~(URING_RECVSEND_POLL_FIRST | URING_RECV_MULTISHOT | URING_RECVSEND_BUNDLE))
+        return -EINVAL;
+    if ((s->ioprio & URING_RECVSEND_BUNDLE) && s->opcode == URING_RECVMSG)
         return -EINVAL;
     req->multishot = s->ioprio & URING_RECV_MULTISHOT;
     if (req->multishot && (!(s->flags & SQE_BUFFER_SELECT) || (s->op_flags & MSG_WAITALL)))
@@ -225,22 +308,19 @@ int recvmsg_prep(struct uring_req *req, struct task *task)
 
 static int take_buffer(struct uring_req *req, struct task *task)
 {
-    uint32_t size;
-    int err;
+    struct socket *s = socket_in(req);
+    uint64_t max = INT32_MAX;
+    int there = 0;
 
     if (req->has_buffer)
         return 0;
     if (!(file_poll(req->file, NULL) & (POLLIN | POLLHUP | POLLERR)))
         return -EAGAIN; /* none is taken before there is something to put into it */
-    err = uring_select_buffer(req, task);
-    if (err < 0)
-        return err;
-    size = req->buffer.len;
     if (!is_message(req) && req->sqe.len)
-        size = MIN(size, req->sqe.len);
-    uio_init_user(&req->uio, task->mm, req->buffer.addr, size);
-    req->cqe_flags |= CQE_BUFFER | (uint32_t)req->buffer.bid << CQE_BUFFER_SHIFT;
-    return set_buffers(req, 0);
+        max = req->sqe.len;
+    else if (is_bundle(req) && s->ops->queued && s->ops->queued(s, FIONREAD, &there) == 0 && there)
+        max = (uint64_t)there;
+    return take_buffers(req, task, max);
 }
 
 /* Name, control messages and payload go behind each other into the buffer. */
@@ -297,6 +377,9 @@ static int64_t receive_once(struct uring_req *req, struct task *task)
     if (n < 0)
         return n;
     n = receive_now(req, task, s);
+    settle_bundle(req, n);
+    if (n == -EAGAIN && is_bundle(req))
+        drop_buffers(req); /* they have gone back */
     if (n > 0 && (req->sqe.op_flags & MSG_WAITALL) && req->uio.left > 0 && s->ops->stream &&
         !req->nowait && !(req->sqe.op_flags & MSG_PEEK)) {
         req->net->done += (uint64_t)n;
@@ -318,12 +401,11 @@ int64_t recv_issue(struct uring_req *req, struct task *task)
 
         req->net->done = 0;
         n = receive_once(req, task);
-        if (n <= 0)
+        if (n <= 0 || (is_bundle(req) && req->net->drained))
             return n;
         if (!uring_post_more(req->ring, req->user_data, (int32_t)n, req->cqe_flags, false))
             return n; /* the last one, then */
-        req->has_buffer = req->uio_ready = false;
-        req->cqe_flags = 0;
+        drop_buffers(req);
     }
 }
 

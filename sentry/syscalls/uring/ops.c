@@ -3,22 +3,18 @@
 
 #include "sentry/syscalls/uring/ops.h"
 
-/* What needs a network card of its own. */
-static int no_sockets(struct uring_req *req, struct task *task)
+/* RECV_ZC: it needs a queue of a network card, and there is none to register with the ring. */
+static int no_queue(struct uring_req *req, struct task *task)
 {
-    return -EOPNOTSUPP;
+    return -EINVAL;
 }
 
 static int64_t never(struct uring_req *req, struct task *task)
 {
-    return -EOPNOTSUPP;
+    return -EINVAL;
 }
 
 #define RW_FLAGS (OP_FILE | OP_IOPRIO | OP_SHORT | OP_IOPOLL)
-#define SOCKETS                                                                                    \
-    {                                                                                              \
-        no_sockets, never, OP_SOCKET | OP_IOPRIO                                                   \
-    }
 
 static const struct uring_op ops[URING_OP_COUNT] = {
     [URING_NOP] = {nop_prep, nop_issue, OP_IOPOLL},
@@ -47,7 +43,7 @@ static const struct uring_op ops[URING_OP_COUNT] = {
     [URING_WRITE] = {rw_prep, rw_issue, RW_FLAGS | OP_OUT},
     [URING_FADVISE] = {no_index_prep, fadvise_issue, OP_FILE},
     [URING_MADVISE] = {no_index_prep, madvise_issue, 0},
-    [URING_SEND] = {send_prep, send_issue, OP_FILE | OP_IOPRIO | OP_OUT},
+    [URING_SEND] = {send_prep, send_issue, OP_FILE | OP_IOPRIO | OP_OUT | OP_BUFFERS},
     [URING_RECV] = {recv_prep, recv_issue, OP_FILE | OP_IOPRIO | OP_IN | OP_BUFFERS},
     [URING_OPENAT2] = {open_prep, openat2_issue, 0},
     [URING_EPOLL_CTL] = {no_index_prep, epoll_ctl_issue, 0},
@@ -67,6 +63,7 @@ static const struct uring_op ops[URING_OP_COUNT] = {
     [URING_FGETXATTR] = {no_index_prep, fgetxattr_issue, OP_FILE},
     [URING_GETXATTR] = {no_index_prep, getxattr_issue, 0},
     [URING_SOCKET] = {socket_prep, socket_issue, 0},
+    [URING_URING_CMD] = {command_prep, command_issue, OP_FILE | OP_BUFFERS | OP_IOPOLL},
     [URING_SEND_ZC] = {send_prep, send_zc_issue, OP_FILE | OP_IOPRIO | OP_OUT},
     [URING_SENDMSG_ZC] = {sendmsg_prep, send_zc_issue, OP_FILE | OP_IOPRIO | OP_OUT},
     [URING_READ_MULTISHOT] = {read_multishot_prep, read_multishot_issue,
@@ -79,7 +76,7 @@ static const struct uring_op ops[URING_OP_COUNT] = {
     [URING_FTRUNCATE] = {no_index_prep, ftruncate_issue, OP_FILE},
     [URING_BIND] = {no_index_prep, bind_issue, OP_FILE},
     [URING_LISTEN] = {no_index_prep, listen_issue, OP_FILE},
-    [URING_RECV_ZC] = SOCKETS,
+    [URING_RECV_ZC] = {no_queue, never, OP_SOCKET | OP_IOPRIO},
     [URING_EPOLL_WAIT] = {no_index_prep, epoll_wait_issue, OP_FILE | OP_IN},
     [URING_READV_FIXED] = {rw_fixed_prep, rw_issue, RW_FLAGS | OP_IN},
     [URING_WRITEV_FIXED] = {rw_fixed_prep, rw_issue, RW_FLAGS | OP_OUT},

@@ -5,6 +5,8 @@
 #include "sentry/syscalls/uring/uring.h"
 
 /* rw.c */
+int command_prep(struct uring_req *req, struct task *task);
+int64_t command_issue(struct uring_req *req, struct task *task);
 int nop_prep(struct uring_req *req, struct task *task);
 int64_t nop_issue(struct uring_req *req, struct task *task);
 int rw_prep(struct uring_req *req, struct task *task);

@@ -6,6 +6,7 @@
 
 #include "sentry/kernel/cred.h"
 #include "sentry/kernel/signal/signal.h"
+#include "sentry/syscalls/files.h"
 #include "sentry/syscalls/uring/ops.h"
 
 #define LINUX_RWF_NOAPPEND 0x20
@@ -175,8 +176,19 @@ int64_t nop_issue(struct uring_req *req, struct task *task)
     return res;
 }
 
+/* It may name a file and a buffer, for no purpose but to find out what that costs. */
 int nop_prep(struct uring_req *req, struct task *task)
 {
-    /* Flags of Linux's own tests about files and buffers are not there. */
-    return req->sqe.op_flags & ~URING_NOP_INJECT_RESULT ? -EINVAL : 0;
+    uint32_t flags = req->sqe.op_flags;
+
+    if (flags & ~URING_NOP_FLAGS)
+        return -EINVAL;
+    if (flags & URING_NOP_FILE) {
+        req->file = flags & URING_NOP_FIXED_FILE
+                        ? uring_fixed_file(req->ring, (uint32_t)req->sqe.fd)
+                        : task_file(task, req->sqe.fd);
+        if (!req->file)
+            return -EBADF;
+    }
+    return (flags & URING_NOP_FIXED_BUFFER) && !uring_has_buffer(req) ? -EFAULT : 0;
 }

@@ -89,7 +89,8 @@ struct uring_req {
     bool uio_ready;
     struct uring_buf buffer; /* selected */
     bool has_buffer;
-    struct timer clock; /* TIMEOUT */
+    uint16_t bundle_end; /* the head of its group's ring when it had taken a bundle */
+    struct timer clock;  /* TIMEOUT */
     uint64_t deadline_ns, interval_ns;
     uint32_t target;       /* completions until it is due */
     bool counts;           /* `target` is valid */
@@ -270,9 +271,17 @@ int uring_sync_cancel(struct uring *ring, struct task *task, const struct uring_
 /* ---- buffers.c, files.c ---- */
 /* The registered buffer that the entry names, as a uio; submit_lock held. -EFAULT... */
 int uring_fixed_uio(struct uring_req *req, struct task *task);
+bool uring_has_buffer(const struct uring_req *req); /* is there one of that number? */
 int uring_fixed_vectors(struct uring_req *req, struct task *task);
 /* Picks a buffer of the request's group; req->buffer. -ENOBUFS, -EFAULT. */
 int uring_select_buffer(struct uring_req *req, struct task *task);
+/*
+ * As many buffers of a ring in the program's memory as `max` bytes fill, or one of a list of ours,
+ * become req->uio; req->buffer is the first. *ret_drained: there are no more. Errors as above.
+ */
+int uring_select_bundle(struct uring_req *req, struct task *task, uint64_t max, bool *ret_drained);
+/* The last ones were not used and go back, unless somebody has taken more meanwhile. */
+void uring_return_buffers(struct uring_req *req, uint32_t count);
 void uring_buffers_fini(struct uring *ring);
 int uring_register_buffers(struct uring *ring, struct task *task, uaddr_t addr, uint32_t count,
                            bool sparse);
