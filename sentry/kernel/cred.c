@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sort.h"
 #include "sentry/kernel/keys/key.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/rlimit.h"
@@ -18,35 +19,6 @@ static int compare_ids(const void *a, const void *b)
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
 
     return x < y ? -1 : x > y;
-}
-
-/* Heap order below `at`: no parent is less than its children. */
-static void sift_down(uint32_t *ids, uint32_t at, uint32_t count)
-{
-    for (uint32_t child; (child = 2 * at + 1) < count; at = child) {
-        uint32_t id = ids[at];
-
-        if (child + 1 < count && ids[child] < ids[child + 1])
-            child++;
-        if (id >= ids[child])
-            return;
-        ids[at] = ids[child];
-        ids[child] = id;
-    }
-}
-
-/* Not qsort(3): for larger arrays libc's asks the host how much memory there is. */
-static void sort_ids(uint32_t *ids, uint32_t count)
-{
-    for (uint32_t i = count / 2; i-- > 0;)
-        sift_down(ids, i, count);
-    for (uint32_t last = count; last-- > 1;) {
-        uint32_t greatest = ids[0];
-
-        ids[0] = ids[last];
-        ids[last] = greatest;
-        sift_down(ids, 0, last);
-    }
 }
 
 static struct cred *cred_alloc(uint32_t group_count)
@@ -96,7 +68,7 @@ struct cred *cred_create(uint32_t uid, uint32_t gid, const uint32_t *groups, uin
 
 void cred_sort_groups(struct cred *cred)
 {
-    sort_ids(cred->groups, cred->group_count);
+    sort_u32(cred->groups, cred->group_count);
 }
 
 const struct cred *cred_ref(const struct cred *cred)

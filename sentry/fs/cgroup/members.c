@@ -4,35 +4,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sort.h"
 #include "sentry/fs/cgroup/internal.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 
-static int compare(const void *a, const void *b)
-{
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* Numbers as the reader has them, ascending, each once; who is not seen from there is 0. */
 static ssize_t put_numbers(struct task **tasks, size_t count, bool processes, char *buf,
                            size_t size)
 {
-    int32_t *numbers = malloc((count + 1) * sizeof(*numbers));
+    uint32_t *numbers = malloc((count + 1) * sizeof(*numbers));
     size_t at = 0;
 
     if (!numbers)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++)
-        numbers[i] =
-            task_shown_pid(task_current(), processes ? tasks[i]->process->pid : tasks[i]->tid);
-    qsort(numbers, count, sizeof(*numbers), compare);
+        numbers[i] = (uint32_t)task_shown_pid(task_current(),
+                                              processes ? tasks[i]->process->pid : tasks[i]->tid);
+    sort_u32(numbers, count);
     for (size_t i = 0; i < count; i++) {
         if (i > 0 && numbers[i] == numbers[i - 1] && numbers[i])
             continue;
-        at += (size_t)snprintf(at < size ? buf + at : NULL, at < size ? size - at : 0, "%d\n",
+        at += (size_t)snprintf(at < size ? buf + at : NULL, at < size ? size - at : 0, "%u\n",
                                numbers[i]);
     }
     free(numbers);

@@ -18,7 +18,7 @@ struct cpu_flag {
     const char *name;
 };
 
-/* Linux's names (arch/x86/include/asm/cpufeatures.h), leaf by leaf, in the order of their bits. */
+/* Linux's names (cpufeatures.h), leaf by leaf, in the order of their bits. */
 static const struct cpu_flag cpu_flags[] = {
     {0x1, EDX, 0, "fpu"},
     {0x1, EDX, 1, "vme"},
