@@ -104,3 +104,52 @@ def test_attacks(command, platforms, tally, rounds=40):
                 good = good and file.read() == "outside"
             tally.add("passed" if good else "failed", f"attacks on {platform}", f"{text} {outcome}")
             subprocess.run(["rm", "-rf", shared], check=False)
+
+
+MILLION = r"""
+import os
+def tell(what):
+    print(what, flush=True)
+    input()
+tell('began')
+assert sum(1 for _ in os.scandir('m')) == COUNT
+tell('listed')
+fd = os.open('m', os.O_PATH)
+for n in range(0, COUNT, 10):
+    os.stat('f%07d' % n, dir_fd=fd)
+    try: os.stat('g%07d' % n, dir_fd=fd)
+    except FileNotFoundError: pass
+tell('looked up')
+open('m/new', 'w').close()
+os.unlink('m/f0000005')
+assert sum(1 for _ in os.scandir('m')) == COUNT
+tell('listed with changes')
+"""
+CACHE_LIMIT = 64 << 10  # KiB, as docs/ARCHITECTURE.md has it
+
+
+def own_memory(pid):
+    """KiB that the process has for itself: the program's memory is a shared file."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("RssAnon"))
+
+
+def test_million(command, platforms, tally, count=1000000):
+    """A folder of a million files: what the Sentry remembers of it has a limit. Minutes; only by name."""
+    build = os.path.dirname(command.program)
+    with tempfile.TemporaryDirectory(dir=build) as top:
+        os.mkdir(os.path.join(top, "m"))
+        fd = os.open(os.path.join(top, "m"), os.O_PATH)
+        for number in range(count):
+            os.close(os.open(f"f{number:07}", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+        for platform in platforms:
+            memory = {}
+            words = [command.program, f"--platform={platform}", "--", "/usr/bin/python3", "-c",
+                     MILLION.replace("COUNT", str(count))]
+            with subprocess.Popen(words, cwd=top, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+                for line in process.stdout:
+                    memory[line.decode().strip()] = own_memory(process.pid)
+                    process.stdin.write(b"\n")
+                    process.stdin.flush()
+            good = process.returncode == 0 and len(memory) == 4 and max(memory.values()) < CACHE_LIMIT
+            tally.add("passed" if good else "failed", f"a million files on {platform}", f"{process.returncode} {memory}")

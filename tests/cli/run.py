@@ -324,13 +324,14 @@ def main():
              "uds": test_uds,
              "kept": test_kept, "shares": test_shares, "attacks": test_attacks,
              "kill": lambda *words: test_kill(*words, args.kills)}
+    by_name = {"million": test_million}  # these take minutes
     usable = usable_platforms(command.program)
     platforms = [name for name in PLATFORMS if usable[name] is None]
     for name in args.names or tests:
         for platform in PLATFORMS:
             if usable[platform] and name not in ("options", "hosts"):
                 tally.add("skipped", f"{name} on {platform}", usable[platform])
-        tests[name](command, platforms, tally)
+        (tests | by_name)[name](command, platforms, tally)
     return tally.close()
 
 
