@@ -153,6 +153,8 @@ struct pagecache_source {
 void pagecache_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too);
 /* What mappings changed in the range is written. -EIO, -ENOSPC... */
 int pagecache_flush(struct mappable *m, uint64_t offset, uint64_t size);
+/* The same for all files: sync(2). The first error. */
+int pagecache_flush_all(void);
 /* The range was written there, not through mappings: cached pages of it take the new bytes over. */
 void pagecache_reread(struct mappable *m, uint64_t offset, uint64_t size);
 /*

@@ -372,6 +372,25 @@ uint64_t pagecache_reclaim(void)
     return freed;
 }
 
+int pagecache_flush_all(void)
+{
+    int result = 0;
+    uint32_t count;
+
+    lock_acquire(&all_lock);
+    count = all_count;
+    lock_release(&all_lock);
+    while (count-- > 0) {
+        struct pagecache *pc = next_in_turn();
+        int err = pc ? pagecache_flush(&pc->base, 0, UINT64_MAX) : 0;
+
+        if (pc)
+            mappable_unref(&pc->base);
+        result = result ? result : err;
+    }
+    return result;
+}
+
 static void pagecache_release(struct mappable *m)
 {
     struct pagecache *pc = to_pagecache(m);

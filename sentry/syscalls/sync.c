@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "sentry/mm/mappable.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/files.h"
 
@@ -27,20 +28,26 @@ SYSCALL_DEFINE1(fdatasync, int, fd)
     return do_fsync(task, fd);
 }
 
-/* Nothing is written back late: what was written is with the host. */
+/* What write(2) wrote is with the host; what mappings stored goes there now. */
 SYSCALL_DEFINE0(sync)
 {
+    (void)pagecache_flush_all();
     return 0;
 }
 
 SYSCALL_DEFINE1(syncfs, int, fd)
 {
     struct file *file = task_file(task, fd);
+    int err;
 
     if (!file)
         return -EBADF;
+    err = file->flags & O_PATH ? -EBADF : pagecache_flush_all();
+    /* The file itself as far as the disk, and with it what its file system keeps of names. */
+    if (!err && file->ops && file->ops->sync)
+        err = file->ops->sync(file);
     file_unref(file);
-    return 0;
+    return err == -EINVAL ? 0 : err; /* a pipe or a terminal: nothing to be written */
 }
 
 SYSCALL_DEFINE4(fadvise64, int, fd, int64_t, offset, int64_t, size, int, advice)

@@ -88,7 +88,7 @@ for n in range(100000):
     os.close(new)
     os.rename('/shared/file%d.new' % (n % 20), '/shared/file%d' % (n % 20))
     m[n % 100 * 8192:n % 100 * 8192 + 7] = text
-    m.flush()
+    m.flush() if n % 2 else os.sync()
     os.write(1, text + b'\n')
 """
 
