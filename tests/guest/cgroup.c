@@ -424,6 +424,13 @@ static void test_clone(void)
     CHECK(pid > 0);
     CHECK_EQ(waitpid((pid_t)pid, &status, 0), pid);
     CHECK_EQ(status, 0);
+    int place = open(at("c"), O_PATH | O_DIRECTORY);
+    pid = clone_into(place);
+    if (pid == 0)
+        _exit(holds("c/cgroup.procs", getpid()) ? 0 : 1);
+    CHECK_EQ(waitpid((pid_t)pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    close(place);
     CHECK_ERRNO(clone_into(other), EBADF);
     CHECK_ERRNO(clone_into(1000), EBADF);
     CHECK(clone_into(file) == -1);

@@ -229,10 +229,9 @@ int cgroupfs_create(struct cgroup *root, struct super_block **ret)
 
 int cgroupfs_of_file(const struct file *file, struct cgroup **ret)
 {
-    uint64_t key;
-    const struct tree_node *node = treefs_dir_node(file, &key);
+    const struct dentry *dentry = file->at.dentry; /* O_PATH will do */
 
-    if (node != &group_node && node != &group_root && node != &group_below_root)
+    if (!dentry || dentry->sb->show_root != show_root || inode_type(dentry->inode) != S_IFDIR)
         return -EBADF;
-    return cgroupfs_get(key, ret);
+    return cgroupfs_get(treefs_key(dentry), ret);
 }
