@@ -39,7 +39,7 @@ static int joined_add(struct inet_ns *ns, const struct in6_addr *group)
 {
     struct joined *j;
 
-    lock_acquire(&ns->lock);
+    lock_acquire(&ns->groups_lock);
     j = joined_find_locked(ns, group);
     if (!j) {
         j = calloc(1, sizeof(*j));
@@ -50,7 +50,7 @@ static int joined_add(struct inet_ns *ns, const struct in6_addr *group)
     }
     if (j)
         j->count++;
-    lock_release(&ns->lock);
+    lock_release(&ns->groups_lock);
     return j ? 0 : -ENOMEM;
 }
 
@@ -58,13 +58,13 @@ static void joined_drop(struct inet_ns *ns, const struct in6_addr *group)
 {
     struct joined *j;
 
-    lock_acquire(&ns->lock);
+    lock_acquire(&ns->groups_lock);
     j = joined_find_locked(ns, group);
     if (j && --j->count == 0) {
         list_del_init(&j->node);
         free(j);
     }
-    lock_release(&ns->lock);
+    lock_release(&ns->groups_lock);
 }
 
 /* All hosts are in the first group of each kind. */
@@ -75,9 +75,9 @@ bool groups_joined(struct inet_ns *ns, const struct in6_addr *group)
     if (addr_is_v4(group) ? addr_get_v4(group) == INADDR_ALLHOSTS_GROUP
                           : IN6_IS_ADDR_MC_LINKLOCAL(group) && group->s6_addr[15] == 1)
         return true;
-    lock_acquire(&ns->lock);
+    lock_acquire(&ns->groups_lock);
     found = joined_find_locked(ns, group) != NULL;
-    lock_release(&ns->lock);
+    lock_release(&ns->groups_lock);
     return found;
 }
 
@@ -87,10 +87,10 @@ void groups_each(struct net_ns *net,
     struct inet_ns *ns = inet_ns_of(net);
     struct joined *j;
 
-    lock_acquire(&ns->lock);
+    lock_acquire(&ns->groups_lock);
     list_for_each (j, &ns->groups, node)
         show(arg, &j->addr, j->count);
-    lock_release(&ns->lock);
+    lock_release(&ns->groups_lock);
 }
 
 /* ---- a socket's list; sock.lock held ----------------------------------------------------------

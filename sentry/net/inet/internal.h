@@ -22,6 +22,7 @@
  *       inet_ns->lock             ports
  *         sock.lock               a socket's own state; a listener's before a client's
  *           tcp_conn->lock        both directions of a connection
+ *           inet_ns->groups_lock  groups that sockets are in
  */
 #ifndef SENTRY_NET_INET_INTERNAL_H
 #define SENTRY_NET_INET_INTERNAL_H
@@ -71,9 +72,10 @@ struct inet_ns {
     struct lock lock;
     struct list ports[INET_PROTOCOLS][INET_BUCKETS] __guarded_by(lock); /* of struct port */
     uint32_t low, high;                                                 /* ip_local_port_range */
-    struct list groups __guarded_by(lock); /* that any socket has joined: groups.c */
-    struct list raws __guarded_by(lock);   /* raw sockets: raw.c */
-    uint32_t raw_count;                    /* atomic: of those */
+    struct lock groups_lock;
+    struct list groups __guarded_by(groups_lock); /* that any socket has joined: groups.c */
+    struct list raws __guarded_by(lock);          /* raw sockets: raw.c */
+    uint32_t raw_count;                           /* atomic: of those */
     const struct inet_outward
         *outward;                     /* set once, before programs run; NULL: the loopback alone */
     uint64_t counters[INET_COUNTERS]; /* atomic */

@@ -30,6 +30,7 @@ int inet_ns_create(struct net_ns *net, void **ret)
     lock_init(&ns->lock);
     for (int i = 0; i < INET_PROTOCOLS * INET_BUCKETS; i++)
         list_init(&ns->ports[i / INET_BUCKETS][i % INET_BUCKETS]);
+    lock_init(&ns->groups_lock);
     list_init(&ns->groups);
     list_init(&ns->raws);
     ns->low = EPHEMERAL_LOW;
@@ -43,6 +44,7 @@ void inet_ns_destroy(void *data)
     struct inet_ns *ns = data;
 
     lock_destroy(&ns->lock);
+    lock_destroy(&ns->groups_lock);
     free(ns);
 }
 
