@@ -49,10 +49,10 @@ static int add(struct task *task, struct file *file, uaddr_t path, uint32_t mask
     err = at_path_walk(task, AT_FDCWD, path, walk, &found);
     if (err < 0)
         return err;
-    /* What has no place in the tree, a pipe, cannot be watched. */
-    err = found.file ? -EINVAL : dentry_permission(found.path.dentry, R_OK);
+    err = found.file ? 0 : dentry_permission(found.path.dentry, R_OK);
     if (!err)
-        err = inotify_add(file, &found.path, mask);
+        err = found.file ? inotify_add_file(file, found.file, mask)
+                         : inotify_add(file, &found.path, mask);
     walk_result_unref(&found);
     return err;
 }

@@ -16,6 +16,7 @@
 #include "sentry/syscalls/files.h"
 #include "sentry/syscalls/sockets.h"
 #include "sentry/syscalls/tty.h"
+#include "sentry/vfs/notify.h"
 
 #define LINUX_RWF_NOAPPEND 0x20 /* newer than Debian 12's headers */
 
@@ -98,8 +99,12 @@ static ssize_t transfer_loop(struct task_transfer *t, struct transfer_wait *w)
         if (done < 0)
             return done;
     }
-    if (socket_is(t->file) && !t->positioned)
-        return socket_transfer(t, nonblock);
+    if (socket_is(t->file) && !t->positioned) {
+        done = socket_transfer(t, nonblock);
+        if (done > 0)
+            notify_file(t->file, t->write ? NOTIFY_MODIFY : NOTIFY_ACCESS);
+        return done;
+    }
     if (unlikely(t->file->terminal) && !t->positioned) {
         int err;
 

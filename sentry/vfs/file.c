@@ -60,8 +60,10 @@ struct file *file_ref(struct file *f)
 /* inotify(7) hears of what is in the tree; what lies below an overlay has no mount. */
 static void tell(struct file *f, uint32_t mask)
 {
-    if (f->at.mount && !(f->flags & O_PATH) && !f->quiet)
+    if (f->at.mount && !(f->flags & O_PATH) && !f->quiet && !f->at.dentry->sb->hidden)
         notify_path(&f->at, mask);
+    else if (!f->at.dentry)
+        notify_file(f, mask);
 }
 
 /* May it be read, as far as those say who want to be asked? */

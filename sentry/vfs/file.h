@@ -64,6 +64,8 @@ struct file_operations {
     int (*truncate)(struct file *f, uint64_t size);
     /* A descriptor of it is closed, the last one or not: on the closing task's thread. */
     void (*flush)(struct file *f);
+    /* Opening it by /proc/PID/fd makes a file of its own; NULL: it is the same one again. */
+    int (*reopen)(struct file *f, uint32_t flags, struct file **ret);
     /* fallocate(2): FALLOC_FL_* of `mode`, all sizes having been checked. NULL: -EOPNOTSUPP. */
     int (*allocate)(struct file *f, int mode, uint64_t offset, uint64_t size);
     void (*release)(struct file *f); /* frees f */

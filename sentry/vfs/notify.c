@@ -3,11 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sentry/vfs/file.h"
 #include "sentry/vfs/mount.h"
 
 #define BUCKETS 512
 
-uint32_t notify_mark_count, notify_asking;
+uint32_t notify_mark_count, notify_asking, notify_file_marks;
 
 static const struct notify_listener *listener;
 static uint32_t listener_marks; /* atomic */
@@ -58,17 +59,31 @@ static struct list *bucket_of(uint64_t dev, uint64_t ino)
     return bucket;
 }
 
+static void mark_locked(struct notify_group *group, struct notify_mark *mark, uint64_t dev,
+                        uint64_t ino, uint32_t mask)
+{
+    mark->group = group;
+    mark->dev = dev;
+    mark->ino = ino;
+    mark->mask = mask;
+    list_add_tail(bucket_of(dev, ino), &mark->hashed);
+    list_add_tail(&group->marks, &mark->group_node);
+    __atomic_fetch_add(&notify_mark_count, 1, __ATOMIC_RELAXED);
+}
+
 void notify_mark_locked(struct notify_group *group, struct notify_mark *mark,
                         const struct dentry *dentry, uint32_t mask)
 {
-    mark->group = group;
-    mark->dev = dentry->inode->dev;
-    mark->ino = dentry->inode->ino;
     mark->sb = dentry->sb;
-    mark->mask = mask;
-    list_add_tail(bucket_of(mark->dev, mark->ino), &mark->hashed);
-    list_add_tail(&group->marks, &mark->group_node);
-    __atomic_fetch_add(&notify_mark_count, 1, __ATOMIC_RELAXED);
+    mark_locked(group, mark, dentry->inode->dev, dentry->inode->ino, mask);
+}
+
+void notify_mark_file_locked(struct notify_group *group, struct notify_mark *mark, uint64_t dev,
+                             uint64_t ino, uint32_t mask)
+{
+    mark->sb = NULL;
+    __atomic_fetch_add(&notify_file_marks, 1, __ATOMIC_RELAXED);
+    mark_locked(group, mark, dev, ino, mask);
 }
 
 void notify_unmark_locked(struct notify_mark *mark)
@@ -76,6 +91,8 @@ void notify_unmark_locked(struct notify_mark *mark)
     list_del_init(&mark->hashed);
     list_del_init(&mark->group_node);
     __atomic_fetch_sub(&notify_mark_count, 1, __ATOMIC_RELAXED);
+    if (!mark->sb)
+        __atomic_fetch_sub(&notify_file_marks, 1, __ATOMIC_RELAXED);
 }
 
 struct notify_mark *notify_find_locked(const struct notify_group *group, uint64_t dev, uint64_t ino)
@@ -134,6 +151,19 @@ void notify_path_slowly(const struct path *path, uint32_t mask)
     notify_unlock();
     if (named)
         dentry_unref(parent);
+}
+
+void notify_file_slowly(struct file *f, uint32_t mask)
+{
+    const struct notify_event event = {.mask = mask};
+    struct linux_stat st;
+
+    if (!f->ops->stat || f->ops->stat(f, &st) < 0 ||
+        (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode)))
+        return;
+    notify_lock();
+    tell_locked(st.st_dev, st.st_ino, &event);
+    notify_unlock();
 }
 
 void notify_self_slowly(struct dentry *dentry, uint32_t mask)

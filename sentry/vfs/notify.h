@@ -74,6 +74,9 @@ void notify_unlock(void);
 /* Both under the lock; memory is the group's. */
 void notify_mark_locked(struct notify_group *group, struct notify_mark *mark,
                         const struct dentry *dentry, uint32_t mask);
+/* The same on what is in no tree: by its numbers. */
+void notify_mark_file_locked(struct notify_group *group, struct notify_mark *mark, uint64_t dev,
+                             uint64_t ino, uint32_t mask);
 void notify_unmark_locked(struct notify_mark *mark);
 struct notify_mark *notify_find_locked(const struct notify_group *group, uint64_t dev,
                                        uint64_t ino);
@@ -121,6 +124,15 @@ static inline void notify_path(const struct path *path, uint32_t mask)
 {
     if (notify_active() && path->dentry)
         notify_path_slowly(path, mask);
+}
+
+extern uint32_t notify_file_marks; /* atomic */
+void notify_file_slowly(struct file *f, uint32_t mask);
+/* To a pipe or a socket, which no path leads to. */
+static inline void notify_file(struct file *f, uint32_t mask)
+{
+    if (unlikely(__atomic_load_n(&notify_file_marks, __ATOMIC_RELAXED) > 0))
+        notify_file_slowly(f, mask);
 }
 
 /* To the object alone. */

@@ -252,7 +252,15 @@ static int open_magic(struct file *file, uint32_t flags, struct file **ret)
 {
     bool readable = (flags & O_ACCMODE) != O_WRONLY;
     bool writable = (flags & O_ACCMODE) != O_RDONLY;
+    int err;
 
+    if (file->ops->reopen && !(flags & (O_DIRECTORY | O_PATH))) {
+        err = file->ops->reopen(file, flags & ~(uint32_t)OPEN_ONLY_FLAGS, ret);
+        file_unref(file);
+        if (!err)
+            notify_file(*ret, NOTIFY_OPEN);
+        return err;
+    }
     if ((flags & O_DIRECTORY) || (readable && !file_can_read(file)) ||
         (writable && !file_can_write(file))) {
         file_unref(file);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -201,10 +202,14 @@ static int number_locked(struct instance *in, struct list **ret_before)
     return wd;
 }
 
-int inotify_add(struct file *f, const struct path *path, uint32_t mask)
+/* What a watch is on: a place in the tree, or something that is in none, by its numbers. */
+struct target {
+    const struct dentry *dentry;
+    uint64_t dev, ino;
+};
+
+static int add(struct instance *in, const struct target *target, uint32_t mask)
 {
-    struct instance *in = instance_of(f);
-    const struct inode *inode = path->dentry->inode;
     struct notify_mark *mark;
     struct watch *fresh = calloc(1, sizeof(*fresh));
     struct list *before;
@@ -213,7 +218,7 @@ int inotify_add(struct file *f, const struct path *path, uint32_t mask)
     if (!fresh)
         return -ENOMEM;
     notify_lock();
-    mark = notify_find_locked(&in->group, inode->dev, inode->ino);
+    mark = notify_find_locked(&in->group, target->dev, target->ino);
     if (mark) {
         wd = change_locked(container_of(mark, struct watch, mark), mask);
     } else if (in->account->watches >= limit(&inotify_max_watches)) {
@@ -222,13 +227,41 @@ int inotify_add(struct file *f, const struct path *path, uint32_t mask)
         fresh->wd = wd = number_locked(in, &before);
         fresh->options = mask & (IN_ONESHOT | IN_EXCL_UNLINK);
         list_insert_between(&fresh->node, before, before->next);
-        notify_mark_locked(&in->group, &fresh->mark, path->dentry, mark_mask(mask));
+        if (target->dentry)
+            notify_mark_locked(&in->group, &fresh->mark, target->dentry, mark_mask(mask));
+        else
+            notify_mark_file_locked(&in->group, &fresh->mark, target->dev, target->ino,
+                                    mark_mask(mask));
         in->account->watches++;
         fresh = NULL;
     }
     notify_unlock();
     free(fresh);
     return wd;
+}
+
+int inotify_add(struct file *f, const struct path *path, uint32_t mask)
+{
+    const struct target target = {path->dentry, path->dentry->inode->dev, path->dentry->inode->ino};
+
+    return add(instance_of(f), &target, mask);
+}
+
+int inotify_add_file(struct file *f, struct file *watched, uint32_t mask)
+{
+    const struct vfs_identity *id = vfs_identity();
+    struct target target = {NULL, 0, 0};
+    struct linux_stat st;
+    int err = file_stat(watched, &st);
+
+    if (err < 0)
+        return err;
+    if (st.st_uid != id->uid && !(st.st_mode & S_IROTH) &&
+        !vfs_has_cap_over(st.st_uid, st.st_gid, CAP_DAC_READ_SEARCH))
+        return -EACCES;
+    target.dev = st.st_dev;
+    target.ino = st.st_ino;
+    return add(instance_of(f), &target, mask);
 }
 
 int inotify_remove(struct file *f, int wd)

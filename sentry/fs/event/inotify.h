@@ -15,6 +15,8 @@ int inotify_create(uint32_t flags, struct file **ret);
 bool inotify_is(const struct file *f);
 /* IN_* of `mask`; the watch's number. -EEXIST, -ENOSPC, -ENOMEM. */
 int inotify_add(struct file *f, const struct path *path, uint32_t mask);
+/* The same of what is in no tree: a pipe, a socket; other kinds tell nothing. -EACCES. */
+int inotify_add_file(struct file *f, struct file *watched, uint32_t mask);
 /* -EINVAL */
 int inotify_remove(struct file *f, int wd);
 
