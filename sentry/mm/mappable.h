@@ -130,6 +130,8 @@ uint64_t shmem_resident_size(struct mappable *m);
 /* Of all such objects, files in memory included; and of all page caches. */
 uint64_t shmem_total(void);
 uint64_t pagecache_total(void);
+/* Bytes that all caches have taken from the memfile and hold nothing in: as good as free. */
+uint64_t pagecache_reserved(void);
 
 /*
  * A page cache over something readable, such as a donated host descriptor. `read` fills

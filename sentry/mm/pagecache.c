@@ -138,6 +138,11 @@ static int take_memory(struct pagecache *pc, uint64_t offset, uint64_t low, uint
     return 0;
 }
 
+uint64_t pagecache_reserved(void)
+{
+    return __atomic_load_n(&reserved_bytes, __ATOMIC_RELAXED);
+}
+
 static int fill(struct pagecache *pc, uint64_t offset, uint64_t file_end) __must_hold(pc->lock)
 {
     uint64_t low = round_down(offset, CHUNK_SIZE), high = MIN(low + CHUNK_SIZE, file_end), start;

@@ -14,6 +14,7 @@
 #include "sentry/kernel/ns/ns.h"
 #include "sentry/kernel/time/time.h"
 #include "sentry/kernel/ns/timens.h"
+#include "sentry/mm/mappable.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 
@@ -59,7 +60,7 @@ SYSCALL_DEFINE1(sysinfo, uaddr_t, buf)
                          NSEC_PER_SEC) +
                   1; /* up */
     info.totalram = memory.limit;
-    info.freeram = memory.limit - memory.allocated;
+    info.freeram = memory.limit - memory.allocated + pagecache_reserved();
     load_get(kernel, &load);
     info.procs = (unsigned short)MIN(load.tasks, 0xffffu);
     for (int i = 0; i < 3; i++)

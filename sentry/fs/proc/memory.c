@@ -19,6 +19,7 @@ static void look(struct memory *ret)
     uint64_t named;
 
     memfile_get_stats(task_current()->kernel->mm_env->memfile, &stats);
+    stats.allocated -= MIN(stats.allocated, pagecache_reserved());
     ret->total = stats.limit;
     ret->free = stats.limit - stats.allocated;
     ret->cache = pagecache_total();
