@@ -60,7 +60,7 @@ SYSCALL_DEFINE1(sysinfo, uaddr_t, buf)
                          NSEC_PER_SEC) +
                   1; /* up */
     info.totalram = memory.limit;
-    info.freeram = memory.limit - memory.allocated + pagecache_reserved();
+    info.freeram = MIN(memory.limit, memory.limit - memory.allocated + pagecache_reserved());
     load_get(kernel, &load);
     info.procs = (unsigned short)MIN(load.tasks, 0xffffu);
     for (int i = 0; i < 3; i++)
