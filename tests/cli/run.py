@@ -25,7 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import images
 import terminal
-from attacks import test_attacks
+from attacks import test_attacks, test_million
 from connections import test_connections
 from debuggers import test_debuggers
 from guest_outcome import Tally
