@@ -31,6 +31,7 @@ struct task *proxy_create(struct task *of)
     waiter_init(&proxy->waiter);
     proxy->serial = kernel_serial(of->kernel);
     list_init(&proxy->process_node);
+    list_init(&proxy->cgroup_node);
     list_init(&proxy->pi_held);
     sigpending_init(&proxy->pending);
     proxy->blocked = ~0UL;

@@ -103,17 +103,13 @@ static uint64_t group_number(uint64_t key)
 /* find(1) believes that a directory with two links has no others in it. */
 static void group_status(uint64_t key, struct linux_stat *st)
 {
-    char name[VFS_NAME_MAX + 1];
     struct cgroup *cg;
-    uint64_t links = 2;
 
     st->st_ino = key;
     if (cgroupfs_get(key, &cg) < 0)
         return;
-    for (uint64_t at = 0; (at = cgroup_next_child(cg, at, name, sizeof(name))) != 0; at++)
-        links++;
+    st->st_nlink = 2 + __atomic_load_n(&cg->child_count, __ATOMIC_RELAXED);
     cgroup_unref(cg);
-    st->st_nlink = links;
 }
 
 static int group_make(uint64_t key, struct name name, const struct inode_make *make,

@@ -187,6 +187,7 @@ static int enter_locked(struct cgroup *parent, struct cgroup *cg)
     cg->frozen_from_above = parent->frozen_from_above;
     cg->told = cgroup_state_locked(cg);
     list_add_tail(&parent->children, &cg->sibling);
+    __atomic_fetch_add(&parent->child_count, 1, __ATOMIC_RELAXED);
     list_add(bucket_of(cg->id), &cg->hashed);
     for (struct cgroup *at = parent; at; at = at->parent)
         at->descendants++;
@@ -228,6 +229,7 @@ int cgroup_remove(struct cgroup *cg)
         list_del_init(&cg->hashed);
         list_del_init(&cg->sibling);
         cg->parent->threaded_children -= cg->threaded;
+        __atomic_fetch_sub(&cg->parent->child_count, 1, __ATOMIC_RELAXED);
         for (struct cgroup *at = cg->parent; at; at = at->parent)
             at->descendants--;
         usage_add(&cg->parent->gone, &cg->gone);

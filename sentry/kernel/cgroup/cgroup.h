@@ -53,7 +53,7 @@ struct cgroup {
     bool removed, threaded;
     bool freeze, frozen_from_above; /* asked for here; here or above */
     uint32_t control;               /* cgroup.subtree_control */
-    uint32_t threaded_children;
+    uint32_t child_count, threaded_children;
     uint64_t max_descendants, max_depth, descendants;
     uint64_t members_below, frozen_below; /* of itself and below */
     uint64_t pids, pids_max, pids_peak, pids_events, pids_events_local;

@@ -197,7 +197,7 @@ static int attach_locked(struct task *task, struct cgroup *to, bool process)
     int err;
 
     cgroup_lock();
-    err = may_move(task->cgroup, to, process);
+    err = task->cgroup ? may_move(task->cgroup, to, process) : -ESRCH;
     if (!err && process) {
         list_for_each (thread, &task->process->threads, process_node)
             move_locked(thread, to);
@@ -208,12 +208,25 @@ static int attach_locked(struct task *task, struct cgroup *to, bool process)
     return err;
 }
 
+/* Who works for a program asynchronously (proxy.h) is nowhere: then it means its process. */
+static struct task *find_self(struct task *caller)
+{
+    struct task *self;
+
+    if (caller->cgroup)
+        return task_ref(caller);
+    lock_acquire(&caller->process->lock);
+    self = caller->process->leader ? task_ref(caller->process->leader) : NULL;
+    lock_release(&caller->process->lock);
+    return self;
+}
+
 static struct task *find(int32_t pid)
 {
     struct task *caller = task_current();
 
     if (pid == 0)
-        return task_ref(caller);
+        return find_self(caller);
     pid = pid_global(caller->process->pid_ns, pid);
     return pid > 0 ? task_find(caller->kernel, pid) : NULL;
 }
@@ -238,7 +251,7 @@ int cgroup_may_clone_into(struct cgroup *to)
     int err;
 
     cgroup_lock();
-    err = may_write(to);
+    err = task_current()->cgroup ? may_write(to) : -ESRCH;
     if (!err)
         err = may_move(task_current()->cgroup, to, true);
     cgroup_unlock();
