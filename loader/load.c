@@ -26,7 +26,7 @@
 #define AT_RSEQ_FEATURE_SIZE 27
 #define AT_RSEQ_ALIGN        28
 #endif
-#define RSEQ_FEATURE_SIZE 20
+#define RSEQ_FEATURE_SIZE 28
 #define RSEQ_AREA_ALIGN   32
 
 #define SCRIPTS_MAX       5             /* Linux's exec_binprm() gives ELOOP for the sixth */

@@ -16,15 +16,16 @@ struct rseq_slots {
     refcount_t refs;
     struct lock lock;
     uint64_t used[NUMBERS / 64] __guarded_by(lock);
+    uint64_t cids[NUMBERS / 64] __guarded_by(lock); /* likewise for mm_cid */
 };
 
 /* struct rseq up to what AT_RSEQ_FEATURE_SIZE announces, and struct rseq_cs. */
 struct guest_rseq {
     uint32_t cpu_id_start, cpu_id;
     uint64_t sequence;
-    uint32_t flags;
+    uint32_t flags, node_id, mm_cid;
 } __packed;
-static_assert(sizeof(struct guest_rseq) == 20, "struct rseq");
+static_assert(sizeof(struct guest_rseq) == 28, "struct rseq");
 
 struct guest_sequence {
     uint32_t version, flags;
@@ -57,6 +58,21 @@ static bool is_set(const uint64_t *mask, unsigned bit)
     return mask[bit / 64] >> (bit % 64) & 1;
 }
 
+/* The lowest free one: as there are not more than processors, it is below their number. */
+static uint32_t take_cid_locked(struct rseq_slots *slots) __must_hold(slots->lock)
+{
+    for (uint32_t i = 0; i < NUMBERS / 64; i++) {
+        uint32_t bit;
+
+        if (slots->cids[i] == UINT64_MAX)
+            continue;
+        bit = (uint32_t)__builtin_ctzl(~slots->cids[i]);
+        slots->cids[i] |= 1UL << bit;
+        return i * 64 + bit;
+    }
+    BUG("more concurrency ids than processors");
+}
+
 /* Where the thread is now, if that is free; else the lowest; NO_NUMBER: none in its affinity. */
 static int take_number(struct task *task)
 {
@@ -75,8 +91,10 @@ static int take_number(struct task *task)
         if (free_ones)
             number = (int)(i * 64) + __builtin_ctzl(free_ones);
     }
-    if (number >= 0)
+    if (number >= 0) {
         slots->used[number / 64] |= 1UL << (number % 64);
+        task->rseq_cid = take_cid_locked(slots);
+    }
     lock_release(&slots->lock);
     return number;
 }
@@ -91,6 +109,7 @@ static void give_number_back(struct task *task)
         return;
     lock_acquire(&slots->lock);
     slots->used[number / 64] &= ~(1UL << (number % 64));
+    slots->cids[task->rseq_cid / 64] &= ~(1UL << (task->rseq_cid % 64));
     lock_release(&slots->lock);
 }
 
@@ -99,8 +118,12 @@ static int tell_number(struct task *task)
 {
     const uint32_t ids[2] = {task->rseq_number >= 0 ? (uint32_t)task->rseq_number : 0,
                              (uint32_t)task->rseq_number};
+    const uint32_t more[2] = {0, task->rseq_number >= 0 ? task->rseq_cid : 0};
+    uaddr_t behind = task->rseq + offsetof(struct guest_rseq, node_id);
 
-    return copy_to_user(task->mm, task->rseq, ids, sizeof(ids));
+    if (copy_to_user(task->mm, task->rseq, ids, sizeof(ids)) < 0)
+        return -EFAULT;
+    return copy_to_user(task->mm, behind, more, sizeof(more));
 }
 
 int rseq_register(struct task *task, uaddr_t addr, uint32_t size, uint32_t signature)
@@ -165,8 +188,11 @@ int rseq_clone(struct task *parent, struct task *child, bool same_memory)
     child->rseq_size = parent->rseq_size;
     child->rseq_signature = parent->rseq_signature;
     child->rseq_number = parent->rseq_number;
-    if (child->rseq_number >= 0)
+    child->rseq_cid = parent->rseq_cid;
+    if (child->rseq_number >= 0) {
         child->rseq_slots->used[child->rseq_number / 64] = 1UL << (child->rseq_number % 64);
+        child->rseq_slots->cids[child->rseq_cid / 64] = 1UL << (child->rseq_cid % 64);
+    }
     return 0;
 }
 

@@ -151,7 +151,8 @@ struct task {
     struct rseq_slots *rseq_slots; /* owned reference: the numbers of this address space */
     uaddr_t rseq;                  /* 0: not registered */
     uint32_t rseq_size, rseq_signature;
-    int rseq_number; /* what cpu_id says; -1: none */
+    int rseq_number;   /* what cpu_id says; -1: none */
+    uint32_t rseq_cid; /* what mm_cid says, if there is a number */
 
     /* Under the cgroups' lock (cgroup.h). */
     struct cgroup *cgroup; /* owned reference; before it has joined: where it is to, or NULL */

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -29,9 +30,21 @@ static struct rseq *libc_area(void)
 
 static struct rseq area __attribute__((aligned(32)));
 
+/* Behind what this libc knows: the node, and a number among the threads of the address space. */
+static void check_extension(const void *rseq)
+{
+    const uint32_t *words = rseq;
+
+    CHECK(getauxval(27) >= 28); /* AT_RSEQ_FEATURE_SIZE */
+    CHECK(words[5] < 1024);
+    CHECK(words[6] < (uint32_t)sysconf(_SC_NPROCESSORS_CONF));
+}
+
 static void test_registration(void)
 {
     struct rseq *old = libc_area();
+
+    check_extension(old);
 
     CHECK(__rseq_size >= 20);
     CHECK((int)old->cpu_id >= 0);
@@ -53,6 +66,7 @@ static void test_registration(void)
     CHECK_EQ(rseq_(&area, 32, 0, SIGNATURE), 0);
     CHECK((int)area.cpu_id >= 0);
     CHECK_EQ(area.cpu_id, area.cpu_id_start);
+    check_extension(&area);
 }
 
 /*
