@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static int log_fd = STDERR_FILENO;
-static enum log_level log_max = LOG_WARNING;
+static enum log_level log_max = LEVEL_WARNING;
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
 
 void log_setup(int fd, enum log_level level)
@@ -44,7 +44,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 
     if (level > log_max)
         return;
-    if (level == LOG_ERROR)
+    if (level == LEVEL_ERROR)
         prefix = snprintf(line, sizeof(line), "kvmsentry: ");
     else
         prefix = snprintf(line, sizeof(line), "kvmsentry: %s: ", level_names[level]);

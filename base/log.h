@@ -7,7 +7,8 @@
 
 #include "base/compiler.h"
 
-enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+/* Names of their own: <syslog.h> has LOG_WARNING and its like with other numbers. */
+enum log_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO, LEVEL_DEBUG };
 
 /* Lines above `level` are dropped; `fd` stays the caller's and must outlive all logging. */
 void log_setup(int fd, enum log_level level);
@@ -20,13 +21,13 @@ void log_raw(const char *line, size_t size);
 /* "error", "warning", "info", "debug" to a level; -EINVAL for any other word. */
 int log_level_parse(const char *word, enum log_level *ret_level);
 
-#define log_error(...)   log_line(LOG_ERROR, __VA_ARGS__)
-#define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)
-#define log_info(...)    log_line(LOG_INFO, __VA_ARGS__)
+#define log_error(...)   log_line(LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_line(LEVEL_WARNING, __VA_ARGS__)
+#define log_info(...)    log_line(LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...)                                                                             \
     do {                                                                                           \
-        if (unlikely(log_enabled(LOG_DEBUG)))                                                      \
-            log_line(LOG_DEBUG, __VA_ARGS__);                                                      \
+        if (unlikely(log_enabled(LEVEL_DEBUG)))                                                    \
+            log_line(LEVEL_DEBUG, __VA_ARGS__);                                                    \
     } while (0)
 
 #endif

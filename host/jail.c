@@ -74,7 +74,7 @@ static void log_rule(uint32_t action, const char *name, const char *why, const c
 {
     char text[256];
 
-    if (!log_enabled(LOG_DEBUG))
+    if (!log_enabled(LEVEL_DEBUG))
         return;
     shorten_rule(rule, text, sizeof(text));
     log_debug("jail: %s %s%s%s: %s", action == SCMP_ACT_ALLOW ? "allow" : "refuse", name,

@@ -375,7 +375,8 @@ void options_parse(int argc, char **argv, struct options *ret_options)
     struct parse_state parse = {.options = ret_options};
     static char name[] = "kvmsentry";
 
-    *ret_options = (struct options){.platform = "auto", .log_level = LOG_WARNING, .overlay = true};
+    *ret_options =
+        (struct options){.platform = "auto", .log_level = LEVEL_WARNING, .overlay = true};
     argp_err_exit_status = EXIT_SANDBOX;
     argp_program_version_hook = print_version;
     /* getopt puts argv[0] before its complaints, argp its last part: all of ours begin alike. */

@@ -145,7 +145,7 @@ static void see(void *arg, enum overlay_change change, uint8_t type, const char 
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    log_setup(-1, LOG_ERROR);
+    log_setup(-1, LEVEL_ERROR);
     CHECK(memfile_create(1UL << 30, &memfile) == 0);
     return 0;
 }

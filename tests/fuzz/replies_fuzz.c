@@ -154,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct super_block *sb;
 
     close(before);
-    log_setup(-1, LOG_ERROR);
+    log_setup(-1, LEVEL_ERROR);
     CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
     CHECK(gofer_client_create(pair[0], &config.client) == 0);
     if (size > 0)

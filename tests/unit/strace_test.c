@@ -55,7 +55,7 @@ static const char *traced(long nr, long result, const uint64_t args[6])
     ssize_t size;
 
     cr_assert(pipe(fds) == 0);
-    log_setup(fds[1], LOG_ERROR);
+    log_setup(fds[1], LEVEL_ERROR);
     strace_enter(&call, ANY_MM, 7, (uint64_t)nr, &entries[nr], args);
     strace_leave(&call, ANY_MM, result);
     size = read(fds[0], line, sizeof(line) - 1);
