@@ -197,13 +197,14 @@ static void take_diff(struct argp_state *state, struct options *o, char **words)
 static void take_program(struct argp_state *state, struct options *o)
 {
     char **argv = state->argv + state->next - 1;
+    bool program = state->quoted > 0; /* behind "--" is a program, whatever its name */
 
-    if (strcmp(argv[0], "doctor") == 0 && !argv[1]) {
+    if (!program && strcmp(argv[0], "doctor") == 0 && !argv[1]) {
         o->command = COMMAND_DOCTOR;
-    } else if (strcmp(argv[0], "diff") == 0) {
+    } else if (!program && strcmp(argv[0], "diff") == 0) {
         take_diff(state, o, argv + 1);
     } else {
-        if (strcmp(argv[0], "run") == 0 && argv[1])
+        if (!program && strcmp(argv[0], "run") == 0 && argv[1])
             argv++;
         if (strcmp(argv[0], "--") == 0 && argv[1])
             argv++;

@@ -179,6 +179,15 @@ def test_one_at_a_time(kept, platform, tally):
     tally.add("passed" if good else "failed", f"kept, one at a time on {platform}", f"{status}: {text}")
 
 
+def test_words(kept, platform, tally):
+    """`diff` is a verb of ours and the name of a program."""
+    base = [kept.command.program, f"--platform={platform}"]
+    cases = [([*base, "--", "diff", "a/f1", "a/f1"], 0), ([*base, "run", "diff", "a/f1", "a/f2"], 1),
+             ([*base, "diff", "a/f1", "a/f2"], 125), ([*base, "diff"], 125), ([*base, "diff", "a"], 125)]
+    bad = [(words, run(words, kept.tree)) for words, want in cases if run(words, kept.tree)[0] != want]
+    tally.add("failed" if bad else "passed", f"kept, words of diff on {platform}", str(bad))
+
+
 def test_long(kept, platform, tally):
     """A journal that grows is written anew while the program runs."""
     script = """import os
@@ -217,6 +226,7 @@ def test_kept(command, platforms, tally, long=False):
             test_torn(kept, platform, tally)
             test_killed(Kept(command, platform, tree, store("killed")), platform, tally)
             test_one_at_a_time(Kept(command, platform, tree, store("lock")), platform, tally)
+            test_words(kept, platform, tally)
             if long:
                 test_long(Kept(command, platform, tree, store("long")), platform, tally)
             same = before == snapshot(tree)
