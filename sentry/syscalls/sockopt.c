@@ -44,6 +44,24 @@ static int attach_filter(struct task *task, struct socket *s, uaddr_t addr, size
     return err;
 }
 
+/* SO_ATTACH_BPF: bpf(2) makes no programs here, so no descriptor is one. */
+static int attach_bpf(struct task *task, const struct socket *s, const void *value, size_t size)
+{
+    struct file *file;
+    int fd;
+
+    if (size != sizeof(fd))
+        return -EINVAL;
+    if (s->opt.lock_filter)
+        return -EPERM;
+    memcpy(&fd, value, sizeof(fd));
+    file = task_file(task, fd);
+    if (!file)
+        return -EBADF;
+    file_unref(file);
+    return -EINVAL;
+}
+
 /* SO_GET_FILTER: sizes are numbers of instructions. */
 static int get_filter(struct task *task, struct socket *s, uaddr_t addr, uint32_t max,
                       uint32_t *ret_count)
@@ -78,6 +96,8 @@ static int set_option(struct task *task, struct socket *s, int level, int name, 
     }
     if (copy_from_user(task->mm, value, addr, used) < 0)
         return -EFAULT;
+    if (level == SOL_SOCKET && (name == SO_ATTACH_BPF || name == SO_ATTACH_REUSEPORT_EBPF))
+        return attach_bpf(task, s, value, (size_t)size);
     if (level == SOL_SOCKET)
         return socket_set_option(s, name, value, used);
     return s->ops->setsockopt ? s->ops->setsockopt(s, level, name, value, used) : -EOPNOTSUPP;

@@ -240,6 +240,10 @@ static void test_refused_programs(void)
     CHECK_ERRNO(attach(fd, bad[0], 0), EINVAL);
     CHECK_ERRNO(attach(fd, (void *)8, 1), EFAULT);
     CHECK_ERRNO(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, 8), EINVAL);
+    CHECK_ERRNO(set_option(fd, SOL_SOCKET, SO_ATTACH_BPF, -1), EBADF);
+    CHECK_ERRNO(set_option(fd, SOL_SOCKET, SO_ATTACH_BPF, fd), EINVAL);
+    CHECK_ERRNO(set_option(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, -1), EBADF);
+    CHECK_ERRNO(setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, &program, 8), EINVAL);
     close(fd);
 }
 
