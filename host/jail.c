@@ -17,7 +17,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <seccomp.h>
-#include <sys/uio.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>

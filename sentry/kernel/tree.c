@@ -97,7 +97,7 @@ void tree_settle_zombie_locked(struct process *process)
 
     if (ptrace_keeps_from_parent(process)) {
         ptrace_tell_end_locked(process->leader, process->exit_status);
-    } else if (!parent || (parent->unkillable && parent->pid_ns->closed)) {
+    } else if (!parent || (parent->pid_ns->init == parent && parent->pid_ns->closed)) {
         tree_reap_locked(process);
     } else if (process->exit_signal == SIGCHLD && tree_is_careless(parent)) {
         /* Not even a signal for who ignores it, be it blocked; SA_NOCLDWAIT alone gets it. */

@@ -216,14 +216,20 @@ static int leave_behind(void)
     return 5;
 }
 
-static void test_end(void)
+static int leave_behind_by_fault(void)
+{
+    leave_behind();
+    return die_by_fault();
+}
+
+static void test_end(int (*init)(void), int status)
 {
     struct pollfd ended;
     pid_t pid;
 
     open_pipes();
-    pid = start(leave_behind, CLONE_NEWPID);
-    CHECK_EQ(status_of(pid), 5 << 8);
+    pid = start(init, CLONE_NEWPID);
+    CHECK_EQ(status_of(pid) & ~0x80, status); /* be there a core or not */
     /* All of them are gone: nobody holds the pipe any more. */
     close(pipes[0][1]);
     ended = (struct pollfd){pipes[0][0], POLLIN, 0};
@@ -581,7 +587,8 @@ int main(int argc, char **argv)
     run(see_numbers, CLONE_NEWPID);
     run(adopt, CLONE_NEWPID);
     test_init_signals();
-    test_end();
+    test_end(leave_behind, 5 << 8);
+    test_end(leave_behind_by_fault, SIGSEGV);
     run(unshare_and_fork, 0);
     test_levels();
     run(enter, 0);
