@@ -63,6 +63,8 @@ int socket_filter_attach(struct socket *s, const struct sock_filter *program, ui
 {
     struct socket_filter *filter;
 
+    if (s->ops->no_filter)
+        return -ENOPROTOOPT;
     if (s->opt.lock_filter)
         return -EPERM;
     if (bpf_check_packet(program, count) < 0)

@@ -152,6 +152,7 @@ struct socket_operations {
     struct net_peer *(*peer)(struct socket *s);
     /* SCM_CREDENTIALS of a write(2), too: a family that carries them. */
     bool carries_rights;
+    bool no_filter;                  /* packets are not seen here: SO_ATTACH_FILTER is refused */
     bool stream;                     /* of this type: bytes, not messages */
     bool listening;                  /* unused where accept is NULL */
     void (*flush)(struct socket *s); /* a descriptor of it is being closed */

@@ -45,6 +45,17 @@ print(udp.recv(100))
 ASKED = "6 b'HELLO\\n' True\n300001 b'BBBBBBBBBB' True\n4 b'END\\n' True\nb'DATAGRAM'\n"
 
 
+FILTER = r"""
+import ctypes, socket
+program = ctypes.create_string_buffer(b"\x06\0\0\0\xff\xff\0\0")  # return 65535
+fprog = ctypes.c_uint64 * 2
+try:
+    socket.socket().setsockopt(socket.SOL_SOCKET, 26, bytes(fprog(1, ctypes.addressof(program))))
+except OSError as error:
+    print(error.strerror)
+"""
+
+
 class Namespace:
     """A network namespace with a loopback; without the right to make one, the host's own."""
 
@@ -170,6 +181,8 @@ def test_network_host(command, platforms, tally):
                 if namespace.prefix:
                     judge(tally, f"{' '.join(words)} on {platform}", namespace.run(*inside, *words),
                           namespace.run(*words).stdout)
+            judge(tally, f"no filters on the host's sockets on {platform}", namespace.run(*inside, PYTHON, "-c", FILTER),
+                  "Protocol not available\n")
             # A namespace that a program makes has nothing but a loopback, and that in memory.
             port = free_port()
             with Server(namespace, [PYTHON, "-c", ECHO, "127.0.0.1", port]):

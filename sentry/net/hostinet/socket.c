@@ -151,7 +151,7 @@ static int hostinet_accept(struct socket *s, struct socket **ret);
     .sendmsg = hostinet_sendmsg, .recvmsg = hostinet_recvmsg, .shutdown = hostinet_shutdown,       \
     .setsockopt = hostinet_setsockopt, .getsockopt = hostinet_getsockopt,                          \
     .set_base_option = hostinet_set_base_option, .get_base_option = hostinet_get_base_option,      \
-    .queued = hostinet_queued, .ioctl = hostinet_ioctl, .poll = hostinet_poll,                     \
+    .queued = hostinet_queued, .ioctl = hostinet_ioctl, .poll = hostinet_poll, .no_filter = true,  \
     .close = hostinet_close, .free = hostinet_free
 
 static const struct socket_operations stream_operations = {

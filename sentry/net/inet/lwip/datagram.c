@@ -203,7 +203,8 @@ int stack_datagram_send(const struct stack_datagram *d, const void *data, size_t
     ip_addr_t from, to;
     int err;
 
-    if (size > UINT16_MAX - 100)
+    /* With its headers it is one packet of lwIP's, whose length has 16 bits. */
+    if (size > UINT16_MAX - UDP_HEADER - (IN6_IS_ADDR_V4MAPPED(&d->to.addr) ? 20U : 40U))
         return -EMSGSIZE;
     p = lwip.pbuf_alloc(PBUF_TRANSPORT, (u16_t)size, PBUF_RAM);
     if (!p)
