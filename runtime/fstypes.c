@@ -15,7 +15,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/fstype.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 #include "sentry/vfs/inode.h"
 
 #define PTYS_MAX (1 << 20) /* NR_UNIX98_PTY_MAX */

@@ -11,7 +11,7 @@
 #include "loader/loader.h"
 #include "runtime/options.h"
 #include "sentry/vfs/inode.h"
-#include "sentry/vfs/open.h"
+#include "sentry/vfs/path/open.h"
 
 static const char *find_variable(const char *const *envp, const char *name)
 {

@@ -24,9 +24,9 @@
 #include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
-#include "sentry/vfs/modify.h"
-#include "sentry/vfs/namei.h"
-#include "sentry/vfs/open.h"
+#include "sentry/vfs/path/modify.h"
+#include "sentry/vfs/path/namei.h"
+#include "sentry/vfs/path/open.h"
 
 #define UPPER_MINOR       38
 #define OVERLAY_MINOR     39

@@ -3,8 +3,8 @@
 
 A room is a folder. A file includes from its own room and from rooms on lower floors; a room inside
 another (platform/kvm in platform) may use the outer one's headers too. Rooms beside each other do
-not see each other, and no headers include each other in a circle. The folders in sentry/kernel are
-shelves of one room, since its objects all know the task. Includes with quotes are root-relative, so
+not see each other, and no headers include each other in a circle. The folders in some large
+rooms are shelves of that one room, whose objects all know each other. Includes with quotes are root-relative, so
 that the line names the room.
 """
 
@@ -35,7 +35,7 @@ FLOORS = {
     "sentry/syscalls": 9,
     "runtime": 10,
 }
-SHELVES = ("sentry/kernel",)
+SHELVES = ("sentry/kernel", "sentry/syscalls", "sentry/vfs", "sentry/fs/proc")
 FREE = ("tests", "tools", "bench")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 SOURCES = (".c", ".h", ".S", ".def")

@@ -12,8 +12,8 @@
 
 #include "sentry/mm/uio.h"
 #include "sentry/vfs/dirent.h"
-#include "sentry/vfs/identity.h"
-#include "sentry/vfs/setattr.h"
+#include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/setattr.h"
 
 #define WRITE_MAX 4095
 

@@ -19,8 +19,8 @@
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/file.h"
-#include "sentry/vfs/modify.h"
-#include "sentry/vfs/open.h"
+#include "sentry/vfs/path/modify.h"
+#include "sentry/vfs/path/open.h"
 
 #define SEGMENTS_MAX 65000 /* e_phnum has 16 bits */
 #define CHUNK        65536u

@@ -11,8 +11,8 @@
 #include "sentry/kernel/rlimit.h"
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/ns/userns.h"
-#include "sentry/vfs/identity.h"
-#include "sentry/vfs/landlock.h"
+#include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/landlock/landlock.h"
 
 static int compare_ids(const void *a, const void *b)
 {

@@ -49,7 +49,7 @@ static inline bool cred_has_own_cap(const struct cred *cred, int cap)
 }
 bool cred_in_group(const struct cred *cred, uint32_t gid);
 
-/* Tells the file systems below who this thread asks for (sentry/vfs/identity.h). */
+/* Tells the file systems below who this thread asks for (sentry/vfs/attr/identity.h). */
 void cred_use_for_files(const struct cred *cred);
 /* The same with the real ids, as access(2) looks: until cred_use_for_files() is called again. */
 void cred_use_real_ids(const struct cred *cred);

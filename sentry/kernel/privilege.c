@@ -13,9 +13,9 @@
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/ns/userns.h"
 #include "sentry/vfs/file.h"
-#include "sentry/vfs/filecaps.h"
+#include "sentry/vfs/attr/filecaps.h"
 #include "sentry/vfs/fs_context.h"
-#include "sentry/vfs/permission.h"
+#include "sentry/vfs/attr/permission.h"
 
 /* What must not bend a program that is stronger than its caller: PER_CLEAR_ON_SETID. */
 #define PERSONA_UNSAFE                                                                             \

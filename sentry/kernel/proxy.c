@@ -9,7 +9,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/fs_context.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 
 struct task *proxy_create(struct task *of)
 {

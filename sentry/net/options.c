@@ -8,7 +8,7 @@
 #include <sys/time.h>
 
 #include "sentry/net/socket.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 
 /* Newer than some headers. */
 #define OPT_PREFER_BUSY_POLL 69

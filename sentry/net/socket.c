@@ -13,7 +13,7 @@
 #include "sentry/net/interface.h"
 #include "sentry/net/netns.h"
 #include "sentry/net/rights.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 
 #define SOCKFS_MINOR 8
 #define SOCKFS_MAGIC 0x534f434b

@@ -10,7 +10,7 @@
 #include "sentry/kernel/task.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
-#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/file/files.h"
 
 #define ATTR_SIZE 168 /* union bpf_attr of Linux 6.18 */
 

@@ -9,10 +9,10 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/socket.h"
 #include "sentry/syscalls/define.h"
-#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/ioctl.h"
 #include "sentry/syscalls/tty.h"
-#include "sentry/vfs/landlock.h"
+#include "sentry/vfs/landlock/landlock.h"
 
 static long set_nonblock(struct task *task, struct file *file, uaddr_t arg)
 {

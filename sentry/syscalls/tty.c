@@ -16,7 +16,7 @@
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
-#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/file/files.h"
 
 static bool is_master(const struct file *file)
 {

@@ -5,7 +5,7 @@
 #include <xxhash.h>
 
 #include "sentry/vfs/inode.h"
-#include "sentry/vfs/mount.h"
+#include "sentry/vfs/mount/mount.h"
 #include "sentry/vfs/notify.h"
 
 void inode_init(struct inode *inode, const struct inode_operations *ops, uint32_t mode,

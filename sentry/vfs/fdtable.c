@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "sentry/vfs/file.h"
-#include "sentry/vfs/filelock.h"
+#include "sentry/vfs/lock/filelock.h"
 
 #define FDTABLE_INITIAL 64
 

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "sentry/vfs/dirent.h"
-#include "sentry/vfs/filelock.h"
-#include "sentry/vfs/lease.h"
-#include "sentry/vfs/mount_ops.h"
+#include "sentry/vfs/lock/filelock.h"
+#include "sentry/vfs/lock/lease.h"
+#include "sentry/vfs/mount/mount_ops.h"
 #include "sentry/vfs/notify.h"
 
 static uint32_t alive; /* atomic */

@@ -2,7 +2,7 @@
 #ifndef SENTRY_VFS_FS_CONTEXT_H
 #define SENTRY_VFS_FS_CONTEXT_H
 
-#include "sentry/vfs/mount.h"
+#include "sentry/vfs/mount/mount.h"
 
 struct fs_context;
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "sentry/vfs/file.h"
-#include "sentry/vfs/mount.h"
+#include "sentry/vfs/mount/mount.h"
 
 #define BUCKETS 512
 

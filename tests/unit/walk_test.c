@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "sentry/fs/treefs.h"
-#include "sentry/vfs/namei.h"
+#include "sentry/vfs/path/namei.h"
 
 static ssize_t text(uint64_t key, char *buf, size_t size)
 {

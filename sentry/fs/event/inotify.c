@@ -19,7 +19,7 @@
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/file.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 #include "sentry/vfs/notify.h"
 #include "sentry/wait/wait.h"
 

@@ -10,7 +10,7 @@
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/internal.h"
 #include "sentry/vfs/file.h"
-#include "sentry/vfs/handle.h"
+#include "sentry/vfs/attr/handle.h"
 
 static const struct inode_operations gofer_operations;
 

@@ -8,7 +8,7 @@
 
 #include "host/io.h"
 #include "sentry/fs/gofer/internal.h"
-#include "sentry/vfs/acl.h"
+#include "sentry/vfs/attr/acl.h"
 
 static int readable(struct dentry *dentry, struct host_file **ret)
 {

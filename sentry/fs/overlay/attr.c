@@ -3,8 +3,8 @@
 #include <linux/magic.h>
 
 #include "sentry/fs/overlay/internal.h"
-#include "sentry/vfs/acl.h"
-#include "sentry/vfs/setattr.h"
+#include "sentry/vfs/attr/acl.h"
+#include "sentry/vfs/attr/setattr.h"
 
 #define DIR_SIZE 4096 /* of one that was made here: what most file systems say */
 

@@ -8,8 +8,8 @@
 
 #include "sentry/fs/overlay/internal.h"
 #include "sentry/fs/overlay/journal.h"
-#include "sentry/vfs/filecaps.h"
-#include "sentry/vfs/permission.h"
+#include "sentry/vfs/attr/filecaps.h"
+#include "sentry/vfs/attr/permission.h"
 
 struct bytes_name {
     char text[24];

@@ -13,7 +13,7 @@
 
 #include "sentry/fs/overlay/internal.h"
 #include "sentry/mm/uio.h"
-#include "sentry/vfs/namei.h"
+#include "sentry/vfs/path/namei.h"
 
 struct ov_file {
     struct file file;

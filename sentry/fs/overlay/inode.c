@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "sentry/fs/overlay/internal.h"
-#include "sentry/vfs/special.h"
+#include "sentry/vfs/path/special.h"
 
 static struct list *bucket_of(struct overlay *fs, uint64_t dev, uint64_t ino)
 {

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "sentry/fs/overlay/internal.h"
-#include "sentry/vfs/permission.h"
+#include "sentry/vfs/attr/permission.h"
 
 /* Turns `found` lower inodes (taken over) into objects, one below the other. Returns how many. */
 static int adopt(struct overlay *fs, struct dentry *lower_dir, const struct name *names, int found,

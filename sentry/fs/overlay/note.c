@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "sentry/fs/overlay/internal.h"
 #include "sentry/fs/overlay/journal.h"
-#include "sentry/vfs/fileattr.h"
+#include "sentry/vfs/attr/fileattr.h"
 
 #define PIECE_BYTES (1U << 20) /* a batch that grows beyond it ends between two objects */
 

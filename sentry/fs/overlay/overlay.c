@@ -5,8 +5,8 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/fs/overlay/internal.h"
-#include "sentry/vfs/special.h"
-#include "sentry/vfs/handle.h"
+#include "sentry/vfs/path/special.h"
+#include "sentry/vfs/attr/handle.h"
 
 static int ov_open(struct dentry *dentry, uint32_t flags, struct file **ret)
 {

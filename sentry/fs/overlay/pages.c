@@ -16,7 +16,7 @@
 
 #include "sentry/fs/overlay/internal.h"
 #include "sentry/mm/mappable.h"
-#include "sentry/vfs/namei.h"
+#include "sentry/vfs/path/namei.h"
 
 struct ov_pages {
     struct mappable base;

@@ -2,7 +2,7 @@
 #ifndef SENTRY_FS_PIPE_FIFO_H
 #define SENTRY_FS_PIPE_FIFO_H
 
-#include "sentry/vfs/special.h"
+#include "sentry/vfs/path/special.h"
 
 extern const struct fifo_operations fifo_operations;
 

@@ -18,8 +18,8 @@
 #include "sentry/fs/pipe/internal.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
-#include "sentry/vfs/identity.h"
-#include "sentry/vfs/open.h"
+#include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/path/open.h"
 
 #define PIPE_DEV_MINOR 14 /* st_dev of the file system that pipes are in */
 #define SLOTS_SMALL    2

@@ -10,7 +10,7 @@
 #include "sentry/fs/proc/proc.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ptrace/ptrace.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 
 #define GID_BITS   30
 #define GID_SHIFT  32

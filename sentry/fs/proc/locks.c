@@ -4,8 +4,8 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/fs/proc/internal.h"
-#include "sentry/vfs/filelock.h"
-#include "sentry/vfs/lease.h"
+#include "sentry/vfs/lock/filelock.h"
+#include "sentry/vfs/lock/lease.h"
 
 #define SLACK 64 /* what may come between counting and taking */
 

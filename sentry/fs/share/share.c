@@ -9,9 +9,9 @@
 
 #include "host/io.h"
 #include "sentry/fs/share/internal.h"
-#include "sentry/vfs/acl.h"
-#include "sentry/vfs/handle.h"
-#include "sentry/vfs/special.h"
+#include "sentry/vfs/attr/acl.h"
+#include "sentry/vfs/attr/handle.h"
+#include "sentry/vfs/path/special.h"
 
 static const struct name no_name = {"", 0};
 

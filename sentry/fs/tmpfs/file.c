@@ -9,7 +9,7 @@
 
 #include "sentry/fs/tmpfs/internal.h"
 #include "sentry/mm/uio.h"
-#include "sentry/vfs/namei.h"
+#include "sentry/vfs/path/namei.h"
 
 static struct tmpfs_inode *inode_of(struct file *f)
 {

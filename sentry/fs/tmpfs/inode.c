@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "sentry/fs/tmpfs/internal.h"
-#include "sentry/vfs/permission.h"
-#include "sentry/vfs/setattr.h"
-#include "sentry/vfs/special.h"
+#include "sentry/vfs/attr/permission.h"
+#include "sentry/vfs/attr/setattr.h"
+#include "sentry/vfs/path/special.h"
 
 #define DIRENT_SIZE 20  /* what Linux's tmpfs says a name takes */
 #define SHORT_LINK  128 /* targets from here on take a page of the budget */

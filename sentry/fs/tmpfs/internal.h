@@ -16,7 +16,7 @@
 #include "sentry/mm/shmem.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/inode.h"
-#include "sentry/vfs/mount.h"
+#include "sentry/vfs/mount/mount.h"
 
 #include <bsd/sys/tree.h>
 

@@ -17,8 +17,8 @@
 #include "sentry/fs/tmpfs/internal.h"
 #include "sentry/fs/tmpfs/secretmem.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
-#include "sentry/vfs/identity.h"
-#include "sentry/vfs/mount.h"
+#include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/mount/mount.h"
 
 #define MEMFD_MINOR   1    /* st_dev, as Linux's first tmpfs has it */
 #define NOEXEC_SEAL   0x8U /* MFD_NOEXEC_SEAL */

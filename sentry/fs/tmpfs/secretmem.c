@@ -16,7 +16,7 @@
 #include "sentry/fs/tmpfs/internal.h"
 #include "sentry/mm/shmem.h"
 #include "sentry/mm/uio.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 
 #define SECRET_DEV_MINOR 14
 #define HUGE_DEV_MINOR   13

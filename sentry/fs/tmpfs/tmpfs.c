@@ -6,8 +6,8 @@
 #include <sys/sysmacros.h>
 
 #include "sentry/fs/tmpfs/internal.h"
-#include "sentry/vfs/special.h"
-#include "sentry/vfs/handle.h"
+#include "sentry/vfs/path/special.h"
+#include "sentry/vfs/attr/handle.h"
 
 static ssize_t tmpfs_readlink(struct dentry *link, char *buf, size_t size)
 {

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "sentry/fs/tmpfs/internal.h"
-#include "sentry/vfs/acl.h"
-#include "sentry/vfs/filecaps.h"
+#include "sentry/vfs/attr/acl.h"
+#include "sentry/vfs/attr/filecaps.h"
 
 struct tmpfs_xattr {
     struct list node;

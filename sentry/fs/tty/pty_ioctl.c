@@ -7,7 +7,7 @@
 
 #include "sentry/fs/tty/pty.h"
 #include "sentry/mm/usercopy.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 
 /* struct termios as the kernel has it: termios2 without the speeds. */
 #define TERMIOS_SIZE offsetof(struct termios2, c_ispeed)

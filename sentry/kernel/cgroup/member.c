@@ -10,7 +10,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 
 static void count_pid(struct cgroup *cg, int by)
 {

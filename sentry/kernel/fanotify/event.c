@@ -11,8 +11,8 @@
 #include "sentry/kernel/fanotify/internal.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/task.h"
-#include "sentry/vfs/handle.h"
-#include "sentry/vfs/mount.h"
+#include "sentry/vfs/attr/handle.h"
+#include "sentry/vfs/mount/mount.h"
 
 #define MERGE_LOOKS 128 /* so many queued events are looked at, as on Linux */
 #define QUEUE_LIMIT (1U << 17)

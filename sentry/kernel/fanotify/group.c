@@ -17,9 +17,9 @@
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/fdtable.h"
-#include "sentry/vfs/identity.h"
-#include "sentry/vfs/mount.h"
-#include "sentry/vfs/open.h"
+#include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/mount/mount.h"
+#include "sentry/vfs/path/open.h"
 
 #include <linux/capability.h>
 

@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include "sentry/kernel/fanotify/internal.h"
-#include "sentry/vfs/handle.h"
-#include "sentry/vfs/identity.h"
-#include "sentry/vfs/mount.h"
+#include "sentry/vfs/attr/handle.h"
+#include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/mount/mount.h"
 
 #define BUCKETS       1024
 #define MARKS_AT_MOST (1U << 18) /* of one group, whatever it was promised */

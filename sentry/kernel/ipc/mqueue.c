@@ -17,7 +17,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time/time.h"
 #include "sentry/mm/uio.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 
 #define MQUEUE_MAGIC     0x19800202
 #define MQUEUE_DEV_MINOR 20 /* st_dev of queues */

@@ -1,9 +1,9 @@
-/* Mount namespaces as tasks are in them; what they are is told in sentry/vfs/mount.h. */
+/* Mount namespaces as tasks are in them; what they are is told in sentry/vfs/mount/mount.h. */
 #ifndef SENTRY_KERNEL_MNTNS_H
 #define SENTRY_KERNEL_MNTNS_H
 
 #include "sentry/kernel/ns/ns.h"
-#include "sentry/vfs/mount.h"
+#include "sentry/vfs/mount/mount.h"
 
 struct fs_context;
 

@@ -13,7 +13,7 @@
 
 #include "base/list.h"
 #include "sentry/kernel/ns/ns.h"
-#include "sentry/vfs/idmap.h"
+#include "sentry/vfs/attr/idmap.h"
 
 #define USER_NS_LEVEL_MAX 32
 

@@ -9,7 +9,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/time/time.h"
 #include "sentry/kernel/tree.h"
-#include "sentry/vfs/landlock.h"
+#include "sentry/vfs/landlock/landlock.h"
 
 /* A request to the tracee's thread; lives on the tracer's stack. */
 struct trace_remote {

@@ -5,7 +5,7 @@
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace/ptrace.h"
 #include "sentry/kernel/task.h"
-#include "sentry/vfs/landlock.h"
+#include "sentry/vfs/landlock/landlock.h"
 
 static bool same_identity(const struct cred *caller, const struct cred *target, bool fs)
 {

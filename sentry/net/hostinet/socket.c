@@ -11,7 +11,7 @@
 #include "host/socket.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/hostinet/internal.h"
-#include "sentry/vfs/landlock.h"
+#include "sentry/vfs/landlock/landlock.h"
 
 /* All that poll(2) knows; what was not asked for is left out above. */
 #define ALL_EVENTS                                                                                 \

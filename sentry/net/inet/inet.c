@@ -9,8 +9,8 @@
 #include "sentry/net/inet/internal.h"
 #include "sentry/net/inet/raw.h"
 #include "sentry/net/netns.h"
-#include "sentry/vfs/identity.h"
-#include "sentry/vfs/landlock.h"
+#include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/landlock/landlock.h"
 
 void inet_socket_init(struct inet_socket *s, struct net_ns *net,
                       const struct socket_operations *ops, int domain, int type, int protocol)

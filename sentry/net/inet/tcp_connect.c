@@ -7,7 +7,7 @@
 
 #include "sentry/net/filter.h"
 #include "sentry/net/inet/tcp.h"
-#include "sentry/vfs/landlock.h"
+#include "sentry/vfs/landlock/landlock.h"
 
 /* ---- listen(2), accept(2) ---------------------------------------------------------------------
  */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "sentry/net/inet/tcp.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 
 /* Newer than some headers. */
 #define OPT_INQ           36

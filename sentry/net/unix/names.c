@@ -10,10 +10,10 @@
 
 #include "sentry/net/netns.h"
 #include "sentry/net/unix/internal.h"
-#include "sentry/vfs/identity.h"
-#include "sentry/vfs/landlock.h"
-#include "sentry/vfs/modify.h"
-#include "sentry/vfs/permission.h"
+#include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/landlock/landlock.h"
+#include "sentry/vfs/path/modify.h"
+#include "sentry/vfs/attr/permission.h"
 
 #define NAME_BUCKETS 256
 #define PATH_OFFSET  offsetof(struct sockaddr_un, sun_path)

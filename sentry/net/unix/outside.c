@@ -13,7 +13,7 @@
 #include "host/socket.h"
 #include "sentry/mm/uio.h"
 #include "sentry/net/unix/internal.h"
-#include "sentry/vfs/namei.h"
+#include "sentry/vfs/path/namei.h"
 
 #define PIN_BYTES  (1UL << 20) /* at once, of a stream */
 #define PACKET_MAX 212992UL    /* a host's usual send buffer */

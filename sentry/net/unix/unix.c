@@ -8,8 +8,8 @@
 
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/unix/internal.h"
-#include "sentry/vfs/identity.h"
-#include "sentry/vfs/landlock.h"
+#include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/landlock/landlock.h"
 
 struct lock unix_state_lock = LOCK_INIT;
 

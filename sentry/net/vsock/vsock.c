@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/list.h"
-#include "sentry/vfs/identity.h"
+#include "sentry/vfs/attr/identity.h"
 
 #define RESERVED_LAST   1023
 #define BUFFER_DEFAULT  (256UL << 10)

@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 
 #include "sentry/kernel/syscall.h"
-#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/table.h"
 #include "sentry/syscalls/uring/ops.h"
 

@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "sentry/kernel/time/time.h"
-#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/uring/ops.h"
 
 #define CANCEL_FLAGS                                                                               \

@@ -10,8 +10,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "sentry/syscalls/files.h"
-#include "sentry/syscalls/sockets.h"
+#include "sentry/syscalls/file/files.h"
+#include "sentry/syscalls/net/sockets.h"
 #include "sentry/syscalls/uring/ops.h"
 
 int command_prep(struct uring_req *req, struct task *task)

@@ -5,8 +5,8 @@
 #include "sentry/kernel/time/time.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
-#include "sentry/syscalls/files.h"
-#include "sentry/syscalls/poll.h"
+#include "sentry/syscalls/file/files.h"
+#include "sentry/syscalls/poll/poll.h"
 #include "sentry/syscalls/uring/uring.h"
 
 #define ENTER_FLAGS                                                                                \

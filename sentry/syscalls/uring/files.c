@@ -4,7 +4,7 @@
 #include <sys/resource.h>
 
 #include "sentry/mm/usercopy.h"
-#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/uring/uring.h"
 
 #define UPDATE_SKIP (-2)

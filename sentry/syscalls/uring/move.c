@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "sentry/syscalls/files.h"
-#include "sentry/syscalls/splice.h"
+#include "sentry/syscalls/file/files.h"
+#include "sentry/syscalls/file/splice.h"
 #include "sentry/syscalls/uring/ops.h"
 
 /* The file to move from: an ordinary descriptor, or a registered one. */

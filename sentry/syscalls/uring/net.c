@@ -11,8 +11,8 @@
 
 #include "sentry/kernel/netcaller.h"
 #include "sentry/mm/usercopy.h"
-#include "sentry/syscalls/files.h"
-#include "sentry/syscalls/sockets.h"
+#include "sentry/syscalls/file/files.h"
+#include "sentry/syscalls/net/sockets.h"
 #include "sentry/syscalls/uring/ops.h"
 
 #define TYPE_MASK  0xf

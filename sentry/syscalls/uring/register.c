@@ -7,7 +7,7 @@
 #include "sentry/kernel/cred.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
-#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/uring/uring.h"
 
 #define SPARSE 1 /* IORING_RSRC_REGISTER_SPARSE */

@@ -12,7 +12,7 @@
 #include "sentry/kernel/cred.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/syscall.h"
-#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/uring/uring.h"
 
 struct uring_req *req_ref(struct uring_req *req)

@@ -6,7 +6,7 @@
 #include <errno.h>
 
 #include "sentry/mm/usercopy.h"
-#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/uring/uring.h"
 
 #define ANY_SLOT UINT32_MAX

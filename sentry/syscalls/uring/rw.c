@@ -6,7 +6,7 @@
 
 #include "sentry/kernel/cred.h"
 #include "sentry/kernel/signal/signal.h"
-#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/uring/ops.h"
 
 #define LINUX_RWF_NOAPPEND 0x20

@@ -12,7 +12,7 @@
 #include "sentry/mm/ringmem.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
-#include "sentry/syscalls/files.h"
+#include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/uring/uring.h"
 
 /* Hints about who completes what when are taken and change nothing: completions come at once. */

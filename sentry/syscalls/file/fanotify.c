@@ -1,0 +1,82 @@
+/* fanotify(7): fanotify_init(2), fanotify_mark(2). */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fanotify.h>
+#include <unistd.h>
+
+#include "sentry/kernel/fanotify/fanotify.h"
+#include "sentry/syscalls/define.h"
+#include "sentry/syscalls/file/files.h"
+#include "sentry/vfs/attr/permission.h"
+
+SYSCALL_DEFINE2(fanotify_init, uint32_t, flags, uint32_t, event_flags)
+{
+    struct file *file;
+    int err = fanotify_create(flags, event_flags, &file);
+
+    return err ? err : task_install(task, file, 0, flags & FAN_CLOEXEC);
+}
+
+/* fanotify_find_path(): what is to be marked; given back by walk_result_unref(). */
+static int find(struct task *task, int dirfd, uaddr_t path, uint32_t flags, struct walk_result *ret)
+{
+    unsigned walk = (flags & FAN_MARK_DONT_FOLLOW ? 0 : WALK_FOLLOW) |
+                    (flags & FAN_MARK_ONLYDIR ? WALK_DIRECTORY : 0);
+    struct file *file;
+
+    if (path)
+        return at_path_walk(task, dirfd, path, walk, ret);
+    if (dirfd == AT_FDCWD)
+        return -EBADF;
+    file = task_file(task, dirfd);
+    if (!file)
+        return -EBADF;
+    *ret = (struct walk_result){0};
+    if (!file->at.dentry || !file->at.mount) {
+        ret->file = file;
+        return 0;
+    }
+    ret->path = path_ref(file->at);
+    file_unref(file);
+    if ((flags & FAN_MARK_ONLYDIR) && inode_type(ret->path.dentry->inode) != S_IFDIR) {
+        walk_result_unref(ret);
+        return -ENOTDIR;
+    }
+    return 0;
+}
+
+static int mark(struct task *task, struct file *file, struct fanotify_request *request, int dirfd,
+                uaddr_t path)
+{
+    struct walk_result found;
+    int err = fanotify_check(file, request);
+
+    if (err < 0)
+        return err;
+    if (request->flags & FAN_MARK_FLUSH) {
+        fanotify_flush(file, request->flags);
+        return 0;
+    }
+    err = find(task, dirfd, path, request->flags, &found);
+    if (err < 0)
+        return err;
+    /* What has no place in the tree, a pipe, cannot be watched. */
+    err = found.file ? -EINVAL : dentry_permission(found.path.dentry, R_OK);
+    if (!err)
+        err = fanotify_mark(file, request, &found.path);
+    walk_result_unref(&found);
+    return err;
+}
+
+SYSCALL_DEFINE5(fanotify_mark, int, fd, uint32_t, flags, uint64_t, mask, int, dirfd, uaddr_t, path)
+{
+    struct fanotify_request request = {.flags = flags, .mask = mask};
+    struct file *file = task_file(task, fd);
+    int err;
+
+    if (!file)
+        return -EBADF;
+    err = mark(task, file, &request, dirfd, path);
+    file_unref(file);
+    return err;
+}

@@ -1,0 +1,416 @@
+/*
+ * The walk. One loop over the names of a path; a symbolic link found on the way is put in front of
+ * what is left of the path, so there is no recursion.
+ *
+ * Names are looked up in runs: all plain names up to the next "..", mount point or end are handed
+ * to the file system at once, which may answer several in one round trip (inode_operations.lookup).
+ * Each answer becomes a dentry before the next name is looked at, so mounts and symbolic links
+ * in the middle of a run end it.
+ */
+#include "sentry/vfs/path/namei.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sentry/vfs/file.h"
+#include "sentry/vfs/path/namei_internal.h"
+#include "sentry/vfs/attr/permission.h"
+
+#define WALK_LINKS_MAX 40
+#define WALK_RUN_MAX   16
+
+static bool is_plain(struct name name)
+{
+    return !name_is(name, ".") && !name_is(name, "..");
+}
+
+static void go_to(struct walk *w, struct path to)
+{
+    path_unref(&w->at);
+    w->at = to;
+}
+
+static bool is_at(const struct walk *w, const struct path *place)
+{
+    return w->at.dentry == place->dentry && w->at.mount == place->mount;
+}
+
+/* Enters what is mounted upon w->at. */
+static int cross_down(struct walk *w)
+{
+    struct mount *before = w->at.mount;
+
+    mount_cross_down(&w->at);
+    return (w->flags & WALK_NO_XDEV) && w->at.mount != before ? -EXDEV : 0;
+}
+
+static int go_up(struct walk *w)
+{
+    struct dentry *parent;
+    int crossed;
+
+    w->fresh = false;
+    if (is_at(w, &w->top))
+        return -EXDEV;
+    if (is_at(w, &w->root))
+        return 0;
+    crossed = mount_cross_up(&w->at, &w->root);
+    if (crossed < 0)
+        return 0;
+    if (crossed > 0 && (w->flags & WALK_NO_XDEV))
+        return -EXDEV;
+    parent = dentry_parent(w->at.dentry);
+    if (!parent)
+        return 0;
+    if (!mount_reaches(w->at.mount, parent)) {
+        dentry_unref(parent);
+        return -ENOENT;
+    }
+    go_to(w, (struct path){mount_ref(w->at.mount), parent});
+    return cross_down(w);
+}
+
+static int go_to_root(struct walk *w)
+{
+    if ((w->flags & WALK_BENEATH) || ((w->flags & WALK_NO_XDEV) && w->at.mount != w->root.mount))
+        return -EXDEV;
+    go_to(w, path_ref(w->root));
+    return 0;
+}
+
+/* May a magic link jump to `mount` (NULL: out of the tree)? fs/namei.c:nd_jump_link() */
+static int check_jump(const struct walk *w, const struct mount *mount)
+{
+    if (w->flags & WALK_NO_MAGICLINKS)
+        return -ELOOP;
+    if ((w->flags & WALK_NO_XDEV) && mount != w->at.mount)
+        return -EXDEV;
+    return w->flags & (WALK_BENEATH | WALK_IN_ROOT) ? -EXDEV : 0;
+}
+
+/* Puts `target` in front of the rest of the path. */
+static int prepend(struct walk *w, const char *target, size_t size)
+{
+    size_t rest = strlen(w->rest);
+    char *joined;
+
+    if (size + rest >= PATH_MAX)
+        return -ENAMETOOLONG;
+    joined = malloc(size + rest + 1);
+    if (!joined)
+        return -ENOMEM;
+    memcpy(joined, target, size);
+    memcpy(joined + size, w->rest, rest + 1);
+    free(w->buffer);
+    w->buffer = joined;
+    w->rest = joined;
+    return 0;
+}
+
+int walk_follow(struct walk *w, struct dentry *link, struct file **ret_file)
+{
+    const struct inode_operations *ops = link->inode->ops;
+    struct link_target target = {0};
+    char text[PATH_MAX];
+    ssize_t n = 0;
+    int err = 0;
+
+    if (++w->links > WALK_LINKS_MAX || (w->flags & WALK_NO_SYMLINKS) ||
+        (mount_get_flags(w->at.mount) & MOUNT_NOSYMFOLLOW))
+        err = -ELOOP;
+    else if (ops->follow)
+        err = ops->follow(link, &target);
+    else
+        n = ops->readlink(link, text, sizeof(text));
+    dentry_unref(link);
+    if (err < 0 || n < 0)
+        return err < 0 ? err : (int)n;
+    w->fresh = false;
+    if (ops->follow) {
+        err = check_jump(w, target.path.mount);
+        if (err < 0) {
+            file_unref(target.file);
+            path_unref(&target.path);
+            return err;
+        }
+    }
+    if (target.file) {
+        /* Nothing is below a pipe. */
+        if (!nothing_left(w->rest) || *w->rest) {
+            file_unref(target.file);
+            return -ENOTDIR;
+        }
+        *ret_file = target.file;
+        return 0;
+    }
+    if (target.path.dentry) {
+        go_to(w, target.path);
+        return 0;
+    }
+    if (n == 0)
+        return -ENOENT;
+    if (text[0] == '/') {
+        err = go_to_root(w);
+        if (err < 0)
+            return err;
+    }
+    return prepend(w, text, (size_t)n);
+}
+
+/*
+ * Collects the names that may be looked up in one go below w->at, starting with `first`, into
+ * `names`. Known mount points end the run: what is below them is another file system's.
+ */
+static int collect_run(struct walk *w, struct name first, struct name *names)
+{
+    struct dentry *known = dentry_ref(w->at.dentry);
+    const char *rest = w->rest;
+    int count = 0;
+
+    for (struct name name = first; count < WALK_RUN_MAX; name = next_name(&rest)) {
+        struct dentry *child;
+
+        if (name.size == 0 || name.size > VFS_NAME_MAX || !is_plain(name) ||
+            (w->last_only_parent && nothing_left(name.text + name.size)))
+            break;
+        names[count++] = name;
+        child = known ? dentry_find(known, name) : NULL;
+        dentry_unref(known);
+        known = child;
+        if (child && __atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) > 0)
+            break;
+    }
+    dentry_unref(known);
+    return count;
+}
+
+/*
+ * A name that is covered by a mount needs no look-up: the file system below is not consulted.
+ * Returns 1 when it was one, 0, or -errno.
+ */
+static int enter_mount(struct walk *w, struct name name)
+{
+    struct dentry *child = dentry_find(w->at.dentry, name);
+    int err;
+
+    if (!child)
+        return 0;
+    if (__atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) == 0) {
+        dentry_unref(child);
+        return 0;
+    }
+    go_to(w, (struct path){mount_ref(w->at.mount), child});
+    err = cross_down(w);
+    w->fresh = false;
+    return err < 0 ? err : 1;
+}
+
+int walk_search_permission(struct dentry *dir)
+{
+    return dir->sb->checks_modes ? dentry_permission(dir, X_OK) : 0;
+}
+
+/*
+ * Takes the inodes that a look-up of `names` found (`found` of them, references taken over) into
+ * the walk, as far as the path leads through them. Returns the symbolic link where it stopped
+ * (with w->at its directory and w->rest behind it) in ret_link.
+ */
+static int advance(struct walk *w, const struct name *names, int found, struct inode **inodes,
+                   struct dentry **ret_link)
+{
+    int i = 0, err = 0;
+
+    *ret_link = NULL;
+    while (i < found) {
+        bool is_link = inode_type(inodes[i]) == S_IFLNK;
+        struct dentry *child;
+
+        /* The caller has looked at the first directory; the others were not known then. */
+        err = i > 0 ? walk_search_permission(w->at.dentry) : 0;
+        if (err < 0)
+            break;
+        child = dentry_attach(w->at.dentry, names[i], inodes[i]);
+        w->rest = names[i].text + names[i].size;
+        i++;
+        if (!child) {
+            err = -ENOMEM;
+            break;
+        }
+        if (is_link) {
+            *ret_link = child;
+            break;
+        }
+        go_to(w, (struct path){mount_ref(w->at.mount), child});
+        w->fresh = true;
+        if (__atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) > 0) {
+            err = cross_down(w);
+            w->fresh = false;
+            break;
+        }
+    }
+    for (; i < found; i++)
+        inode_unref(inodes[i]);
+    return err;
+}
+
+/* RESOLVE_CACHED: is the name in use, or its file system in memory? */
+static bool is_known(struct dentry *dir, struct name name)
+{
+    struct dentry *child;
+
+    if (!dir->sb->far)
+        return true;
+    child = dentry_find(dir, name);
+    dentry_unref(child);
+    return child != NULL;
+}
+
+/* Looks up `first` and what follows it; ret_link as in advance(). */
+static int step_down(struct walk *w, struct name first, struct dentry **ret_link)
+{
+    const struct inode_operations *ops = w->at.dentry->inode->ops;
+    struct super_block *sb;
+    struct inode *inodes[WALK_RUN_MAX];
+    struct name names[WALK_RUN_MAX];
+    int count, found, err, error = 0;
+
+    *ret_link = NULL;
+    if (inode_type(w->at.dentry->inode) != S_IFDIR || !ops->lookup)
+        return -ENOTDIR;
+    if (first.size > VFS_NAME_MAX)
+        return -ENAMETOOLONG;
+    err = walk_search_permission(w->at.dentry);
+    if (err < 0)
+        return err;
+    err = enter_mount(w, first);
+    if (err != 0)
+        return MIN(err, 0);
+    if ((w->flags & WALK_CACHED) && !is_known(w->at.dentry, first))
+        return -EAGAIN;
+    count = collect_run(w, first, names);
+    sb = w->at.dentry->sb;
+    tree_lock(sb);
+    found = ops->lookup(w->at.dentry, names, count, inodes, &error);
+    if (found > 0)
+        err = advance(w, names, found, inodes, ret_link);
+    else if (found == 0 && error == -ENOENT)
+        dentry_detach(w->at.dentry, first);
+    tree_unlock(sb);
+    if (found <= 0)
+        return found < 0 ? found : error;
+    /* The run went through all that was found, and the next name was not. */
+    if (!err && !*ret_link && w->fresh && error < 0) {
+        if (error == -ENOENT)
+            dentry_detach(w->at.dentry, names[found]);
+        err = walk_search_permission(w->at.dentry);
+        if (!err)
+            err = error;
+    }
+    return err;
+}
+
+int walk_begin(struct walk *w, struct fs_context *fs, const struct path *start, const char *name,
+               unsigned flags)
+{
+    *w = (struct walk){.fs = fs, .rest = name, .flags = flags};
+    if (start && !start->dentry) /* something without a place in the tree */
+        return -ENOTDIR;
+    w->at = start ? path_ref(*start) : fs_context_cwd(fs);
+    w->root = flags & WALK_IN_ROOT ? path_ref(w->at) : fs_context_root(fs);
+    if (flags & WALK_BENEATH)
+        w->top = path_ref(w->at);
+    if (strlen(name) >= PATH_MAX)
+        return -ENAMETOOLONG;
+    if (*name == '/' && (flags & WALK_BENEATH))
+        return -EXDEV;
+    if (*name == '/')
+        go_to(w, path_ref(w->root));
+    return 0;
+}
+
+void walk_end(struct walk *w)
+{
+    path_unref(&w->root);
+    path_unref(&w->top);
+    path_unref(&w->at);
+    free(w->buffer);
+}
+
+int walk_names(struct walk *w, unsigned flags, struct file **ret_file)
+{
+    while (!nothing_left(w->rest)) {
+        const char *before = w->rest;
+        struct name name = next_name(&w->rest);
+        struct dentry *link = NULL;
+        int err = 0;
+
+        if (w->last_only_parent && nothing_left(w->rest)) {
+            w->rest = before;
+            return inode_type(w->at.dentry->inode) == S_IFDIR ? 0 : -ENOTDIR;
+        }
+        if (!is_plain(name)) {
+            if (inode_type(w->at.dentry->inode) != S_IFDIR)
+                return -ENOTDIR;
+            err = walk_search_permission(w->at.dentry);
+            if (err < 0)
+                return err;
+            err = name.size == 2 ? go_up(w) : 0;
+            if (err < 0)
+                return err;
+            continue;
+        }
+        err = step_down(w, name, &link);
+        if (err < 0)
+            return err;
+        if (!link)
+            continue;
+        /* Slashes behind the last name mean the directory that the link leads to. */
+        if (*w->rest == '\0' && !(flags & WALK_FOLLOW)) {
+            go_to(w, (struct path){mount_ref(w->at.mount), link});
+            w->fresh = true;
+            return 0;
+        }
+        err = walk_follow(w, link, ret_file);
+        if (err < 0 || *ret_file)
+            return err;
+    }
+    if (*w->rest == '/' && inode_type(w->at.dentry->inode) != S_IFDIR)
+        return -ENOTDIR;
+    return 0;
+}
+
+int path_walk(struct fs_context *fs, const struct path *start, const char *name, unsigned flags,
+              struct walk_result *ret)
+{
+    struct file *file = NULL;
+    struct walk w;
+    int err;
+
+    if (*name == '\0' && !(flags & WALK_EMPTY))
+        return -ENOENT;
+    err = walk_begin(&w, fs, start, name, flags);
+    if (!err)
+        err = walk_names(&w, flags, &file);
+    if (!err && (flags & WALK_DIRECTORY) && (file || inode_type(w.at.dentry->inode) != S_IFDIR)) {
+        file_unref(file);
+        err = -ENOTDIR;
+    }
+    if (!err) {
+        *ret = (struct walk_result){.file = file, .fresh = w.fresh};
+        if (!file)
+            ret->path = path_ref(w.at);
+    }
+    walk_end(&w);
+    return err;
+}
+
+void walk_result_unref(struct walk_result *result)
+{
+    if (result->path.mount)
+        mount_used(result->path.mount);
+    path_unref(&result->path);
+    result->file = file_unref(result->file);
+}
