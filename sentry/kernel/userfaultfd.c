@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/userfaultfd.h"
 #include "host/futex.h"
 #include "sentry/fs/event/anon.h"
 #include "sentry/kernel/kernel.h"
@@ -29,8 +30,11 @@
 
 #define FEATURES                                                                                   \
     ((uint64_t)(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_SIGBUS | UFFD_FEATURE_THREAD_ID |    \
-                UFFD_FEATURE_EXACT_ADDRESS))
+                UFFD_FEATURE_EXACT_ADDRESS | LINUX_UFFD_FEATURE_POISON | LINUX_UFFD_FEATURE_MOVE))
 #define IOCTL_BIT(nr) (1UL << (nr))
+#define RANGE_IOCTLS                                                                               \
+    (IOCTL_BIT(_UFFDIO_WAKE) | IOCTL_BIT(_UFFDIO_COPY) | IOCTL_BIT(_UFFDIO_ZEROPAGE) |             \
+     IOCTL_BIT(_IOC_NR(LINUX_UFFDIO_POISON)) | IOCTL_BIT(_IOC_NR(LINUX_UFFDIO_MOVE)))
 
 struct userfaultfd {
     struct mm_userfault base; /* its lock guards what follows */
@@ -218,8 +222,8 @@ static long do_register(struct userfaultfd *u, struct mm *caller, struct mm *mm,
                                 (unsigned)r.mode);
     if (err < 0)
         return err;
-    r.ioctls = IOCTL_BIT(_UFFDIO_WAKE) | IOCTL_BIT(_UFFDIO_COPY) | IOCTL_BIT(_UFFDIO_ZEROPAGE) |
-               (r.mode & UFFDIO_REGISTER_MODE_WP ? IOCTL_BIT(_UFFDIO_WRITEPROTECT) : 0);
+    r.ioctls =
+        RANGE_IOCTLS | (r.mode & UFFDIO_REGISTER_MODE_WP ? IOCTL_BIT(_UFFDIO_WRITEPROTECT) : 0);
     return copy_to_user(caller, arg + offsetof(struct uffdio_register, ioctls), &r.ioctls,
                         sizeof(r.ioctls));
 }
@@ -319,6 +323,52 @@ static long do_zeropage(struct userfaultfd *u, struct mm *caller, struct mm *mm,
                   z.range.len, done, !(z.mode & UFFDIO_ZEROPAGE_MODE_DONTWAKE));
 }
 
+static long do_poison(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
+{
+    struct linux_uffdio_poison p;
+    int64_t done = 0;
+    int err = 0;
+
+    if (copy_from_user(caller, &p, arg, sizeof(p) - sizeof(p.updated)) < 0)
+        return -EFAULT;
+    if (!range_ok(mm, p.start, p.size) || (p.mode & ~LINUX_UFFDIO_POISON_MODE_DONTWAKE))
+        return -EINVAL;
+    while ((uint64_t)done < p.size && err == 0) {
+        err = mm_userfault_poison(mm, p.start + (uint64_t)done);
+        if (err == 0)
+            done += PAGE_SIZE;
+        if (err == 0 && task_interrupted(task_current()))
+            break;
+    }
+    return finish(u, caller, arg + offsetof(struct linux_uffdio_poison, updated), p.start, p.size,
+                  done ? done : err, !(p.mode & LINUX_UFFDIO_POISON_MODE_DONTWAKE));
+}
+
+static long do_move(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
+{
+    const uint64_t modes = LINUX_UFFDIO_MOVE_DONTWAKE | LINUX_UFFDIO_MOVE_ALLOW_SRC_HOLES;
+    struct linux_uffdio_move m;
+    int64_t done = 0, step = 0;
+
+    if (copy_from_user(caller, &m, arg, sizeof(m) - sizeof(m.move)) < 0)
+        return -EFAULT;
+    if (caller != mm || !range_ok(mm, m.dst, m.size) || !range_ok(mm, m.src, m.size) ||
+        (m.mode & ~modes))
+        return -EINVAL;
+    while ((uint64_t)done < m.size) {
+        step =
+            mm_userfault_move(mm, &u->base, m.dst + (uint64_t)done, m.src + (uint64_t)done,
+                              m.size - (uint64_t)done, m.mode & LINUX_UFFDIO_MOVE_ALLOW_SRC_HOLES);
+        if (step <= 0)
+            break;
+        done += step;
+        if (task_interrupted(task_current()))
+            break;
+    }
+    return finish(u, caller, arg + offsetof(struct linux_uffdio_move, move), m.dst, m.size,
+                  done ? done : step, !(m.mode & LINUX_UFFDIO_MOVE_DONTWAKE));
+}
+
 static long do_protect(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
 {
     struct uffdio_writeprotect p;
@@ -354,6 +404,10 @@ static long serve_request(struct userfaultfd *u, struct mm *caller, struct mm *m
         return do_copy(u, caller, mm, arg);
     case UFFDIO_ZEROPAGE:
         return do_zeropage(u, caller, mm, arg);
+    case LINUX_UFFDIO_MOVE:
+        return do_move(u, caller, mm, arg);
+    case LINUX_UFFDIO_POISON:
+        return do_poison(u, caller, mm, arg);
     case UFFDIO_WRITEPROTECT:
         return do_protect(u, caller, mm, arg);
     default:

@@ -14,9 +14,6 @@
 #define LINUX_MADV_GUARD_REMOVE    103
 #define LINUX_MADV_DONTNEED_LOCKED 24
 
-/* Each guard page costs an entry: 4 GiB of them are 8 MiB of the Sentry's memory. */
-#define GUARD_MAX_PAGES (1UL << 20)
-
 /* MADV_HWPOISON and MADV_SOFT_OFFLINE are a machine's, and of a kernel with MEMORY_FAILURE. */
 static bool is_known(int advice)
 {
@@ -113,7 +110,7 @@ static void remove_guards(struct mm *mm, uaddr_t start, uaddr_t end)
     struct pmap_iter it;
 
     for (pmap_iter_init(&it, &mm->pmap, start, end); pmap_iter_next(&it);) {
-        if (it.entry & PMAP_GUARD)
+        if ((it.entry & (PMAP_GUARD | PMAP_POISON)) == PMAP_GUARD)
             pmap_iter_set(&it, 0);
     }
     pmap_trim(&mm->pmap, start, end);

@@ -347,6 +347,8 @@ static int fault_present(struct fault *f, struct vma *vma, uint64_t entry, bool 
     uint64_t want = wanted_rights(f, vma), settled = mm_entry_settle(mm, entry);
     bool write = want & PROT_WRITE;
 
+    if (entry & PMAP_POISON)
+        return fail(f, SIGBUS, BUS_MCEERR_AR);
     if (entry & PMAP_GUARD)
         return fail(f, SIGSEGV, SEGV_MAPERR);
     if ((entry & want) == want)

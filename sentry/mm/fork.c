@@ -25,8 +25,7 @@ struct twin {
     int err;
 };
 
-/* Is the host just now reading data into this page, on behalf of one of the parent's tasks? */
-static bool is_pinned(struct mm *mm, uint64_t offset)
+bool mm_page_is_pinned(struct mm *mm, uint64_t offset)
 {
     const struct uio_pin *pin;
 
@@ -64,7 +63,7 @@ static uint64_t share_entry(struct mm *mm, const struct vma *vma, uaddr_t addr, 
     if (!(entry & PMAP_ANON) || twin->err)
         return entry;
     if ((twin->hot && hot_pages_has(twin->hot, addr)) ||
-        (!list_empty(&mm->pins) && is_pinned(mm, page.start))) {
+        (!list_empty(&mm->pins) && mm_page_is_pinned(mm, page.start))) {
         twin->err = copy_for_child(twin->child, addr, entry);
         entry = mm_entry_settle(mm, entry);
         return entry | mm_entry_rights(vma, entry);
@@ -88,7 +87,7 @@ static int copy_others(struct mm *mm, const struct vma *vma, const struct twin *
         struct memfile_range page = {it.entry & ~PMAP_FLAGS, PAGE_SIZE};
 
         if (it.entry & PMAP_GUARD) {
-            err = pmap_set_run(map, it.addr, PAGE_SIZE, PMAP_GUARD);
+            err = pmap_set_run(map, it.addr, PAGE_SIZE, it.entry);
         } else if ((it.entry & (PMAP_PRESENT | PMAP_ANON)) == PMAP_PRESENT &&
                    noted++ < OBJECT_PAGES) {
             err = pmap_set_run(map, it.addr, PAGE_SIZE, page.start | PMAP_PRESENT);

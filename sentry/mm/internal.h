@@ -33,6 +33,9 @@ void vma_augment(struct vma *vma);
 #define STACK_GUARD_GAP (256UL << 12) /* bytes, kernel parameter stack_guard_gap */
 #define MMAP_MIN_ADDR   65536UL       /* vm.mmap_min_addr */
 
+/* Each guard page costs an entry: 4 GiB of them are 8 MiB of the Sentry's memory. */
+#define GUARD_MAX_PAGES (1UL << 20)
+
 enum vma_flags {
     VMA_SHARED = 1 << 0,
     VMA_GROWSDOWN = 1 << 1,
@@ -308,6 +311,11 @@ struct hot_pages *hot_pages_ref(struct hot_pages *hot);
 struct hot_pages *hot_pages_unref(struct hot_pages *hot); /* takes NULL, returns NULL */
 void hot_pages_note(struct hot_pages *hot, uaddr_t page);
 bool hot_pages_has(const struct hot_pages *hot, uaddr_t page);
+
+/* ---- fork.c ---- */
+
+/* Is the host just now reading data into this memfile page, on behalf of one of mm's tasks? */
+bool mm_page_is_pinned(struct mm *mm, uint64_t offset) __must_hold(mm->lock);
 
 /* ---- userfault.c ---- */
 

@@ -106,7 +106,7 @@ void mm_zap(struct mm *mm, uaddr_t start, uaddr_t end, enum zap_kind kind, struc
         struct memfile_range page = {it.entry & ~PMAP_FLAGS, PAGE_SIZE};
 
         if (it.entry & PMAP_GUARD) {
-            if (kind == ZAP_ALL)
+            if (kind == ZAP_ALL || (kind == ZAP_PAGES && (it.entry & PMAP_POISON)))
                 pmap_iter_set(&it, 0);
             continue;
         }

@@ -30,6 +30,7 @@
 #define PMAP_GUARD   0x040UL /* MADV_GUARD_INSTALL: no page, and none may come */
 #define PMAP_DIRTY   0x080UL /* the object knows that this page is written through this mapping */
 #define PMAP_UFFD_WP 0x100UL /* a write goes to the VMA's userfaultfd first */
+#define PMAP_POISON  0x200UL /* with PMAP_GUARD: the memory is said to be broken (UFFDIO_POISON) */
 #define PMAP_FLAGS   (PAGE_SIZE - 1)
 
 #define PMAP_SPAN    (1UL << 47) /* addresses below this have entries */

@@ -188,6 +188,7 @@ int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool prote
     struct memfile *mf = mm->env->memfile;
     struct memfile_range page;
     struct vma *vma;
+    uint64_t entry;
     int err = memfile_alloc(mf, PAGE_SIZE, PAGE_SIZE, &page);
 
     if (err)
@@ -196,11 +197,12 @@ int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool prote
         memcpy(memfile_ptr(mf, page.start), bytes, PAGE_SIZE);
     lock_acquire(&mm->lock);
     vma = vma_at(mm, addr);
+    entry = pmap_get(&mm->pmap, addr);
     if (!vma || !vma->userfault)
         err = -ENOENT;
     else if (protect && !(vma->userfault_modes & MM_UFFD_WP))
         err = -EINVAL;
-    else if (pmap_get(&mm->pmap, addr))
+    else if (entry && !(bytes && (entry & PMAP_GUARD)))
         err = -EEXIST;
     else
         err = pmap_set_run(&mm->pmap, addr, PAGE_SIZE,
@@ -208,6 +210,25 @@ int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool prote
     lock_release(&mm->lock);
     if (err)
         memfile_unref(mf, page);
+    return err;
+}
+
+int mm_userfault_poison(struct mm *mm, uaddr_t addr)
+{
+    struct vma *vma;
+    int err;
+
+    lock_acquire(&mm->lock);
+    vma = vma_at(mm, addr);
+    if (!vma || !vma->userfault)
+        err = -ENOENT;
+    else if (pmap_get(&mm->pmap, addr))
+        err = -EEXIST;
+    else if (mm->pmap.guards >= GUARD_MAX_PAGES)
+        err = -ENOMEM;
+    else
+        err = pmap_set_run(&mm->pmap, addr, PAGE_SIZE, PMAP_GUARD | PMAP_POISON);
+    lock_release(&mm->lock);
     return err;
 }
 

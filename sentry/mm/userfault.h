@@ -61,8 +61,18 @@ struct mm *mm_userfault_get_mm(struct mm_userfault *u);
 int mm_userfault_register(struct mm *mm, struct mm_userfault *u, uaddr_t start, uaddr_t end,
                           unsigned modes);
 int mm_userfault_unregister(struct mm *mm, struct mm_userfault *u, uaddr_t start, uaddr_t end);
-/* One page with these bytes (NULL: zeroes). -ENOENT, -EEXIST, -ENOMEM. */
+/* One page with these bytes (NULL: zeroes). -ENOENT, -EEXIST, -ENOMEM. Bytes replace guards, too.
+ */
 int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool protect);
+/* From now on an access to the page fails as one to broken memory does. Errors as above. */
+int mm_userfault_poison(struct mm *mm, uaddr_t addr);
+/*
+ * Moves private pages, some at a time: the bytes that came (holes included, with `holes`), less
+ * than `size` when there are more to do; or an error when it is the very first page's or the
+ * range's: -ENOENT, -EEXIST, -EINVAL, -EBUSY (somebody else sees the page), -EFAULT (a guard).
+ */
+int64_t mm_userfault_move(struct mm *mm, const struct mm_userfault *u, uaddr_t dst, uaddr_t src,
+                          uint64_t size, bool holes);
 int mm_userfault_protect(struct mm *mm, uaddr_t start, uaddr_t end, bool protect);
 
 #endif

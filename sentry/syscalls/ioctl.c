@@ -4,13 +4,16 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/sockios.h>
+#include <linux/userfaultfd.h>
 
+#include "sentry/fs/dev/dev.h"
 #include "sentry/kernel/async.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/socket.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/ioctl.h"
+#include "sentry/syscalls/mm/userfaultfd.h"
 #include "sentry/syscalls/tty.h"
 #include "sentry/vfs/landlock/landlock.h"
 
@@ -110,6 +113,8 @@ SYSCALL_DEFINE3(ioctl, int, fd, uint32_t, cmd, uint64_t, arg)
             result = -EACCES;
         else if (file->terminal)
             result = terminal_ioctl(task, file, cmd, arg);
+        else if (cmd == USERFAULTFD_IOC_NEW && dev_is_userfaultfd(file))
+            result = userfaultfd_install(task, (int)arg);
         else
             result = file->ops->ioctl ? file->ops->ioctl(file, task->mm, cmd, arg) : -ENOTTY;
         if (result == -ENOTTY && cmd == FIONREAD)

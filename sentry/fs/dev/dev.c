@@ -87,6 +87,12 @@ static int zero_mmap(struct file *f, struct mappable **ret_object)
     return 0;
 }
 
+/* The one request that it has never gets here: see dev_is_userfaultfd(). */
+static long userfaultfd_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg)
+{
+    return -EINVAL;
+}
+
 static void device_release(struct file *f)
 {
     file_fini(f);
@@ -101,6 +107,7 @@ DEVICE_OPERATIONS(null, .read = null_read, .write = null_write);
 DEVICE_OPERATIONS(zero, .read = zero_read, .write = null_write, .mmap = zero_mmap);
 DEVICE_OPERATIONS(full, .read = zero_read, .write = full_write);
 DEVICE_OPERATIONS(random, .read = random_read, .write = random_write);
+DEVICE_OPERATIONS(userfaultfd, .ioctl = userfaultfd_ioctl);
 
 static int open_device(const struct file_operations *ops, uint32_t flags, struct file **ret)
 {
@@ -122,6 +129,7 @@ DEVICE_OPEN(null)
 DEVICE_OPEN(zero)
 DEVICE_OPEN(full)
 DEVICE_OPEN(random)
+DEVICE_OPEN(userfaultfd)
 
 /* The caller's controlling terminal, whichever that is. */
 static int tty_open(const struct tree_node *node, uint32_t flags, struct file **ret)
@@ -147,6 +155,7 @@ static const struct tree_node dev_nodes[] = {
     DEVICE("urandom", 1, 9, random_open),
     {.name = "kmsg", .mode = S_IFCHR | 0644, .major = 1, .minor = 11, .open = kmsg_open},
     DEVICE("tty", 5, 0, tty_open),
+    {.name = "userfaultfd", .mode = S_IFCHR | 0600, .major = 10, .minor = 257, .open = userfaultfd_open},
     {.name = "pts", .mode = S_IFDIR | 0755}, /* for a mount */
     TREE_LINK("ptmx", "pts/ptmx"),
     {.name = "shm", .mode = S_IFDIR | S_ISVTX | 0777}, /* a tmpfs is mounted there */
@@ -171,6 +180,11 @@ int dev_open(bool block, uint64_t number, uint32_t flags, struct file **ret)
             return node->open(node, flags, ret);
     }
     return -ENXIO;
+}
+
+bool dev_is_userfaultfd(const struct file *f)
+{
+    return f->ops == &userfaultfd_operations;
 }
 
 int devfs_create(struct super_block **ret)

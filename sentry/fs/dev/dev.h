@@ -1,5 +1,5 @@
-/* /dev: null, zero, full, random, urandom, tty, a place for devpts, and the links to the process's
- * descriptors. */
+/* /dev: null, zero, full, random, urandom, tty, userfaultfd, a place for devpts, and the links to
+ * the process's descriptors. */
 #ifndef SENTRY_FS_DEV_DEV_H
 #define SENTRY_FS_DEV_DEV_H
 
@@ -10,6 +10,8 @@ struct super_block;
 
 /* What a device node of that number opens, wherever it lies: as vfs_set_device_open() wants it. */
 int dev_open(bool block, uint64_t number, uint32_t flags, struct file **ret);
+/* Is it /dev/userfaultfd, whose USERFAULTFD_IOC_NEW makes a descriptor? The caller does that. */
+bool dev_is_userfaultfd(const struct file *f);
 int devfs_create(struct super_block **ret);
 
 #endif

@@ -347,6 +347,8 @@ void signal_fault(struct task *task, int signo, int code, uaddr_t addr)
     siginfo_t info = {.si_signo = signo, .si_code = code};
 
     info.si_addr = (void *)addr;
+    if (signo == SIGBUS && code == BUS_MCEERR_AR)
+        info.si_addr_lsb = PAGE_SHIFT;
     signal_force(task, &info);
 }
 
