@@ -54,20 +54,46 @@ static int check_buffer(struct task *task, const struct iovec *iov)
     return copy_struct_from_user(task->mm, &byte, end - 1);
 }
 
-static int read_buffer(struct task *task, uaddr_t addr, uint32_t i, struct uring_buffer *ret)
+/* What is to be place `i` of the table: a buffer, or NULL for a hole. */
+static int read_buffer(struct task *task, uaddr_t addr, uaddr_t tags, uint32_t i,
+                       struct uring_rsrc **ret)
 {
-    struct iovec iov;
-    int err = copy_struct_from_user(task->mm, &iov, addr + i * sizeof(iov));
+    struct uring_rsrc *rsrc = NULL;
+    struct iovec iov = {0};
+    uint64_t tag;
+    int err = addr ? copy_struct_from_user(task->mm, &iov, addr + i * sizeof(iov)) : 0;
 
     if (!err)
-        err = check_buffer(task, &iov);
+        err = uring_read_tag(task, tags, i, &tag);
     if (!err)
-        *ret = (struct uring_buffer){(uint64_t)(uintptr_t)iov.iov_base, iov.iov_len};
-    return err;
+        err = check_buffer(task, &iov);
+    if (err < 0)
+        return err;
+    if (!iov.iov_base && tag)
+        return -EINVAL;
+    if (iov.iov_base) {
+        rsrc = uring_rsrc_create(tag);
+        if (!rsrc)
+            return -ENOMEM;
+        rsrc->addr = (uint64_t)(uintptr_t)iov.iov_base;
+        rsrc->size = iov.iov_len;
+    }
+    *ret = rsrc;
+    return 0;
+}
+
+static void drop_buffers(struct uring *ring, bool tell)
+{
+    struct uring_rsrc **table = ring->buffers;
+    uint32_t count = ring->buffer_count;
+
+    ring->buffers = NULL;
+    ring->buffer_count = 0;
+    uring_table_destroy(ring, table, count, tell);
 }
 
 int uring_register_buffers(struct uring *ring, struct task *task, uaddr_t addr, uint32_t count,
-                           bool sparse)
+                           uaddr_t tags)
 {
     int err = 0;
 
@@ -75,14 +101,14 @@ int uring_register_buffers(struct uring *ring, struct task *task, uaddr_t addr, 
         return -EBUSY;
     if (count == 0 || count > URING_BUFFERS_MAX)
         return -EINVAL;
-    ring->buffers = calloc(count, sizeof(*ring->buffers));
+    ring->buffers = uring_table_create(count);
     if (!ring->buffers)
         return -ENOMEM;
     ring->buffer_count = count;
-    for (uint32_t i = 0; !sparse && i < count && !err; i++)
-        err = read_buffer(task, addr, i, &ring->buffers[i]);
+    for (uint32_t i = 0; i < count && !err && (addr || tags); i++)
+        err = read_buffer(task, addr, tags, i, &ring->buffers[i]);
     if (err < 0)
-        uring_unregister_buffers(ring);
+        drop_buffers(ring, false);
     return err;
 }
 
@@ -90,53 +116,60 @@ int uring_unregister_buffers(struct uring *ring)
 {
     if (!ring->buffers)
         return -ENXIO;
-    free(ring->buffers);
-    ring->buffers = NULL;
-    ring->buffer_count = 0;
+    drop_buffers(ring, true);
     return 0;
 }
 
-int uring_update_buffers(struct uring *ring, struct task *task, uint32_t offset, uaddr_t addr,
-                         uint32_t count)
+int uring_update_buffers(struct uring *ring, struct task *task,
+                         const struct uring_rsrc_update *update)
 {
     uint32_t done = 0, end;
     int err = 0;
 
+    if (__builtin_add_overflow(update->offset, update->nr, &end))
+        return -EOVERFLOW;
     if (!ring->buffers)
         return -ENXIO;
-    if (__builtin_add_overflow(offset, count, &end))
-        return -EOVERFLOW;
     if (end > ring->buffer_count)
         return -EINVAL;
-    while (done < count && !err) {
-        err = read_buffer(task, addr, done, &ring->buffers[offset + done]);
+    while (done < update->nr && !err) {
+        struct uring_rsrc **at = &ring->buffers[update->offset + done], *rsrc;
+
+        err = read_buffer(task, update->data, update->tags, done, &rsrc);
+        if (!err) {
+            uring_rsrc_unref(ring, *at);
+            *at = rsrc;
+        }
         done += err == 0;
     }
     return done ? (int)done : err;
 }
 
-static bool inside(const struct uring_buffer *b, uint64_t addr, uint64_t size)
+static bool inside(const struct uring_rsrc *b, uint64_t addr, uint64_t size)
 {
     return addr >= b->addr && size <= b->size && addr - b->addr <= b->size - size;
 }
 
-static const struct uring_buffer *registered(const struct uring_req *req)
+/* The buffer that the entry names, which the request holds from now on; NULL: there is none. */
+static const struct uring_rsrc *registered(struct uring_req *req)
 {
-    const struct uring *ring = req->ring;
+    struct uring *ring = req->ring;
+    uint16_t index = req->sqe.buf_index;
 
-    if (req->sqe.buf_index >= ring->buffer_count || !ring->buffers[req->sqe.buf_index].addr)
+    if (index >= ring->buffer_count || !ring->buffers[index])
         return NULL;
-    return &ring->buffers[req->sqe.buf_index];
+    uring_hold(req, URING_USE_OTHER, ring->buffers[index]);
+    return ring->buffers[index];
 }
 
-bool uring_has_buffer(const struct uring_req *req)
+bool uring_has_buffer(struct uring_req *req)
 {
     return registered(req) != NULL;
 }
 
 int uring_fixed_uio(struct uring_req *req, struct task *task)
 {
-    const struct uring_buffer *b = registered(req);
+    const struct uring_rsrc *b = registered(req);
 
     if (!b || !inside(b, req->sqe.addr, req->sqe.len))
         return -EFAULT;
@@ -146,7 +179,7 @@ int uring_fixed_uio(struct uring_req *req, struct task *task)
 
 int uring_fixed_vectors(struct uring_req *req, struct task *task)
 {
-    const struct uring_buffer *b = registered(req);
+    const struct uring_rsrc *b = registered(req);
     int err = b ? uio_import(&req->uio, task->mm, req->sqe.addr, req->sqe.len) : -EFAULT;
 
     if (err < 0)
@@ -204,7 +237,7 @@ void uring_buffers_fini(struct uring *ring)
 
     list_for_each_safe (group, next, &ring->groups, node)
         free_group(ring, group);
-    uring_unregister_buffers(ring);
+    drop_buffers(ring, false);
 }
 
 /* The next of a ring in the program's memory. */

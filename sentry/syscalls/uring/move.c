@@ -15,7 +15,7 @@ static struct file *source(struct uring_req *req, struct task *task)
     if (!(req->sqe.op_flags & URING_SPLICE_FD_IN_FIXED))
         return task_file(task, (int)req->sqe.file_index);
     lock_acquire(&ring->submit_lock);
-    file = uring_fixed_file(ring, req->sqe.file_index);
+    file = uring_use_file(req, URING_USE_OTHER, req->sqe.file_index);
     lock_release(&ring->submit_lock);
     return file;
 }
@@ -105,6 +105,8 @@ int64_t msg_ring_issue(struct uring_req *req, struct task *task)
 int64_t files_update_issue(struct uring_req *req, struct task *task)
 {
     const struct uring_sqe *s = &req->sqe;
+    const struct uring_rsrc_update update = {
+        .offset = (uint32_t)s->off, .data = s->addr, .nr = s->len};
     int res;
 
     if (s->flags & (SQE_FIXED_FILE | SQE_BUFFER_SELECT))
@@ -112,7 +114,10 @@ int64_t files_update_issue(struct uring_req *req, struct task *task)
     if (s->op_flags || s->file_index || !s->len)
         return -EINVAL;
     lock_acquire(&req->ring->submit_lock);
-    res = uring_update_files(req->ring, task, (uint32_t)s->off, s->addr, s->len);
+    if (update.offset == URING_FILE_INDEX_ALLOC)
+        res = uring_place_files(req->ring, task, update.data, update.nr);
+    else
+        res = uring_update_files(req->ring, task, &update);
     lock_release(&req->ring->submit_lock);
     return res;
 }

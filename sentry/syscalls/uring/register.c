@@ -156,7 +156,7 @@ static int enable(struct uring *ring, struct task *task)
     return err;
 }
 
-/* REGISTER_FILES2, REGISTER_BUFFERS2. Tags, which tell when something is let go, are not there. */
+/* REGISTER_FILES2, REGISTER_BUFFERS2. */
 static int register_many(struct uring *ring, struct task *task, uaddr_t arg, uint32_t size,
                          bool buffers)
 {
@@ -166,15 +166,13 @@ static int register_many(struct uring *ring, struct task *task, uaddr_t arg, uin
         return -EINVAL;
     if (copy_struct_from_user(task->mm, &r, arg) < 0)
         return -EFAULT;
-    if (!r.nr || r.resv2 || (r.flags & ~SPARSE) || r.tags)
+    if (!r.nr || r.resv2 || (r.flags & ~SPARSE))
         return -EINVAL;
     if ((r.flags & SPARSE) && r.data)
         return -EINVAL;
     if (buffers)
-        return uring_register_buffers(ring, task, r.data, r.nr, r.flags & SPARSE);
-    if (!(r.flags & SPARSE) && !r.data)
-        return -EFAULT;
-    return uring_register_files(ring, task, r.data, r.nr);
+        return uring_register_buffers(ring, task, r.data, r.nr, r.tags);
+    return uring_register_files(ring, task, r.data, r.nr, r.tags);
 }
 
 static int update_many(struct uring *ring, struct task *task, uaddr_t arg, uint32_t size,
@@ -186,15 +184,15 @@ static int update_many(struct uring *ring, struct task *task, uaddr_t arg, uint3
         return -EINVAL;
     if (copy_struct_from_user(task->mm, &u, arg) < 0)
         return -EFAULT;
-    if (!u.nr || u.resv || u.resv2 || u.tags)
+    if (!u.nr || u.resv || u.resv2)
         return -EINVAL;
-    return buffers ? uring_update_buffers(ring, task, u.offset, u.data, u.nr)
-                   : uring_update_files(ring, task, u.offset, u.data, u.nr);
+    return buffers ? uring_update_buffers(ring, task, &u) : uring_update_files(ring, task, &u);
 }
 
 /* The first interface: an offset, and the count beside it. */
 static int update_files(struct uring *ring, struct task *task, uaddr_t arg, uint32_t count)
 {
+    struct uring_rsrc_update update;
     struct {
         uint32_t offset, resv;
         uint64_t data;
@@ -204,7 +202,10 @@ static int update_files(struct uring *ring, struct task *task, uaddr_t arg, uint
         return -EINVAL;
     if (copy_struct_from_user(task->mm, &u, arg) < 0)
         return -EFAULT;
-    return u.resv ? -EINVAL : uring_update_files(ring, task, u.offset, u.data, count);
+    if (u.resv)
+        return -EINVAL;
+    update = (struct uring_rsrc_update){.offset = u.offset, .data = u.data, .nr = count};
+    return uring_update_files(ring, task, &update);
 }
 
 /* How many threads work is the pool's affair; what was said is given back. */
@@ -225,11 +226,11 @@ static int register_locked(struct uring *ring, struct task *task, uint32_t op, u
 {
     switch (op) {
     case URING_REGISTER_BUFFERS:
-        return arg ? uring_register_buffers(ring, task, arg, count, false) : -EFAULT;
+        return arg ? uring_register_buffers(ring, task, arg, count, 0) : -EFAULT;
     case URING_UNREGISTER_BUFFERS:
         return arg || count ? -EINVAL : uring_unregister_buffers(ring);
     case URING_REGISTER_FILES:
-        return arg ? uring_register_files(ring, task, arg, count) : -EFAULT;
+        return arg ? uring_register_files(ring, task, arg, count, 0) : -EFAULT;
     case URING_UNREGISTER_FILES:
         return arg || count ? -EINVAL : uring_unregister_files(ring);
     case URING_REGISTER_FILES_UPDATE:

@@ -93,6 +93,8 @@ static void retire(struct uring_req *req, int64_t res, bool good)
     ring->drains -= req->drain;
     ring->counting -= req->counted;
     lock_release(&ring->lock);
+    for (int i = 0; i < URING_USE_COUNT; i++)
+        uring_hold(req, (enum uring_use)i, NULL);
     wait_queue_wake(&ring->queue, POLLIN | POLLRDNORM);
 }
 
@@ -178,7 +180,7 @@ static int find_file(struct uring_req *req, struct task *task)
         return 0;
     if (req->sqe.flags & SQE_FIXED_FILE) {
         lock_acquire(&ring->submit_lock);
-        req->file = uring_fixed_file(ring, (uint32_t)req->sqe.fd);
+        req->file = uring_use_file(req, URING_USE_FILE, (uint32_t)req->sqe.fd);
         lock_release(&ring->submit_lock);
     } else {
         req->file = task_file(task, req->sqe.fd);

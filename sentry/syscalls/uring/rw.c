@@ -185,7 +185,7 @@ int nop_prep(struct uring_req *req, struct task *task)
         return -EINVAL;
     if (flags & URING_NOP_FILE) {
         req->file = flags & URING_NOP_FIXED_FILE
-                        ? uring_fixed_file(req->ring, (uint32_t)req->sqe.fd)
+                        ? uring_use_file(req, URING_USE_FILE, (uint32_t)req->sqe.fd)
                         : task_file(task, req->sqe.fd);
         if (!req->file)
             return -EBADF;

@@ -54,6 +54,13 @@ enum req_state {
     REQ_TIMER,  /* a timeout */
 };
 
+/* What of the registered things a request uses. */
+enum uring_use {
+    URING_USE_FILE,
+    URING_USE_OTHER, /* the buffer, or the file that is spliced from */
+    URING_USE_COUNT,
+};
+
 /* What an operation answers besides results: the request goes on by itself. */
 #define REQ_PENDING INT64_MIN
 
@@ -80,7 +87,8 @@ struct uring_req {
     uint32_t cqe_flags;
     uint64_t user_data; /* POLL_REMOVE can change it; under ring->lock */
 
-    struct file *file;       /* owned; looked up when it is tried first */
+    struct file *file;                        /* owned; looked up when it is tried first */
+    struct uring_rsrc *uses[URING_USE_COUNT]; /* owned references, until it is finished */
     struct task *proxy;      /* owned; who works for it when the submitter has gone on */
     const struct cred *cred; /* owned; of its personality, or NULL */
     struct async_job job;
@@ -104,8 +112,11 @@ struct uring_overflow;
 struct uring_poller;
 struct uring_buffer_group;
 
-struct uring_buffer { /* of IORING_REGISTER_BUFFERS */
-    uint64_t addr, size;
+struct uring_rsrc { /* a registered file or buffer (rsrc.c) */
+    refcount_t refs;
+    uint64_t tag;        /* 0: none */
+    struct file *file;   /* owned; NULL: it is a buffer */
+    uint64_t addr, size; /* of a buffer */
 };
 
 struct uring {
@@ -124,9 +135,9 @@ struct uring {
 
     struct lock submit_lock;
     uint32_t sq_head __guarded_by(submit_lock);
-    struct file **files __guarded_by(submit_lock); /* owned; NULL: a hole */
+    struct uring_rsrc **files __guarded_by(submit_lock); /* owned; NULL: a hole */
     uint32_t file_count, alloc_from, alloc_end __guarded_by(submit_lock);
-    struct uring_buffer *buffers __guarded_by(submit_lock);
+    struct uring_rsrc **buffers __guarded_by(submit_lock); /* likewise */
     uint32_t buffer_count __guarded_by(submit_lock);
     struct list groups __guarded_by(submit_lock); /* struct uring_buffer_group */
     uint32_t group_buffers __guarded_by(submit_lock);
@@ -268,10 +279,22 @@ void uring_cancel_all(struct uring *ring, const struct process *process);
 /* IORING_REGISTER_SYNC_CANCEL. */
 int uring_sync_cancel(struct uring *ring, struct task *task, const struct uring_sync_cancel *arg);
 
+/* ---- rsrc.c ---- */
+struct uring_rsrc *uring_rsrc_create(uint64_t tag); /* NULL: no memory */
+/* The last one posts its tag; ring->lock not held. Takes NULL, returns NULL. */
+struct uring_rsrc *uring_rsrc_unref(struct uring *ring, struct uring_rsrc *rsrc);
+/* The request holds `rsrc` (NULL: nothing) instead of what it held as `what`. */
+void uring_hold(struct uring_req *req, enum uring_use what, struct uring_rsrc *rsrc);
+/* Word `i` of the tags; 0 where there are none. -EFAULT. */
+int uring_read_tag(struct task *task, uaddr_t tags, uint32_t i, uint64_t *ret);
+struct uring_rsrc **uring_table_create(uint32_t count); /* of holes; NULL: no memory */
+/* Takes NULL with a count of 0. Without `tell` the tags of what is in it are forgotten. */
+void uring_table_destroy(struct uring *ring, struct uring_rsrc **table, uint32_t count, bool tell);
+
 /* ---- buffers.c, files.c ---- */
 /* The registered buffer that the entry names, as a uio; submit_lock held. -EFAULT... */
 int uring_fixed_uio(struct uring_req *req, struct task *task);
-bool uring_has_buffer(const struct uring_req *req); /* is there one of that number? */
+bool uring_has_buffer(struct uring_req *req); /* is there one of that number? */
 int uring_fixed_vectors(struct uring_req *req, struct task *task);
 /* Picks a buffer of the request's group; req->buffer. -ENOBUFS, -EFAULT. */
 int uring_select_buffer(struct uring_req *req, struct task *task);
@@ -283,11 +306,12 @@ int uring_select_bundle(struct uring_req *req, struct task *task, uint64_t max, 
 /* The last ones were not used and go back, unless somebody has taken more meanwhile. */
 void uring_return_buffers(struct uring_req *req, uint32_t count);
 void uring_buffers_fini(struct uring *ring);
+/* `addr`, 0: all are holes. `tags`: as many 64-bit words, 0: none. Linux's errors. */
 int uring_register_buffers(struct uring *ring, struct task *task, uaddr_t addr, uint32_t count,
-                           bool sparse);
+                           uaddr_t tags);
 int uring_unregister_buffers(struct uring *ring);
-int uring_update_buffers(struct uring *ring, struct task *task, uint32_t offset, uaddr_t addr,
-                         uint32_t count);
+int uring_update_buffers(struct uring *ring, struct task *task,
+                         const struct uring_rsrc_update *update);
 int uring_register_group(struct uring *ring, struct task *task, uaddr_t arg);
 int uring_unregister_group(struct uring *ring, struct task *task, uaddr_t arg);
 int uring_group_status(struct uring *ring, struct task *task, uaddr_t arg);
@@ -295,10 +319,16 @@ int64_t uring_provide_buffers(struct uring_req *req, struct task *task);
 int64_t uring_remove_buffers(struct uring_req *req, struct task *task);
 
 struct file *uring_fixed_file(struct uring *ring, uint32_t index); /* submit_lock held; NULL */
-int uring_register_files(struct uring *ring, struct task *task, uaddr_t addr, uint32_t count);
+/* The same for a request, which holds what is registered there. */
+struct file *uring_use_file(struct uring_req *req, enum uring_use what, uint32_t index);
+int uring_register_files(struct uring *ring, struct task *task, uaddr_t addr, uint32_t count,
+                         uaddr_t tags);
 int uring_unregister_files(struct uring *ring);
-int uring_update_files(struct uring *ring, struct task *task, uint32_t offset, uaddr_t addr,
-                       uint32_t count);
+void uring_files_fini(struct uring *ring);
+int uring_update_files(struct uring *ring, struct task *task,
+                       const struct uring_rsrc_update *update);
+/* Each of the descriptors is replaced by the number of the free place that it got. */
+int uring_place_files(struct uring *ring, struct task *task, uaddr_t addr, uint32_t count);
 int uring_file_range(struct uring *ring, struct task *task, uaddr_t arg);
 /* Puts a file into a slot (1-based), or any with URING_FILE_INDEX_ALLOC; takes it over. */
 int uring_install_fixed(struct uring *ring, struct file *file, uint32_t slot);
