@@ -40,7 +40,8 @@ int ov_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
 
     if (!upper) {
         /* What an entry found was not asked for below just now. */
-        err = ov->lower->inode->ops->stat(ov->lower, fresh && !ov->dir.entry_count, ret);
+        err = ov->lower->inode->ops->stat(ov->lower,
+                                          fresh && nametable_count(&ov->dir.entries) == 0, ret);
         if (!err)
             ov_complete_stat(ov, ret);
         return err;

@@ -60,8 +60,8 @@ static bool in_place(const struct ov_inode *dir, const struct ov_entry *entry)
     const struct dentry *lower = entry->inode->lower;
 
     return entry->in_lower && lower && lower->parent == dir->lower &&
-           lower->name_size == entry->name.size &&
-           memcmp(lower->name, entry->name.text, entry->name.size) == 0;
+           lower->name_size == entry->named.name.size &&
+           memcmp(lower->name, entry->named.name.text, entry->named.name.size) == 0;
 }
 
 static int walk_all(struct walk *w, struct ov_inode *root, ov_entry_fn fn, void *arg)
@@ -76,8 +76,8 @@ static int walk_all(struct walk *w, struct ov_inode *root, ov_entry_fn fn, void 
             w->depth--;
             continue;
         }
-        level->next = entry->cookie + 1;
-        err = set_path(w, level->path_size, entry->name);
+        level->next = entry->named.cookie + 1;
+        err = set_path(w, level->path_size, entry->named.name);
         if (!err)
             err = fn(arg, level->dir, entry, w->path);
         if (err < 0)

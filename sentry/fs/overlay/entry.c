@@ -2,66 +2,39 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "sentry/fs/overlay/internal.h"
 
-static int compare_names(const struct ov_entry *a, const struct ov_entry *b)
+static struct ov_entry *entry_of(struct named *named)
 {
-    int order = memcmp(a->name.text, b->name.text, MIN(a->name.size, b->name.size));
-
-    if (order)
-        return order;
-    return a->name.size < b->name.size ? -1 : a->name.size > b->name.size;
-}
-
-static int compare_cookies(const struct ov_entry *a, const struct ov_entry *b)
-{
-    return a->cookie < b->cookie ? -1 : a->cookie > b->cookie;
-}
-
-/* clang-format off */
-RB_GENERATE_INTERNAL(ov_names, ov_entry, by_name, compare_names, __attribute__((unused)) static)
-RB_GENERATE_INTERNAL(ov_order, ov_entry, by_cookie, compare_cookies, __attribute__((unused)) static)
-/* clang-format on */
-
-void ov_dir_init(struct ov_dir *dir)
-{
-    RB_INIT(&dir->names);
-    RB_INIT(&dir->order);
+    return named ? container_of(named, struct ov_entry, named) : NULL;
 }
 
 struct ov_entry *ov_entry_find(struct ov_inode *dir, struct name name)
 {
-    struct ov_entry key = {.name = name};
-
-    return RB_FIND(ov_names, &dir->dir.names, &key);
+    return entry_of(nametable_find(&dir->dir.entries, name));
 }
 
 struct ov_entry *ov_entry_next(struct ov_inode *dir, int64_t from)
 {
-    struct ov_entry key = {.cookie = from};
-
-    return RB_NFIND(ov_order, &dir->dir.order, &key);
+    return entry_of(nametable_next(&dir->dir.entries, from));
 }
 
 int ov_entry_new(struct ov_inode *dir, struct name name, struct ov_entry **ret)
 {
     struct overlay *fs = dir->fs;
-    struct ov_entry *entry;
+    struct named *named;
 
     if (__atomic_add_fetch(&fs->entry_count, 1, __ATOMIC_RELAXED) > fs->entry_limit) {
         __atomic_sub_fetch(&fs->entry_count, 1, __ATOMIC_RELAXED);
         return -ENOSPC;
     }
-    entry = malloc(sizeof(*entry) + name.size);
-    if (!entry) {
+    named = named_new(sizeof(struct ov_entry), name);
+    if (!named) {
         __atomic_sub_fetch(&fs->entry_count, 1, __ATOMIC_RELAXED);
         return -ENOMEM;
     }
-    *entry = (struct ov_entry){.name = {entry->text, name.size}};
-    memcpy(entry->text, name.text, name.size);
-    *ret = entry;
+    *ret = entry_of(named);
     return 0;
 }
 
@@ -73,37 +46,23 @@ void ov_entry_free(struct ov_inode *dir, struct ov_entry *entry)
     free(entry);
 }
 
-static void insert(struct ov_inode *dir, struct ov_entry *entry)
-{
-    struct ov_dir *d = &dir->dir;
-
-    entry->cookie = ++d->last_cookie;
-    RB_INSERT(ov_names, &d->names, entry);
-    RB_INSERT(ov_order, &d->order, entry);
-    __atomic_add_fetch(&d->entry_count, 1, __ATOMIC_RELEASE);
-}
-
 static void take_out(struct ov_inode *dir, struct ov_entry *entry)
 {
-    struct ov_dir *d = &dir->dir;
-
-    RB_REMOVE(ov_names, &d->names, entry);
-    RB_REMOVE(ov_order, &d->order, entry);
-    __atomic_sub_fetch(&d->entry_count, 1, __ATOMIC_RELEASE);
+    nametable_remove(&dir->dir.entries, &entry->named);
     ov_entry_free(dir, entry);
 }
 
 void ov_entry_set(struct ov_inode *dir, struct ov_entry *spare, struct ov_inode *inode,
                   bool in_lower)
 {
-    struct ov_entry *there = ov_entry_find(dir, spare->name);
+    struct ov_entry *there = ov_entry_find(dir, spare->named.name);
 
     if (there) {
         ov_entry_free(dir, spare);
     } else {
         there = spare;
         there->in_lower = in_lower;
-        insert(dir, there);
+        nametable_insert(&dir->dir.entries, &there->named);
     }
     if (there->inode) {
         dir->dir.live_count--;
@@ -148,7 +107,7 @@ void ov_dir_clear(struct ov_inode *top)
     struct ov_inode *dir = top;
 
     for (;;) {
-        struct ov_entry *entry = RB_MIN(ov_names, &dir->dir.names);
+        struct ov_entry *entry = entry_of(nametable_first(&dir->dir.entries));
         struct ov_inode *child;
 
         if (!entry && dir == top)
@@ -161,7 +120,8 @@ void ov_dir_clear(struct ov_inode *top)
         }
         entry->in_lower = false;
         child = clear(dir, entry);
-        if (child && child->dir.entry_count > 0 && refcount_read(&child->inode.refs) == 1) {
+        if (child && nametable_count(&child->dir.entries) > 0 &&
+            refcount_read(&child->inode.refs) == 1) {
             child->dir.up = dir;
             dir = child;
         } else if (child) {

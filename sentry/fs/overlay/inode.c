@@ -49,7 +49,7 @@ static struct ov_inode *ov_new(struct overlay *fs, uint32_t mode, uint64_t dev, 
     lock_init(&ov->copy_lock);
     list_init(&ov->link_node);
     list_init(&ov->note_node);
-    ov_dir_init(&ov->dir);
+    nametable_init(&ov->dir.entries, 1);
     return ov;
 }
 

@@ -27,11 +27,10 @@
 #ifndef SENTRY_FS_OVERLAY_INTERNAL_H
 #define SENTRY_FS_OVERLAY_INTERNAL_H
 
+#include "sentry/fs/nametable.h"
 #include "sentry/fs/overlay/journal.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/inode.h"
-
-#include <bsd/sys/tree.h>
 
 #define OV_LINK_BUCKETS 256
 #define OV_RECENT       64           /* files of changed bytes that stay at hand */
@@ -65,16 +64,11 @@ struct overlay {
 };
 
 struct ov_entry {
-    RB_ENTRY(ov_entry) by_name, by_cookie;
+    struct named named;
     struct ov_inode *inode; /* owned reference; NULL: there is no such name */
-    int64_t cookie;         /* its place in listings; never used twice in a directory */
     bool in_lower;          /* the lower directory has that name, too */
     uint8_t type;           /* DT_* of what a whiteout stands for */
-    struct name name;       /* in text[] */
-    char text[];
 };
-RB_HEAD(ov_names, ov_entry);
-RB_HEAD(ov_order, ov_entry);
 
 /* What a lower directory lists, as long as somebody reads it merged (list.c). */
 struct ov_listed;
@@ -85,10 +79,7 @@ struct ov_listing {
 };
 
 struct ov_dir {
-    struct ov_names names; /* under tree_lock, as all of it */
-    struct ov_order order;
-    int64_t last_cookie;
-    uint64_t entry_count;       /* atomic for those who only want to know whether there are any */
+    struct nametable entries;   /* under tree_lock, as all of it */
     uint64_t live_count;        /* entries that are not whiteouts */
     struct ov_inode *up;        /* while a tree is taken down */
     struct ov_listing *listing; /* borrowed: of those who read it just now; NULL */
@@ -188,7 +179,6 @@ struct ov_inode *ov_inode_restored(struct overlay *fs, uint32_t mode, uint64_t d
 void ov_restored(struct ov_inode *ov, bool linked);
 
 /* entry.c: names; with tree_lock held. */
-void ov_dir_init(struct ov_dir *dir);
 void ov_dir_clear(struct ov_inode *top);
 struct ov_entry *ov_entry_find(struct ov_inode *dir, struct name name);
 /* -ENOSPC, -ENOMEM. Not in any directory yet; ov_entry_free() if it never gets there. */

@@ -45,7 +45,7 @@ static struct ov_dir_file *dir_file_of(struct file *f)
 
 static bool has_entries(const struct ov_inode *dir)
 {
-    return __atomic_load_n(&dir->dir.entry_count, __ATOMIC_ACQUIRE) > 0;
+    return nametable_count(&dir->dir.entries) > 0;
 }
 
 static bool is_dots(const char *name, size_t size)
@@ -208,8 +208,8 @@ static void show_dots(struct file *f, int64_t pos, struct ov_shown *ret)
 
 static void show_entry(const struct ov_entry *entry, struct ov_shown *ret)
 {
-    ret->size = entry->name.size;
-    memcpy(ret->name, entry->name.text, entry->name.size);
+    ret->size = entry->named.name.size;
+    memcpy(ret->name, entry->named.name.text, entry->named.name.size);
     ret->ino = entry->inode->inode.ino;
     ret->type = IFTODT(entry->inode->inode.mode);
 }
@@ -247,11 +247,11 @@ static bool show_merged(struct ov_dir_file *df, int64_t pos, struct ov_shown *re
     if (!found) {
         entry = ov_entry_next(dir, MAX(pos - OV_MADE, 0));
         while (entry && (entry->in_lower || !entry->inode))
-            entry = ov_entry_next(dir, entry->cookie + 1);
+            entry = ov_entry_next(dir, entry->named.cookie + 1);
     }
     if (entry) {
         show_entry(entry, ret);
-        ret->next = OV_MADE + entry->cookie + 1;
+        ret->next = OV_MADE + entry->named.cookie + 1;
         found = true;
     }
     tree_unlock(&dir->fs->sb);

@@ -57,14 +57,14 @@ static void put_name(struct ov_buffer *b, const struct ov_inode *dir, const stru
                      uint16_t flags)
 {
     struct ov_name_record *r =
-        ov_buffer_add(b, OV_NAME, flags, dir->id, sizeof(*r) + entry->name.size);
+        ov_buffer_add(b, OV_NAME, flags, dir->id, sizeof(*r) + entry->named.name.size);
 
     if (!r)
         return;
     r->node = entry->inode ? entry->inode->id : 0;
-    r->name_size = (uint32_t)entry->name.size;
+    r->name_size = (uint32_t)entry->named.name.size;
     r->type = entry->inode ? IFTODT(inode_mode(&entry->inode->inode)) : entry->type;
-    memcpy(r->name, entry->name.text, entry->name.size);
+    memcpy(r->name, entry->named.name.text, entry->named.name.size);
 }
 
 static uint16_t flags_of(const struct ov_entry *entry)

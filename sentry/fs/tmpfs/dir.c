@@ -1,8 +1,4 @@
-/*
- * tmpfs directories. An entry is in two trees: by name for look-ups, by cookie for listings. A
- * cookie is the entry's position for getdents64 and stays the same while others come and go, so a
- * program that removes what it lists misses nothing.
- */
+/* tmpfs directories: what is done to names, and open directories. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -12,65 +8,31 @@
 #include "sentry/fs/tmpfs/internal.h"
 #include "sentry/vfs/dirent.h"
 
-static int compare_names(const struct tmpfs_entry *a, const struct tmpfs_entry *b)
-{
-    int order = memcmp(a->name.text, b->name.text, MIN(a->name.size, b->name.size));
-
-    if (order)
-        return order;
-    return a->name.size < b->name.size ? -1 : a->name.size > b->name.size;
-}
-
-static int compare_cookies(const struct tmpfs_entry *a, const struct tmpfs_entry *b)
-{
-    return a->cookie < b->cookie ? -1 : a->cookie > b->cookie;
-}
-
-/* clang-format off */
-RB_GENERATE_INTERNAL(tmpfs_names, tmpfs_entry, by_name, compare_names,
-                     __attribute__((unused)) static)
-RB_GENERATE_INTERNAL(tmpfs_listing, tmpfs_entry, by_cookie, compare_cookies,
-                     __attribute__((unused)) static)
-/* clang-format on */
-
-void tmpfs_dir_init(struct tmpfs_dir *dir)
-{
-    RB_INIT(&dir->names);
-    RB_INIT(&dir->listing);
-    dir->last_cookie = TMPFS_FIRST_COOKIE - 1;
-}
-
 static bool is_dir(const struct tmpfs_inode *inode)
 {
     return inode_type(&inode->inode) == S_IFDIR;
 }
 
+static struct tmpfs_entry *entry_of(struct named *named)
+{
+    return named ? container_of(named, struct tmpfs_entry, named) : NULL;
+}
+
 static struct tmpfs_entry *find(struct tmpfs_dir *dir, struct name name)
 {
-    struct tmpfs_entry key = {.name = name};
-
-    return RB_FIND(tmpfs_names, &dir->names, &key);
+    return entry_of(nametable_find(&dir->entries, name));
 }
 
 static struct tmpfs_entry *entry_new(struct name name)
 {
-    struct tmpfs_entry *entry = malloc(sizeof(*entry) + name.size);
-
-    if (!entry)
-        return NULL;
-    *entry = (struct tmpfs_entry){.name = {entry->text, name.size}};
-    memcpy(entry->text, name.text, name.size);
-    return entry;
+    return entry_of(named_new(sizeof(struct tmpfs_entry), name));
 }
 
 /* Takes over a reference on `inode`. */
 static void insert(struct tmpfs_inode *dir, struct tmpfs_entry *entry, struct tmpfs_inode *inode)
 {
     entry->inode = inode;
-    entry->cookie = ++dir->dir.last_cookie;
-    RB_INSERT(tmpfs_names, &dir->dir.names, entry);
-    RB_INSERT(tmpfs_listing, &dir->dir.listing, entry);
-    dir->dir.count++;
+    nametable_insert(&dir->dir.entries, &entry->named);
 }
 
 /* Frees the entry; its inode's reference is for the caller. */
@@ -78,9 +40,7 @@ static struct tmpfs_inode *take_out(struct tmpfs_inode *dir, struct tmpfs_entry 
 {
     struct tmpfs_inode *inode = entry->inode;
 
-    RB_REMOVE(tmpfs_names, &dir->dir.names, entry);
-    RB_REMOVE(tmpfs_listing, &dir->dir.listing, entry);
-    dir->dir.count--;
+    nametable_remove(&dir->dir.entries, &entry->named);
     free(entry);
     return inode;
 }
@@ -91,7 +51,7 @@ void tmpfs_dir_clear(struct tmpfs_inode *top)
     struct tmpfs_inode *dir = top;
 
     for (;;) {
-        struct tmpfs_entry *entry = RB_MIN(tmpfs_names, &dir->dir.names);
+        struct tmpfs_entry *entry = entry_of(nametable_first(&dir->dir.entries));
         struct tmpfs_inode *child;
 
         if (!entry && dir == top)
@@ -103,7 +63,7 @@ void tmpfs_dir_clear(struct tmpfs_inode *top)
             continue;
         }
         child = take_out(dir, entry);
-        if (child->dir.count > 0 && refcount_read(&child->inode.refs) == 1) {
+        if (nametable_count(&child->dir.entries) > 0 && refcount_read(&child->inode.refs) == 1) {
             child->dir.up = dir;
             dir = child;
         } else {
@@ -224,7 +184,7 @@ int tmpfs_remove(struct dentry *dentry, struct dentry *victim)
 
     if (!entry)
         return -ENOENT;
-    if (entry->inode->dir.count > 0)
+    if (nametable_count(&entry->inode->dir.entries) > 0)
         return -ENOTEMPTY;
     unlinked(dir, take_out(dir, entry));
     tmpfs_touch(dir, TOUCH_MTIME | TOUCH_CTIME);
@@ -257,7 +217,7 @@ int tmpfs_rename(struct dentry *old_dir, struct dentry *old, struct dentry *new_
     if (!entry || is_dead(to))
         return -ENOENT;
     there = find(&to->dir, name);
-    if (there && there->inode->dir.count > 0)
+    if (there && nametable_count(&there->inode->dir.entries) > 0)
         return -ENOTEMPTY;
     fresh = entry_new(name);
     if (!fresh)
@@ -294,13 +254,6 @@ int tmpfs_exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir,
 
 /* ---- open directories ----------------------------------------------------------------------- */
 
-struct tmpfs_entry *tmpfs_dir_next(struct tmpfs_dir *dir, int64_t from)
-{
-    struct tmpfs_entry key = {.cookie = from};
-
-    return RB_NFIND(tmpfs_listing, &dir->listing, &key);
-}
-
 /* What a listing shows at one position, copied out from under the lock. */
 struct listed {
     char name[VFS_NAME_MAX + 1];
@@ -327,15 +280,15 @@ static bool list_entry_at(struct file *f, int64_t pos, struct listed *ret)
     struct tmpfs_entry *entry;
 
     tree_lock(sb);
-    entry = tmpfs_dir_next(&dir->dir, pos);
+    entry = entry_of(nametable_next(&dir->dir.entries, pos));
     if (entry) {
         *ret = (struct listed){
-            .size = entry->name.size,
+            .size = entry->named.name.size,
             .ino = entry->inode->inode.ino,
-            .next = entry->cookie + 1,
+            .next = entry->named.cookie + 1,
             .type = IFTODT(entry->inode->inode.mode),
         };
-        memcpy(ret->name, entry->name.text, entry->name.size);
+        memcpy(ret->name, entry->named.name.text, entry->named.name.size);
     }
     tree_unlock(sb);
     return entry != NULL;

@@ -72,7 +72,7 @@ int tmpfs_inode_create(struct tmpfs *fs, const struct inode_make *make, struct t
     inode->atime = inode->mtime = inode->ctime = inode->btime = vfs_now();
     lock_init(&inode->lock);
     lock_init(&inode->content_lock);
-    tmpfs_dir_init(&inode->dir);
+    nametable_init(&inode->dir.entries, TMPFS_FIRST_COOKIE);
     list_init(&inode->xattrs);
     if (S_ISREG(make->mode))
         err = shmem_file_create(fs->memfile, fs->budget, &inode->data);
@@ -164,7 +164,7 @@ static int64_t size_of(struct tmpfs_inode *inode)
     if (inode->target)
         return (int64_t)strlen(inode->target);
     if (S_ISDIR(inode->inode.mode))
-        return (int64_t)(__atomic_load_n(&inode->dir.count, __ATOMIC_RELAXED) + 2) * DIRENT_SIZE;
+        return (int64_t)(nametable_count(&inode->dir.entries) + 2) * DIRENT_SIZE;
     return 0;
 }
 

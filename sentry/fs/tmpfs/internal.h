@@ -13,12 +13,11 @@
 #ifndef SENTRY_FS_TMPFS_INTERNAL_H
 #define SENTRY_FS_TMPFS_INTERNAL_H
 
+#include "sentry/fs/nametable.h"
 #include "sentry/mm/shmem.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/inode.h"
 #include "sentry/vfs/mount/mount.h"
-
-#include <bsd/sys/tree.h>
 
 struct tmpfs {
     struct super_block sb;
@@ -32,21 +31,13 @@ struct tmpfs {
 };
 
 struct tmpfs_entry {
-    RB_ENTRY(tmpfs_entry) by_name, by_cookie;
+    struct named named;
     struct tmpfs_inode *inode; /* owned reference */
-    int64_t cookie;            /* its place in listings; never used twice in a directory */
-    struct name name;          /* in text[] */
-    char text[];
 };
-RB_HEAD(tmpfs_names, tmpfs_entry);
-RB_HEAD(tmpfs_listing, tmpfs_entry);
 
 struct tmpfs_dir {
-    struct tmpfs_names names; /* under tree_lock, as all of it */
-    struct tmpfs_listing listing;
-    int64_t last_cookie;
-    uint64_t count;
-    struct tmpfs_inode *up; /* while the file system is taken down */
+    struct nametable entries; /* under tree_lock, as all of it */
+    struct tmpfs_inode *up;   /* while the file system is taken down */
 };
 
 struct tmpfs_inode {
@@ -118,7 +109,6 @@ int tmpfs_setattr(struct dentry *dentry, const struct inode_attr *attr);
 void tmpfs_drop_privileges(struct tmpfs_inode *inode);
 
 /* dir.c: names; with tree_lock held. */
-void tmpfs_dir_init(struct tmpfs_dir *dir);
 /* Gives all entries back, however deep the tree below is. */
 void tmpfs_dir_clear(struct tmpfs_inode *dir);
 int tmpfs_lookup(struct dentry *dir, const struct name *names, int count, struct inode **ret_inodes,
@@ -133,8 +123,6 @@ int tmpfs_rename(struct dentry *old_dir, struct dentry *old, struct dentry *new_
                  struct name name, struct dentry *replaced);
 int tmpfs_exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir, struct dentry *b);
 int tmpfs_dir_open(struct dentry *dentry, uint32_t flags, struct file **ret);
-/* The first entry with a cookie of at least `from`; NULL: no more. */
-struct tmpfs_entry *tmpfs_dir_next(struct tmpfs_dir *dir, int64_t from);
 
 /* xattr.c */
 ssize_t tmpfs_getxattr(struct dentry *dentry, const char *name, void *buf, size_t size);
