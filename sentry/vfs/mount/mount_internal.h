@@ -1,4 +1,4 @@
-/* Between mount.c, mount_tree.c, mount_peers.c, mount_ns.c and mount_ops.c. */
+/* Between the files of this folder. */
 #ifndef SENTRY_VFS_MOUNT_INTERNAL_H
 #define SENTRY_VFS_MOUNT_INTERNAL_H
 
@@ -31,6 +31,11 @@ enum mount_number { NUMBER_MOUNT, NUMBER_GROUP, NUMBER_DEV, NUMBER_KINDS };
 uint32_t mount_take_number(enum mount_number kind);
 void mount_give_number(enum mount_number kind, uint32_t number);
 
+static inline bool path_is_mount_root(const struct path *path)
+{
+    return path->dentry == path->mount->root;
+}
+
 /* ---- mount_tree.c ---------------------------------------------------------------------------- */
 
 /* The next mount of the tree below `top`, parents first; NULL: that was the last. */
@@ -57,6 +62,14 @@ uint32_t mount_count_locked(struct mount *top);
  */
 void mount_take_out_locked(struct mount *top, bool propagate, struct list *dead);
 void mount_bury(struct list *dead);
+
+/* The end of a change: what it makes superfluous goes when the lock is free. */
+static inline void mount_unlock_and_bury(struct list *dead)
+{
+    mount_unlock();
+    mount_bury(dead);
+}
+
 /* A tree that was never entered anywhere. */
 void mount_drop_tree_locked(struct mount *top, struct list *dead);
 /*

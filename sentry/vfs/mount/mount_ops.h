@@ -18,6 +18,8 @@ int vfs_mount_move(struct mount_ns *ns, const struct path *to, const struct path
                    bool beneath);
 /* MOVE_MOUNT_SET_GROUP: `to` gets the peers and master of `from`. */
 int vfs_mount_set_group(struct mount_ns *ns, const struct path *to, const struct path *from);
+
+/* mount_attr.c */
 /* MS_REMOUNT|MS_BIND: MOUNT_SETTABLE flags of this mount. -EPERM, -EBUSY. */
 int vfs_remount_bind(struct mount_ns *ns, const struct path *path, uint32_t flags);
 /* MS_REMOUNT: of the file system, too. `setup`: its options (fstype.h), may be NULL. */
@@ -35,12 +37,14 @@ struct mount_change {
 int vfs_mount_setattr(struct mount_ns *ns, const struct path *path,
                       const struct mount_change *change);
 
+/* mount_going.c */
 /* MNT_DETACH, MNT_EXPIRE, MNT_FORCE. `root`: the caller's. The caller holds one reference. */
 int vfs_umount(struct mount_ns *ns, const struct path *path, const struct path *root, int flags);
 int vfs_pivot_root(struct mount_ns *ns, const struct path *new_root, const struct path *put_old,
                    const struct path *root);
 
-/* A tree alone: a copy of what is at `from` (OPEN_TREE_CLONE). ret: its root, referenced. */
+/* mount_ops.c again. A tree alone: a copy of what is at `from` (OPEN_TREE_CLONE). ret: its root,
+ * referenced. */
 int vfs_mount_clone(struct mount_ns *ns, const struct path *from, bool tree, struct path *ret);
 /* Or a new mount (fsmount(2)). */
 int vfs_mount_alone(struct super_block *sb, const char *source, uint32_t flags, struct path *ret);
