@@ -1,11 +1,8 @@
 /*
  * The memfile's page allocator.
  *
- * The file is cut into blocks of 2 MiB. For each page there is a reference count and, while it can
- * be handed out, a bit in the block's free map; a block also counts its free bits, so that full
- * and empty blocks are recognised at a glance. Runs never cross a block, unless they are made of
- * whole empty blocks. Search is first fit, from the lowest block that can hold a run of that size
- * (`first_fit`, one hint per power of two): low memory fills up first, the file stays short.
+ * Each page has a reference count and, while it can be handed out, a bit in the free map
+ * (freemap.h).
  *
  *   allocated (refs >= 1)  --unref to 0-->  limbo: neither counted nor free  --punched-->  free
  *                          <--  dirty  <--
@@ -28,21 +25,14 @@
 #include "base/log.h"
 #include "host/io.h"
 #include "host/memory.h"
+#include "platform/freemap.h"
 
-#define BLOCK_SIZE  HUGE_PAGE_SIZE
-#define BLOCK_PAGES (BLOCK_SIZE / PAGE_SIZE)
-#define MAP_WORDS   (BLOCK_PAGES / 64)
-#define ORDERS      10 /* runs of 2^0 .. 2^9 pages */
-#define DIRTY_MAX   64 /* pages for memfile_alloc_dirty() */
+#define BLOCK_SIZE HUGE_PAGE_SIZE
+#define DIRTY_MAX  64 /* pages for memfile_alloc_dirty() */
 
 /* The file grows by its own size, within these: few slots in the end, little to set up at first. */
 #define GROW_MIN (64UL << 20)
 #define GROW_MAX (1UL << 30)
-
-struct block {
-    uint64_t free_map[MAP_WORDS];
-    uint32_t free_count;
-};
 
 struct memfile {
     int fd;
@@ -55,40 +45,22 @@ struct memfile {
     void *grow_arg;
 
     struct lock lock; /* guards what follows */
-    struct block *blocks;
+    struct freemap map;
     uint64_t extent;
     uint64_t allocated;
     uint64_t dirty[DIRTY_MAX]; /* offsets of pages that are neither counted nor punched */
     uint32_t dirty_count;
-    uint64_t first_fit[ORDERS]; /* no block below holds an aligned free run of 2^order pages */
 };
-
-static uint64_t table_size(uint64_t count, uint64_t size)
-{
-    return round_up(count * size, PAGE_SIZE);
-}
 
 static uint64_t refs_size(const struct memfile *mf)
 {
-    return table_size(mf->limit / PAGE_SIZE, sizeof(uint32_t));
-}
-
-static uint64_t blocks_size(const struct memfile *mf)
-{
-    return table_size(mf->limit / BLOCK_SIZE, sizeof(struct block));
-}
-
-/* Demand-zero memory: the tables are sized for the limit and cost only what is touched. */
-static int map_table(uint64_t size, void **ret)
-{
-    return host_mmap(NULL, size, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, ret);
+    return round_up(mf->limit / PAGE_SIZE * sizeof(uint32_t), PAGE_SIZE);
 }
 
 int memfile_create(uint64_t limit, struct memfile **ret)
 {
     struct memfile *mf;
-    void *base, *refs, *blocks;
+    void *base, *refs;
     int err;
 
     BUG_ON(limit == 0 || !is_aligned(limit, BLOCK_SIZE));
@@ -107,14 +79,14 @@ int memfile_create(uint64_t limit, struct memfile **ret)
     if (err)
         goto fail_fd;
     mf->base = base;
-    err = map_table(refs_size(mf), &refs);
+    err = host_mmap(NULL, refs_size(mf), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &refs);
     if (err)
         goto fail_base;
     mf->refs = refs;
-    err = map_table(blocks_size(mf), &blocks);
+    err = freemap_init(&mf->map, limit / BLOCK_SIZE);
     if (err)
         goto fail_refs;
-    mf->blocks = blocks;
     *ret = mf;
     return 0;
 
@@ -133,7 +105,7 @@ void memfile_destroy(struct memfile *mf)
 {
     if (!mf)
         return;
-    host_munmap(mf->blocks, blocks_size(mf));
+    freemap_fini(&mf->map);
     host_munmap(mf->refs, refs_size(mf));
     host_munmap(mf->base, mf->limit);
     host_memfd_close(mf->fd);
@@ -162,142 +134,6 @@ void memfile_get_stats(struct memfile *mf, struct memfile_stats *ret_stats)
         .extent = mf->extent,
     };
     lock_release(&mf->lock);
-}
-
-/* ---- free maps ---------------------------------------------------------------------------- */
-
-/* `count` ones at bit `bit`; the run lies within one word. */
-static uint64_t run_mask(unsigned int bit, unsigned int count)
-{
-    return (count == 64 ? ~0UL : (1UL << count) - 1) << bit;
-}
-
-static bool run_is_free(const struct block *b, unsigned int page, unsigned int count)
-{
-    while (count > 0) {
-        unsigned int bit = page % 64, n = MIN(count, 64 - bit);
-        uint64_t mask = run_mask(bit, n);
-
-        if ((b->free_map[page / 64] & mask) != mask)
-            return false;
-        page += n;
-        count -= n;
-    }
-    return true;
-}
-
-static void mark_run(struct block *b, unsigned int page, unsigned int count, bool is_free)
-{
-    if (is_free)
-        b->free_count += count;
-    else
-        b->free_count -= count;
-    while (count > 0) {
-        unsigned int bit = page % 64, n = MIN(count, 64 - bit);
-        uint64_t mask = run_mask(bit, n);
-
-        if (is_free)
-            b->free_map[page / 64] |= mask;
-        else
-            b->free_map[page / 64] &= ~mask;
-        page += n;
-        count -= n;
-    }
-}
-
-/* First free run of `count` pages at a multiple of `step` pages, or -1. */
-static int find_run(const struct block *b, unsigned int count, unsigned int step)
-{
-    if (b->free_count < count)
-        return -1;
-    for (unsigned int page = 0; page + count <= BLOCK_PAGES; page += step) {
-        if (page % 64 == 0 && b->free_map[page / 64] == 0) {
-            page += MAX(64U, step) - step; /* nothing starts in this word */
-            continue;
-        }
-        if (run_is_free(b, page, count))
-            return (int)page;
-    }
-    return -1;
-}
-
-/* Smallest order whose runs, aligned to their own size, hold `count` pages at any `step`. */
-static unsigned int order_of(uint64_t pages)
-{
-    unsigned int order = 0;
-
-    while ((1UL << order) < pages)
-        order++;
-    return order;
-}
-
-/* Within one block: count <= BLOCK_PAGES. Returns the first page's index or -1. */
-static int64_t take_small(struct memfile *mf, unsigned int count, unsigned int step)
-    __must_hold(mf->lock)
-{
-    uint64_t block_count = mf->extent / BLOCK_SIZE;
-    unsigned int order = order_of(MAX(count, step));
-    /* The hint speaks of runs aligned to 2^order: exact only when the request is of that shape. */
-    bool exact = count == step && count == 1U << order;
-
-    for (uint64_t i = exact ? mf->first_fit[order] : mf->first_fit[0]; i < block_count; i++) {
-        int page = find_run(&mf->blocks[i], count, step);
-
-        if (page < 0)
-            continue;
-        mark_run(&mf->blocks[i], (unsigned int)page, count, false);
-        if (exact)
-            mf->first_fit[order] = i;
-        return (int64_t)(i * BLOCK_PAGES) + page;
-    }
-    if (exact)
-        mf->first_fit[order] = block_count;
-    return -1;
-}
-
-/* Whole empty blocks in a row; the tail of the last one stays free. */
-static int64_t take_blocks(struct memfile *mf, uint64_t pages) __must_hold(mf->lock)
-{
-    uint64_t block_count = mf->extent / BLOCK_SIZE;
-    uint64_t need = (pages + BLOCK_PAGES - 1) / BLOCK_PAGES;
-    uint64_t *hint = &mf->first_fit[ORDERS - 1];
-    uint64_t run = 0;
-
-    while (*hint < block_count && mf->blocks[*hint].free_count != BLOCK_PAGES)
-        (*hint)++;
-    for (uint64_t i = *hint; i < block_count; i++) {
-        run = mf->blocks[i].free_count == BLOCK_PAGES ? run + 1 : 0;
-        if (run < need)
-            continue;
-        for (uint64_t b = i + 1 - need; b <= i; b++) {
-            unsigned int n = (unsigned int)MIN(pages, BLOCK_PAGES);
-
-            mark_run(&mf->blocks[b], 0, n, false);
-            pages -= n;
-        }
-        return (int64_t)((i + 1 - need) * BLOCK_PAGES);
-    }
-    return -1;
-}
-
-static void lower_hints(struct memfile *mf, uint64_t block) __must_hold(mf->lock)
-{
-    for (unsigned int o = 0; o < ORDERS; o++)
-        mf->first_fit[o] = MIN(mf->first_fit[o], block);
-}
-
-static void give_back(struct memfile *mf, struct memfile_range r) __must_hold(mf->lock)
-{
-    uint64_t page = r.start / PAGE_SIZE, end = (r.start + r.size) / PAGE_SIZE;
-
-    lower_hints(mf, page / BLOCK_PAGES);
-    while (page < end) {
-        uint64_t in_block = page % BLOCK_PAGES;
-        uint64_t n = MIN(end - page, BLOCK_PAGES - in_block);
-
-        mark_run(&mf->blocks[page / BLOCK_PAGES], (unsigned int)in_block, (unsigned int)n, true);
-        page += n;
-    }
 }
 
 /* ---- growth ------------------------------------------------------------------------------- */
@@ -331,7 +167,7 @@ static int grow(struct memfile *mf, uint64_t seen_extent, uint64_t size)
     }
     lock_acquire(&mf->lock);
     mf->extent = extent;
-    give_back(mf, (struct memfile_range){old, extent - old});
+    freemap_extend(&mf->map, extent / BLOCK_SIZE);
     lock_release(&mf->lock);
 out:
     lock_release(&mf->grow_lock);
@@ -349,7 +185,7 @@ static void punch(struct memfile *mf, struct memfile_range r)
     if (err)
         BUG("punching the memfile at %#lx: error %d", r.start, -err);
     lock_acquire(&mf->lock);
-    give_back(mf, r);
+    freemap_give(&mf->map, r.start / PAGE_SIZE, r.size / PAGE_SIZE);
     lock_release(&mf->lock);
 }
 
@@ -411,10 +247,7 @@ int memfile_alloc(struct memfile *mf, uint64_t size, uint64_t align, struct memf
         return -ENOMEM;
     for (;;) {
         lock_acquire(&mf->lock);
-        if (pages <= BLOCK_PAGES && align < BLOCK_SIZE)
-            first = take_small(mf, (unsigned int)pages, (unsigned int)MAX(align / PAGE_SIZE, 1UL));
-        else
-            first = take_blocks(mf, pages);
+        first = freemap_take(&mf->map, pages, MAX(align / PAGE_SIZE, 1UL));
         if (first >= 0)
             mf->allocated += size;
         seen_extent = mf->extent;
