@@ -12,6 +12,12 @@
     (URING_CANCEL_ALL | URING_CANCEL_FD | URING_CANCEL_ANY | URING_CANCEL_FD_FIXED |               \
      URING_CANCEL_USERDATA | URING_CANCEL_OP)
 
+/* One that is finishing now has let its file go, but is waited for by its name (wait_gone()). */
+static bool is_on(const struct uring_req *req, const struct file *file)
+{
+    return req->file == file || (req->cancelled && req->was_file == file);
+}
+
 static bool matches(const struct uring_req *req, const struct uring_cancel *what)
 {
     bool by_name = what->flags & URING_CANCEL_USERDATA;
@@ -24,7 +30,7 @@ static bool matches(const struct uring_req *req, const struct uring_cancel *what
         return false;
     if (what->flags & URING_CANCEL_ANY)
         return true;
-    if ((what->flags & URING_CANCEL_FD) && req->file != what->file)
+    if ((what->flags & URING_CANCEL_FD) && !is_on(req, what->file))
         return false;
     if ((what->flags & URING_CANCEL_OP) && req->sqe.opcode != what->opcode)
         return false;

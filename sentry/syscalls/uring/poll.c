@@ -83,7 +83,7 @@ static bool claim_or_poke(struct uring_req *req)
 static void poll_ready(struct async_poll *poll)
 {
     struct uring_req *req = container_of(poll, struct uring_req, poll);
-    uint32_t events = async_poll_look(&req->poll);
+    uint32_t events = req_look_poll(req);
     int64_t res = events;
 
     if (events && claim_or_poke(req)) {
@@ -127,7 +127,7 @@ static int64_t arm(struct uring_req *req)
         return -ECANCELED;
     }
     /* What came before the state was set found nobody to claim; so look once more. */
-    now = async_poll_look(&req->poll);
+    now = req_look_poll(req);
     if (!now || !uring_claim(req, REQ_POLL))
         return REQ_PENDING;
     async_poll_stop(&req->poll);

@@ -25,16 +25,28 @@ void req_unref(struct uring_req *req)
 {
     if (!req || !refcount_put(&req->refs))
         return;
-    if (req->poll.file)
-        async_poll_fini(&req->poll);
     if (req->uio_ready)
         uio_release(&req->uio);
     free(req->net);
-    file_unref(req->file);
+    file_unref(req->file); /* of one that was never started */
     task_unref(req->proxy);
     cred_unref(req->cred);
     uring_unref(req->ring);
     free(req);
+}
+
+uint32_t req_look_poll(struct uring_req *req)
+{
+    struct file *file;
+    uint32_t now = 0;
+
+    lock_acquire(&req->ring->lock);
+    file = req->poll.file ? file_ref(req->poll.file) : NULL;
+    lock_release(&req->ring->lock);
+    if (file)
+        now = file_poll(file, NULL) & req->poll.entry.events;
+    file_unref(file);
+    return now;
 }
 
 bool uring_claim(struct uring_req *req, enum req_state state)
@@ -74,6 +86,25 @@ static bool breaks_chain(const struct uring_req *req, int64_t res)
     return (req->op->flags & OP_SHORT) && res != req->result;
 }
 
+/*
+ * Who sees its completion may count on its files: a listener that he closes is closed. So they go
+ * before that, though others may still have references on the request (req_look_poll()).
+ */
+static void let_files_go(struct uring_req *req)
+{
+    struct file *file, *watched;
+
+    lock_acquire(&req->ring->lock);
+    file = req->file;
+    watched = req->poll.file;
+    req->was_file = file;
+    req->file = NULL;
+    req->poll.file = NULL;
+    lock_release(&req->ring->lock);
+    file_unref(watched);
+    file_unref(file);
+}
+
 /* Out of the list of live ones, and its completion posted. */
 static void retire(struct uring_req *req, int64_t res, bool good)
 {
@@ -82,6 +113,7 @@ static void retire(struct uring_req *req, int64_t res, bool good)
     bool timeout = opcode == URING_TIMEOUT || opcode == URING_LINK_TIMEOUT;
     uint64_t user_data;
 
+    let_files_go(req);
     lock_acquire(&ring->lock);
     user_data = req->user_data;
     lock_release(&ring->lock);
@@ -221,7 +253,7 @@ static bool arm(struct uring_req *req)
         req->state = REQ_POLL;
     lock_release(&ring->lock);
     /* What came before the state was set found nobody to claim; so look once more. */
-    if (!cancelled && (!async_poll_look(&req->poll) || !uring_claim(req, REQ_POLL)))
+    if (!cancelled && (!req_look_poll(req) || !uring_claim(req, REQ_POLL)))
         return true;
     async_poll_stop(&req->poll);
     return false;

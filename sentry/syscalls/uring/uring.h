@@ -87,7 +87,8 @@ struct uring_req {
     uint32_t cqe_flags;
     uint64_t user_data; /* POLL_REMOVE can change it; under ring->lock */
 
-    struct file *file;                        /* owned; looked up when it is tried first */
+    struct file *file; /* owned; looked up when it is tried first, let go when it finishes */
+    const struct file *was_file;              /* which that was; to compare. Under ring->lock */
     struct uring_rsrc *uses[URING_USE_COUNT]; /* owned references, until it is finished */
     struct task *proxy;      /* owned; who works for it when the submitter has gone on */
     const struct cred *cred; /* owned; of its personality, or NULL */
@@ -231,6 +232,8 @@ void uring_finish(struct uring_req *req, int64_t res);
 bool uring_claim(struct uring_req *req, enum req_state state);
 struct uring_req *req_ref(struct uring_req *req);
 void req_unref(struct uring_req *req); /* takes NULL */
+/* What holds now of the events it waits for; 0 also when somebody has finished it meanwhile. */
+uint32_t req_look_poll(struct uring_req *req);
 /* A proxy, if the request has none yet. -ENOMEM. */
 int req_need_proxy(struct uring_req *req, struct task *task);
 /* Has a thread of the pool do it. REQ_PENDING, or -ENOMEM. */
