@@ -38,7 +38,16 @@ static bool matches(const struct uring_req *req, const struct uring_cancel *what
     return !by_name || req->user_data == what->user_data;
 }
 
-enum found { FOUND_NOTHING, FOUND_WAITING, FOUND_TOLD, FOUND_BUSY };
+enum found { FOUND_NOTHING, FOUND_WAITING, FOUND_TOLD, FOUND_ENDING, FOUND_BUSY };
+
+/* What the answer is for one that a thread has in hand and that was told. */
+static enum found found_busy(const struct uring_req *req)
+{
+    if (req->state == REQ_WORKER)
+        return req->op->flags & OP_WAITS ? FOUND_TOLD : FOUND_BUSY;
+    /* One that goes on for ever watches its file again, sees that it is cancelled, and ends. */
+    return req->multishot && req->poll.file ? FOUND_ENDING : FOUND_BUSY;
+}
 
 /* The next one to end; one that a thread has in hand is told so and left alone. */
 static enum found take_next(struct uring *ring, const struct uring_cancel *what, bool held_too,
@@ -59,8 +68,7 @@ static enum found take_next(struct uring *ring, const struct uring_cancel *what,
             req->cancelled = true;
             if (req->state == REQ_WORKER)
                 proxy_interrupt(req->proxy);
-            found =
-                req->state == REQ_WORKER && (req->op->flags & OP_WAITS) ? FOUND_TOLD : FOUND_BUSY;
+            found = found_busy(req);
             break;
         }
         if (req->state == REQ_CHAIN) {
@@ -211,7 +219,7 @@ int uring_sync_cancel(struct uring *ring, struct task *task, const struct uring_
     err = find_file(ring, task, arg->fd, &what);
     if (!err)
         err = uring_cancel(ring, &what);
-    if (err == -EALREADY)
+    if (err == -EALREADY || (err == 0 && !(what.flags & (URING_CANCEL_ALL | URING_CANCEL_ANY))))
         err = wait_gone(ring, task, &what, deadline);
     file_unref(what.file);
     return err;
