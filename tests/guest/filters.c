@@ -83,6 +83,18 @@ static int verdict_errno(void)
     return prctl(PR_GET_SECCOMP) == 2 ? 0 : 4;
 }
 
+/* Numbers that mean "again" within a kernel are errors like others to a program without a signal.
+ */
+static int verdict_restart(void)
+{
+    for (unsigned error = 511; error <= 517; error++) {
+        filter_call(SYS_getppid, SECCOMP_RET_ERRNO | error, 0);
+        if (RAW(SYS_getppid) != -(long)error || RAW(SYS_getpid) <= 0)
+            return (int)error - 510;
+    }
+    return 0;
+}
+
 /* KILL goes before TRAP before ERRNO before ALLOW, whatever came last. */
 static int precedence(void)
 {
@@ -235,6 +247,7 @@ static void test_verdicts(void)
     CHECK_EQ(status_of(strict), 21 << 8);
     CHECK_EQ(status_of(strict_violated), SIGKILL);
     CHECK_EQ(status_of(verdict_errno), 0);
+    CHECK_EQ(status_of(verdict_restart), 0);
     CHECK_EQ(status_of(precedence), 0);
     CHECK_EQ(WTERMSIG(status_of(killed)), SIGSYS);
     CHECK_EQ(status_of(traced_by_nobody), 0);
@@ -281,7 +294,8 @@ static void *asking(void *arg)
 {
     char byte;
 
-    if (RAW(SYS_getppid) != 4711 || RAW(SYS_getuid) != -EXDEV || RAW(SYS_getpid) != getpid())
+    if (RAW(SYS_getppid) != 4711 || RAW(SYS_getppid) != -514 || RAW(SYS_getuid) != -EXDEV ||
+        RAW(SYS_getpid) != getpid())
         return (void *)1L;
     int fd = (int)RAW(SYS_dup, 0); /* answered with a descriptor of the listener's */
     if (fd < 0 || read(fd, &byte, 1) != 1 || byte != '!')
@@ -354,6 +368,8 @@ static void test_listener(void)
     bad = (struct seccomp_notif_resp){.id = notif.id + 99};
     CHECK_ERRNO(ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &bad), ENOENT);
     answer(notif.id, 4711, 0, 0);
+    notif = receive();
+    answer(notif.id, 0, -514, 0); /* no restart: there is no signal */
     notif = receive();
     CHECK_EQ(notif.data.nr, SYS_getuid);
     answer(notif.id, 0, -EXDEV, 0);

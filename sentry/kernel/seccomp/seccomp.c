@@ -307,11 +307,20 @@ static bool ask_tracer(struct task *task, uint32_t value)
     return (int)task->syscall_nr != -1 && !task_is_leaving(task);
 }
 
+void seccomp_answer(struct task *task, int64_t result)
+{
+    const uint32_t signals = TASK_WORK_SIGNAL | TASK_WORK_EXIT | TASK_WORK_STOP;
+
+    task->ctx->regs.rax = (uint64_t)result;
+    if (result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK &&
+        !(__atomic_load_n(&task->work, __ATOMIC_ACQUIRE) & signals))
+        task->in_syscall = false;
+}
+
 static bool obey(struct task *task, const struct seccomp_data *data, uint32_t verdict,
                  struct seccomp_filter *match)
 {
     uint32_t value = verdict & SECCOMP_RET_DATA;
-    long result;
 
     switch (verdict & SECCOMP_RET_ACTION_FULL) {
     case SECCOMP_RET_ALLOW:
@@ -320,16 +329,15 @@ static bool obey(struct task *task, const struct seccomp_data *data, uint32_t ve
         log_call(task, data, verdict);
         return true;
     case SECCOMP_RET_ERRNO:
-        task->ctx->regs.rax = -(uint64_t)MIN(value, (uint32_t)MAX_ERRNO);
+        seccomp_answer(task, -(int64_t)MIN(value, (uint32_t)MAX_ERRNO));
         return false;
     case SECCOMP_RET_TRAP:
         trap(task, data, value);
         return false;
     case SECCOMP_RET_USER_NOTIF:
-        result = -ENOSYS;
-        if (match && match->notify && seccomp_notify_ask(task, match, data, &result))
-            return true;
-        task->ctx->regs.rax = (uint64_t)result;
+        if (match && match->notify)
+            return seccomp_notify_ask(task, match, data);
+        task->ctx->regs.rax = (uint64_t)-ENOSYS;
         return false;
     case SECCOMP_RET_KILL_THREAD:
         kill_by_verdict(task, false);

@@ -61,6 +61,11 @@ void seccomp_leave(struct task *task);
  * signal is on its way, or the task has to end.
  */
 bool seccomp_allows(struct task *task);
+/*
+ * What a filter or a listener answers instead of the call, any number. One that asks for a restart
+ * within the kernel does so only when a signal waits, as on Linux; else it is the program's.
+ */
+void seccomp_answer(struct task *task, int64_t result);
 
 /* no_new_privs of the credentials, or what TSYNC brought. */
 bool task_no_new_privs(const struct task *task);
@@ -72,8 +77,8 @@ int seccomp_notify_create(struct seccomp_filter *filter, struct file **ret);
 void seccomp_notify_destroy(struct seccomp_notify *notify);
 /* Nobody has the filter any more. */
 void seccomp_notify_orphan(struct seccomp_notify *notify);
-/* Asks the listener and waits: true when the call is to be done after all; else the result. */
+/* Asks the listener and waits: true when the call is to be done after all; else rax is set. */
 bool seccomp_notify_ask(struct task *task, struct seccomp_filter *filter,
-                        const struct seccomp_data *data, long *ret_result);
+                        const struct seccomp_data *data);
 
 #endif

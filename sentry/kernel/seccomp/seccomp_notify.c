@@ -106,7 +106,7 @@ static int wait_for_answer(struct task *task, struct seccomp_notify *notify, str
 }
 
 bool seccomp_notify_ask(struct task *task, struct seccomp_filter *filter,
-                        const struct seccomp_data *data, long *ret_result)
+                        const struct seccomp_data *data)
 {
     struct seccomp_notify *notify = filter->notify;
     struct question q = {.task = task, .data = *data};
@@ -132,12 +132,12 @@ bool seccomp_notify_ask(struct task *task, struct seccomp_filter *filter,
         error = 0;
     lock_release(&notify->lock);
     if (error < 0) {
-        *ret_result = error;
+        task->ctx->regs.rax = (uint64_t)(int64_t)error;
         return false;
     }
     if (q.answer.flags & SECCOMP_USER_NOTIF_FLAG_CONTINUE)
         return true;
-    *ret_result = q.answer.error ? q.answer.error : q.answer.val;
+    seccomp_answer(task, q.answer.error ? q.answer.error : q.answer.val);
     return false;
 }
 
