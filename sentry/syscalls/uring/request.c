@@ -105,6 +105,15 @@ static void let_files_go(struct uring_req *req)
     file_unref(file);
 }
 
+/* What was registered and is in use: what has a tag is told of after the request's completion. */
+static void drop_uses(struct uring_req *req, bool tagged)
+{
+    for (int i = 0; i < URING_USE_COUNT; i++) {
+        if (req->uses[i] && (tagged || !req->uses[i]->tag))
+            uring_hold(req, (enum uring_use)i, NULL);
+    }
+}
+
 /* Out of the list of live ones, and its completion posted. */
 static void retire(struct uring_req *req, int64_t res, bool good)
 {
@@ -114,6 +123,7 @@ static void retire(struct uring_req *req, int64_t res, bool good)
     uint64_t user_data;
 
     let_files_go(req);
+    drop_uses(req, false);
     lock_acquire(&ring->lock);
     user_data = req->user_data;
     lock_release(&ring->lock);
@@ -125,8 +135,7 @@ static void retire(struct uring_req *req, int64_t res, bool good)
     ring->drains -= req->drain;
     ring->counting -= req->counted;
     lock_release(&ring->lock);
-    for (int i = 0; i < URING_USE_COUNT; i++)
-        uring_hold(req, (enum uring_use)i, NULL);
+    drop_uses(req, true);
     wait_queue_wake(&ring->queue, POLLIN | POLLRDNORM);
 }
 

@@ -23,9 +23,9 @@ struct uring_rsrc *uring_rsrc_unref(struct uring *ring, struct uring_rsrc *rsrc)
 {
     if (!rsrc || !refcount_put(&rsrc->refs))
         return NULL;
+    file_unref(rsrc->file);
     if (rsrc->tag)
         uring_post(ring, rsrc->tag, 0, 0, false);
-    file_unref(rsrc->file);
     free(rsrc);
     return NULL;
 }
