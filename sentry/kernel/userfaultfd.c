@@ -30,7 +30,8 @@
 
 #define FEATURES                                                                                   \
     ((uint64_t)(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_SIGBUS | UFFD_FEATURE_THREAD_ID |    \
-                UFFD_FEATURE_EXACT_ADDRESS | LINUX_UFFD_FEATURE_POISON | LINUX_UFFD_FEATURE_MOVE))
+                UFFD_FEATURE_EXACT_ADDRESS | UFFD_FEATURE_MISSING_SHMEM |                          \
+                UFFD_FEATURE_MINOR_SHMEM | LINUX_UFFD_FEATURE_POISON | LINUX_UFFD_FEATURE_MOVE))
 #define IOCTL_BIT(nr) (1UL << (nr))
 #define RANGE_IOCTLS                                                                               \
     (IOCTL_BIT(_UFFDIO_WAKE) | IOCTL_BIT(_UFFDIO_COPY) | IOCTL_BIT(_UFFDIO_ZEROPAGE) |             \
@@ -210,7 +211,8 @@ static bool range_ok(struct mm *mm, uint64_t start, uint64_t size)
 
 static long do_register(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
 {
-    const uint64_t modes = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP;
+    const uint64_t modes =
+        UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP | UFFDIO_REGISTER_MODE_MINOR;
     struct uffdio_register r;
     long err;
 
@@ -222,8 +224,9 @@ static long do_register(struct userfaultfd *u, struct mm *caller, struct mm *mm,
                                 (unsigned)r.mode);
     if (err < 0)
         return err;
-    r.ioctls =
-        RANGE_IOCTLS | (r.mode & UFFDIO_REGISTER_MODE_WP ? IOCTL_BIT(_UFFDIO_WRITEPROTECT) : 0);
+    r.ioctls = RANGE_IOCTLS |
+               (r.mode & UFFDIO_REGISTER_MODE_WP ? IOCTL_BIT(_UFFDIO_WRITEPROTECT) : 0) |
+               (r.mode & UFFDIO_REGISTER_MODE_MINOR ? IOCTL_BIT(_UFFDIO_CONTINUE) : 0);
     return copy_to_user(caller, arg + offsetof(struct uffdio_register, ioctls), &r.ioctls,
                         sizeof(r.ioctls));
 }
@@ -323,25 +326,47 @@ static long do_zeropage(struct userfaultfd *u, struct mm *caller, struct mm *mm,
                   z.range.len, done, !(z.mode & UFFDIO_ZEROPAGE_MODE_DONTWAKE));
 }
 
-static long do_poison(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
+static int64_t each_page(struct mm *mm, uaddr_t start, uint64_t size,
+                         int (*fn)(struct mm *mm, uaddr_t addr))
 {
-    struct linux_uffdio_poison p;
-    int64_t done = 0;
+    uint64_t done = 0;
     int err = 0;
 
-    if (copy_from_user(caller, &p, arg, sizeof(p) - sizeof(p.updated)) < 0)
-        return -EFAULT;
-    if (!range_ok(mm, p.start, p.size) || (p.mode & ~LINUX_UFFDIO_POISON_MODE_DONTWAKE))
-        return -EINVAL;
-    while ((uint64_t)done < p.size && err == 0) {
-        err = mm_userfault_poison(mm, p.start + (uint64_t)done);
+    while (done < size && err == 0) {
+        err = fn(mm, start + done);
         if (err == 0)
             done += PAGE_SIZE;
         if (err == 0 && task_interrupted(task_current()))
             break;
     }
+    return done ? (int64_t)done : err;
+}
+
+static long do_continue(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
+{
+    struct uffdio_continue c;
+
+    if (copy_from_user(caller, &c, arg, sizeof(c) - sizeof(c.mapped)) < 0)
+        return -EFAULT;
+    if (!range_ok(mm, c.range.start, c.range.len) ||
+        (c.mode & ~(uint64_t)UFFDIO_CONTINUE_MODE_DONTWAKE))
+        return -EINVAL;
+    return finish(u, caller, arg + offsetof(struct uffdio_continue, mapped), c.range.start,
+                  c.range.len, each_page(mm, c.range.start, c.range.len, mm_userfault_continue),
+                  !(c.mode & UFFDIO_CONTINUE_MODE_DONTWAKE));
+}
+
+static long do_poison(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
+{
+    struct linux_uffdio_poison p;
+
+    if (copy_from_user(caller, &p, arg, sizeof(p) - sizeof(p.updated)) < 0)
+        return -EFAULT;
+    if (!range_ok(mm, p.start, p.size) || (p.mode & ~LINUX_UFFDIO_POISON_MODE_DONTWAKE))
+        return -EINVAL;
     return finish(u, caller, arg + offsetof(struct linux_uffdio_poison, updated), p.start, p.size,
-                  done ? done : err, !(p.mode & LINUX_UFFDIO_POISON_MODE_DONTWAKE));
+                  each_page(mm, p.start, p.size, mm_userfault_poison),
+                  !(p.mode & LINUX_UFFDIO_POISON_MODE_DONTWAKE));
 }
 
 static long do_move(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
@@ -404,6 +429,8 @@ static long serve_request(struct userfaultfd *u, struct mm *caller, struct mm *m
         return do_copy(u, caller, mm, arg);
     case UFFDIO_ZEROPAGE:
         return do_zeropage(u, caller, mm, arg);
+    case UFFDIO_CONTINUE:
+        return do_continue(u, caller, mm, arg);
     case LINUX_UFFDIO_MOVE:
         return do_move(u, caller, mm, arg);
     case LINUX_UFFDIO_POISON:

@@ -211,6 +211,17 @@ static int ask_user(struct fault *f, struct vma *vma, uint64_t flags) __must_hol
     return err == -EFAULT ? fail(f, SIGBUS, BUS_ADRERR) : err;
 }
 
+/* Nothing is there, and somebody wants to be told. 0: look again. */
+static int fault_watched(struct fault *f, struct vma *vma) __must_hold(f->mm->lock)
+{
+    uint64_t flags = 0;
+    int err = vma->object ? mm_userfault_take(f->mm, vma, f->page, &flags) : -EAGAIN;
+
+    if (err == -EAGAIN)
+        return ask_user(f, vma, flags);
+    return err == -EFAULT ? fail(f, SIGBUS, BUS_ADRERR) : err;
+}
+
 /* A write to a page that is protected so. With an unknown access, the second fault is a write. */
 static bool is_protected(const struct fault *f, const struct vma *vma, uint64_t entry)
 {
@@ -393,8 +404,8 @@ static int serve(struct fault *f)
             err = fault_present(f, vma, entry, &again);
             if (err || !again)
                 return err;
-        } else if (vma->userfault_modes & MM_UFFD_MISSING) {
-            err = ask_user(f, vma, 0);
+        } else if (vma->userfault_modes & (MM_UFFD_MISSING | MM_UFFD_MINOR)) {
+            err = fault_watched(f, vma);
             if (err)
                 return err;
         } else if (!vma->object) {

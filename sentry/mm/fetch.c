@@ -129,13 +129,15 @@ int mm_fetch_object(struct mm *mm, struct vma *vma, uaddr_t page, bool write) __
     uint64_t low = MAX(round_down(offset, OBJECT_AROUND), vma->offset);
     uint64_t high =
         MIN(round_down(offset, OBJECT_AROUND) + OBJECT_AROUND, vma_offset_of(vma, vma->end));
+    bool exact = __atomic_load_n(&object->exact, __ATOMIC_RELAXED);
     uint64_t seen = __atomic_load_n(&object->invalidations, __ATOMIC_ACQUIRE);
     struct trash trash = TRASH_INIT;
     struct fetched got = {.count = 1};
     int err;
 
     lock_release(&mm->lock);
-    err = ask_object(mf, object, low, offset, high, write, &got.range[0], &got.offset[0]);
+    err = ask_object(mf, object, exact ? offset : low, offset, high, write, &got.range[0],
+                     &got.offset[0]);
     if (err)
         got.count = 0;
     else if (!write)

@@ -328,6 +328,17 @@ void mm_userfaults_untie(struct mm *mm);
 int mm_userfault_ask(struct mm *mm, struct vma *vma, uaddr_t addr, enum access access, bool user,
                      uint64_t flags) __must_hold(mm->lock);
 
+/* ---- userfault_shmem.c; with mm->lock held ---- */
+
+/*
+ * A fault of a watched VMA of shared memory at a page that is not in the map. 0: it is now.
+ * -EAGAIN: ask, with *ret_flags (UFFD_PAGEFAULT_FLAG_*). -EFAULT: there is none. -ENOMEM.
+ */
+int mm_userfault_take(struct mm *mm, struct vma *vma, uaddr_t page, uint64_t *ret_flags);
+/* A new page for the object, mapped there as well; takes two references. -EEXIST, -EFAULT... */
+int mm_userfault_insert(struct mm *mm, const struct vma *vma, uaddr_t addr,
+                        struct memfile_range page);
+
 /* ---- populate.c; without the lock ---- */
 
 /*

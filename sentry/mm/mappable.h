@@ -68,6 +68,9 @@ struct mappable {
     /* Atomic: the file whose it is, as /proc/PID/maps tells it; 0: none. See mappable_label(). */
     uint64_t label_dev, label_ino;
 
+    /* Atomic: somebody waits for missing pages to be asked for, so that none comes unasked. */
+    bool exact;
+
     struct lock invalidate_lock; /* one invalidation at a time; taken before any mm->lock */
     struct lock mappings_lock;   /* innermost but for the memfile's */
     struct list mappings;        /* every VMA of every mm that maps this */

@@ -69,8 +69,11 @@ static int fill_around(struct shmem *s, uint64_t offset) __must_hold(s->lock)
     uint64_t start = pmap_free_below(&s->pages, offset, low);
     uint64_t end =
         pmap_next_used(&s->pages, offset, MIN(low + RUN_SIZE, round_up(s->size, PAGE_SIZE)));
-    int err = shmem_fill(s, start, end, &filled);
+    int err;
 
+    if (__atomic_load_n(&s->base.exact, __ATOMIC_RELAXED))
+        return shmem_fill(s, offset, offset + PAGE_SIZE, &filled);
+    err = shmem_fill(s, start, end, &filled);
     if (err || filled <= offset)
         err = shmem_fill(s, offset, offset + PAGE_SIZE, &filled);
     return err;
@@ -154,6 +157,68 @@ static const struct mappable_ops shmem_ops = {
     .punch = shmem_punch,
     .resident = shmem_resident,
 };
+
+/* ---- page by page, for userfaultfd(2) ------------------------------------------------------ */
+
+bool shmem_is(const struct mappable *m)
+{
+    return m->ops == &shmem_ops && m->kind == MAPPABLE_PLAIN;
+}
+
+static bool is_beyond(const struct shmem *s, uint64_t offset) __must_hold(s->lock)
+{
+    return offset >= round_up(s->size, PAGE_SIZE) || offset >= PMAP_SPAN;
+}
+
+int shmem_page(struct mappable *m, uint64_t offset, bool creates, struct memfile_range *ret,
+               bool *ret_fresh)
+{
+    struct shmem *s = to_shmem(m);
+    uint64_t filled;
+    bool fresh;
+    int err = 0;
+
+    lock_acquire(&s->lock);
+    fresh = !pmap_get(&s->pages, offset);
+    if (is_beyond(s, offset))
+        err = -EFAULT;
+    else if (fresh)
+        err = creates ? shmem_fill(s, offset, offset + PAGE_SIZE, &filled) : -ENOENT;
+    if (!err) {
+        *ret_fresh = fresh;
+        *ret = pmap_run_at(&s->pages, offset, PAGE_SIZE);
+        memfile_ref(s->memfile, *ret);
+    }
+    lock_release(&s->lock);
+    return err;
+}
+
+int shmem_insert(struct mappable *m, uint64_t offset, struct memfile_range page)
+{
+    struct shmem *s = to_shmem(m);
+    bool counted = false;
+    int err = 0;
+
+    lock_acquire(&s->lock);
+    if (is_beyond(s, offset))
+        err = -EFAULT;
+    else if (pmap_get(&s->pages, offset))
+        err = -EEXIST;
+    else if (s->budget && shmem_budget_take(s->budget, PAGE_SIZE) < 0)
+        err = -ENOMEM;
+    else
+        counted = s->budget != NULL;
+    if (!err)
+        err = pmap_set_run(&s->pages, offset, PAGE_SIZE, page.start | PMAP_PRESENT);
+    if (!err) {
+        memfile_ref(s->memfile, page);
+        __atomic_fetch_add(&all_bytes, PAGE_SIZE, __ATOMIC_RELAXED);
+    } else if (counted) {
+        shmem_budget_give(s->budget, PAGE_SIZE);
+    }
+    lock_release(&s->lock);
+    return err;
+}
 
 static struct shmem *shmem_new(struct memfile *mf, uint64_t size)
 {

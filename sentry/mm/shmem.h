@@ -30,6 +30,18 @@ int shmem_budget_take(struct shmem_budget *budget, uint64_t size);
 void shmem_budget_give(struct shmem_budget *budget, uint64_t size);
 
 /* An empty file; a reference on `budget` is taken. */
+/* Is it one of these, of ordinary pages? */
+bool shmem_is(const struct mappable *m);
+/*
+ * The page at `offset`, with a reference; `creates`: made when it is not there (*ret_fresh).
+ * -EFAULT beyond the end, -ENOENT (not `creates`), -ENOMEM, -ENOSPC. May be called under mm->lock.
+ */
+int shmem_page(struct mappable *m, uint64_t offset, bool creates, struct memfile_range *ret,
+               bool *ret_fresh);
+/* Makes `page` the one at `offset`, and takes a reference. -EFAULT beyond the end, -EEXIST,
+ * -ENOMEM. May be called under mm->lock. */
+int shmem_insert(struct mappable *m, uint64_t offset, struct memfile_range page);
+
 int shmem_file_create(struct memfile *mf, struct shmem_budget *budget, struct mappable **ret);
 uint64_t shmem_file_size(struct mappable *m);
 /* What /proc/PID/maps calls it; a copy is made. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sentry/mm/internal.h"
+#include "sentry/mm/shmem.h"
 
 void mm_userfault_init(struct mm_userfault *u, const struct mm_userfault_ops *ops, struct mm *mm)
 {
@@ -77,22 +78,36 @@ static void assign(struct mm *mm, struct vma *vma, struct mm_userfault *u, unsig
 
     if (!(modes & MM_UFFD_WP) && (vma->userfault_modes & MM_UFFD_WP))
         mm_rewrite(mm, vma, vma->start, vma->end, unprotect_entry, NULL);
+    if (vma->object && u)
+        __atomic_store_n(&vma->object->exact, true, __ATOMIC_RELAXED);
     vma->userfault = u ? mm_userfault_ref(u) : NULL;
     vma->userfault_modes = (uint8_t)modes;
     mm_userfault_unref(old);
 }
 
-/* Linux vma_can_userfault(); shared memory is not built. */
+/* Linux vma_can_userfault(); write protection of shared memory is not built. */
+static bool may_watch(const struct vma *vma, unsigned modes)
+{
+    if (vma->flags & VMA_DROPPABLE)
+        return false;
+    if (!vma->object)
+        return !(modes & MM_UFFD_MINOR);
+    return !vma_is_private(vma) && shmem_is(vma->object) && !(modes & MM_UFFD_WP);
+}
+
 static int check_range(struct mm *mm, const struct mm_userfault *u, uaddr_t start, uaddr_t end,
-                       bool registers)
+                       bool registers, unsigned modes)
 {
     struct vma *vma = vma_find(mm, start);
 
     if (!vma || vma->start >= end)
         return -EINVAL;
     for (; vma && vma->start < end; vma = vma_next(vma)) {
-        if (vma->object || (vma->flags & VMA_DROPPABLE))
+        if (!may_watch(vma, modes))
             return -EINVAL;
+        /* What UFFDIO_COPY writes, all who map it see. */
+        if (registers && !(vma->max_prot & PROT_WRITE))
+            return -EPERM;
         if (vma->userfault && vma->userfault != u)
             return registers ? -EBUSY : -EINVAL;
     }
@@ -119,7 +134,7 @@ int mm_userfault_register(struct mm *mm, struct mm_userfault *u, uaddr_t start, 
     int err;
 
     lock_acquire(&mm->lock);
-    err = check_range(mm, u, start, end, true);
+    err = check_range(mm, u, start, end, true, modes);
     if (!err)
         err = assign_range(mm, u, start, end, modes);
     lock_release(&mm->lock);
@@ -131,7 +146,7 @@ int mm_userfault_unregister(struct mm *mm, struct mm_userfault *u, uaddr_t start
     int err;
 
     lock_acquire(&mm->lock);
-    err = check_range(mm, u, start, end, false);
+    err = check_range(mm, u, start, end, false, 0);
     if (!err)
         err = assign_range(mm, NULL, start, end, 0);
     lock_release(&mm->lock);
@@ -204,6 +219,8 @@ int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool prote
         err = -EINVAL;
     else if (entry && !(bytes && (entry & PMAP_GUARD)))
         err = -EEXIST;
+    else if (vma->object)
+        err = mm_userfault_insert(mm, vma, addr, page);
     else
         err = pmap_set_run(&mm->pmap, addr, PAGE_SIZE,
                            page.start | PMAP_PRESENT | PMAP_ANON | (protect ? PMAP_UFFD_WP : 0));
@@ -224,6 +241,8 @@ int mm_userfault_poison(struct mm *mm, uaddr_t addr)
         err = -ENOENT;
     else if (pmap_get(&mm->pmap, addr))
         err = -EEXIST;
+    else if (vma->object && shmem_file_size(vma->object) <= vma_offset_of(vma, addr))
+        err = -EFAULT;
     else if (mm->pmap.guards >= GUARD_MAX_PAGES)
         err = -ENOMEM;
     else

@@ -19,6 +19,7 @@ struct mm_userfault;
 
 #define MM_UFFD_MISSING 1 /* UFFDIO_REGISTER_MODE_* */
 #define MM_UFFD_WP      2
+#define MM_UFFD_MINOR   4
 
 /* A fault that waits; on its thread's stack. */
 struct mm_userfault_wait {
@@ -64,6 +65,9 @@ int mm_userfault_unregister(struct mm *mm, struct mm_userfault *u, uaddr_t start
 /* One page with these bytes (NULL: zeroes). -ENOENT, -EEXIST, -ENOMEM. Bytes replace guards, too.
  */
 int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool protect);
+/* Maps the page that the shared memory has there. Errors as above; -EFAULT: it has none;
+ * -EINVAL: private memory, or beyond the end. */
+int mm_userfault_continue(struct mm *mm, uaddr_t addr);
 /* From now on an access to the page fails as one to broken memory does. Errors as above. */
 int mm_userfault_poison(struct mm *mm, uaddr_t addr);
 /*
