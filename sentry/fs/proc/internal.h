@@ -216,6 +216,11 @@ int proc_core_uses_pid_write(uint64_t key, const char *text, size_t size);
 
 /* sysctl.c: /proc/sys */
 extern const struct tree_node proc_sys_nodes[5];
+/* syskernel.c, sysvm.c: /proc/sys/kernel, /proc/sys/vm */
+#define PROC_SYS_KERNEL_NODES 52
+#define PROC_SYS_VM_NODES     30
+extern const struct tree_node proc_sys_kernel_nodes[PROC_SYS_KERNEL_NODES];
+extern const struct tree_node proc_sys_vm_nodes[PROC_SYS_VM_NODES];
 /* sysnet.c: /proc/sys/net */
 #define PROC_SYS_NET_NODES 4
 extern const struct tree_node proc_sys_net_nodes[PROC_SYS_NET_NODES];
