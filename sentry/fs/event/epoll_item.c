@@ -117,7 +117,7 @@ static void epoll_file_gone(struct file_watch *watch)
 }
 
 static int add_locked(struct epoll *e, int fd, struct file *target,
-                      const struct linux_epoll_event *event)
+                      const struct linux_epoll_event *event) __must_hold(e->lock)
 {
     struct epoll_item *item;
 
