@@ -218,6 +218,13 @@ int ov_rewrite_journal(struct overlay *fs);
 /* restore.c: what was kept in `store` comes back, and changes are kept there from now on. */
 int ov_keep_in(struct overlay *fs, struct super_block *store);
 
+/* below.c, for restore.c. What lies below at the place that `node` tells of, referenced, if it is
+ * needed and of the right kind; NULL: it is not there any more. */
+int ov_find_below(struct overlay *fs, const struct ov_node_record *node, struct dentry **ret);
+/* sweep.c, likewise: removes the files of `data` that are no wanted object's. */
+typedef bool (*ov_wanted_fn)(void *arg, uint64_t id);
+int ov_bytes_sweep(struct dentry *data, ov_wanted_fn wanted, void *arg);
+
 /* bytes.c: the bytes of a file that was made or copied up. */
 /* What has them, referenced: upper's half, or a file of the host's. */
 int ov_bytes(struct ov_inode *ov, struct dentry **ret);

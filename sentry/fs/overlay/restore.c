@@ -3,21 +3,16 @@
  * that the tree grows as it grew. Objects are found by their numbers meanwhile; those that no name
  * leads to in the end go, and so do bytes that are no object's.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <linux/fs.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "sentry/fs/overlay/internal.h"
 #include "sentry/fs/overlay/journal.h"
-#include "sentry/vfs/dirent.h"
 
-#define BUCKETS    4096
-#define WALK_NAMES 16 /* asked for at once */
+#define BUCKETS 4096
 
 struct known {
     struct known *next;
@@ -61,85 +56,6 @@ static void forget_all(struct restorer *r)
             free(k);
         }
     }
-}
-
-/* ---- places below -------------------------------------------------------------------------------
- */
-
-/* Goes down from *at (a reference, exchanged) by `count` names. -ENOENT. */
-static int descend(struct dentry **at, const struct name *names, int count)
-{
-    struct inode *inodes[WALK_NAMES];
-    struct dentry *top = *at;
-    int err = 0, found;
-
-    tree_lock(top->sb);
-    found = top->inode->ops->lookup(top, names, count, inodes, &err);
-    for (int i = 0; i < found; i++) {
-        struct dentry *child = *at ? dentry_attach(*at, names[i], inodes[i]) : NULL;
-
-        if (!*at)
-            inode_unref(inodes[i]);
-        dentry_unref(*at);
-        *at = child;
-    }
-    tree_unlock(top->sb);
-    if (found >= 0 && !*at)
-        return -ENOMEM;
-    return found == count ? 0 : found < 0 ? found : -ENOENT;
-}
-
-static int walk_below(struct overlay *fs, const char *path, size_t size, struct dentry **ret)
-{
-    struct dentry *at = dentry_ref(fs->lower->root);
-    struct name names[WALK_NAMES];
-    int count = 0, err = 0;
-
-    for (size_t from = 0; from < size && !err;) {
-        const char *end = memchr(path + from, '/', size - from);
-        size_t length = end ? (size_t)(end - path) - from : size - from;
-
-        if (length == 0 || length > VFS_NAME_MAX) {
-            err = -EUCLEAN;
-            break;
-        }
-        names[count++] = (struct name){path + from, length};
-        from += length + 1;
-        if (count == WALK_NAMES || from >= size) {
-            err = descend(&at, names, count);
-            count = 0;
-        }
-    }
-    if (err < 0)
-        dentry_unref(at);
-    else
-        *ret = at;
-    return err;
-}
-
-/*
- * What lies below at that place, if it is needed and of the right kind; NULL: it is not there any
- * more.
- */
-static int find_below(struct overlay *fs, const struct ov_node_record *node, struct dentry **ret)
-{
-    bool file = S_ISREG(node->mode);
-    int err;
-
-    *ret = NULL;
-    if ((node->head.flags & OV_IS_MADE) || !(node->head.flags & OV_HAS_PATH))
-        return 0;
-    if (!S_ISDIR(node->mode) && !fs->imagined && (!file || (node->head.flags & OV_HAS_BYTES)))
-        return 0;
-    err = walk_below(fs, node->text, node->path_size, ret);
-    if (!err && !fs->imagined && inode_type((*ret)->inode) != (node->mode & S_IFMT))
-        *ret = dentry_unref(*ret);
-    if (err == -ENOENT || err == -EACCES || err == -ENOTDIR)
-        err = 0;
-    if (!err && !*ret)
-        log_warning("overlay: /%.*s is no longer below what was changed of it",
-                    (int)MIN(node->path_size, 1000U), node->text);
-    return err;
 }
 
 /* ---- objects ------------------------------------------------------------------------------------
@@ -201,7 +117,7 @@ static int new_node(struct restorer *r, const struct ov_node_record *node, struc
 {
     struct ov_inode *ov;
     struct dentry *lower;
-    int err = find_below(r->fs, node, &lower);
+    int err = ov_find_below(r->fs, node, &lower);
 
     if (err < 0)
         return err;
@@ -413,61 +329,11 @@ int overlay_imagine(struct super_block *sb, overlay_read_fn read, void *arg)
     return err;
 }
 
-/* ---- bytes that are nobody's --------------------------------------------------------------------
- */
-
-struct sweeper {
-    struct dirent_sink sink;
-    struct restorer *r;
-    char (*names)[VFS_NAME_MAX + 1]; /* owned */
-    size_t count, room;
-    int err;
-};
-
-static bool sweep(struct dirent_sink *sink, const char *name, size_t size, uint64_t ino,
-                  int64_t next, uint8_t type)
+static bool has_bytes(void *arg, uint64_t id)
 {
-    struct sweeper *s = container_of(sink, struct sweeper, sink);
-    char text[VFS_NAME_MAX + 1], *end;
-    struct ov_inode *ov;
+    const struct ov_inode *ov = find(arg, id);
 
-    if (name[0] == '.' || size > VFS_NAME_MAX || type == DT_DIR)
-        return true;
-    memcpy(text, name, size);
-    text[size] = '\0';
-    ov = find(s->r, strtoul(text, &end, 16));
-    if (!*end && ov && ov->copied && refcount_read(&ov->inode.refs) > 1)
-        return true;
-    if (s->count == s->room) {
-        size_t room = s->room ? 2 * s->room : 64;
-        void *names = realloc(s->names, room * sizeof(*s->names));
-
-        if (!names) {
-            s->err = -ENOMEM;
-            return false;
-        }
-        s->names = names;
-        s->room = room;
-    }
-    memcpy(s->names[s->count++], text, size + 1);
-    return true;
-}
-
-static int remove_leftovers(struct restorer *r)
-{
-    struct sweeper s = {.sink.emit = sweep, .r = r};
-    struct file *dir;
-    int64_t pos = 0;
-    int err = ov_open_half(r->fs->data, O_RDONLY | O_DIRECTORY, &dir);
-
-    if (err < 0)
-        return err;
-    err = dir->ops->getdents(dir, &s.sink, &pos);
-    for (size_t i = 0; i < s.count && !err; i++)
-        ov_store_remove(r->fs->data, s.names[i]);
-    file_unref(dir);
-    free(s.names);
-    return err ? err : s.err;
+    return ov && ov->copied && refcount_read(&ov->inode.refs) > 1;
 }
 
 static int open_data(struct overlay *fs, struct super_block *store)
@@ -494,7 +360,7 @@ int ov_keep_in(struct overlay *fs, struct super_block *store)
     fs->journal = j;
     err = restore(&r, ov_journal_file_read, j, &j->end, &j->number);
     if (!err)
-        err = remove_leftovers(&r);
+        err = ov_bytes_sweep(fs->data, has_bytes, &r);
     forget_all(&r);
     if (!err)
         err = ov_rewrite_journal(fs);
