@@ -113,6 +113,53 @@ struct uring_sync_cancel {
 };
 static_assert(sizeof(struct uring_sync_cancel) == 64, "struct io_uring_sync_cancel_reg");
 
+struct uring_clone_buffers {
+    uint32_t src_fd, flags, src_off, dst_off, nr, pad[3];
+};
+#define URING_CLONE_SRC_REGISTERED (1u << 0)
+#define URING_CLONE_DST_REPLACE    (1u << 1)
+
+struct uring_clock {
+    uint32_t clockid, resv[3];
+};
+
+struct uring_query {
+    uint64_t next, data;
+    uint32_t op, size;
+    int32_t result;
+    uint32_t resv[3];
+};
+#define URING_QUERY_OPCODES 0
+
+struct uring_query_ops {
+    uint32_t request_ops, register_ops;
+    uint64_t features, setup_flags, enter_flags, sqe_flags;
+    uint32_t query_ops, pad;
+};
+
+struct uring_region {
+    uint64_t user_addr, size;
+    uint32_t flags, id;
+    uint64_t mmap_offset, resv[4];
+};
+#define URING_REGION_USER (1u << 0)
+#define URING_OFF_REGION  0x20000000UL
+
+struct uring_region_reg {
+    uint64_t region, flags, resv[2];
+};
+#define URING_REGION_WAIT_ARG 1UL
+
+struct uring_reg_wait {
+    int64_t ts[2];
+    uint32_t min_wait_usec, flags;
+    uint64_t sigmask;
+    uint32_t sigmask_size, pad[3];
+    uint64_t pad2[2];
+};
+#define URING_REG_WAIT_TS (1u << 0)
+static_assert(sizeof(struct uring_reg_wait) == 64, "struct io_uring_reg_wait");
+
 /* sqe->flags */
 #define SQE_FIXED_FILE       (1u << 0)
 #define SQE_IO_DRAIN         (1u << 1)
@@ -346,7 +393,16 @@ enum uring_register {
     URING_REGISTER_SYNC_CANCEL,
     URING_REGISTER_FILE_ALLOC_RANGE,
     URING_REGISTER_PBUF_STATUS,
-    URING_REGISTER_COUNT = 36, /* the others of Linux 6.18 are not there */
+    URING_REGISTER_NAPI,
+    URING_UNREGISTER_NAPI,
+    URING_REGISTER_CLOCK,
+    URING_REGISTER_CLONE_BUFFERS,
+    URING_REGISTER_SEND_MSG_RING,
+    URING_REGISTER_ZCRX_IFQ,
+    URING_REGISTER_RESIZE_RINGS,
+    URING_REGISTER_MEM_REGION,
+    URING_REGISTER_QUERY,
+    URING_REGISTER_COUNT,
 };
 #define URING_REGISTER_USE_REGISTERED_RING   (1u << 31)
 

@@ -9,11 +9,6 @@
 #include "sentry/syscalls/poll/poll.h"
 #include "sentry/syscalls/uring/uring.h"
 
-#define ENTER_FLAGS                                                                                \
-    (URING_ENTER_GETEVENTS | URING_ENTER_SQ_WAKEUP | URING_ENTER_SQ_WAIT | URING_ENTER_EXT_ARG |   \
-     URING_ENTER_REGISTERED_RING | URING_ENTER_ABS_TIMER | URING_ENTER_EXT_ARG_REG |               \
-     URING_ENTER_NO_IOWAIT)
-
 /* What to wait for, and how long. */
 struct waiting {
     uint32_t count;
@@ -23,8 +18,43 @@ struct waiting {
     uint64_t min_ns; /* after so long one completion is enough; 0: it never is */
 };
 
-static int get_waiting(struct task *task, uint32_t flags, uaddr_t arg, size_t size,
-                       struct waiting *ret)
+/* By the clock of the ring (IORING_REGISTER_CLOCK) when it is a point in time. */
+static uint64_t deadline_of(const struct uring *ring, const struct timespec *ts, uint32_t flags)
+{
+    uint64_t ns = ts->tv_sec < 0 ? 0 : timespec_ns(ts);
+
+    if (flags & URING_ENTER_ABS_TIMER)
+        return time_to_monotonic(READ_ONCE(ring->clock), ns);
+    return time_add(time_monotonic_ns(), ns);
+}
+
+/* IORING_ENTER_EXT_ARG_REG: the argument's place in the region that was registered. */
+static int get_registered(struct uring *ring, struct task *task, uint32_t flags, uint64_t offset,
+                          size_t size, struct waiting *ret)
+{
+    struct uring_reg_wait reg;
+    int err;
+
+    if (size != sizeof(reg))
+        return -EINVAL;
+    err = uring_region_wait(ring, task, offset, &reg);
+    if (err < 0)
+        return err;
+    if (reg.flags & ~URING_REG_WAIT_TS)
+        return -EINVAL;
+    ret->sigmask = reg.sigmask;
+    ret->sigmask_size = reg.sigmask_size;
+    ret->min_ns = reg.min_wait_usec * 1000UL;
+    if (reg.flags & URING_REG_WAIT_TS) {
+        const struct timespec ts = {.tv_sec = reg.ts[0], .tv_nsec = reg.ts[1]};
+
+        ret->deadline_ns = deadline_of(ring, &ts, flags);
+    }
+    return 0;
+}
+
+static int get_waiting(struct uring *ring, struct task *task, uint32_t flags, uaddr_t arg,
+                       size_t size, struct waiting *ret)
 {
     struct uring_getevents_arg ext;
     struct timespec ts;
@@ -36,7 +66,7 @@ static int get_waiting(struct task *task, uint32_t flags, uaddr_t arg, size_t si
         return 0;
     }
     if (flags & URING_ENTER_EXT_ARG_REG)
-        return -EFAULT; /* in a region that was registered, and none can be */
+        return get_registered(ring, task, flags, arg, size, ret);
     if (size != sizeof(ext))
         return -EINVAL;
     if (copy_struct_from_user(task->mm, &ext, arg) < 0)
@@ -48,9 +78,7 @@ static int get_waiting(struct task *task, uint32_t flags, uaddr_t arg, size_t si
         return 0;
     if (copy_struct_from_user(task->mm, &ts, ext.timeout) < 0)
         return -EFAULT;
-    ret->deadline_ns = ts.tv_sec < 0 ? 0 : timespec_ns(&ts);
-    if (!(flags & URING_ENTER_ABS_TIMER))
-        ret->deadline_ns = time_add(time_monotonic_ns(), ret->deadline_ns);
+    ret->deadline_ns = deadline_of(ring, &ts, flags);
     return 0;
 }
 
@@ -149,7 +177,7 @@ static long enter(struct uring *ring, struct task *task, uint32_t submit, uint32
         return done;
     if ((ring->flags & URING_SETUP_DEFER_TASKRUN) && check_issuer(ring, task) < 0)
         return done ? done : -EEXIST;
-    err = get_waiting(task, flags, arg, size, w);
+    err = get_waiting(ring, task, flags, arg, size, w);
     if (err == 0)
         err = get_events(ring, task, w);
     return done ? done : err;
@@ -162,7 +190,7 @@ SYSCALL_DEFINE6(io_uring_enter, unsigned, fd, uint32_t, submit, uint32_t, min_co
     struct file *file;
     long result;
 
-    if (flags & ~ENTER_FLAGS)
+    if (flags & ~URING_ENTER_FLAGS)
         return -EINVAL;
     result = uring_file(task, fd, flags & URING_ENTER_REGISTERED_RING, &file);
     if (result < 0)

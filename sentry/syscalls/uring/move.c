@@ -74,32 +74,45 @@ static int64_t send_file(struct uring_req *req, struct uring *target)
     return res;
 }
 
+static bool is_disabled(struct uring *ring)
+{
+    bool disabled;
+
+    lock_acquire(&ring->lock);
+    disabled = ring->disabled;
+    lock_release(&ring->lock);
+    return disabled;
+}
+
+int uring_msg_data(struct uring *target, const struct uring_sqe *s)
+{
+    if (s->addr3 || (s->op_flags & ~URING_MSG_FLAGS_PASS))
+        return -EINVAL;
+    if (!(s->op_flags & URING_MSG_FLAGS_PASS) && s->file_index)
+        return -EINVAL;
+    if (is_disabled(target))
+        return -EBADFD;
+    uring_post(target, s->off, (int32_t)s->len, s->file_index, false);
+    return 0;
+}
+
 int64_t msg_ring_issue(struct uring_req *req, struct task *task)
 {
     const struct uring_sqe *s = &req->sqe;
     struct uring *target;
-    bool disabled;
 
     if (s->buf_index || s->personality)
         return -EINVAL;
-    if (!uring_is(req->file))
-        return -EBADFD;
     if (s->op_flags & ~(URING_MSG_CQE_SKIP | URING_MSG_FLAGS_PASS))
         return -EINVAL;
-    target = uring_of(req->file);
-    lock_acquire(&target->lock);
-    disabled = target->disabled;
-    lock_release(&target->lock);
-    if (disabled)
+    if (!uring_is(req->file))
         return -EBADFD;
-    if (s->addr == URING_MSG_SEND_FD)
-        return send_file(req, target);
-    if (s->addr != URING_MSG_DATA)
+    target = uring_of(req->file);
+    if (s->addr == URING_MSG_DATA)
+        return uring_msg_data(target, s);
+    if (s->addr != URING_MSG_SEND_FD)
         return -EINVAL;
-    if (!(s->op_flags & URING_MSG_FLAGS_PASS) && s->file_index)
-        return -EINVAL;
-    uring_post(target, s->off, (int32_t)s->len, s->file_index, false);
-    return 0;
+    return is_disabled(target) ? -EBADFD : send_file(req, target);
 }
 
 int64_t files_update_issue(struct uring_req *req, struct task *task)

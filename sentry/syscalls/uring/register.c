@@ -1,7 +1,9 @@
 /* io_uring_register(2). */
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "sentry/fs/event/eventfd.h"
 #include "sentry/kernel/cred.h"
@@ -221,6 +223,32 @@ static int max_workers(struct task *task, uaddr_t arg, uint32_t count)
     return copy_struct_to_user(task->mm, arg, &now);
 }
 
+/* Which clock the deadlines of waits are points of. */
+static int set_clock(struct uring *ring, struct task *task, uaddr_t arg)
+{
+    struct uring_clock clock;
+
+    if (copy_struct_from_user(task->mm, &clock, arg) < 0)
+        return -EFAULT;
+    if (clock.resv[0] || clock.resv[1] || clock.resv[2])
+        return -EINVAL;
+    if (clock.clockid != CLOCK_MONOTONIC && clock.clockid != CLOCK_BOOTTIME)
+        return -EINVAL;
+    WRITE_ONCE(ring->clock, (clockid_t)clock.clockid);
+    return 0;
+}
+
+/* No interface here can hand its queue to a program: what Linux says of one that cannot. */
+static int receive_queue(struct uring *ring, struct task *task)
+{
+    if (!task_has_cap(task, CAP_NET_ADMIN))
+        return -EPERM;
+    if (!(ring->flags & URING_SETUP_DEFER_TASKRUN) ||
+        !(ring->flags & (URING_SETUP_CQE32 | URING_SETUP_CQE_MIXED)))
+        return -EINVAL;
+    return -EOPNOTSUPP;
+}
+
 static int register_locked(struct uring *ring, struct task *task, uint32_t op, uaddr_t arg,
                            uint32_t count) __must_hold(ring->submit_lock)
 {
@@ -267,6 +295,16 @@ static int register_locked(struct uring *ring, struct task *task, uint32_t op, u
         return !arg || count ? -EINVAL : uring_file_range(ring, task, arg);
     case URING_REGISTER_PBUF_STATUS:
         return !arg || count != 1 ? -EINVAL : uring_group_status(ring, task, arg);
+    case URING_REGISTER_NAPI: /* as of a Linux that does not poll busily */
+        return !arg || count != 1 ? -EINVAL : -EOPNOTSUPP;
+    case URING_UNREGISTER_NAPI:
+        return count != 1 ? -EINVAL : -EOPNOTSUPP;
+    case URING_REGISTER_CLOCK:
+        return !arg || count ? -EINVAL : set_clock(ring, task, arg);
+    case URING_REGISTER_ZCRX_IFQ:
+        return !arg || count != 1 ? -EINVAL : receive_queue(ring, task);
+    case URING_REGISTER_MEM_REGION:
+        return !arg || count != 1 ? -EINVAL : uring_register_region(ring, task, arg);
     }
     return -EINVAL;
 }
@@ -282,30 +320,55 @@ static int sync_cancel(struct uring *ring, struct task *task, uaddr_t arg, uint3
     return uring_sync_cancel(ring, task, &cancel);
 }
 
-#define RINGS 2
+/* What is done without the lock: it waits, may end a ring, takes locks of two, or needs none. */
+static int register_unlocked(struct uring *ring, struct task *task, uint32_t op, uaddr_t arg,
+                             uint32_t count)
+{
+    switch (op) {
+    case URING_REGISTER_SYNC_CANCEL:
+        return sync_cancel(ring, task, arg, count);
+    case URING_REGISTER_CLONE_BUFFERS:
+        return !arg || count != 1 ? -EINVAL : uring_clone_buffers(ring, task, arg);
+    case URING_REGISTER_QUERY:
+        return uring_query(task, arg, count);
+    }
+    return uring_register_rings(task, op == URING_REGISTER_RING_FDS, arg, count);
+}
+
+static bool needs_lock(uint32_t op)
+{
+    return op != URING_REGISTER_SYNC_CANCEL && op != URING_REGISTER_RING_FDS &&
+           op != URING_UNREGISTER_RING_FDS && op != URING_REGISTER_CLONE_BUFFERS &&
+           op != URING_REGISTER_QUERY;
+}
 
 static int do_register(struct uring *ring, struct task *task, uint32_t op, uaddr_t arg,
                        uint32_t count)
 {
-    int err;
+    bool locked = needs_lock(op);
+    int err = 0;
 
     if ((ring->flags & URING_SETUP_SINGLE_ISSUER) && ring->issuer && ring->issuer != task->tid)
         return -EEXIST;
     lock_acquire(&ring->submit_lock);
     if (ring->restricted && !ring->disabled && !(ring->allowed_registers >> op & 1))
         err = -EACCES;
-    else if (op == URING_REGISTER_SYNC_CANCEL)
-        err = 1; /* without the lock: it waits */
-    else if (op == URING_REGISTER_RING_FDS || op == URING_UNREGISTER_RING_FDS)
-        err = RINGS; /* likewise: they may end a ring */
-    else
+    else if (locked)
         err = register_locked(ring, task, op, arg, count);
     lock_release(&ring->submit_lock);
-    if (err == RINGS)
-        return uring_register_rings(task, op == URING_REGISTER_RING_FDS, arg, count);
-    if (err > 0 && op == URING_REGISTER_SYNC_CANCEL)
-        err = sync_cancel(ring, task, arg, count);
-    return err;
+    return err < 0 || locked ? err : register_unlocked(ring, task, op, arg, count);
+}
+
+/* With -1 for a ring. */
+static long register_nowhere(struct task *task, uint32_t op, uaddr_t arg, uint32_t count)
+{
+    switch (op) {
+    case URING_REGISTER_SEND_MSG_RING:
+        return uring_send_message(task, arg, count);
+    case URING_REGISTER_QUERY:
+        return uring_query(task, arg, count);
+    }
+    return -EINVAL;
 }
 
 SYSCALL_DEFINE4(io_uring_register, unsigned, fd, uint32_t, op, uaddr_t, arg, uint32_t, count)
@@ -317,6 +380,8 @@ SYSCALL_DEFINE4(io_uring_register, unsigned, fd, uint32_t, op, uaddr_t, arg, uin
     op &= ~URING_REGISTER_USE_REGISTERED_RING;
     if (op >= URING_REGISTER_COUNT)
         return -EINVAL;
+    if (fd == UINT32_MAX)
+        return register_nowhere(task, op, arg, count);
     result = uring_file(task, fd, registered, &file);
     if (result < 0)
         return result;

@@ -19,6 +19,12 @@ struct uring_rsrc *uring_rsrc_create(uint64_t tag)
     return rsrc;
 }
 
+struct uring_rsrc *uring_rsrc_ref(struct uring_rsrc *rsrc)
+{
+    refcount_get(&rsrc->refs);
+    return rsrc;
+}
+
 struct uring_rsrc *uring_rsrc_unref(struct uring *ring, struct uring_rsrc *rsrc)
 {
     if (!rsrc || !refcount_put(&rsrc->refs))
@@ -34,9 +40,7 @@ void uring_hold(struct uring_req *req, enum uring_use what, struct uring_rsrc *r
 {
     struct uring_rsrc *old = req->uses[what];
 
-    if (rsrc)
-        refcount_get(&rsrc->refs);
-    req->uses[what] = rsrc;
+    req->uses[what] = rsrc ? uring_rsrc_ref(rsrc) : NULL;
     uring_rsrc_unref(req->ring, old);
 }
 

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "sentry/fs/event/anon.h"
 #include "sentry/kernel/cred.h"
@@ -14,22 +15,6 @@
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/uring/uring.h"
-
-/* Hints about who completes what when are taken and change nothing: completions come at once. */
-#define SETUP_FLAGS                                                                                \
-    (URING_SETUP_IOPOLL | URING_SETUP_HYBRID_IOPOLL | URING_SETUP_CQSIZE | URING_SETUP_CLAMP |     \
-     URING_SETUP_ATTACH_WQ | URING_SETUP_R_DISABLED | URING_SETUP_SUBMIT_ALL |                     \
-     URING_SETUP_COOP_TASKRUN | URING_SETUP_TASKRUN_FLAG | URING_SETUP_SQE128 |                    \
-     URING_SETUP_CQE32 | URING_SETUP_SINGLE_ISSUER | URING_SETUP_DEFER_TASKRUN |                   \
-     URING_SETUP_NO_SQARRAY | URING_SETUP_SQPOLL | URING_SETUP_SQ_AFF | URING_SETUP_NO_MMAP |      \
-     URING_SETUP_REGISTERED_ONLY | URING_SETUP_CQE_MIXED)
-#define FEATURES                                                                                   \
-    (URING_FEAT_SINGLE_MMAP | URING_FEAT_NODROP | URING_FEAT_SUBMIT_STABLE |                       \
-     URING_FEAT_RW_CUR_POS | URING_FEAT_CUR_PERSONALITY | URING_FEAT_FAST_POLL |                   \
-     URING_FEAT_POLL_32BITS | URING_FEAT_SQPOLL_NONFIXED | URING_FEAT_EXT_ARG |                    \
-     URING_FEAT_NATIVE_WORKERS | URING_FEAT_CQE_SKIP | URING_FEAT_LINKED_FILE |                    \
-     URING_FEAT_REG_REG_RING | URING_FEAT_RECVSEND_BUNDLE | URING_FEAT_MIN_TIMEOUT |               \
-     URING_FEAT_NO_IOWAIT)
 
 struct uring_file {
     struct file file;
@@ -162,7 +147,7 @@ static int check_flags(struct task *task, const struct uring_params *p)
 {
     uint32_t flags = p->flags;
 
-    if (p->resv[0] || p->resv[1] || p->resv[2] || (flags & ~SETUP_FLAGS))
+    if (p->resv[0] || p->resv[1] || p->resv[2] || (flags & ~URING_SETUP_FLAGS))
         return -EINVAL;
     if ((flags & URING_SETUP_HYBRID_IOPOLL) && !(flags & URING_SETUP_IOPOLL))
         return -EINVAL;
@@ -234,6 +219,8 @@ static struct uring *make_ring(struct task *task, const struct uring_params *p)
         return NULL;
     refcount_set(&ring->refs, 1);
     ring->kernel = task->kernel;
+    ring->made_for = task->mm;
+    ring->clock = CLOCK_MONOTONIC;
     ring->flags = p->flags;
     ring->sq_entries = p->sq_entries;
     ring->cq_entries = p->cq_entries;
@@ -276,7 +263,7 @@ static void tell_layout(const struct uring *ring, struct uring_params *p)
     uint64_t entries_at = p->flags & URING_SETUP_NO_MMAP ? p->sq_off.user_addr : 0;
     uint64_t rings_at = p->flags & URING_SETUP_NO_MMAP ? p->cq_off.user_addr : 0;
 
-    p->features = FEATURES;
+    p->features = URING_FEATURES;
     p->sq_off = (struct uring_sq_offsets){
         .head = offsetof(struct uring_shared, sq_head),
         .tail = offsetof(struct uring_shared, sq_tail),

@@ -37,6 +37,27 @@
 #define URING_FILES_MAX   32768
 #define URING_BUFFERS_MAX 16384
 
+/* Hints about who completes what when are taken and change nothing: completions come at once. */
+#define URING_SETUP_FLAGS                                                                          \
+    (URING_SETUP_IOPOLL | URING_SETUP_HYBRID_IOPOLL | URING_SETUP_CQSIZE | URING_SETUP_CLAMP |     \
+     URING_SETUP_ATTACH_WQ | URING_SETUP_R_DISABLED | URING_SETUP_SUBMIT_ALL |                     \
+     URING_SETUP_COOP_TASKRUN | URING_SETUP_TASKRUN_FLAG | URING_SETUP_SQE128 |                    \
+     URING_SETUP_CQE32 | URING_SETUP_SINGLE_ISSUER | URING_SETUP_DEFER_TASKRUN |                   \
+     URING_SETUP_NO_SQARRAY | URING_SETUP_SQPOLL | URING_SETUP_SQ_AFF | URING_SETUP_NO_MMAP |      \
+     URING_SETUP_REGISTERED_ONLY | URING_SETUP_CQE_MIXED)
+#define URING_FEATURES                                                                             \
+    (URING_FEAT_SINGLE_MMAP | URING_FEAT_NODROP | URING_FEAT_SUBMIT_STABLE |                       \
+     URING_FEAT_RW_CUR_POS | URING_FEAT_CUR_PERSONALITY | URING_FEAT_FAST_POLL |                   \
+     URING_FEAT_POLL_32BITS | URING_FEAT_SQPOLL_NONFIXED | URING_FEAT_EXT_ARG |                    \
+     URING_FEAT_NATIVE_WORKERS | URING_FEAT_RSRC_TAGS | URING_FEAT_CQE_SKIP |                      \
+     URING_FEAT_LINKED_FILE | URING_FEAT_REG_REG_RING | URING_FEAT_RECVSEND_BUNDLE |               \
+     URING_FEAT_MIN_TIMEOUT | URING_FEAT_NO_IOWAIT)
+
+#define URING_ENTER_FLAGS                                                                          \
+    (URING_ENTER_GETEVENTS | URING_ENTER_SQ_WAKEUP | URING_ENTER_SQ_WAIT | URING_ENTER_EXT_ARG |   \
+     URING_ENTER_REGISTERED_RING | URING_ENTER_ABS_TIMER | URING_ENTER_EXT_ARG_REG |               \
+     URING_ENTER_NO_IOWAIT)
+
 /* The beginning of the shared memory; completions follow, then the submission array. */
 struct uring_shared {
     uint32_t sq_head, sq_tail, cq_head, cq_tail;
@@ -121,10 +142,12 @@ struct uring_rsrc { /* a registered file or buffer (rsrc.c) */
 };
 
 struct uring {
-    refcount_t refs;       /* the file's, and each request's */
-    struct kernel *kernel; /* borrowed: outlives it */
-    int32_t issuer;        /* SINGLE_ISSUER: the thread; 0: none yet */
-    uint32_t flags;        /* URING_SETUP_* */
+    refcount_t refs;           /* the file's, and each request's */
+    struct kernel *kernel;     /* borrowed: outlives it */
+    int32_t issuer;            /* SINGLE_ISSUER: the thread; 0: none yet */
+    uint32_t flags;            /* URING_SETUP_* */
+    const struct mm *made_for; /* to compare */
+    clockid_t clock;           /* of the deadlines of waits */
     uint32_t sq_entries, cq_entries;
     struct mappable *memory; /* owned reference; has what follows, all of it hostile: */
     struct uring_shared *shared;
@@ -142,7 +165,10 @@ struct uring {
     uint32_t buffer_count __guarded_by(submit_lock);
     struct list groups __guarded_by(submit_lock); /* struct uring_buffer_group */
     uint32_t group_buffers __guarded_by(submit_lock);
-    const struct cred *creds[16] __guarded_by(submit_lock); /* personalities, from 1 on */
+    uaddr_t region_addr __guarded_by(submit_lock); /* region.c: the program's memory, or */
+    void *region_bytes __guarded_by(submit_lock);  /* ours, which the program maps: hostile */
+    uint64_t region_size, wait_size __guarded_by(submit_lock); /* 0: there is none */
+    const struct cred *creds[16] __guarded_by(submit_lock);    /* personalities, from 1 on */
     bool restricted __guarded_by(submit_lock);
     uint64_t allowed_ops, allowed_registers __guarded_by(submit_lock);
     uint8_t allowed_flags, required_flags __guarded_by(submit_lock);
@@ -290,9 +316,23 @@ struct uring_rsrc *uring_rsrc_unref(struct uring *ring, struct uring_rsrc *rsrc)
 void uring_hold(struct uring_req *req, enum uring_use what, struct uring_rsrc *rsrc);
 /* Word `i` of the tags; 0 where there are none. -EFAULT. */
 int uring_read_tag(struct task *task, uaddr_t tags, uint32_t i, uint64_t *ret);
+struct uring_rsrc *uring_rsrc_ref(struct uring_rsrc *rsrc);
 struct uring_rsrc **uring_table_create(uint32_t count); /* of holes; NULL: no memory */
 /* Takes NULL with a count of 0. Without `tell` the tags of what is in it are forgotten. */
 void uring_table_destroy(struct uring *ring, struct uring_rsrc **table, uint32_t count, bool tell);
+
+/* ---- clone.c, region.c, query.c; errors are Linux's ---- */
+int uring_clone_buffers(struct uring *ring, struct task *task, uaddr_t arg);   /* no lock held */
+int uring_register_region(struct uring *ring, struct task *task, uaddr_t arg); /* submit_lock */
+/* A copy of the argument at that offset of the region. -EFAULT. */
+int uring_region_wait(struct uring *ring, struct task *task, uint64_t offset,
+                      struct uring_reg_wait *ret);
+int uring_query(struct task *task, uaddr_t arg, uint32_t count);
+int uring_send_message(struct task *task, uaddr_t arg, uint32_t count);
+
+/* ---- move.c ---- */
+/* MSG_RING with IORING_MSG_DATA: the entry's completion for another ring. -EINVAL, -EBADFD. */
+int uring_msg_data(struct uring *target, const struct uring_sqe *s);
 
 /* ---- buffers.c, files.c ---- */
 /* The registered buffer that the entry names, as a uio; submit_lock held. -EFAULT... */
