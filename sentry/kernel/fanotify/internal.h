@@ -1,7 +1,8 @@
 /*
  * Inside fanotify:
  *
- *   group.c   the descriptor: what is read from it and written to it
+ *   group.c   groups: how they are made, and their descriptors
+ *   talk.c    what is read from a descriptor and written to it
  *   mark.c    marks, and which groups an event is for
  *   event.c   queues: from an event to what a group is told; questions and those who wait for an
  *             answer
@@ -114,6 +115,12 @@ static inline struct fan_group *fan_group_of(struct file *f)
 {
     return container_of(f, struct fan_group, file);
 }
+
+/* talk.c: read(2) and write(2) of a group */
+ssize_t fan_group_read(struct file *f, struct uio *uio, int64_t *pos);
+ssize_t fan_group_write(struct file *f, struct uio *uio, int64_t *pos);
+/* Bytes that read(2) gives for it. */
+size_t fan_event_size(const struct fan_group *group, const struct fan_event *e);
 
 /* mark.c */
 void fan_marks_clear_locked(struct fan_group *group, int kind); /* -1: all */
