@@ -1,68 +1,10 @@
-/* Pid namespaces: numbers on several levels, init and its end: pid_namespaces(7). */
-#include <fcntl.h>
+/* Pid namespaces: numbers on several levels, entering, signals between them: pid_namespaces(7). */
 #include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <linux/sched.h>
-#include <poll.h>
-#include <sched.h>
-#include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
-#include "check.h"
-
-static int pipes[3][2];
-
-static void open_pipes(void)
-{
-    for (size_t i = 0; i < ARRAY_COUNT(pipes); i++)
-        CHECK_EQ(pipe(pipes[i]), 0);
-}
-
-static void pass(int which)
-{
-    CHECK_EQ(write(pipes[which][1], "x", 1), 1);
-}
-
-static void await(int which)
-{
-    char c;
-
-    CHECK_EQ(read(pipes[which][0], &c, 1), 1);
-}
-
-/* A child in a new namespace (or where unshare and setns left us), which runs `fn` and ends. */
-static pid_t start(int (*fn)(void), uint64_t flags)
-{
-    pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
-
-    if (pid == 0) {
-        check_failures = 0;
-        int status = fn();
-
-        _exit(check_failures ? 99 : status);
-    }
-    CHECK(pid > 0);
-    return pid;
-}
-
-static int status_of(pid_t pid)
-{
-    int status = -1;
-
-    CHECK_EQ(waitpid(pid, &status, 0), pid);
-    return status;
-}
-
-static void run(int (*fn)(void), uint64_t flags)
-{
-    CHECK_EQ(status_of(start(fn, flags)), 0);
-}
+#include "pidns.h"
 
 static pid_t gettid_(void)
 {
@@ -70,13 +12,6 @@ static pid_t gettid_(void)
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
-
-static int see_child(void)
-{
-    CHECK_EQ(getpid(), 2);
-    CHECK_EQ(getppid(), 1);
-    return 0;
-}
 
 static int see_numbers(void)
 {
@@ -99,163 +34,6 @@ static int see_numbers(void)
     CHECK_EQ(getpgid(1), 1);
     CHECK_ERRNO(kill(7, 0), ESRCH);
     CHECK_ERRNO(getpgid(7), ESRCH);
-    return 0;
-}
-
-/* ---- orphans --------------------------------------------------------------------------------- */
-
-static int make_orphan(void)
-{
-    if (fork() == 0) {
-        await(0);
-        CHECK_EQ(getppid(), 1);
-        _exit(check_failures ? 99 : 7);
-    }
-    return 0;
-}
-
-static int adopt(void)
-{
-    int status;
-
-    open_pipes();
-    CHECK_EQ(status_of(start(make_orphan, 0)), 0);
-    pass(0);
-    CHECK_EQ(wait(&status), 3);
-    CHECK_EQ(WEXITSTATUS(status), 7);
-    return 0;
-}
-
-/* ---- init's signals -------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t caught;
-
-static void on_signal(int signo, siginfo_t *info, void *context)
-{
-    caught = info->si_pid + 1;
-}
-
-static int signal_init(void)
-{
-    CHECK_EQ(kill(1, SIGKILL), 0);
-    CHECK_EQ(kill(1, SIGSTOP), 0);
-    CHECK_EQ(kill(1, SIGTERM), 0);
-    CHECK_EQ(kill(1, SIGUSR1), 0);
-    return 0;
-}
-
-static int be_init(void)
-{
-    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
-
-    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
-    CHECK_EQ(kill(1, SIGKILL), 0);
-    CHECK_EQ(kill(getpid(), SIGTERM), 0);
-    CHECK_EQ(status_of(start(signal_init, 0)), 0);
-    CHECK_EQ(caught, 2 + 1);
-    caught = 0;
-    CHECK_ERRNO(syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0), EINVAL);
-    pass(0);
-    while (!caught)
-        usleep(1000);
-    CHECK_EQ(caught, 0 + 1); /* from somebody above */
-    pass(0);
-    for (;;)
-        pause();
-    return 0;
-}
-
-static int die_by_fault(void)
-{
-    static volatile uintptr_t nowhere = 8;
-
-    *(volatile int *)nowhere = 1;
-    return 0;
-}
-
-static void test_init_signals(void)
-{
-    pid_t pid;
-    int status;
-
-    open_pipes();
-    pid = start(be_init, CLONE_NEWPID);
-    await(0);
-    CHECK_EQ(kill(pid, SIGTERM), 0); /* it has no handler: nothing */
-    CHECK_EQ(kill(pid, SIGUSR1), 0);
-    await(0);
-    CHECK_EQ(kill(pid, SIGSTOP), 0);
-    CHECK_EQ(waitpid(pid, &status, WUNTRACED), pid);
-    CHECK_EQ(status, SIGSTOP << 8 | 0x7f);
-    CHECK_EQ(kill(pid, SIGCONT), 0);
-    CHECK_EQ(kill(pid, SIGKILL), 0);
-    CHECK_EQ(status_of(pid), SIGKILL);
-    CHECK_EQ(status_of(start(die_by_fault, CLONE_NEWPID)) & 0x7f, SIGSEGV);
-}
-
-/* ---- the end of init ------------------------------------------------------------------------- */
-
-static int sleep_for_ever(void)
-{
-    sigset_t set;
-
-    sigfillset(&set);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    pass(0);
-    for (;;)
-        pause();
-    return 0;
-}
-
-static int leave_behind(void)
-{
-    for (int i = 0; i < 3; i++)
-        start(sleep_for_ever, 0);
-    for (int i = 0; i < 3; i++)
-        await(0);
-    return 5;
-}
-
-static int leave_behind_by_fault(void)
-{
-    leave_behind();
-    return die_by_fault();
-}
-
-static void test_end(int (*init)(void), int status)
-{
-    struct pollfd ended;
-    pid_t pid;
-
-    open_pipes();
-    pid = start(init, CLONE_NEWPID);
-    CHECK_EQ(status_of(pid) & ~0x80, status); /* be there a core or not */
-    /* All of them are gone: nobody holds the pipe any more. */
-    close(pipes[0][1]);
-    ended = (struct pollfd){pipes[0][0], POLLIN, 0};
-    CHECK_EQ(poll(&ended, 1, 0), 1);
-    CHECK_EQ(ended.revents, POLLHUP);
-}
-
-static int nothing(void)
-{
-    return 0;
-}
-
-static int unshare_and_fork(void)
-{
-    char text[64];
-    pid_t pid;
-
-    CHECK_EQ(unshare(CLONE_NEWPID), 0);
-    CHECK_ERRNO(unshare(CLONE_NEWPID), EINVAL); /* fork first */
-    CHECK_ERRNO(readlink("/proc/self/ns/pid_for_children", text, sizeof(text)), ENOENT);
-    CHECK_ERRNO(syscall(SYS_clone, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD,
-                        0, 0, 0, 0),
-                EINVAL);
-    pid = start(nothing, 0);
-    CHECK_EQ(status_of(pid), 0);
-    CHECK_ERRNO(fork(), ENOMEM); /* its init has gone */
     return 0;
 }
 
@@ -559,37 +337,11 @@ static void test_first(void)
     CHECK(CPU_COUNT(&cpus) > 0);
 }
 
-/* ---- init that is more than one thread, and one that execs ------------------------------------
- */
-
-static int exec_init(void)
-{
-    char *argv[] = {"pidns", "exec", NULL};
-
-    execv("/proc/self/exe", argv);
-    return 97;
-}
-
-static int as_execed(void)
-{
-    CHECK_EQ(getpid(), 1);
-    CHECK_EQ(kill(1, SIGKILL), 0);
-    CHECK_EQ(status_of(start(see_child, 0)), 0);
-    return check_failures ? 99 : 42;
-}
-
-int main(int argc, char **argv)
+int main(void)
 {
     if (geteuid() != 0)
         check_skip("needs root");
-    if (argc > 1)
-        return as_execed();
     run(see_numbers, CLONE_NEWPID);
-    run(adopt, CLONE_NEWPID);
-    test_init_signals();
-    test_end(leave_behind, 5 << 8);
-    test_end(leave_behind_by_fault, SIGSEGV);
-    run(unshare_and_fork, 0);
     test_levels();
     run(enter, 0);
     test_enter_above();
@@ -599,6 +351,5 @@ int main(int argc, char **argv)
     test_first();
     run(reuse_number, CLONE_NEWPID | CLONE_NEWNS);
     run(mount_proc, CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS);
-    CHECK_EQ(status_of(start(exec_init, CLONE_NEWPID)), 42 << 8);
     return check_done();
 }
