@@ -113,6 +113,39 @@ struct ipc_object *ipc_find(const struct ipc_table *table, int id)
     return object && object->id == id ? object : NULL;
 }
 
+int ipc_find_permitted(struct task *task, const struct ipc_table *table, int id, unsigned mode,
+                       struct ipc_object **ret)
+{
+    struct ipc_object *object = ipc_find(table, id);
+
+    if (!object)
+        return -EINVAL;
+    *ret = object;
+    return ipc_permits(task, object, mode) ? 0 : -EACCES;
+}
+
+int ipc_find_owned(struct task *task, const struct ipc_table *table, int id,
+                   struct ipc_object **ret)
+{
+    struct ipc_object *object = ipc_find(table, id);
+
+    if (!object)
+        return -EINVAL;
+    *ret = object;
+    return ipc_owns(task, object) ? 0 : -EPERM;
+}
+
+int ipc_find_by(struct task *task, const struct ipc_table *table, int id, enum ipc_stat_by by,
+                struct ipc_object **ret)
+{
+    struct ipc_object *object = by == IPC_BY_ID ? ipc_find(table, id) : ipc_at(table, id);
+
+    if (!object)
+        return -EINVAL;
+    *ret = object;
+    return by == IPC_BY_SLOT_ANY || ipc_permits(task, object, 0444) ? 0 : -EACCES;
+}
+
 int ipc_max_slot(const struct ipc_table *table)
 {
     for (int slot = table->capacity - 1; slot > 0; slot--) {
@@ -312,4 +345,44 @@ int ipc_set_perm(struct ipc_object *object, const struct ipc_perm *perm)
     object->gid = gid;
     object->mode = (object->mode & ~0777u) | (perm->mode & 0777);
     return 0;
+}
+
+/* ---- sleeping ----------------------------------------------------------------------------- */
+
+void ipc_sleep_locked(struct ipc_sleeper *s, struct task *task, struct list *sleepers)
+{
+    s->task = task;
+    s->result = IPC_ASLEEP;
+    waiter_reset(&task->waiter);
+    list_add_tail(sleepers, &s->node);
+}
+
+void ipc_end_sleep_locked(struct ipc_sleeper *s, int result)
+{
+    struct task *task = task_ref(s->task);
+
+    list_del_init(&s->node);
+    __atomic_store_n(&s->result, result, __ATOMIC_RELEASE);
+    waiter_wake(&task->waiter);
+    task_unref(task);
+}
+
+int ipc_sleep(struct lock *lock, struct ipc_sleeper *s, uint64_t deadline_ns)
+{
+    int err, result;
+
+    do {
+        err = task_block(s->task, deadline_ns);
+        result = __atomic_load_n(&s->result, __ATOMIC_ACQUIRE);
+    } while (err == 0 && result == IPC_ASLEEP);
+    if (result != IPC_ASLEEP)
+        return result;
+    lock_acquire(lock);
+    result = __atomic_load_n(&s->result, __ATOMIC_ACQUIRE);
+    if (result == IPC_ASLEEP) {
+        list_del_init(&s->node);
+        result = err;
+    }
+    lock_release(lock);
+    return result;
 }

@@ -1,6 +1,6 @@
 /*
  * System V IPC: sysvipc(7). What shared memory, semaphores and message queues have in common: a
- * namespace, numbers, keys, owners and permissions.
+ * namespace, numbers, keys, owners and permissions; and how tasks wait.
  *
  *   struct ipc_ns      one namespace: three tables and their totals. There may be several
  *   struct ipc_table   numbers to objects, as ipc/util.c hands them out: id = sequence << 15 |
@@ -16,6 +16,7 @@
 
 #include <sys/ipc.h>
 
+#include "base/list.h"
 #include "base/lock.h"
 #include "base/refcount.h"
 #include "sentry/kernel/ipc/mqueue.h"
@@ -99,6 +100,17 @@ int ipc_get(struct task *task, enum ipc_kind kind, const struct ipc_request *req
 /* With the table's lock held; NULL where Linux says EINVAL. */
 struct ipc_object *ipc_find(const struct ipc_table *table, int id);
 struct ipc_object *ipc_at(const struct ipc_table *table, int slot);
+/* The same with the right to it (as ipc_permits()); *ret is set with EACCES, too: -EINVAL, -EACCES.
+ */
+int ipc_find_permitted(struct task *task, const struct ipc_table *table, int id, unsigned mode,
+                       struct ipc_object **ret);
+/* For changing and removing it: -EINVAL, -EPERM. */
+int ipc_find_owned(struct task *task, const struct ipc_table *table, int id,
+                   struct ipc_object **ret);
+/* The object that a *_STAT command is about. -EINVAL, -EACCES. */
+enum ipc_stat_by { IPC_BY_ID, IPC_BY_SLOT, IPC_BY_SLOT_ANY /* without looking at permissions */ };
+int ipc_find_by(struct task *task, const struct ipc_table *table, int id, enum ipc_stat_by by,
+                struct ipc_object **ret);
 /* The highest slot in use; 0 when there is none. */
 int ipc_max_slot(const struct ipc_table *table);
 void ipc_remove(struct ipc_table *table, struct ipc_object *object);
@@ -111,6 +123,24 @@ bool ipc_owns(const struct task *task, const struct ipc_object *object);
 void ipc_get_perm(const struct ipc_object *object, struct ipc_perm *ret);
 /* For IPC_SET: -EINVAL. */
 int ipc_set_perm(struct ipc_object *object, const struct ipc_perm *perm);
+/*
+ * A task that waits for an object, on that task's stack and in a list of the object's. Whoever ends
+ * its sleep takes it off the list, sets `result` as the last thing, and wakes the task; from then
+ * on the sleeper belongs to its task alone.
+ */
+struct ipc_sleeper {
+    struct list node; /* under the object's lock */
+    struct task *task;
+    int result; /* atomic */
+};
+#define IPC_ASLEEP 1 /* no result yet */
+
+/* Onto the list, with the lock of the object, whose release ipc_sleep() follows. */
+void ipc_sleep_locked(struct ipc_sleeper *s, struct task *task, struct list *sleepers);
+/* Until somebody ends it: what that one said. Else -ETIMEDOUT, at CLOCK_MONOTONIC; -ERESTARTSYS. */
+int ipc_sleep(struct lock *lock, struct ipc_sleeper *s, uint64_t deadline_ns);
+void ipc_end_sleep_locked(struct ipc_sleeper *s, int result);
+
 /* Real time in seconds, as objects note it. */
 int64_t ipc_seconds(void);
 

@@ -1,8 +1,7 @@
 /*
  * Sending, receiving and telling. A message that finds a receiver waiting goes straight to it, and
  * a sender that waits for room puts its message in as soon as there is some: nobody who comes later
- * gets in between. Sleepers are on their tasks' stacks; whoever ends a sleep takes the sleeper off
- * its list, sets `result` as the last thing, and wakes the task.
+ * gets in between. How they sleep: ipc.h.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,13 +15,10 @@
 
 /* In all queues of a namespace: bounds what programs can make the Sentry keep. */
 #define QUEUED_MAX (64UL << 20)
-#define ASLEEP     1 /* no result yet */
 
 struct mq_sleeper {
-    struct list node;
-    struct task *task;
+    struct ipc_sleeper sleep;
     struct mq_msg *msg; /* a sender's, or what a receiver was given */
-    int result;         /* atomic */
 };
 
 size_t mq_message_size(struct file *file)
@@ -74,44 +70,7 @@ static struct mq_msg *take_locked(struct mqueue *q)
 
 static struct mq_sleeper *first_sleeper(struct list *sleepers)
 {
-    return list_empty(sleepers) ? NULL : list_first(sleepers, struct mq_sleeper, node);
-}
-
-static void end_sleep(struct mq_sleeper *s)
-{
-    struct task *task = task_ref(s->task);
-
-    list_del_init(&s->node);
-    __atomic_store_n(&s->result, 0, __ATOMIC_RELEASE);
-    waiter_wake(&task->waiter);
-    task_unref(task);
-}
-
-/* On a list since the lock was released: 0, -ETIMEDOUT, -ERESTARTSYS. */
-static int sleep_on(struct mqueue *q, struct mq_sleeper *s, uint64_t deadline_ns)
-{
-    int err, result;
-
-    do {
-        err = task_block(s->task, deadline_ns);
-        result = __atomic_load_n(&s->result, __ATOMIC_ACQUIRE);
-    } while (err == 0 && result == ASLEEP);
-    if (result != ASLEEP)
-        return result;
-    lock_acquire(&q->lock);
-    result = __atomic_load_n(&s->result, __ATOMIC_ACQUIRE);
-    if (result == ASLEEP) {
-        list_del_init(&s->node);
-        result = err;
-    }
-    lock_release(&q->lock);
-    return result;
-}
-
-static void go_to_sleep_locked(struct mq_sleeper *s, struct list *sleepers)
-{
-    waiter_reset(&s->task->waiter);
-    list_add_tail(sleepers, &s->node);
+    return list_empty(sleepers) ? NULL : list_first(sleepers, struct mq_sleeper, sleep.node);
 }
 
 /* ---- mq_notify ---------------------------------------------------------------------------- */
@@ -196,7 +155,7 @@ static bool is_nonblocking(const struct file *file)
     return __atomic_load_n(&file->flags, __ATOMIC_RELAXED) & O_NONBLOCK;
 }
 
-/* 0: sent, ASLEEP: on the list of those that wait. */
+/* 0: sent, IPC_ASLEEP: on the list of those that wait. */
 static int send_locked(struct task *task, struct file *file, struct mqueue *q,
                        struct mq_sleeper *self, struct notice *notice)
 {
@@ -208,12 +167,12 @@ static int send_locked(struct task *task, struct file *file, struct mqueue *q,
     if (q->count == q->max_messages) {
         if (is_nonblocking(file))
             return -EAGAIN;
-        go_to_sleep_locked(self, &q->senders);
-        return ASLEEP;
+        ipc_sleep_locked(&self->sleep, task, &q->senders);
+        return IPC_ASLEEP;
     }
     if (receiver) {
         receiver->msg = self->msg;
-        end_sleep(receiver);
+        ipc_end_sleep_locked(&receiver->sleep, 0);
         return 0;
     }
     insert_locked(q, self->msg);
@@ -224,15 +183,15 @@ static int send_locked(struct task *task, struct file *file, struct mqueue *q,
 int mq_send_msg(struct task *task, struct file *file, struct mq_msg *msg, uint64_t deadline_ns)
 {
     struct mqueue *q = mqueue_of(file);
-    struct mq_sleeper self = {.task = task, .msg = msg, .result = ASLEEP};
+    struct mq_sleeper self = {.msg = msg};
     struct notice notice = {0};
     int err;
 
     lock_acquire(&q->lock);
     err = send_locked(task, file, q, &self, &notice);
     lock_release(&q->lock);
-    if (err == ASLEEP)
-        return sleep_on(q, &self, deadline_ns);
+    if (err == IPC_ASLEEP)
+        return ipc_sleep(&q->lock, &self.sleep, deadline_ns);
     give_notice(&notice);
     if (err == 0)
         wait_queue_wake(&q->poll_queue, POLLIN | POLLRDNORM);
@@ -247,14 +206,14 @@ static int receive_locked(struct task *task, struct file *file, struct mqueue *q
     if (q->count == 0) {
         if (is_nonblocking(file))
             return -EAGAIN;
-        go_to_sleep_locked(self, &q->receivers);
-        return ASLEEP;
+        ipc_sleep_locked(&self->sleep, task, &q->receivers);
+        return IPC_ASLEEP;
     }
     self->msg = take_locked(q);
     if (sender) {
         insert_locked(q, sender->msg);
-        make_notice_locked(sender->task, q, notice);
-        end_sleep(sender);
+        make_notice_locked(sender->sleep.task, q, notice);
+        ipc_end_sleep_locked(&sender->sleep, 0);
     }
     return 0;
 }
@@ -262,15 +221,15 @@ static int receive_locked(struct task *task, struct file *file, struct mqueue *q
 int mq_receive_msg(struct task *task, struct file *file, uint64_t deadline_ns, struct mq_msg **ret)
 {
     struct mqueue *q = mqueue_of(file);
-    struct mq_sleeper self = {.task = task, .result = ASLEEP};
+    struct mq_sleeper self = {.msg = NULL};
     struct notice notice = {0};
     int err;
 
     lock_acquire(&q->lock);
     err = receive_locked(task, file, q, &self, &notice);
     lock_release(&q->lock);
-    if (err == ASLEEP) {
-        err = sleep_on(q, &self, deadline_ns);
+    if (err == IPC_ASLEEP) {
+        err = ipc_sleep(&q->lock, &self.sleep, deadline_ns);
     } else if (err == 0) {
         give_notice(&notice);
         wait_queue_wake(&q->poll_queue, POLLOUT | POLLWRNORM);

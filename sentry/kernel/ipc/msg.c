@@ -2,9 +2,6 @@
  * A queue has messages, or tasks that wait for some, or tasks that wait for room. A message goes
  * straight to the receiver that has waited longest for such a one (Linux pipelined_send()), so a
  * receiver that comes later cannot take it away.
- *
- * A sleeper is on its task's stack. Whoever ends its sleep takes it off the list, sets `result` as
- * the last thing, and wakes the task; from then on the sleeper belongs to its task alone.
  */
 #include "sentry/kernel/ipc/msg.h"
 
@@ -20,7 +17,6 @@
 
 /* All messages of a namespace, with their heads: bounds what programs can make the Sentry keep. */
 #define MSG_MAX_TOTAL (64UL << 20)
-#define ASLEEP        1 /* no result yet */
 
 struct msg_queue {
     struct ipc_object ipc;
@@ -41,11 +37,9 @@ struct msg_wish {
 };
 
 struct msg_sleeper {
-    struct list node;
-    struct task *task;
+    struct ipc_sleeper sleep;
     const struct msg_wish *wish; /* receivers */
     struct msg *msg;             /* what a receiver was given */
-    int result;                  /* atomic */
 };
 
 static struct ipc_table *table_of(struct ipc_ns *ns)
@@ -71,43 +65,19 @@ struct msg *msg_alloc(size_t size)
 
 /* ---- sleeping ----------------------------------------------------------------------------- */
 
-static void end_sleep(struct msg_sleeper *s, int result)
-{
-    struct task *task = task_ref(s->task);
-
-    list_del_init(&s->node);
-    __atomic_store_n(&s->result, result, __ATOMIC_RELEASE);
-    waiter_wake(&task->waiter);
-    task_unref(task);
-}
-
 static void end_all(struct list *sleepers, int result)
 {
     struct msg_sleeper *s, *next;
 
-    list_for_each_safe (s, next, sleepers, node)
-        end_sleep(s, result);
+    list_for_each_safe (s, next, sleepers, sleep.node)
+        ipc_end_sleep_locked(&s->sleep, result);
 }
 
-/* Without the lock: until somebody ends it, or a signal. */
 static int sleep_on(struct lock *lock, struct msg_sleeper *s)
 {
-    int err, result;
+    int err = ipc_sleep(lock, &s->sleep, UINT64_MAX);
 
-    do {
-        err = task_block(s->task, UINT64_MAX);
-        result = __atomic_load_n(&s->result, __ATOMIC_ACQUIRE);
-    } while (err == 0 && result == ASLEEP);
-    if (result != ASLEEP)
-        return result;
-    lock_acquire(lock);
-    result = __atomic_load_n(&s->result, __ATOMIC_ACQUIRE);
-    if (result == ASLEEP) {
-        list_del_init(&s->node);
-        result = -ERESTARTNOHAND;
-    }
-    lock_release(lock);
-    return result;
+    return err == -ERESTARTSYS ? -ERESTARTNOHAND : err;
 }
 
 /* ---- msgget ------------------------------------------------------------------------------- */
@@ -166,17 +136,17 @@ static bool hand_over(struct msg_queue *q, struct msg *msg)
 {
     struct msg_sleeper *s, *next;
 
-    list_for_each_safe (s, next, &q->receivers, node) {
+    list_for_each_safe (s, next, &q->receivers, sleep.node) {
         if (!matches(msg, s->wish))
             continue;
         if (msg->size > s->wish->room && !(s->wish->flags & MSG_NOERROR)) {
-            end_sleep(s, -E2BIG);
+            ipc_end_sleep_locked(&s->sleep, -E2BIG);
             continue;
         }
-        q->last_receiver = s->task->process->pid;
+        q->last_receiver = s->sleep.task->process->pid;
         q->receive_time = ipc_seconds();
         s->msg = msg;
-        end_sleep(s, 0);
+        ipc_end_sleep_locked(&s->sleep, 0);
         return true;
     }
     return false;
@@ -214,7 +184,7 @@ int msg_send(struct task *task, int id, struct msg *msg, int flags)
     q = queue_of(ipc_find(table_of(ns), id));
     err = q ? 0 : -EINVAL;
     while (err == 0) {
-        struct msg_sleeper s = {.task = task, .result = ASLEEP};
+        struct msg_sleeper s;
 
         if (!ipc_permits(task, &q->ipc, 0222))
             err = -EACCES;
@@ -224,8 +194,7 @@ int msg_send(struct task *task, int id, struct msg *msg, int flags)
             err = 1;
         if (err != 0)
             break;
-        waiter_reset(&task->waiter);
-        list_add_tail(&q->senders, &s.node);
+        ipc_sleep_locked(&s.sleep, task, &q->senders);
         lock_release(lock);
         err = sleep_on(lock, &s); /* EIDRM: the queue has gone */
         lock_acquire(lock);
@@ -325,7 +294,7 @@ int msg_receive(struct task *task, int id, size_t room, int64_t type, int flags,
     int err = 0;
 
     do {
-        s = (struct msg_sleeper){.task = task, .wish = &wish, .result = ASLEEP};
+        s = (struct msg_sleeper){.wish = &wish};
         lock_acquire(lock);
         q = queue_of(ipc_find(table_of(ns), id));
         if (!q)
@@ -338,8 +307,7 @@ int msg_receive(struct task *task, int id, size_t room, int64_t type, int flags,
             lock_release(lock);
             return err;
         }
-        waiter_reset(&task->waiter);
-        list_add_tail(&q->receivers, &s.node);
+        ipc_sleep_locked(&s.sleep, task, &q->receivers);
         lock_release(lock);
         err = sleep_on(lock, &s);
         /* Permissions have changed: look again. */
@@ -353,16 +321,14 @@ int msg_receive(struct task *task, int id, size_t room, int64_t type, int flags,
 int msg_stat(struct task *task, int id, enum ipc_stat_by by, struct msqid_ds *ret)
 {
     struct ipc_table *table = table_of(task_ipc_ns(task));
-    struct msg_queue *q;
+    struct ipc_object *object;
     int result;
 
     lock_acquire(&table->lock);
-    q = queue_of(by == IPC_BY_ID ? ipc_find(table, id) : ipc_at(table, id));
-    if (!q) {
-        result = -EINVAL;
-    } else if (by != IPC_BY_SLOT_ANY && !ipc_permits(task, &q->ipc, 0444)) {
-        result = -EACCES;
-    } else {
+    result = ipc_find_by(task, table, id, by, &object);
+    if (result == 0) {
+        struct msg_queue *q = queue_of(object);
+
         *ret = (struct msqid_ds){
             .msg_stime = q->send_time,
             .msg_rtime = q->receive_time,
@@ -384,10 +350,6 @@ static int set_locked(struct task *task, struct msg_queue *q, const struct msqid
 {
     int err;
 
-    if (!q)
-        return -EINVAL;
-    if (!ipc_owns(task, &q->ipc))
-        return -EPERM;
     if (ds->msg_qbytes > ipc_limit(&task_ipc_ns(task)->limits.msg_queue_bytes) &&
         !task_has_ns_cap(task, task_ipc_ns(task)->ns.owner, CAP_SYS_RESOURCE))
         return -EPERM;
@@ -405,10 +367,13 @@ static int set_locked(struct task *task, struct msg_queue *q, const struct msqid
 int msg_set(struct task *task, int id, const struct msqid_ds *ds)
 {
     struct ipc_table *table = table_of(task_ipc_ns(task));
+    struct ipc_object *object;
     int err;
 
     lock_acquire(&table->lock);
-    err = set_locked(task, queue_of(ipc_find(table, id)), ds);
+    err = ipc_find_owned(task, table, id, &object);
+    if (err == 0)
+        err = set_locked(task, queue_of(object), ds);
     lock_release(&table->lock);
     return err;
 }
@@ -430,14 +395,13 @@ static void destroy_locked(struct ipc_ns *ns, struct msg_queue *q)
 int msg_remove(struct task *task, int id)
 {
     struct ipc_ns *ns = task_ipc_ns(task);
-    struct msg_queue *q;
+    struct ipc_object *object;
     int err;
 
     lock_acquire(&table_of(ns)->lock);
-    q = queue_of(ipc_find(table_of(ns), id));
-    err = !q ? -EINVAL : ipc_owns(task, &q->ipc) ? 0 : -EPERM;
+    err = ipc_find_owned(task, table_of(ns), id, &object);
     if (err == 0)
-        destroy_locked(ns, q);
+        destroy_locked(ns, queue_of(object));
     lock_release(&table_of(ns)->lock);
     return err;
 }

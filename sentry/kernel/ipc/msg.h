@@ -5,7 +5,7 @@
 #include <sys/msg.h>
 
 #include "base/list.h"
-#include "sentry/kernel/ipc/shm.h" /* enum ipc_stat_by */
+#include "sentry/kernel/ipc/ipc.h"
 
 #define MSG_MAX_SIZE  8192  /* msgmax: bytes of one message */
 #define MSG_MAX_QUEUE 16384 /* msgmnb: bytes in one queue, unless its owner may more */

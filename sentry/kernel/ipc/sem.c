@@ -3,9 +3,6 @@
  * its set in one of two queues: those that change nothing (all operations are "wait for zero") and
  * the others, oldest first in each. After each change the first are looked at, then the others,
  * from the start again whenever one of them has changed values.
- *
- * A sleeper is on its task's stack. Whoever ends its sleep takes it off the queue, sets `result` as
- * the last thing, and wakes the task; from then on the sleeper belongs to its task alone.
  */
 #include "sentry/kernel/ipc/sem.h"
 
@@ -19,17 +16,15 @@
 
 /* Linux would give each namespace a thousand million; this bounds the Sentry's own memory. */
 #define SEM_KEPT_TOTAL (4U << 20)
-#define ASLEEP         1 /* no result yet; also: the operations have to wait */
+#define HAS_TO_WAIT    1 /* operations that cannot be done now */
 
 struct sem_sleeper {
-    struct list node;
-    struct task *task;
+    struct ipc_sleeper sleep;
     const struct sembuf *ops;
     unsigned count;
     struct sem_undo *undo;         /* NULL: no operation has SEM_UNDO */
     const struct sembuf *blocking; /* the one that cannot be done now */
     bool alters;
-    int result; /* atomic */
 };
 
 static struct ipc_table *table_of(struct ipc_ns *ns)
@@ -40,17 +35,6 @@ static struct ipc_table *table_of(struct ipc_ns *ns)
 static struct sem_set *set_of(struct ipc_object *object)
 {
     return object ? container_of(object, struct sem_set, ipc) : NULL;
-}
-
-/* With the table's lock: the set, if the task may do that with it. */
-static int find(struct task *task, struct ipc_ns *ns, int id, unsigned mode, struct sem_set **ret)
-{
-    struct sem_set *set = set_of(ipc_find(table_of(ns), id));
-
-    if (!set)
-        return -EINVAL;
-    *ret = set;
-    return ipc_permits(task, &set->ipc, mode) ? 0 : -EACCES;
 }
 
 /* ---- semget ------------------------------------------------------------------------------- */
@@ -108,14 +92,14 @@ int sem_get(struct task *task, int32_t key, int count, int flags)
 
 /* ---- semop -------------------------------------------------------------------------------- */
 
-/* One operation; ASLEEP when it cannot be done now. */
+/* One operation; HAS_TO_WAIT when it cannot be done now. */
 static int do_one(struct sem_set *set, const struct sembuf *op, struct sem_undo *undo)
 {
     struct sem *sem = &set->sems[op->sem_num];
     int value = sem->value + op->sem_op;
 
     if ((op->sem_op == 0 && value != 0) || value < 0)
-        return op->sem_flg & IPC_NOWAIT ? -EAGAIN : ASLEEP;
+        return op->sem_flg & IPC_NOWAIT ? -EAGAIN : HAS_TO_WAIT;
     if (value > SEM_MAX_VALUE)
         return -ERANGE;
     if (op->sem_flg & SEM_UNDO) {
@@ -129,10 +113,10 @@ static int do_one(struct sem_set *set, const struct sembuf *op, struct sem_undo 
     return 0;
 }
 
-/* All of them, or none: 0, ASLEEP, -EAGAIN, -ERANGE. */
+/* All of them, or none: 0, HAS_TO_WAIT, -EAGAIN, -ERANGE. */
 static int do_all(struct sem_set *set, struct sem_sleeper *s)
 {
-    int32_t pid = s->task->process->pid;
+    int32_t pid = s->sleep.task->process->pid;
     unsigned done = 0;
     int result = 0;
 
@@ -157,29 +141,19 @@ static int do_all(struct sem_set *set, struct sem_sleeper *s)
     return result;
 }
 
-static void end_sleep(struct sem_sleeper *s, int result)
-{
-    struct task *task = task_ref(s->task);
-
-    list_del_init(&s->node);
-    __atomic_store_n(&s->result, result, __ATOMIC_RELEASE);
-    waiter_wake(&task->waiter);
-    task_unref(task);
-}
-
 /* Lets all of them go that can go on. */
 static bool wake_zero_waiters(struct sem_set *set)
 {
     struct sem_sleeper *s, *next;
     bool any = false;
 
-    list_for_each_safe (s, next, &set->for_zero, node) {
+    list_for_each_safe (s, next, &set->for_zero, sleep.node) {
         int result = do_all(set, s);
 
-        if (result == ASLEEP)
+        if (result == HAS_TO_WAIT)
             continue;
         any |= result == 0;
-        end_sleep(s, result);
+        ipc_end_sleep_locked(&s->sleep, result);
     }
     return any;
 }
@@ -189,11 +163,11 @@ static bool wake_one(struct sem_set *set)
 {
     struct sem_sleeper *s, *next;
 
-    list_for_each_safe (s, next, &set->for_more, node) {
+    list_for_each_safe (s, next, &set->for_more, sleep.node) {
         int result = do_all(set, s);
 
-        if (result != ASLEEP)
-            end_sleep(s, result);
+        if (result != HAS_TO_WAIT)
+            ipc_end_sleep_locked(&s->sleep, result);
         if (result == 0)
             return true;
     }
@@ -218,7 +192,7 @@ int sem_count_waiting_locked(const struct sem_set *set, unsigned number, bool fo
     int count = 0;
 
     for (size_t i = 0; i < ARRAY_COUNT(queues); i++) {
-        list_for_each (s, queues[i], node) {
+        list_for_each (s, queues[i], sleep.node) {
             if (s->blocking->sem_num == number && (s->blocking->sem_op == 0) == for_zero)
                 count++;
         }
@@ -230,18 +204,19 @@ void sem_end_all_locked(struct sem_set *set, int result)
 {
     struct sem_sleeper *s, *next;
 
-    list_for_each_safe (s, next, &set->for_zero, node)
-        end_sleep(s, result);
-    list_for_each_safe (s, next, &set->for_more, node)
-        end_sleep(s, result);
+    list_for_each_safe (s, next, &set->for_zero, sleep.node)
+        ipc_end_sleep_locked(&s->sleep, result);
+    list_for_each_safe (s, next, &set->for_more, sleep.node)
+        ipc_end_sleep_locked(&s->sleep, result);
 }
 
 /* With the lock: finds the set and tries. */
-static int try(struct ipc_ns *ns, int id, struct sem_sleeper *s, bool undo)
+static int try(struct task *task, struct ipc_ns *ns, int id, struct sem_sleeper *s, bool undo)
 {
     struct sem_set *set;
-    int err = find(s->task, ns, id, s->alters ? 0222 : 0444, &set);
+    int err = sem_find_locked(task, ns, id, s->alters ? 0222 : 0444, &set);
 
+    s->sleep.task = task;
     for (unsigned i = 0; err != -EINVAL && i < s->count; i++) {
         if (s->ops[i].sem_num >= set->count)
             return -EFBIG;
@@ -249,14 +224,13 @@ static int try(struct ipc_ns *ns, int id, struct sem_sleeper *s, bool undo)
     if (err < 0)
         return err;
     if (undo) {
-        s->undo = sem_find_undo_locked(s->task, ns, set);
+        s->undo = sem_find_undo_locked(task, ns, set);
         if (!s->undo)
             return -ENOMEM;
     }
     err = do_all(set, s);
-    if (err == ASLEEP) {
-        waiter_reset(&s->task->waiter);
-        list_add_tail(s->alters ? &set->for_more : &set->for_zero, &s->node);
+    if (err == HAS_TO_WAIT) {
+        ipc_sleep_locked(&s->sleep, task, s->alters ? &set->for_more : &set->for_zero);
     } else if (err == 0) {
         if (s->alters)
             (void)sem_update_locked(set);
@@ -267,22 +241,11 @@ static int try(struct ipc_ns *ns, int id, struct sem_sleeper *s, bool undo)
 
 static int sleep_on(struct lock *lock, struct sem_sleeper *s, uint64_t deadline_ns)
 {
-    int err, result;
+    int err = ipc_sleep(lock, &s->sleep, deadline_ns);
 
-    do {
-        err = task_block(s->task, deadline_ns);
-        result = __atomic_load_n(&s->result, __ATOMIC_ACQUIRE);
-    } while (err == 0 && result == ASLEEP);
-    if (result != ASLEEP)
-        return result;
-    lock_acquire(lock);
-    result = __atomic_load_n(&s->result, __ATOMIC_ACQUIRE);
-    if (result == ASLEEP) {
-        list_del_init(&s->node);
-        result = err == -ETIMEDOUT ? -EAGAIN : -EINTR;
-    }
-    lock_release(lock);
-    return result;
+    if (err == -ETIMEDOUT)
+        return -EAGAIN;
+    return err == -ERESTARTSYS ? -EINTR : err;
 }
 
 int sem_operate(struct task *task, int id, const struct sembuf *ops, unsigned count,
@@ -290,7 +253,7 @@ int sem_operate(struct task *task, int id, const struct sembuf *ops, unsigned co
 {
     struct ipc_ns *ns = task_ipc_ns(task);
     struct lock *lock = &table_of(ns)->lock;
-    struct sem_sleeper s = {.task = task, .ops = ops, .count = count, .result = ASLEEP};
+    struct sem_sleeper s = {.ops = ops, .count = count};
     bool undo = false;
     int err;
 
@@ -301,7 +264,7 @@ int sem_operate(struct task *task, int id, const struct sembuf *ops, unsigned co
     if (undo && sem_prepare_undo(task) < 0)
         return -ENOMEM;
     lock_acquire(lock);
-    err = try(ns, id, &s, undo);
+    err = try(task, ns, id, &s, undo);
     lock_release(lock);
-    return err == ASLEEP ? sleep_on(lock, &s, deadline_ns) : err;
+    return err == HAS_TO_WAIT ? sleep_on(lock, &s, deadline_ns) : err;
 }

@@ -6,7 +6,6 @@
 
 #include "base/list.h"
 #include "sentry/kernel/ipc/ipc.h"
-#include "sentry/kernel/ipc/shm.h" /* enum ipc_stat_by */
 
 #define SEM_MAX_PER_SET 32000                            /* semmsl */
 #define SEM_MAX_SETS    32000                            /* semmni */
@@ -72,6 +71,9 @@ struct sem_set {
     uint32_t count;
     struct sem sems[];
 };
+/* The set, if the task may do that with it; it is told with EACCES, too. -EINVAL, -EACCES. */
+int sem_find_locked(struct task *task, struct ipc_ns *ns, int id, unsigned mode,
+                    struct sem_set **ret);
 /* The task's undo for the set, made if need be; NULL without memory. */
 struct sem_undo *sem_find_undo_locked(struct task *task, struct ipc_ns *ns, struct sem_set *set);
 void sem_free_undo_locked(struct ipc_ns *ns, struct sem_undo *undo);

@@ -12,14 +12,15 @@ static struct ipc_table *table_of(struct ipc_ns *ns)
     return &ns->tables[IPC_KIND_SEM];
 }
 
-static int find(struct task *task, struct ipc_ns *ns, int id, unsigned mode, struct sem_set **ret)
+int sem_find_locked(struct task *task, struct ipc_ns *ns, int id, unsigned mode,
+                    struct sem_set **ret)
 {
-    struct ipc_object *object = ipc_find(table_of(ns), id);
+    struct ipc_object *object;
+    int err = ipc_find_permitted(task, table_of(ns), id, mode, &object);
 
-    if (!object)
-        return -EINVAL;
-    *ret = container_of(object, struct sem_set, ipc);
-    return ipc_permits(task, object, mode) ? 0 : -EACCES;
+    if (err != -EINVAL)
+        *ret = container_of(object, struct sem_set, ipc);
+    return err;
 }
 
 static int get_number(struct sem_set *set, int number, int cmd)
@@ -43,7 +44,7 @@ int sem_get_number(struct task *task, int id, int number, int cmd)
     int result;
 
     lock_acquire(&table_of(ns)->lock);
-    result = find(task, ns, id, 0444, &set);
+    result = sem_find_locked(task, ns, id, 0444, &set);
     if (result == 0)
         result = get_number(set, number, cmd);
     lock_release(&table_of(ns)->lock);
@@ -76,7 +77,7 @@ int sem_set_value(struct task *task, int id, int number, int value)
     if (value < 0 || value > SEM_MAX_VALUE)
         return -ERANGE;
     lock_acquire(&table_of(ns)->lock);
-    err = find(task, ns, id, 0222, &set);
+    err = sem_find_locked(task, ns, id, 0222, &set);
     if (err != -EINVAL && (number < 0 || (uint32_t)number >= set->count))
         err = -EINVAL;
     if (err == 0) {
@@ -95,7 +96,7 @@ int sem_get_all(struct task *task, int id, uint16_t **ret_values, unsigned *ret_
     int err;
 
     lock_acquire(&table_of(ns)->lock);
-    err = find(task, ns, id, 0444, &set);
+    err = sem_find_locked(task, ns, id, 0444, &set);
     if (err == 0) {
         values = malloc(set->count * sizeof(*values));
         err = values ? 0 : -ENOMEM;
@@ -117,7 +118,7 @@ int sem_count_for_set(struct task *task, int id)
     int result;
 
     lock_acquire(&table_of(ns)->lock);
-    result = find(task, ns, id, 0222, &set);
+    result = sem_find_locked(task, ns, id, 0222, &set);
     if (result == 0)
         result = (int)set->count;
     lock_release(&table_of(ns)->lock);
@@ -136,7 +137,7 @@ int sem_set_all(struct task *task, int id, const uint16_t *values, unsigned coun
     }
     lock_acquire(&table_of(ns)->lock);
     /* It was there when its values were copied. */
-    if (find(task, ns, id, 0222, &set) < 0 || set->count != count)
+    if (sem_find_locked(task, ns, id, 0222, &set) < 0 || set->count != count)
         err = -EIDRM;
     for (unsigned i = 0; err == 0 && i < count; i++)
         set_one(set, i, values[i], task->process->pid);
@@ -153,12 +154,8 @@ int sem_stat(struct task *task, int id, enum ipc_stat_by by, struct semid_ds *re
     int result;
 
     lock_acquire(&table->lock);
-    object = by == IPC_BY_ID ? ipc_find(table, id) : ipc_at(table, id);
-    if (!object) {
-        result = -EINVAL;
-    } else if (by != IPC_BY_SLOT_ANY && !ipc_permits(task, object, 0444)) {
-        result = -EACCES;
-    } else {
+    result = ipc_find_by(task, table, id, by, &object);
+    if (result == 0) {
         struct sem_set *set = container_of(object, struct sem_set, ipc);
 
         *ret = (struct semid_ds){
@@ -176,12 +173,12 @@ int sem_stat(struct task *task, int id, enum ipc_stat_by by, struct semid_ds *re
 /* The set, if the task may change and remove it. */
 static int find_own(struct task *task, struct ipc_ns *ns, int id, struct sem_set **ret)
 {
-    struct ipc_object *object = ipc_find(table_of(ns), id);
+    struct ipc_object *object;
+    int err = ipc_find_owned(task, table_of(ns), id, &object);
 
-    if (!object)
-        return -EINVAL;
-    *ret = container_of(object, struct sem_set, ipc);
-    return ipc_owns(task, object) ? 0 : -EPERM;
+    if (err == 0)
+        *ret = container_of(object, struct sem_set, ipc);
+    return err;
 }
 
 int sem_set(struct task *task, int id, const struct semid_ds *ds)

@@ -54,6 +54,16 @@ static struct shm_segment *find(struct ipc_ns *ns, int id)
     return object ? container_of(object, struct shm_segment, ipc) : NULL;
 }
 
+static int find_own(struct task *task, struct ipc_ns *ns, int id, struct shm_segment **ret)
+{
+    struct ipc_object *object;
+    int err = ipc_find_owned(task, table_of(ns), id, &object);
+
+    if (err == 0)
+        *ret = container_of(object, struct shm_segment, ipc);
+    return err;
+}
+
 static uint64_t page_count(const struct shm_segment *s)
 {
     return (s->size + PAGE_SIZE - 1) / PAGE_SIZE;
@@ -307,25 +317,23 @@ int shm_attach(struct task *task, int id, uaddr_t addr, int flags, uaddr_t *ret_
     struct ipc_ns *ns = task_ipc_ns(task);
     struct lock *lock = &table_of(ns)->lock;
     unsigned mode = (flags & SHM_RDONLY ? 0444 : 0666) | (flags & SHM_EXEC ? 0111 : 0);
+    struct ipc_object *object;
     struct shm_segment *s;
     bool fixed, gone;
-    int err = 0;
+    int err;
 
     if (id < 0 || check_place(&addr, flags, &fixed) < 0)
         return -EINVAL;
     lock_acquire(lock);
-    s = find(ns, id);
-    if (!s)
-        err = -EINVAL;
-    else if (!ipc_permits(task, &s->ipc, mode))
-        err = -EACCES;
-    if (err == 0) {
-        s->attached++; /* so that it is not removed meanwhile */
-        mappable_ref(&s->object);
-    }
-    lock_release(lock);
-    if (err < 0)
+    err = ipc_find_permitted(task, table_of(ns), id, mode, &object);
+    if (err < 0) {
+        lock_release(lock);
         return err;
+    }
+    s = container_of(object, struct shm_segment, ipc);
+    s->attached++; /* so that it is not removed meanwhile */
+    mappable_ref(&s->object);
+    lock_release(lock);
     err = map_segment(task, s, addr, fixed, flags, ret_addr);
     lock_acquire(lock);
     gone = let_go_locked(s);
@@ -374,12 +382,8 @@ int shm_stat(struct task *task, int id, enum ipc_stat_by by, struct shmid_ds *re
     int result;
 
     lock_acquire(&table->lock);
-    object = by == IPC_BY_ID ? ipc_find(table, id) : ipc_at(table, id);
-    if (!object) {
-        result = -EINVAL;
-    } else if (by != IPC_BY_SLOT_ANY && !ipc_permits(task, object, 0444)) {
-        result = -EACCES;
-    } else {
+    result = ipc_find_by(task, table, id, by, &object);
+    if (result == 0) {
         struct shm_segment *s = container_of(object, struct shm_segment, ipc);
 
         fill(s, ret);
@@ -398,8 +402,9 @@ int shm_set(struct task *task, int id, const struct shmid_ds *ds)
     int err;
 
     lock_acquire(&table_of(ns)->lock);
-    s = find(ns, id);
-    err = !s ? -EINVAL : ipc_owns(task, &s->ipc) ? ipc_set_perm(&s->ipc, &ds->shm_perm) : -EPERM;
+    err = find_own(task, ns, id, &s);
+    if (err == 0)
+        err = ipc_set_perm(&s->ipc, &ds->shm_perm);
     if (err == 0)
         s->change_time = ipc_seconds();
     lock_release(&table_of(ns)->lock);
@@ -426,8 +431,7 @@ int shm_remove(struct task *task, int id)
     int err;
 
     lock_acquire(&table_of(ns)->lock);
-    s = find(ns, id);
-    err = !s ? -EINVAL : ipc_owns(task, &s->ipc) ? 0 : -EPERM;
+    err = find_own(task, ns, id, &s);
     if (err == 0)
         gone = doom_locked(s);
     lock_release(&table_of(ns)->lock);

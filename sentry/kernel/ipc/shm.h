@@ -5,9 +5,7 @@
 #include <sys/shm.h>
 
 #include "base/compiler.h"
-
-struct ipc_ns;
-struct task;
+#include "sentry/kernel/ipc/ipc.h"
 
 #define SHM_MAX_SIZE  (UINT64_MAX - (1UL << 24)) /* /proc/sys/kernel/shmmax, bytes */
 #define SHM_MAX_PAGES (UINT64_MAX - (1UL << 24)) /* shmall */
@@ -17,8 +15,6 @@ int shm_get(struct task *task, int32_t key, uint64_t size, int flags);
 int shm_attach(struct task *task, int id, uaddr_t addr, int flags, uaddr_t *ret_addr);
 int shm_detach(struct task *task, uaddr_t addr);
 
-/* How to find the object that a *_STAT command is about. */
-enum ipc_stat_by { IPC_BY_ID, IPC_BY_SLOT, IPC_BY_SLOT_ANY /* without looking at permissions */ };
 /* The segment's number; `ret_resident` (may be NULL): bytes. -EINVAL, -EACCES. */
 int shm_stat(struct task *task, int id, enum ipc_stat_by by, struct shmid_ds *ret,
              uint64_t *ret_resident);
