@@ -3,6 +3,7 @@
  *
  *   fault -> enqueue: on `waiting`, not told -> read(2) tells it -> an answer covers its address:
  *            woken, off the list -> the access is repeated
+ *   madvise(2) takes pages -> on `events` -> read(2) tells it: off the list -> it takes them
  *
  * The program's own access sleeps like a blocking call, and a signal lets it go: it faults again
  * after the handler. A system call's copy cannot be repeated from the start, so that only the end
@@ -11,56 +12,19 @@
 #include "sentry/kernel/userfaultfd.h"
 
 #include <errno.h>
-#include <linux/capability.h>
-#include <linux/ioctl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "abi/userfaultfd.h"
 #include "host/futex.h"
 #include "sentry/fs/event/anon.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/process.h"
+#include "sentry/kernel/userfaultfd_internal.h"
 #include "sentry/mm/uio.h"
-#include "sentry/mm/usercopy.h"
 #include "sentry/mm/userfault.h"
 #include "sentry/vfs/file.h"
-
-#define FEATURES                                                                                   \
-    ((uint64_t)(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_SIGBUS | UFFD_FEATURE_THREAD_ID |    \
-                UFFD_FEATURE_EXACT_ADDRESS | UFFD_FEATURE_MISSING_SHMEM |                          \
-                UFFD_FEATURE_MINOR_SHMEM | LINUX_UFFD_FEATURE_POISON | LINUX_UFFD_FEATURE_MOVE))
-#define IOCTL_BIT(nr) (1UL << (nr))
-#define RANGE_IOCTLS                                                                               \
-    (IOCTL_BIT(_UFFDIO_WAKE) | IOCTL_BIT(_UFFDIO_COPY) | IOCTL_BIT(_UFFDIO_ZEROPAGE) |             \
-     IOCTL_BIT(_IOC_NR(LINUX_UFFDIO_POISON)) | IOCTL_BIT(_IOC_NR(LINUX_UFFDIO_MOVE)))
-
-struct userfaultfd {
-    struct mm_userfault base; /* its lock guards what follows */
-    struct list waiting;      /* struct mm_userfault_wait, oldest first */
-    struct wait_queue queue;  /* readers */
-    uint64_t features;
-    bool ready;     /* UFFDIO_API was there */
-    bool closed;    /* nobody will ever answer: let everybody through */
-    bool user_only; /* UFFD_USER_MODE_ONLY */
-};
-
-struct uffd_file {
-    struct file file;
-    struct userfaultfd *u; /* a reference */
-};
-
-static struct userfaultfd *uffd_of(struct mm_userfault *base)
-{
-    return container_of(base, struct userfaultfd, base);
-}
-
-static struct userfaultfd *uffd_of_file(struct file *f)
-{
-    return container_of(f, struct uffd_file, file)->u;
-}
 
 /* ---- waiting for an answer ---------------------------------------------------------------- */
 
@@ -102,14 +66,14 @@ static bool is_leaving(struct task *task)
 }
 
 /* In the midst of a system call: no signal ends it, except the process's end. */
-static void wait_for_life(struct mm_userfault_wait *w)
+static void wait_for_life(struct task *task, const bool *done)
 {
-    struct process *process = w->task->process;
+    struct process *process = task->process;
 
     for (;;) {
         uint32_t word = __atomic_load_n(&process->stop_word, __ATOMIC_ACQUIRE);
 
-        if (is_woken(w) || is_leaving(w->task))
+        if (__atomic_load_n(done, __ATOMIC_ACQUIRE) || is_leaving(task))
             return;
         host_futex_wait(&process->stop_word, word, HOST_NEVER);
     }
@@ -120,7 +84,7 @@ static int fault_sleep(struct mm_userfault *base, struct mm_userfault_wait *w)
     int err = 0;
 
     if (!w->user)
-        wait_for_life(w);
+        wait_for_life(w->task, &w->woken);
     while (w->user && err == 0 && !is_woken(w))
         err = task_block(w->task, UINT64_MAX);
     lock_acquire(&base->lock);
@@ -146,8 +110,7 @@ static void wake_locked(struct mm_userfault_wait *w)
     task_unref(task);
 }
 
-/* Size 0: all of them. */
-static void wake_range(struct userfaultfd *u, uaddr_t start, uint64_t size)
+void uffd_wake_range(struct userfaultfd *u, uaddr_t start, uint64_t size)
 {
     struct mm_userfault_wait *w, *next;
 
@@ -159,6 +122,41 @@ static void wake_range(struct userfaultfd *u, uaddr_t start, uint64_t size)
     lock_release(&u->base.lock);
 }
 
+static bool event_begin(struct mm_userfault *base, struct mm_userfault_event *e)
+{
+    struct userfaultfd *u = uffd_of(base);
+    bool begins;
+
+    e->task = task_current();
+    lock_acquire(&base->lock);
+    begins = e->task && (u->features & UFFD_FEATURE_EVENT_REMOVE) && !u->closed;
+    if (begins)
+        list_add_tail(&u->events, &e->node);
+    lock_release(&base->lock);
+    if (begins)
+        wait_queue_wake(&u->queue, POLLIN | POLLRDNORM);
+    return begins;
+}
+
+static void event_end(struct mm_userfault *base, struct mm_userfault_event *e)
+{
+    wait_for_life(e->task, &e->told);
+    lock_acquire(&base->lock);
+    if (!e->told)
+        list_del_init(&e->node);
+    lock_release(&base->lock);
+}
+
+static void event_told_locked(struct mm_userfault_event *e)
+{
+    struct task *task = task_ref(e->task);
+
+    list_del_init(&e->node);
+    __atomic_store_n(&e->told, true, __ATOMIC_RELEASE); /* `e` may be gone from here on */
+    process_poke(task->process);
+    task_unref(task);
+}
+
 static void fault_release(struct mm_userfault *base)
 {
     free(uffd_of(base));
@@ -167,298 +165,10 @@ static void fault_release(struct mm_userfault *base)
 static const struct mm_userfault_ops fault_ops = {
     .enqueue = fault_enqueue,
     .sleep = fault_sleep,
+    .begin_event = event_begin,
+    .end_event = event_end,
     .release = fault_release,
 };
-
-/* ---- requests ----------------------------------------------------------------------------- */
-
-static long do_api(struct userfaultfd *u, struct mm *mm, uaddr_t arg)
-{
-    struct uffdio_api api;
-    long err = 0;
-
-    if (copy_struct_from_user(mm, &api, arg) < 0)
-        return -EFAULT;
-    if (api.api != UFFD_API || (api.features & ~FEATURES))
-        err = -EINVAL;
-    if (api.features & UFFD_FEATURE_EVENT_FORK)
-        err = task_has_cap(task_current(), CAP_SYS_PTRACE) ? err : -EPERM;
-    lock_acquire(&u->base.lock);
-    if (!err && u->ready)
-        err = -EINVAL;
-    if (!err) {
-        u->ready = true;
-        u->features = api.features;
-    }
-    lock_release(&u->base.lock);
-    api = (struct uffdio_api){.api = err ? 0 : UFFD_API};
-    if (!err) {
-        api.features = FEATURES;
-        api.ioctls = UFFD_API_IOCTLS;
-    }
-    return copy_struct_to_user(mm, arg, &api) < 0 ? -EFAULT : err;
-}
-
-/* validate_range() */
-static bool range_ok(struct mm *mm, uint64_t start, uint64_t size)
-{
-    const struct platform_limits *limits = &mm_environment(mm)->limits;
-
-    return is_aligned(start, PAGE_SIZE) && is_aligned(size, PAGE_SIZE) && size > 0 &&
-           start >= limits->user_min && start < limits->user_max &&
-           size <= limits->user_max - start;
-}
-
-static long do_register(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
-{
-    const uint64_t modes =
-        UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP | UFFDIO_REGISTER_MODE_MINOR;
-    struct uffdio_register r;
-    long err;
-
-    if (copy_from_user(caller, &r, arg, sizeof(r) - sizeof(r.ioctls)) < 0)
-        return -EFAULT;
-    if (r.mode == 0 || (r.mode & ~modes) || !range_ok(mm, r.range.start, r.range.len))
-        return -EINVAL;
-    err = mm_userfault_register(mm, &u->base, r.range.start, r.range.start + r.range.len,
-                                (unsigned)r.mode);
-    if (err < 0)
-        return err;
-    r.ioctls = RANGE_IOCTLS |
-               (r.mode & UFFDIO_REGISTER_MODE_WP ? IOCTL_BIT(_UFFDIO_WRITEPROTECT) : 0) |
-               (r.mode & UFFDIO_REGISTER_MODE_MINOR ? IOCTL_BIT(_UFFDIO_CONTINUE) : 0);
-    return copy_to_user(caller, arg + offsetof(struct uffdio_register, ioctls), &r.ioctls,
-                        sizeof(r.ioctls));
-}
-
-static long do_unregister(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
-{
-    struct uffdio_range range;
-    long err;
-
-    if (copy_struct_from_user(caller, &range, arg) < 0)
-        return -EFAULT;
-    if (!range_ok(mm, range.start, range.len))
-        return -EINVAL;
-    err = mm_userfault_unregister(mm, &u->base, range.start, range.start + range.len);
-    if (err == 0)
-        wake_range(u, range.start, range.len);
-    return err;
-}
-
-static long do_wake(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
-{
-    struct uffdio_range range;
-
-    if (copy_struct_from_user(caller, &range, arg) < 0)
-        return -EFAULT;
-    if (!range_ok(mm, range.start, range.len))
-        return -EINVAL;
-    wake_range(u, range.start, range.len);
-    return 0;
-}
-
-/* Pages in turn, from `src` or (0) zeroes; the bytes that came, or an error when none did. */
-static int64_t fill(struct mm *caller, struct mm *mm, uaddr_t dst, uaddr_t src, uint64_t size,
-                    bool protect)
-{
-    uint64_t done = 0;
-    int err = 0;
-    void *page = src ? malloc(PAGE_SIZE) : NULL;
-
-    if (src && !page)
-        return -ENOMEM;
-    while (done < size && err == 0) {
-        if (src)
-            err = copy_from_user(caller, page, src + done, PAGE_SIZE);
-        if (err == 0)
-            err = mm_userfault_fill(mm, dst + done, page, protect);
-        if (err == 0)
-            done += PAGE_SIZE;
-        if (err == 0 && done < size && task_interrupted(task_current()))
-            err = -EINTR;
-    }
-    free(page);
-    return done ? (int64_t)done : err;
-}
-
-/* Tells how far it came, and wakes who waited there. */
-static long finish(struct userfaultfd *u, struct mm *caller, uaddr_t result_addr, uaddr_t start,
-                   uint64_t size, int64_t done, bool wake)
-{
-    if (copy_struct_to_user(caller, result_addr, &done) < 0)
-        return -EFAULT;
-    if (done < 0)
-        return done;
-    if (wake)
-        wake_range(u, start, (uint64_t)done);
-    return (uint64_t)done == size ? 0 : -EAGAIN;
-}
-
-static long do_copy(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
-{
-    struct uffdio_copy c;
-    int64_t done;
-
-    if (copy_from_user(caller, &c, arg, sizeof(c) - sizeof(c.copy)) < 0)
-        return -EFAULT;
-    if (c.src + c.len < c.src || !range_ok(mm, c.dst, c.len) ||
-        (c.mode & ~(uint64_t)(UFFDIO_COPY_MODE_DONTWAKE | UFFDIO_COPY_MODE_WP)))
-        return -EINVAL;
-    /* Address 0 means zeroes below, and faults here. */
-    done = c.src ? fill(caller, mm, c.dst, c.src, c.len, c.mode & UFFDIO_COPY_MODE_WP) : -EFAULT;
-    return finish(u, caller, arg + offsetof(struct uffdio_copy, copy), c.dst, c.len, done,
-                  !(c.mode & UFFDIO_COPY_MODE_DONTWAKE));
-}
-
-static long do_zeropage(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
-{
-    struct uffdio_zeropage z;
-    int64_t done;
-
-    if (copy_from_user(caller, &z, arg, sizeof(z) - sizeof(z.zeropage)) < 0)
-        return -EFAULT;
-    if (!range_ok(mm, z.range.start, z.range.len) ||
-        (z.mode & ~(uint64_t)UFFDIO_ZEROPAGE_MODE_DONTWAKE))
-        return -EINVAL;
-    done = fill(caller, mm, z.range.start, 0, z.range.len, false);
-    return finish(u, caller, arg + offsetof(struct uffdio_zeropage, zeropage), z.range.start,
-                  z.range.len, done, !(z.mode & UFFDIO_ZEROPAGE_MODE_DONTWAKE));
-}
-
-static int64_t each_page(struct mm *mm, uaddr_t start, uint64_t size,
-                         int (*fn)(struct mm *mm, uaddr_t addr))
-{
-    uint64_t done = 0;
-    int err = 0;
-
-    while (done < size && err == 0) {
-        err = fn(mm, start + done);
-        if (err == 0)
-            done += PAGE_SIZE;
-        if (err == 0 && task_interrupted(task_current()))
-            break;
-    }
-    return done ? (int64_t)done : err;
-}
-
-static long do_continue(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
-{
-    struct uffdio_continue c;
-
-    if (copy_from_user(caller, &c, arg, sizeof(c) - sizeof(c.mapped)) < 0)
-        return -EFAULT;
-    if (!range_ok(mm, c.range.start, c.range.len) ||
-        (c.mode & ~(uint64_t)UFFDIO_CONTINUE_MODE_DONTWAKE))
-        return -EINVAL;
-    return finish(u, caller, arg + offsetof(struct uffdio_continue, mapped), c.range.start,
-                  c.range.len, each_page(mm, c.range.start, c.range.len, mm_userfault_continue),
-                  !(c.mode & UFFDIO_CONTINUE_MODE_DONTWAKE));
-}
-
-static long do_poison(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
-{
-    struct linux_uffdio_poison p;
-
-    if (copy_from_user(caller, &p, arg, sizeof(p) - sizeof(p.updated)) < 0)
-        return -EFAULT;
-    if (!range_ok(mm, p.start, p.size) || (p.mode & ~LINUX_UFFDIO_POISON_MODE_DONTWAKE))
-        return -EINVAL;
-    return finish(u, caller, arg + offsetof(struct linux_uffdio_poison, updated), p.start, p.size,
-                  each_page(mm, p.start, p.size, mm_userfault_poison),
-                  !(p.mode & LINUX_UFFDIO_POISON_MODE_DONTWAKE));
-}
-
-static long do_move(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
-{
-    const uint64_t modes = LINUX_UFFDIO_MOVE_DONTWAKE | LINUX_UFFDIO_MOVE_ALLOW_SRC_HOLES;
-    struct linux_uffdio_move m;
-    int64_t done = 0, step = 0;
-
-    if (copy_from_user(caller, &m, arg, sizeof(m) - sizeof(m.move)) < 0)
-        return -EFAULT;
-    if (caller != mm || !range_ok(mm, m.dst, m.size) || !range_ok(mm, m.src, m.size) ||
-        (m.mode & ~modes))
-        return -EINVAL;
-    while ((uint64_t)done < m.size) {
-        step =
-            mm_userfault_move(mm, &u->base, m.dst + (uint64_t)done, m.src + (uint64_t)done,
-                              m.size - (uint64_t)done, m.mode & LINUX_UFFDIO_MOVE_ALLOW_SRC_HOLES);
-        if (step <= 0)
-            break;
-        done += step;
-        if (task_interrupted(task_current()))
-            break;
-    }
-    return finish(u, caller, arg + offsetof(struct linux_uffdio_move, move), m.dst, m.size,
-                  done ? done : step, !(m.mode & LINUX_UFFDIO_MOVE_DONTWAKE));
-}
-
-static long do_protect(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
-{
-    struct uffdio_writeprotect p;
-    bool protect, quiet;
-    long err;
-
-    if (copy_struct_from_user(caller, &p, arg) < 0)
-        return -EFAULT;
-    if (!range_ok(mm, p.range.start, p.range.len) ||
-        (p.mode & ~(uint64_t)(UFFDIO_WRITEPROTECT_MODE_WP | UFFDIO_WRITEPROTECT_MODE_DONTWAKE)))
-        return -EINVAL;
-    protect = p.mode & UFFDIO_WRITEPROTECT_MODE_WP;
-    quiet = p.mode & UFFDIO_WRITEPROTECT_MODE_DONTWAKE;
-    if (protect && quiet)
-        return -EINVAL;
-    err = mm_userfault_protect(mm, p.range.start, p.range.start + p.range.len, protect);
-    if (err == 0 && !protect && !quiet)
-        wake_range(u, p.range.start, p.range.len);
-    return err;
-}
-
-static long serve_request(struct userfaultfd *u, struct mm *caller, struct mm *mm, uint32_t cmd,
-                          uaddr_t arg)
-{
-    switch (cmd) {
-    case UFFDIO_REGISTER:
-        return do_register(u, caller, mm, arg);
-    case UFFDIO_UNREGISTER:
-        return do_unregister(u, caller, mm, arg);
-    case UFFDIO_WAKE:
-        return do_wake(u, caller, mm, arg);
-    case UFFDIO_COPY:
-        return do_copy(u, caller, mm, arg);
-    case UFFDIO_ZEROPAGE:
-        return do_zeropage(u, caller, mm, arg);
-    case UFFDIO_CONTINUE:
-        return do_continue(u, caller, mm, arg);
-    case LINUX_UFFDIO_MOVE:
-        return do_move(u, caller, mm, arg);
-    case LINUX_UFFDIO_POISON:
-        return do_poison(u, caller, mm, arg);
-    case UFFDIO_WRITEPROTECT:
-        return do_protect(u, caller, mm, arg);
-    default:
-        return -EINVAL;
-    }
-}
-
-static long uffd_ioctl(struct file *f, struct mm *caller, uint32_t cmd, uint64_t arg)
-{
-    struct userfaultfd *u = uffd_of_file(f);
-    struct mm *mm;
-    long result;
-
-    if (cmd == UFFDIO_API)
-        return do_api(u, caller, arg);
-    if (!__atomic_load_n(&u->ready, __ATOMIC_ACQUIRE))
-        return -EINVAL;
-    mm = mm_userfault_get_mm(&u->base);
-    if (!mm)
-        return -ESRCH;
-    result = serve_request(u, caller, mm, cmd, arg);
-    mm_unref(mm);
-    return result;
-}
 
 /* ---- messages ----------------------------------------------------------------------------- */
 
@@ -481,6 +191,16 @@ static bool next_message(struct userfaultfd *u, struct uffd_msg *ret)
         if (u->features & UFFD_FEATURE_THREAD_ID)
             ret->arg.pagefault.feat.ptid = (uint32_t)w->task->vtid;
         break;
+    }
+    if (!found && !list_empty(&u->events)) {
+        struct mm_userfault_event *e = list_first(&u->events, struct mm_userfault_event, node);
+
+        memset(ret, 0, sizeof(*ret));
+        ret->event = UFFD_EVENT_REMOVE;
+        ret->arg.remove.start = e->start;
+        ret->arg.remove.end = e->end;
+        event_told_locked(e);
+        found = true;
     }
     lock_release(&u->base.lock);
     return found;
@@ -517,6 +237,8 @@ static uint32_t uffd_poll(struct file *f, struct wait_entry *entry)
         if (!w->told)
             events = POLLIN;
     }
+    if (!list_empty(&u->events))
+        events = POLLIN;
     /* read(2) itself waits through here, and Linux's poll(2) wants O_NONBLOCK. */
     if (!u->ready)
         events = POLLERR;
@@ -535,9 +257,11 @@ static void uffd_release(struct file *f)
 
     lock_acquire(&u->base.lock);
     u->closed = true;
+    while (!list_empty(&u->events))
+        event_told_locked(list_first(&u->events, struct mm_userfault_event, node));
     lock_release(&u->base.lock);
     mm_userfault_close(&u->base);
-    wake_range(u, 0, 0);
+    uffd_wake_range(u, 0, 0);
     mm_userfault_unref(&u->base);
     file_fini(f);
     free(container_of(f, struct uffd_file, file));
@@ -566,6 +290,7 @@ int userfaultfd_create(struct task *task, int flags, struct file **ret)
         return -ENOMEM;
     }
     list_init(&u->waiting);
+    list_init(&u->events);
     wait_queue_init(&u->queue);
     u->user_only = flags & UFFD_USER_MODE_ONLY;
     mm_userfault_init(&u->base, &fault_ops, task->mm);

@@ -173,6 +173,25 @@ static int remove_vma(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end
     return err;
 }
 
+/* These take pages away. */
+static bool takes_pages(const struct vma *vma, int advice)
+{
+    bool locked = vma->flags & VMA_LOCKED;
+
+    switch (advice) {
+    case MADV_DONTNEED:
+        return !locked;
+    case LINUX_MADV_DONTNEED_LOCKED:
+        return true;
+    case MADV_FREE:
+        return is_anonymous(vma) && !locked;
+    case MADV_REMOVE:
+        return vma->object && !vma_is_private(vma) && (vma->max_prot & PROT_WRITE) && !locked;
+    default:
+        return false;
+    }
+}
+
 static int advise_locked(struct mm *mm, uaddr_t start, uaddr_t end, int advice, struct trash *trash)
 {
     int unmapped = 0;
@@ -188,6 +207,13 @@ static int advise_locked(struct mm *mm, uaddr_t start, uaddr_t end, int advice, 
             break;
         start = MAX(start, vma->start);
         stop = MIN(end, vma->end);
+        if (vma->userfault && takes_pages(vma, advice) && !is_sealed_against(vma, advice) &&
+            mm_userfault_tell(mm, vma, start, stop, trash)) {
+            vma = vma_at(mm, start); /* it may have become another one */
+            if (!vma)
+                return -ENOMEM;
+            stop = MIN(stop, vma->end);
+        }
         if (is_sealed_against(vma, advice))
             err = -EPERM;
         else if (advice == MADV_REMOVE)

@@ -328,6 +328,15 @@ void mm_userfaults_untie(struct mm *mm);
 int mm_userfault_ask(struct mm *mm, struct vma *vma, uaddr_t addr, enum access access, bool user,
                      uint64_t flags) __must_hold(mm->lock);
 
+/* 0; -ENOENT: nobody has registered it, -EAGAIN: an event is under way. `vma` may be NULL. */
+int mm_userfault_check(const struct vma *vma);
+/*
+ * The pages of [start, end) are about to be taken from the VMA: whoever wants that is told first.
+ * True: the lock was released meanwhile, and the trash given back.
+ */
+bool mm_userfault_tell(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end,
+                       struct trash *trash) __must_hold(mm->lock);
+
 /* ---- userfault_shmem.c; with mm->lock held ---- */
 
 /*

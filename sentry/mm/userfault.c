@@ -196,7 +196,32 @@ int mm_userfault_ask(struct mm *mm, struct vma *vma, uaddr_t addr, enum access a
     return err;
 }
 
+bool mm_userfault_tell(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end,
+                       struct trash *trash) __no_lock_analysis
+{
+    struct mm_userfault_event e = {.start = start, .end = end};
+    struct mm_userfault *u = vma->userfault;
+
+    if (!u || !u->ops->begin_event(u, &e))
+        return false;
+    __atomic_fetch_add(&u->events, 1, __ATOMIC_RELAXED);
+    mm_userfault_ref(u);
+    mm_unlock(mm, trash);
+    u->ops->end_event(u, &e);
+    __atomic_fetch_sub(&u->events, 1, __ATOMIC_RELAXED);
+    mm_userfault_unref(u);
+    lock_acquire(&mm->lock);
+    return true;
+}
+
 /* ---- pages -------------------------------------------------------------------------------- */
+
+int mm_userfault_check(const struct vma *vma)
+{
+    if (!vma || !vma->userfault)
+        return -ENOENT;
+    return __atomic_load_n(&vma->userfault->events, __ATOMIC_RELAXED) ? -EAGAIN : 0;
+}
 
 int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool protect)
 {
@@ -213,8 +238,9 @@ int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool prote
     lock_acquire(&mm->lock);
     vma = vma_at(mm, addr);
     entry = pmap_get(&mm->pmap, addr);
-    if (!vma || !vma->userfault)
-        err = -ENOENT;
+    err = mm_userfault_check(vma);
+    if (err)
+        ; /* nobody's, or not now */
     else if (protect && !(vma->userfault_modes & MM_UFFD_WP))
         err = -EINVAL;
     else if (entry && !(bytes && (entry & PMAP_GUARD)))
@@ -237,8 +263,9 @@ int mm_userfault_poison(struct mm *mm, uaddr_t addr)
 
     lock_acquire(&mm->lock);
     vma = vma_at(mm, addr);
-    if (!vma || !vma->userfault)
-        err = -ENOENT;
+    err = mm_userfault_check(vma);
+    if (err)
+        ; /* nobody's, or not now */
     else if (pmap_get(&mm->pmap, addr))
         err = -EEXIST;
     else if (vma->object && shmem_file_size(vma->object) <= vma_offset_of(vma, addr))
@@ -257,7 +284,7 @@ int mm_userfault_protect(struct mm *mm, uaddr_t start, uaddr_t end, bool protect
 
     lock_acquire(&mm->lock);
     for (struct vma *vma = vma_find(mm, start); vma && vma->start < end; vma = vma_next(vma)) {
-        err = vma->userfault_modes & MM_UFFD_WP ? 0 : -ENOENT;
+        err = vma->userfault_modes & MM_UFFD_WP ? mm_userfault_check(vma) : -ENOENT;
         if (err)
             break;
         mm_rewrite(mm, vma, MAX(start, vma->start), MIN(end, vma->end),

@@ -33,11 +33,25 @@ struct mm_userfault_wait {
     bool told, woken;
 };
 
+/* Pages are about to be taken away (UFFD_EVENT_REMOVE); on the stack of who does that. */
+struct mm_userfault_event {
+    uaddr_t start, end;
+
+    /* The kernel floor's. */
+    struct list node;
+    struct task *task;
+    bool told;
+};
+
 struct mm_userfault_ops {
     /* Under mm->lock. False: there is nobody who may wait, the access fails. */
     bool (*enqueue)(struct mm_userfault *u, struct mm_userfault_wait *w);
     /* Without it, until woken (0) or given up (-EINTR); then the wait is off all lists. */
     int (*sleep)(struct mm_userfault *u, struct mm_userfault_wait *w);
+    /* Under mm->lock. False: nobody wants to be told. */
+    bool (*begin_event)(struct mm_userfault *u, struct mm_userfault_event *e);
+    /* Without it, until it was told. */
+    void (*end_event)(struct mm_userfault *u, struct mm_userfault_event *e);
     void (*release)(struct mm_userfault *u); /* the last reference has gone; takes no locks */
 };
 
@@ -46,7 +60,9 @@ struct mm_userfault {
     refcount_t refs;
     struct lock lock;
     struct mm *mm __guarded_by(lock); /* borrowed: it says so before it goes */
-    struct list mm_node;              /* in mm->userfaults, under mm->lock */
+    uint32_t
+        events; /* atomic, raised under mm->lock: of those under way; no page comes meanwhile */
+    struct list mm_node; /* in mm->userfaults, under mm->lock */
 };
 
 /* Ties it to the address space. */
@@ -58,7 +74,8 @@ struct mm_userfault *mm_userfault_unref(struct mm_userfault *u); /* takes NULL, 
 /* The address space, referenced; NULL: it has gone. */
 struct mm *mm_userfault_get_mm(struct mm_userfault *u);
 
-/* Ranges are page aligned and not empty. Errors as the UFFDIO_* requests. */
+/* Ranges are page aligned and not empty. Errors as the UFFDIO_* requests; -EAGAIN: an event is
+ * under way. */
 int mm_userfault_register(struct mm *mm, struct mm_userfault *u, uaddr_t start, uaddr_t end,
                           unsigned modes);
 int mm_userfault_unregister(struct mm *mm, struct mm_userfault *u, uaddr_t start, uaddr_t end);

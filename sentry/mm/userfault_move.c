@@ -30,7 +30,7 @@ static int check_move(struct mm *mm, const struct mm_userfault *u, uaddr_t dst, 
         return -ENOENT;
     if (size > from->end - src || size > to->end - dst || !may_move(u, to, from))
         return -EINVAL;
-    return 0;
+    return mm_userfault_check(to);
 }
 
 static int move_page(struct mm *mm, uaddr_t dst, uaddr_t src, uint64_t entry) __must_hold(mm->lock)

@@ -75,11 +75,10 @@ int mm_userfault_continue(struct mm *mm, uaddr_t addr)
 
     lock_acquire(&mm->lock);
     vma = vma_at(mm, addr);
-    if (!vma || !vma->userfault)
-        err = -ENOENT;
-    else if (!vma->object)
+    err = mm_userfault_check(vma);
+    if (!err && !vma->object)
         err = -EINVAL;
-    else
+    if (!err)
         err = continue_page(mm, vma, addr);
     lock_release(&mm->lock);
     return err;
