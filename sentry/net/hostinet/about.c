@@ -17,6 +17,7 @@
 #include "sentry/net/hostinet/hostinet.h"
 #include "sentry/net/hostinet/internal.h"
 #include "sentry/net/netns.h"
+#include "sentry/net/nlattr.h"
 
 #define ANSWER_MAX    32768 /* bytes; the kernel makes no longer datagrams of answers */
 #define PROC_FILES    24
@@ -51,27 +52,6 @@ struct question {
     uint8_t attributes[128];
 };
 
-static const uint8_t *find_attribute(const struct nlmsghdr *q, size_t fixed, uint16_t type,
-                                     size_t *ret_size)
-{
-    const uint8_t *base = (const uint8_t *)q + NLMSG_HDRLEN;
-    size_t size = q->nlmsg_len - NLMSG_HDRLEN, at = NLMSG_ALIGN(fixed);
-
-    while (at + NLA_HDRLEN <= size) {
-        struct nlattr a;
-
-        memcpy(&a, base + at, sizeof(a));
-        if (a.nla_len < NLA_HDRLEN || a.nla_len > size - at)
-            return NULL;
-        if ((a.nla_type & NLA_TYPE_MASK) == type) {
-            *ret_size = a.nla_len - NLA_HDRLEN;
-            return base + at + NLA_HDRLEN;
-        }
-        at += NLA_ALIGN(a.nla_len);
-    }
-    return NULL;
-}
-
 /* Behind what there is; every attribute that may be asked for fits. */
 static void add_attribute(struct question *q, uint16_t type, const void *data, size_t size)
 {
@@ -95,9 +75,9 @@ static int ask_link(struct question *q, const struct nlmsghdr *given)
         return -EINVAL;
     memcpy(&info, NLMSG_DATA(given), sizeof(info));
     q->link.ifi_index = info.ifi_index;
-    name = find_attribute(given, sizeof(info), IFLA_IFNAME, &size);
+    name = nlattr_find(given, sizeof(info), IFLA_IFNAME, &size);
     if (!name)
-        name = find_attribute(given, sizeof(info), IFLA_ALT_IFNAME, &size);
+        name = nlattr_find(given, sizeof(info), IFLA_ALT_IFNAME, &size);
     if (name && info.ifi_index == 0) {
         memcpy(copy, name, MIN(size, sizeof(copy) - 1));
         add_attribute(q, IFLA_IFNAME, copy, sizeof(copy));
@@ -127,7 +107,7 @@ static int ask_route(struct question *q, const struct nlmsghdr *given)
     q->route.rtm_flags = info.rtm_flags & (RTM_F_LOOKUP_TABLE | RTM_F_FIB_MATCH);
     for (size_t i = 0; i < ARRAY_COUNT(known); i++) {
         size_t expected = known[i].size ? known[i].size : address;
-        const uint8_t *data = find_attribute(given, sizeof(info), known[i].type, &size);
+        const uint8_t *data = nlattr_find(given, sizeof(info), known[i].type, &size);
 
         if (data && size != expected)
             return -EINVAL;

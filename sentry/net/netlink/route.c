@@ -16,6 +16,7 @@
 #include "abi/loopback.h"
 #include "sentry/net/netlink/internal.h"
 #include "sentry/net/netns.h"
+#include "sentry/net/nlattr.h"
 
 #define ROUTE_LOCAL 0x80000000U /* RTCF_LOCAL */
 #define KIND_GET    2           /* of a message type's lowest two bits */
@@ -35,28 +36,6 @@ static size_t payload_size(const struct netlink_reply *r)
 static uint8_t family_of(const struct netlink_reply *r)
 {
     return *(const uint8_t *)payload(r);
-}
-
-/* The attribute behind a fixed part of `fixed` bytes; NULL: not there. */
-static const void *find_attribute(const struct netlink_reply *r, size_t fixed, uint16_t type,
-                                  size_t *ret_size)
-{
-    const uint8_t *base = payload(r);
-    size_t size = payload_size(r), at = NLMSG_ALIGN(fixed);
-
-    while (at + NLA_HDRLEN <= size) {
-        struct nlattr a;
-
-        memcpy(&a, base + at, sizeof(a));
-        if (a.nla_len < NLA_HDRLEN || a.nla_len > size - at)
-            return NULL;
-        if ((a.nla_type & NLA_TYPE_MASK) == type) {
-            *ret_size = a.nla_len - NLA_HDRLEN;
-            return base + at + NLA_HDRLEN;
-        }
-        at += NLA_ALIGN(a.nla_len);
-    }
-    return NULL;
 }
 
 /* ---- links ------------------------------------------------------------------------------------
@@ -108,9 +87,9 @@ static int find_link(const struct netlink_reply *r)
     memcpy(&info, payload(r), sizeof(info));
     if (info.ifi_index)
         return info.ifi_index == LO_INDEX ? 0 : -ENODEV;
-    name = find_attribute(r, sizeof(info), IFLA_IFNAME, &size);
+    name = nlattr_find(r->question, sizeof(info), IFLA_IFNAME, &size);
     if (!name)
-        name = find_attribute(r, sizeof(info), IFLA_ALT_IFNAME, &size);
+        name = nlattr_find(r->question, sizeof(info), IFLA_ALT_IFNAME, &size);
     if (!name)
         return -EINVAL;
     return size >= sizeof(LO_NAME) - 1 && strncmp(name, LO_NAME, MIN(size, sizeof(LO_NAME))) == 0
@@ -166,7 +145,7 @@ static int set_link(struct netlink_reply *r)
     err = check_link_change(r, &info);
     if (err < 0)
         return err;
-    mtu = find_attribute(r, sizeof(info), IFLA_MTU, &size);
+    mtu = nlattr_find(r->question, sizeof(info), IFLA_MTU, &size);
     if (mtu && size >= sizeof(number)) {
         memcpy(&number, mtu, sizeof(number));
         err = net_ns_lo_set_mtu(net, number);
@@ -322,7 +301,7 @@ static int get_route(struct netlink_reply *r)
     if (payload_size(r) < sizeof(info))
         return -EINVAL;
     memcpy(&info, payload(r), sizeof(info));
-    to = find_attribute(r, sizeof(info), RTA_DST, &size);
+    to = nlattr_find(r->question, sizeof(info), RTA_DST, &size);
     if (info.rtm_family == AF_INET && to && size == 4) {
         if (to[0] != 127 || !net_ns_lo_is_up(r->to->sock.net))
             return -ENETUNREACH;

@@ -14,31 +14,10 @@
 #include "sentry/net/inet/lwip/stack.h"
 #include "sentry/net/interface.h"
 #include "sentry/net/socket.h"
+#include "sentry/net/nlattr.h"
 
 /* ---- rtnetlink(7) -----------------------------------------------------------------------------
  */
-
-/* The first attribute of a kind behind a fixed part. */
-static const void *find_attribute(const struct nlmsghdr *m, size_t fixed, uint16_t type,
-                                  size_t *ret_size)
-{
-    const uint8_t *base = (const uint8_t *)m + NLMSG_HDRLEN;
-    size_t size = m->nlmsg_len - NLMSG_HDRLEN, at = NLMSG_ALIGN(fixed);
-
-    while (at + NLA_HDRLEN <= size) {
-        struct nlattr a;
-
-        memcpy(&a, base + at, sizeof(a));
-        if (a.nla_len < NLA_HDRLEN || a.nla_len > size - at)
-            return NULL;
-        if ((a.nla_type & NLA_TYPE_MASK) == type) {
-            *ret_size = a.nla_len - NLA_HDRLEN;
-            return base + at + NLA_HDRLEN;
-        }
-        at += NLA_ALIGN(a.nla_len);
-    }
-    return NULL;
-}
 
 static void all_of(uint16_t type, uint8_t family, void (*each)(void *, const struct nlmsghdr *),
                    void *arg)
@@ -67,7 +46,7 @@ static int one_link(const struct nlmsghdr *q, void (*each)(void *, const struct 
     if (q->nlmsg_len < NLMSG_LENGTH(sizeof(info)))
         return -EINVAL;
     memcpy(&info, NLMSG_DATA(q), sizeof(info));
-    name = find_attribute(q, sizeof(info), IFLA_IFNAME, &size);
+    name = nlattr_find(q, sizeof(info), IFLA_IFNAME, &size);
     if (info.ifi_index ? info.ifi_index != config->index
                        : !name || strncmp(name, config->name, MIN(size, sizeof(config->name))) != 0)
         return -ENODEV;
@@ -94,7 +73,7 @@ static int one_route(const struct nlmsghdr *q, void (*each)(void *, const struct
         return -EINVAL;
     memcpy(&info, NLMSG_DATA(q), sizeof(info));
     bytes = info.rtm_family == AF_INET ? 4 : 16;
-    dst = find_attribute(q, sizeof(info), RTA_DST, &size);
+    dst = nlattr_find(q, sizeof(info), RTA_DST, &size);
     if (!dst || size != bytes || (bytes == 16 && info.rtm_family != AF_INET6))
         return -EINVAL;
     memcpy((uint8_t *)&to + 16 - bytes, dst, bytes);

@@ -1,0 +1,23 @@
+#include "sentry/net/nlattr.h"
+
+#include <string.h>
+
+const void *nlattr_find(const struct nlmsghdr *m, size_t fixed, uint16_t type, size_t *ret_size)
+{
+    const uint8_t *base = (const uint8_t *)m + NLMSG_HDRLEN;
+    size_t size = m->nlmsg_len - NLMSG_HDRLEN, at = NLMSG_ALIGN(fixed);
+
+    while (at + NLA_HDRLEN <= size) {
+        struct nlattr a;
+
+        memcpy(&a, base + at, sizeof(a));
+        if (a.nla_len < NLA_HDRLEN || a.nla_len > size - at)
+            return NULL;
+        if ((a.nla_type & NLA_TYPE_MASK) == type) {
+            *ret_size = a.nla_len - NLA_HDRLEN;
+            return base + at + NLA_HDRLEN;
+        }
+        at += NLA_ALIGN(a.nla_len);
+    }
+    return NULL;
+}
