@@ -147,7 +147,7 @@ static bool is_question(uint32_t cmd)
     }
 }
 
-static bool is_change(uint32_t cmd)
+bool interface_is_change(uint32_t cmd)
 {
     switch (cmd) {
     case SIOCSIFFLAGS:
@@ -181,7 +181,7 @@ long interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg
 
     if (cmd == SIOCGIFCONF)
         return list(s, mm, arg);
-    if (cmd != SIOCGIFNAME && !is_question(cmd) && !is_change(cmd))
+    if (cmd != SIOCGIFNAME && !is_question(cmd) && !interface_is_change(cmd))
         return -ENOTTY;
     if (copy_struct_from_user(mm, &r, arg) < 0)
         return -EFAULT;
@@ -193,11 +193,11 @@ long interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg
         return copy_struct_to_user(mm, arg, &r);
     }
     r.name[IFNAMSIZ - 1] = '\0';
-    if (is_change(cmd) && !net_capable(s->net, CAP_NET_ADMIN))
+    if (interface_is_change(cmd) && !net_capable(s->net, CAP_NET_ADMIN))
         return -EPERM;
     if (!is_ours(&r))
         return -ENODEV;
-    if (is_change(cmd))
+    if (interface_is_change(cmd))
         return set(s, cmd, &r);
     err = get(s, cmd, &r);
     return err < 0 ? err : copy_struct_to_user(mm, arg, &r);

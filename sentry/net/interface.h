@@ -9,5 +9,7 @@ struct socket;
 
 /* SIOCGIFCONF and its like; -ENOTTY: none of them. */
 long interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
+/* Is it a SIOCSIF* or the like, which is for who administers the network? */
+bool interface_is_change(uint32_t cmd);
 
 #endif

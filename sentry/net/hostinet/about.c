@@ -16,6 +16,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/hostinet/hostinet.h"
 #include "sentry/net/hostinet/internal.h"
+#include "sentry/net/interface.h"
 #include "sentry/net/netns.h"
 #include "sentry/net/nlattr.h"
 
@@ -279,21 +280,8 @@ long hostinet_interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uin
         break;
     case SIOCETHTOOL:
         return -EOPNOTSUPP;
-    case SIOCSIFFLAGS:
-    case SIOCSIFADDR:
-    case SIOCSIFDSTADDR:
-    case SIOCSIFBRDADDR:
-    case SIOCSIFNETMASK:
-    case SIOCSIFMETRIC:
-    case SIOCSIFMTU:
-    case SIOCSIFHWADDR:
-    case SIOCSIFNAME:
-    case SIOCSIFTXQLEN:
-    case SIOCADDRT:
-    case SIOCDELRT:
-        return -EPERM;
     default:
-        return -ENOTTY;
+        return interface_is_change(cmd) ? -EPERM : -ENOTTY;
     }
     if (copy_struct_from_user(mm, &r, arg) < 0)
         return -EFAULT;
