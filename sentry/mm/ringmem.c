@@ -172,6 +172,21 @@ int ringmem_alias(struct mappable *m, uint64_t alias, uint64_t offset)
     return pages.size ? add_area(r, alias, pages) : -ENOENT;
 }
 
+void ringmem_move(struct mappable *m, uint64_t to, uint64_t from)
+{
+    struct ringmem *r = to_ringmem(m);
+    struct area *area, *old;
+
+    lock_acquire(&r->lock);
+    area = find_locked(r, from);
+    old = find_locked(r, to);
+    if (old)
+        free_area(r, old);
+    if (area)
+        area->offset = to;
+    lock_release(&r->lock);
+}
+
 void ringmem_remove(struct mappable *m, uint64_t offset)
 {
     struct ringmem *r = to_ringmem(m);

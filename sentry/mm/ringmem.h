@@ -26,4 +26,7 @@ int ringmem_alias(struct mappable *m, uint64_t alias, uint64_t offset);
 /* What is mapped stays mapped. */
 void ringmem_remove(struct mappable *m, uint64_t offset);
 
+/* The area at `from` takes the place of the one at `to`, which is removed. */
+void ringmem_move(struct mappable *m, uint64_t to, uint64_t from);
+
 #endif

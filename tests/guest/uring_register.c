@@ -1,6 +1,6 @@
 /*
- * io_uring_register(2): questions without a ring, clocks, cloned buffers, and regions of memory
- * that have the arguments of waits.
+ * io_uring_register(2): questions without a ring, clocks, cloned buffers, regions of memory that
+ * have the arguments of waits, and queues of another size.
  */
 #include "uring.h"
 
@@ -370,6 +370,104 @@ static void test_region(void)
     munmap(own, 2 * page);
 }
 
+enum { CQSIZE = 8, SINGLE = 1 << 12, DEFER = 1 << 13, NO_ARRAY = 1 << 16 };
+
+/* Maps the queues again, as the parameters say they are. */
+static void map_again(struct ring *r, const struct params *p)
+{
+    int fd = r->fd;
+
+    munmap(r->sqes, r->p.sq_entries * sizeof(struct sqe));
+    munmap(r->mem, r->p.cq.cqes + r->p.cq_entries * 16);
+    r->p = *p;
+    r->mem = mmap(NULL, p->cq.cqes + p->cq_entries * 16, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    r->sqes = mmap(NULL, p->sq_entries * sizeof(struct sqe), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                   0x10000000);
+    CHECK(r->mem != MAP_FAILED && (void *)r->sqes != MAP_FAILED);
+}
+
+static void fill(struct ring *r, uint64_t name)
+{
+    uint32_t tail = *word(r, r->p.sq.tail);
+
+    r->sqes[tail & (r->p.sq_entries - 1)] = (struct sqe){.op = NOP, .fd = -1, .user_data = name};
+    *word(r, r->p.sq.tail) = tail + 1;
+}
+
+static void test_resize(void)
+{
+    struct params p = {.sq_entries = 16};
+    struct ring r;
+
+    CHECK(make_ring(&r, 4, SINGLE | DEFER | NO_ARRAY, 0));
+    CHECK_EQ(reg(r.fd, RESIZE, &p, 0), -EINVAL);
+    CHECK_EQ(reg(r.fd, RESIZE, NULL, 1), -EINVAL);
+    CHECK_EQ(reg(r.fd, RESIZE, (void *)8, 1), -EFAULT);
+    p.flags = SINGLE;
+    CHECK_EQ(reg(r.fd, RESIZE, &p, 1), -EINVAL);
+    p.flags = 0;
+    p.sq_entries = 0;
+    CHECK_EQ(reg(r.fd, RESIZE, &p, 1), -EINVAL);
+    p.sq_entries = 1 << 20;
+    CHECK_EQ(reg(r.fd, RESIZE, &p, 1), -EINVAL);
+    /* Three completions and two entries move along. */
+    for (uint64_t i = 1; i <= 3; i++)
+        fill(&r, i);
+    CHECK_EQ(enter(&r, 3, 3), 3);
+    fill(&r, 4);
+    fill(&r, 5);
+    p = (struct params){.sq_entries = 1, .flags = CQSIZE, .cq_entries = 8};
+    CHECK_EQ(reg(r.fd, RESIZE, &p, 1), -EOVERFLOW);
+    p = (struct params){.sq_entries = 2, .flags = CQSIZE, .cq_entries = 2};
+    CHECK_EQ(reg(r.fd, RESIZE, &p, 1), -EOVERFLOW);
+    p = (struct params){.sq_entries = 13, .flags = CQSIZE, .cq_entries = 60};
+    CHECK_EQ(reg(r.fd, RESIZE, &p, 1), 0);
+    CHECK_EQ(p.sq_entries, 16);
+    CHECK_EQ(p.cq_entries, 64);
+    map_again(&r, &p);
+    CHECK_EQ(*word(&r, p.sq.entries), 16);
+    CHECK_EQ(*word(&r, p.cq.mask), 63);
+    CHECK_EQ(enter(&r, 2, 5), 2);
+    for (uint64_t i = 1; i <= 5; i++)
+        CHECK_EQ(RESULT(&r, i), 0);
+    CHECK(none(&r));
+    /* All of it can be used, and less again. */
+    for (uint64_t i = 0; i < 16; i++)
+        fill(&r, 100 + i);
+    CHECK_EQ(enter(&r, 16, 16), 16);
+    for (uint64_t i = 0; i < 16; i++)
+        CHECK_EQ(RESULT(&r, 100 + i), 0);
+    p = (struct params){.sq_entries = 2};
+    CHECK_EQ(reg(r.fd, RESIZE, &p, 1), 0);
+    CHECK_EQ(p.cq_entries, 4);
+    map_again(&r, &p);
+    fill(&r, 7);
+    fill(&r, 8);
+    CHECK_EQ(enter(&r, 2, 2), 2);
+    CHECK_EQ(RESULT(&r, 7), 0);
+    CHECK_EQ(RESULT(&r, 8), 0);
+    drop_ring(&r);
+}
+
+static void test_workers(void)
+{
+    uint32_t n[2] = {3, 5};
+    struct ring r;
+
+    CHECK(make_ring(&r, 4, 0, 0));
+    CHECK_EQ(reg(r.fd, 19, n, 2), 0);
+    n[0] = n[1] = 0;
+    CHECK_EQ(reg(r.fd, 19, n, 2), 0);
+    CHECK_EQ(n[0], 3);
+    CHECK_EQ(n[1], 5);
+    CHECK_EQ(reg(r.fd, 19, n, 1), -EINVAL);
+    CHECK_EQ(reg(r.fd, 19, NULL, 2), -EINVAL);
+    CHECK_EQ(reg(r.fd, 19, (void *)8, 2), -EFAULT);
+    n[1] = 1u << 31;
+    CHECK_EQ(reg(r.fd, 19, n, 2), -EINVAL);
+    drop_ring(&r);
+}
+
 /* What needs more than a plain ring says so. */
 static void test_refused(void)
 {
@@ -397,6 +495,8 @@ int main(void)
     test_clock();
     test_clone();
     test_region();
+    test_resize();
+    test_workers();
     test_refused();
     return check_done();
 }

@@ -129,7 +129,7 @@ static long get_events(struct uring *ring, struct task *task, struct waiting *w)
     long result;
 
     /* Nothing is ever on its way that polling would bring (IOPOLL). */
-    w->count = ring->flags & URING_SETUP_IOPOLL ? 0 : MIN(w->count, ring->cq_entries);
+    w->count = ring->flags & URING_SETUP_IOPOLL ? 0 : MIN(w->count, READ_ONCE(ring->cq_entries));
     result = poll_mask_set(task, w->sigmask, w->sigmask_size, &mask);
     if (result < 0)
         return result;

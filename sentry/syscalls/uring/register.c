@@ -3,6 +3,7 @@
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "sentry/fs/event/eventfd.h"
@@ -210,17 +211,27 @@ static int update_files(struct uring *ring, struct task *task, uaddr_t arg, uint
     return uring_update_files(ring, task, &update);
 }
 
-/* How many threads work is the pool's affair; what was said is given back. */
-static int max_workers(struct task *task, uaddr_t arg, uint32_t count)
+/*
+ * The limits are kept for who asks; 0 only asks. The threads that work are everybody's here, and
+ * follow the pool's own limit (async.c).
+ */
+static int max_workers(struct uring *ring, struct task *task, uaddr_t arg, uint32_t count)
 {
-    const uint32_t now[2] = {64, 256};
-    uint32_t given[2];
+    uint64_t most = task_rlimit(task, RLIMIT_NPROC);
+    uint32_t given[2], before[2];
 
     if (!arg || count != 2)
         return -EINVAL;
     if (copy_struct_from_user(task->mm, &given, arg) < 0)
         return -EFAULT;
-    return copy_struct_to_user(task->mm, arg, &now);
+    if (given[0] > INT32_MAX || given[1] > INT32_MAX)
+        return -EINVAL;
+    for (int i = 0; i < 2; i++) {
+        before[i] = ring->max_workers[i];
+        if (given[i])
+            ring->max_workers[i] = (uint32_t)MIN((uint64_t)given[i], most);
+    }
+    return copy_struct_to_user(task->mm, arg, &before);
 }
 
 /* Which clock the deadlines of waits are points of. */
@@ -286,7 +297,7 @@ static int register_locked(struct uring *ring, struct task *task, uint32_t op, u
     case URING_REGISTER_BUFFERS_UPDATE:
         return update_many(ring, task, arg, count, op == URING_REGISTER_BUFFERS_UPDATE);
     case URING_REGISTER_IOWQ_MAX_WORKERS:
-        return max_workers(task, arg, count);
+        return max_workers(ring, task, arg, count);
     case URING_REGISTER_PBUF_RING:
         return !arg || count != 1 ? -EINVAL : uring_register_group(ring, task, arg);
     case URING_UNREGISTER_PBUF_RING:
@@ -303,6 +314,8 @@ static int register_locked(struct uring *ring, struct task *task, uint32_t op, u
         return !arg || count ? -EINVAL : set_clock(ring, task, arg);
     case URING_REGISTER_ZCRX_IFQ:
         return !arg || count != 1 ? -EINVAL : receive_queue(ring, task);
+    case URING_REGISTER_RESIZE_RINGS:
+        return !arg || count != 1 ? -EINVAL : uring_resize(ring, task, arg);
     case URING_REGISTER_MEM_REGION:
         return !arg || count != 1 ? -EINVAL : uring_register_region(ring, task, arg);
     }

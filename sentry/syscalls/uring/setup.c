@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "sentry/fs/event/anon.h"
@@ -57,8 +58,10 @@ static uint32_t ring_poll(struct file *f, struct wait_entry *entry)
 
     if (entry)
         wait_queue_add(&ring->queue, entry);
+    lock_acquire(&ring->lock); /* its memory may change (resize.c) */
     if (READ_ONCE(ring->shared->sq_tail) - READ_ONCE(ring->shared->sq_head) != ring->sq_entries)
         events |= POLLOUT | POLLWRNORM;
+    lock_release(&ring->lock);
     if (uring_ready(ring) > 0)
         events |= POLLIN | POLLRDNORM;
     return events;
@@ -163,8 +166,7 @@ static int check_flags(struct task *task, const struct uring_params *p)
     return check_poller(task, p);
 }
 
-/* The sizes that were asked for, in powers of two. */
-static int choose_sizes(uint32_t entries, struct uring_params *p)
+int uring_choose_sizes(uint32_t entries, struct uring_params *p)
 {
     const uint32_t cq_max = 2 * URING_ENTRIES_MAX;
     bool clamp = p->flags & URING_SETUP_CLAMP;
@@ -182,22 +184,18 @@ static int choose_sizes(uint32_t entries, struct uring_params *p)
     return p->cq_entries < p->sq_entries ? -EINVAL : 0;
 }
 
-/* The shared memory: rings at the offset of the first, entries at their own. */
-static int make_memory(struct uring *ring, struct memfile *mf)
+int uring_lay_out(struct uring *ring, const struct uring_places *at)
 {
     size_t cqe_size = ring->flags & URING_SETUP_CQE32 ? 32 : 16;
     size_t sqe_size = ring->flags & URING_SETUP_SQE128 ? 128 : 64;
     size_t cqes = ring->cq_entries * cqe_size, array = ring->sq_entries * sizeof(uint32_t);
     void *rings, *entries;
-    int err = ringmem_create(mf, "anon_inode:[io_uring]", &ring->memory);
+    int err = ringmem_add(ring->memory, at->rings, sizeof(*ring->shared) + cqes + array, &rings);
 
     if (!err)
-        err = ringmem_add(ring->memory, URING_OFF_SQ_RING, sizeof(*ring->shared) + cqes + array,
-                          &rings);
+        err = ringmem_alias(ring->memory, at->cq, at->rings);
     if (!err)
-        err = ringmem_alias(ring->memory, URING_OFF_CQ_RING, URING_OFF_SQ_RING);
-    if (!err)
-        err = ringmem_add(ring->memory, URING_OFF_SQES, ring->sq_entries * sqe_size, &entries);
+        err = ringmem_add(ring->memory, at->sqes, ring->sq_entries * sqe_size, &entries);
     if (err < 0)
         return err;
     ring->shared = rings;
@@ -209,6 +207,14 @@ static int make_memory(struct uring *ring, struct memfile *mf)
     ring->shared->cq_mask = ring->cq_entries - 1;
     ring->shared->cq_entries = ring->cq_entries;
     return 0;
+}
+
+static int make_memory(struct uring *ring, struct memfile *mf)
+{
+    const struct uring_places at = {URING_OFF_SQ_RING, URING_OFF_CQ_RING, URING_OFF_SQES};
+    int err = ringmem_create(mf, "anon_inode:[io_uring]", &ring->memory);
+
+    return err < 0 ? err : uring_lay_out(ring, &at);
 }
 
 static struct uring *make_ring(struct task *task, const struct uring_params *p)
@@ -225,6 +231,8 @@ static struct uring *make_ring(struct task *task, const struct uring_params *p)
     ring->sq_entries = p->sq_entries;
     ring->cq_entries = p->cq_entries;
     ring->disabled = p->flags & URING_SETUP_R_DISABLED;
+    ring->max_workers[0] = MIN(p->sq_entries, 4 * kernel_cpu_count(task->kernel));
+    ring->max_workers[1] = (uint32_t)MIN(task_rlimit(task, RLIMIT_NPROC), (uint64_t)INT32_MAX);
     if ((p->flags & URING_SETUP_SINGLE_ISSUER) && !ring->disabled)
         ring->issuer = task->tid;
     wait_queue_init(&ring->queue);
@@ -256,7 +264,7 @@ static int make_file(struct uring *ring, struct file **ret)
     return 0;
 }
 
-static void tell_layout(const struct uring *ring, struct uring_params *p)
+void uring_tell_layout(const struct uring *ring, struct uring_params *p)
 {
     const uint8_t *base = (const uint8_t *)ring->shared;
 
@@ -339,7 +347,7 @@ static long create(struct task *task, struct uring_params *p, uaddr_t params)
     if (!ring)
         return -ENOMEM;
     err = p->flags & URING_SETUP_NO_MMAP ? place_memory(ring, task, p) : 0;
-    tell_layout(ring, p);
+    uring_tell_layout(ring, p);
     if (!err)
         err = copy_to_user(task->mm, params, p, sizeof(*p));
     if (!err)
@@ -372,7 +380,7 @@ SYSCALL_DEFINE2(io_uring_setup, unsigned, entries, uaddr_t, params)
         return -EFAULT;
     err = check_flags(task, &p);
     if (!err)
-        err = choose_sizes(entries, &p);
+        err = uring_choose_sizes(entries, &p);
     if (!err && (p.flags & URING_SETUP_ATTACH_WQ))
         err = check_attached(task, &p);
     return err < 0 ? err : create(task, &p, params);

@@ -165,8 +165,9 @@ struct uring {
     uint32_t buffer_count __guarded_by(submit_lock);
     struct list groups __guarded_by(submit_lock); /* struct uring_buffer_group */
     uint32_t group_buffers __guarded_by(submit_lock);
-    uaddr_t region_addr __guarded_by(submit_lock); /* region.c: the program's memory, or */
-    void *region_bytes __guarded_by(submit_lock);  /* ours, which the program maps: hostile */
+    uaddr_t region_addr __guarded_by(submit_lock);     /* region.c: the program's memory, or */
+    void *region_bytes __guarded_by(submit_lock);      /* ours, which the program maps: hostile */
+    uint32_t max_workers[2] __guarded_by(submit_lock); /* of bounded and unbounded work */
     uint64_t region_size, wait_size __guarded_by(submit_lock); /* 0: there is none */
     const struct cred *creds[16] __guarded_by(submit_lock);    /* personalities, from 1 on */
     bool restricted __guarded_by(submit_lock);
@@ -219,6 +220,19 @@ bool uring_is(const struct file *f);
 struct uring *uring_of(struct file *f);
 struct uring *uring_ref(struct uring *ring);
 struct uring *uring_unref(struct uring *ring); /* takes NULL, returns NULL */
+
+/* Where the parts of a ring's memory are: offsets for mmap(2). */
+struct uring_places {
+    uint64_t rings, cq, sqes;
+};
+/* New memory for ring->memory, of the sizes that the ring has. -ENOMEM: some may have been added.
+ */
+int uring_lay_out(struct uring *ring, const struct uring_places *at);
+/* The sizes that were asked for, in powers of two. -EINVAL. */
+int uring_choose_sizes(uint32_t entries, struct uring_params *p);
+void uring_tell_layout(const struct uring *ring, struct uring_params *p);
+/* ---- resize.c: submit_lock held ---- */
+int uring_resize(struct uring *ring, struct task *task, uaddr_t arg);
 
 /* ---- ringfds.c: rings that a thread has registered, IORING_REGISTER_RING_FDS ---- */
 /* The file of a descriptor, or of such a number, referenced. -EBADF, -EINVAL. */
