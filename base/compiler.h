@@ -20,6 +20,19 @@
 #define __aligned_to(n)   __attribute__((aligned(n)))
 #define __must_check      __attribute__((warn_unused_result))
 
+/* Built with a sanitizer that has memory and host calls of its own: gcc has a macro, clang a
+ * feature. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 #if defined(__clang__)
 #define __capability(name) __attribute__((capability(name)))
 /* Documentation only: clang cannot yet name a sibling field in C. */

@@ -33,15 +33,6 @@
 #include "host/sockopt_names.h"
 #include "host/ptrace.h"
 
-/* gcc has a macro for it, clang a feature. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define JAIL_SANITIZERS 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define JAIL_SANITIZERS 1
-#endif
-#endif
-
 struct filter {
     scmp_filter_ctx ctx;
     uint32_t roles;
@@ -110,7 +101,7 @@ static void add_rule(struct filter *f, uint32_t who, uint32_t action, int nr, co
 static void add_rules(struct filter *f, uint64_t self)
 {
 #include "host/calls.def"
-#if JAIL_SANITIZERS
+#if SANITIZED
 #include "host/calls_sanitizers.def"
 #endif
 }

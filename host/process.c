@@ -78,9 +78,12 @@ void host_limit_self(bool writes)
         __rlimit_resource_t resource;
         rlim_t value;
     } limits[] = {
-        {RLIMIT_CORE, 0},          {RLIMIT_NPROC, 0},       {RLIMIT_MEMLOCK, 0},
-        {RLIMIT_MSGQUEUE, 0},      {RLIMIT_SIGPENDING, 64},
-#ifndef __SANITIZE_ADDRESS__ /* its shadow memory counts */
+        {RLIMIT_CORE, 0},
+        {RLIMIT_NPROC, 0},
+        {RLIMIT_MEMLOCK, 0},
+        {RLIMIT_MSGQUEUE, 0},
+        {RLIMIT_SIGPENDING, 64},
+#if !SANITIZED /* its shadow memory counts */
         {RLIMIT_DATA, DATA_BYTES},
 #endif
         {RLIMIT_FSIZE, 0},

@@ -1,4 +1,5 @@
 # packages: golang-go
+# again: --network=host
 export GOCACHE=$PWD/cache GOPATH=$PWD/path GO111MODULE=off GOFLAGS=-p=2
 cat >main.go <<'P'
 package main

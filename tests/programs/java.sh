@@ -1,4 +1,5 @@
 # packages: openjdk-17-jdk-headless
+# again: --network=host
 cat >Main.java <<'P'
 import java.io.*;
 import java.net.*;

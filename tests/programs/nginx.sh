@@ -1,4 +1,5 @@
 # packages: nginx-light|nginx curl wrk
+# again: --network=host
 mkdir -p logs www; echo page >www/index.html; head -c 3000000 /dev/zero >www/big
 cat >n.conf <<P
 daemon off; error_log stderr; pid $PWD/n.pid; worker_processes 2;

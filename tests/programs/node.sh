@@ -1,4 +1,5 @@
 # packages: nodejs
+# again: --network=host
 node -e 'const fs = require("fs"); fs.writeFileSync("x", "a"); console.log(fs.readFileSync("x", "utf8")); require("child_process").exec("echo c", (e, o) => console.log(o))'
 node -e 'const { Worker } = require("worker_threads"); new Worker("const { parentPort } = require(\"worker_threads\"); parentPort.postMessage(42)", { eval: true }).on("message", console.log)'
 node -e 'const h = require("http"); const s = h.createServer((q, r) => r.end("ok " + q.url)).listen(0, "127.0.0.1", () => h.get({ port: s.address().port, host: "127.0.0.1", path: "/x" }, r => { let d = ""; r.on("data", c => d += c); r.on("end", () => { console.log(d); s.close() }) }))'

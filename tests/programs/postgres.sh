@@ -1,4 +1,5 @@
 # packages: postgresql
+# again: --network=host
 bin=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1); D=$(mktemp -d /tmp/pg.XXXXXX); chown postgres $D; cd $D
 pg() { setpriv --reuid=postgres --regid=postgres --clear-groups env -i PATH=$bin:/usr/bin:/bin LC_ALL=C "$@"; }
 pg initdb -D $D/data -A trust >log 2>&1 && tail -n 1 log | wc -l

@@ -1,4 +1,5 @@
 # packages: python3
+# again: --network=host
 python3 - <<'P'
 import ctypes, mmap, os, signal, sqlite3, subprocess, tempfile, threading
 print(subprocess.check_output(["echo", "x"]), subprocess.run("exit 3", shell=True).returncode)

@@ -1,4 +1,5 @@
 # packages: ruby
+# again: --network=host
 ruby -e 'puts (1..10).map { |x| x * x }.sum; puts `echo a`; puts Thread.new { 3 }.value'
 ruby -e 'r, w = IO.pipe; fork { w.puts "c" }; Process.wait; puts r.gets, $?.success?'
 ruby -rsocket -e 's = TCPServer.new("127.0.0.1", 0); t = Thread.new { c = s.accept; c.puts c.gets.upcase; c.close }; c = TCPSocket.new("127.0.0.1", s.addr[1]); c.puts "hi"; puts c.gets; t.join'

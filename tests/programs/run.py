@@ -6,7 +6,8 @@ compares what they print and how they end.
     tests/programs/run.py --build build --platform ptrace git 'py*'
 
 Each NAME.sh beside this file is one test, run by bash in an empty folder. Its first line names the
-Debian packages that it needs (A|B: either); without them it is skipped by name.
+Debian packages that it needs (A|B: either); without them it is skipped by name. A line "# again:"
+after it names options of the sandbox with which it runs once more.
 
 The last line is `N passed, N failed, N skipped`.
 """
@@ -33,9 +34,17 @@ ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 TIMEOUT = 240  # seconds; the slowest natively takes some ten
 
 
-def missing_packages(script):
+def heading(script, name):
+    """The words behind `# NAME:` in the first two lines."""
     with open(script, encoding="utf-8") as lines:
-        wanted = lines.readline().removeprefix("# packages:").split()
+        for line in (lines.readline(), lines.readline()):
+            if line.startswith(f"# {name}:"):
+                return line.split(":", 1)[1].split()
+    return []
+
+
+def missing_packages(script):
+    wanted = heading(script, "packages")
     known = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n"],
                            capture_output=True, text=True, check=False).stdout.splitlines()
     there = {line.removeprefix("installed ") for line in known if line.startswith("installed ")}
@@ -94,9 +103,11 @@ def main():
         for platform in set(wanted) - set(platforms):
             tally.add("skipped", f"{name} on {platform}", usable[platform])
         native = run(script)
+        variants = [[]] + [[option] for option in heading(script, "again")]
         for platform in platforms:
-            got = run(script, (program, f"--platform={platform}", "--"))
-            judge(tally, f"{name} on {platform}", native, got)
+            for options in variants:
+                got = run(script, (program, f"--platform={platform}", *options, "--"))
+                judge(tally, " ".join([name, "on", platform, *options]), native, got)
     return tally.close()
 
 
