@@ -81,7 +81,8 @@ static int clone_locked(struct uring *ring, const struct uring *from, struct uri
 }
 
 /* Of two rings, the one with the lower address is locked first. */
-static int lock_and_clone(struct uring *ring, struct uring *from, struct uring_clone_buffers *c)
+static int lock_and_clone(struct uring *ring, struct uring *from,
+                          struct uring_clone_buffers *c) __no_lock_analysis
 {
     struct uring *first = ring < from ? ring : from, *second = ring < from ? from : ring;
     int err;

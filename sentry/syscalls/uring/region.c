@@ -33,7 +33,7 @@ static int check_region(const struct uring_region *r)
     return __builtin_add_overflow(r->user_addr, r->size, &end) ? -EOVERFLOW : 0;
 }
 
-/* The program's own pages: they have to be there, to be written to. */
+/* The program's own pages: they have to be there, though they are not pinned. */
 static int check_pages(struct task *task, const struct uring_region *r)
 {
     for (uint64_t at = 0; at < r->size; at += PAGE_SIZE) {
