@@ -468,6 +468,89 @@ static void test_workers(void)
     drop_ring(&r);
 }
 
+struct cancel {
+    uint64_t name;
+    int32_t fd;
+    uint32_t flags;
+    int64_t timeout[2];
+    uint8_t op, pad[7];
+    uint64_t pad2[3];
+};
+
+enum { SYNC_CANCEL = 24, CANCEL_ALL = 1, CANCEL_FD = 2, CANCEL_ANY = 4, CANCEL_FIXED = 8 };
+
+/* Three reads wait on a pipe. */
+static void add_reads(struct ring *r, int fd)
+{
+    for (uint64_t i = 1; i <= 3; i++)
+        add(r, READ, fd, buffer, 4, -1, i);
+    CHECK_EQ(go(r, 0), 3);
+}
+
+static void check_cancelled(struct ring *r, int count)
+{
+    struct cqe c;
+
+    for (int i = 0; i < count; i++) {
+        if (none(r))
+            CHECK_EQ(enter(r, 0, 1), 0);
+        CHECK(take(r, &c) && c.res == -ECANCELED);
+    }
+    CHECK(none(r));
+}
+
+static void test_cancel(void)
+{
+    const struct cancel plain = {.name = 2, .timeout = {-1, -1}};
+    struct cancel c = plain;
+    struct ring r;
+    int p[2];
+
+    CHECK(make_ring(&r, 8, 0, 0));
+    CHECK_EQ(pipe(p), 0);
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 0), -EINVAL);
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, NULL, 1), -EINVAL);
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, (void *)8, 1), -EFAULT);
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 1), -ENOENT);
+    c.flags = 1u << 6;
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 1), -EINVAL);
+    c = plain;
+    c.pad[6] = 1;
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 1), -EINVAL);
+    c = plain;
+    c.pad2[2] = 1;
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 1), -EINVAL);
+    c = plain;
+    c.flags = CANCEL_FD;
+    c.fd = 9999;
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 1), -EBADF);
+    c.flags = CANCEL_FD | CANCEL_FIXED;
+    c.fd = -1;
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 1), -EBADF);
+    add_reads(&r, p[0]);
+    c = plain;
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 1), 0);
+    CHECK_EQ(RESULT(&r, 2), -ECANCELED);
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 1), -ENOENT);
+    c.flags = CANCEL_FD | CANCEL_ALL;
+    c.fd = p[1];
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 1) > 0, false);
+    CHECK(none(&r));
+    c.fd = p[0];
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 1) >= 0, true);
+    check_cancelled(&r, 2);
+    add_reads(&r, p[0]);
+    c = plain;
+    c.flags = CANCEL_ANY;
+    c.timeout[0] = INT64_MAX; /* longer than there are nanoseconds for */
+    c.timeout[1] = INT64_MAX;
+    CHECK_EQ(reg(r.fd, SYNC_CANCEL, &c, 1) >= 0, true);
+    check_cancelled(&r, 3);
+    drop_ring(&r);
+    close(p[0]);
+    close(p[1]);
+}
+
 /* What needs more than a plain ring says so. */
 static void test_refused(void)
 {
@@ -497,6 +580,7 @@ int main(void)
     test_region();
     test_resize();
     test_workers();
+    test_cancel();
     test_refused();
     return check_done();
 }
