@@ -227,6 +227,8 @@ static unsigned vma_marks(const struct vma *vma)
         set |= VMA_MARK_USERFAULT_MISSING;
     if (vma->userfault_modes & MM_UFFD_WP)
         set |= VMA_MARK_USERFAULT_WP;
+    if (vma->userfault_modes & MM_UFFD_MINOR)
+        set |= VMA_MARK_USERFAULT_MINOR;
     return set;
 }
 

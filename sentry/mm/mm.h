@@ -225,8 +225,9 @@ enum vma_mark {
     VMA_MARK_MERGEABLE = 128,
     VMA_MARK_USERFAULT_MISSING = 256,
     VMA_MARK_USERFAULT_WP = 512,
-    VMA_MARK_SEALED = 1024,
-    VMA_MARK_SHARED_ANON = 2048, /* MAP_SHARED without a file; nothing in VmFlags */
+    VMA_MARK_USERFAULT_MINOR = 1024,
+    VMA_MARK_SEALED = 2048,
+    VMA_MARK_SHARED_ANON = 4096, /* MAP_SHARED without a file; nothing in VmFlags */
 };
 /* Calls fn for each VMA in address order, under mm->lock: fn must not call back into mm. */
 struct vma_info {

@@ -224,9 +224,33 @@ static void test_minor(void)
     tear_down();
 }
 
+/* Does VmFlags of /proc/self/smaps have the word for the mapping? */
+static bool has_mark(const void *start, const char *word)
+{
+    FILE *f = fopen("/proc/self/smaps", "r");
+    char line[512], head[32];
+    bool here = false, found = false;
+
+    snprintf(head, sizeof(head), "%lx-", (unsigned long)start);
+    while (f && fgets(line, sizeof(line), f)) {
+        if (strncmp(line, head, strlen(head)) == 0)
+            here = true;
+        if (here && strncmp(line, "VmFlags:", 8) == 0) {
+            found = strstr(line, word) != NULL;
+            break;
+        }
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
 static void test_both(void)
 {
     set_up(UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR);
+    CHECK(has_mark(area, " um "));
+    CHECK(has_mark(area, " ui "));
+    CHECK(!has_mark(other, " ui "));
     other[PAGE + 1] = 'x';
     expect_fault();
     CHECK_EQ(*(volatile char *)(area + PAGE), 'M');

@@ -58,7 +58,7 @@ static void sums_add(struct sums *s, const struct vma_info *vma)
 static void put_flags(struct proc_text *text, const struct vma_info *vma)
 {
     static const char marks[][3] = {"sr", "rr", "dc", "wf", "dd", "hg",
-                                    "nh", "mg", "um", "uw", "sl"};
+                                    "nh", "mg", "um", "uw", "ui", "sl"};
     bool shared = vma->flags & MAP_SHARED;
 
     proc_printf(text, "VmFlags: %s%s%s%s", vma->prot & PROT_READ ? "rd " : "",
