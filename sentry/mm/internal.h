@@ -184,6 +184,8 @@ uint32_t mm_new_flags(const struct mm *mm, uint32_t flags);
 struct vma *vma_find(struct mm *mm, uaddr_t addr);
 /* The VMA that contains addr, or NULL. */
 struct vma *vma_at(struct mm *mm, uaddr_t addr);
+/* Is there an address in [start, end) that no VMA contains? */
+bool vma_hole_in(struct mm *mm, uaddr_t start, uaddr_t end);
 struct vma *vma_next(struct vma *vma);
 struct vma *vma_prev(struct vma *vma);
 struct vma *vma_first(struct mm *mm);

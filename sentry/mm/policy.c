@@ -9,18 +9,6 @@
 
 #define LINUX_MPOL_PREFERRED_MANY 5 /* newer than Debian 12's headers */
 
-static bool has_hole(struct mm *mm, uaddr_t start, uaddr_t end)
-{
-    while (start < end) {
-        struct vma *vma = vma_at(mm, start);
-
-        if (!vma)
-            return true;
-        start = vma->end;
-    }
-    return false;
-}
-
 int mm_set_policy(struct mm *mm, uaddr_t start, uaddr_t end, const struct mm_policy *policy,
                   bool holes)
 {
@@ -28,7 +16,7 @@ int mm_set_policy(struct mm *mm, uaddr_t start, uaddr_t end, const struct mm_pol
     int err = 0;
 
     lock_acquire(&mm->lock);
-    if (holes ? !vma_overlaps(mm, start, end) : has_hole(mm, start, end))
+    if (holes ? !vma_overlaps(mm, start, end) : vma_hole_in(mm, start, end))
         err = -EFAULT;
     if (!err)
         err = vma_split_range(mm, start, end);

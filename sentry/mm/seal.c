@@ -6,21 +6,9 @@
 
 #include "sentry/mm/internal.h"
 
-static bool has_hole(struct mm *mm, uaddr_t start, uaddr_t end)
-{
-    while (start < end) {
-        struct vma *vma = vma_at(mm, start);
-
-        if (!vma)
-            return true;
-        start = vma->end;
-    }
-    return false;
-}
-
 static int seal_locked(struct mm *mm, uaddr_t start, uaddr_t end)
 {
-    if (has_hole(mm, start, end))
+    if (vma_hole_in(mm, start, end))
         return -ENOMEM;
     while (start < end) {
         struct vma *vma = vma_at(mm, start);

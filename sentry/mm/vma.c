@@ -87,6 +87,18 @@ struct vma *vma_at(struct mm *mm, uaddr_t addr)
     return vma && vma->start <= addr ? vma : NULL;
 }
 
+bool vma_hole_in(struct mm *mm, uaddr_t start, uaddr_t end)
+{
+    while (start < end) {
+        struct vma *vma = vma_at(mm, start);
+
+        if (!vma)
+            return true;
+        start = vma->end;
+    }
+    return false;
+}
+
 struct vma *vma_next(struct vma *vma)
 {
     return vma_tree_RB_NEXT(vma);
