@@ -131,6 +131,19 @@ ssize_t strncpy_from_user(struct mm *mm, char *dst, uaddr_t src, size_t size)
     return -ENAMETOOLONG;
 }
 
+int check_zero_from_user(struct mm *mm, uaddr_t src, size_t known, size_t size)
+{
+    for (size_t at = known; at < size; at++) {
+        uint8_t byte;
+
+        if (copy_struct_from_user(mm, &byte, src + at) < 0)
+            return -EFAULT;
+        if (byte)
+            return -E2BIG;
+    }
+    return 0;
+}
+
 int user_load32(struct mm *mm, uaddr_t addr, uint32_t *ret)
 {
     uint8_t *p;

@@ -19,6 +19,12 @@ size_t copy_from_user_partial(struct mm *mm, void *dst, uaddr_t src, size_t size
 size_t copy_to_user_partial(struct mm *mm, uaddr_t dst, const void *src, size_t size);
 size_t clear_user_partial(struct mm *mm, uaddr_t dst, size_t size);
 int clear_user(struct mm *mm, uaddr_t dst, size_t size);
+/*
+ * Of a structure at `src` that has `size` bytes, of which we know the first `known`: the others
+ * must be zero (Linux copy_struct_from_user()). -E2BIG: they are not. Nothing to say where size <=
+ * known.
+ */
+int check_zero_from_user(struct mm *mm, uaddr_t src, size_t known, size_t size);
 /* The length without the NUL; -ENAMETOOLONG when there is none within `size` bytes; -EFAULT. */
 ssize_t strncpy_from_user(struct mm *mm, char *dst, uaddr_t src, size_t size);
 

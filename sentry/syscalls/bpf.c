@@ -65,20 +65,6 @@ static const struct command {
     {8, INVALID, 0},        /* BPF_TOKEN_CREATE */
 };
 
-/* Bytes from `at` to `size` are zero: 1; not: 0; -EFAULT. */
-static int rest_is_zero(struct task *task, uaddr_t ptr, size_t at, size_t size)
-{
-    uint8_t byte;
-
-    for (; at < size; at++) {
-        if (copy_struct_from_user(task->mm, &byte, ptr + at) < 0)
-            return -EFAULT;
-        if (byte)
-            return 0;
-    }
-    return 1;
-}
-
 static long look_up(struct task *task, int fd)
 {
     struct file *file = task_file(task, fd);
@@ -93,13 +79,13 @@ SYSCALL_DEFINE3(bpf, int, cmd, uaddr_t, ptr, unsigned, size)
 {
     uint8_t attr[ATTR_SIZE] = {0};
     const struct command *command;
-    int fd, zero;
+    int fd, err;
 
     if (size > PAGE_SIZE)
         return -E2BIG;
-    zero = rest_is_zero(task, ptr, sizeof(attr), size);
-    if (zero <= 0)
-        return zero < 0 ? zero : -E2BIG;
+    err = check_zero_from_user(task->mm, ptr, sizeof(attr), size);
+    if (err < 0)
+        return err;
     if (copy_from_user(task->mm, attr, ptr, MIN(size, sizeof(attr))) < 0)
         return -EFAULT;
     if (cmd < 0 || (size_t)cmd >= ARRAY_COUNT(commands))

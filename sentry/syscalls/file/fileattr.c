@@ -161,15 +161,11 @@ SYSCALL_DEFINE5(file_getattr, int, dirfd, uaddr_t, path, uaddr_t, attr_ptr, size
 static int get_attr(struct task *task, uaddr_t ptr, size_t size, struct fileattr *ret)
 {
     struct file_attr_abi abi;
+    int err;
 
-    for (size_t at = sizeof(abi); at < size; at++) {
-        uint8_t byte;
-
-        if (copy_struct_from_user(task->mm, &byte, ptr + at) < 0)
-            return -EFAULT;
-        if (byte)
-            return -E2BIG;
-    }
+    err = check_zero_from_user(task->mm, ptr, sizeof(abi), size);
+    if (err < 0)
+        return err;
     if (copy_struct_from_user(task->mm, &abi, ptr) < 0)
         return -EFAULT;
     if (abi.xflags & ~XFLAGS_KNOWN)

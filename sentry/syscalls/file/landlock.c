@@ -72,7 +72,7 @@ static long open_ruleset(struct task *task, const struct guest_ruleset_attr *att
 /* A short structure is padded, a long one must end in zeroes. */
 static int get_attr(struct task *task, uaddr_t ptr, size_t size, struct guest_ruleset_attr *ret)
 {
-    uint8_t rest;
+    int err;
 
     *ret = (struct guest_ruleset_attr){0};
     if (!ptr)
@@ -81,13 +81,8 @@ static int get_attr(struct task *task, uaddr_t ptr, size_t size, struct guest_ru
         return -EINVAL;
     if (size > PAGE_SIZE)
         return -E2BIG;
-    for (size_t at = sizeof(*ret); at < size; at++) {
-        if (copy_struct_from_user(task->mm, &rest, ptr + at) < 0)
-            return -EFAULT;
-        if (rest)
-            return -E2BIG;
-    }
-    return copy_from_user(task->mm, ret, ptr, MIN(size, sizeof(*ret)));
+    err = check_zero_from_user(task->mm, ptr, sizeof(*ret), size);
+    return err < 0 ? err : copy_from_user(task->mm, ret, ptr, MIN(size, sizeof(*ret)));
 }
 
 SYSCALL_DEFINE3(landlock_create_ruleset, uaddr_t, attr_ptr, size_t, size, unsigned, flags)

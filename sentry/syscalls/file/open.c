@@ -95,20 +95,15 @@ SYSCALL_DEFINE2(creat, uaddr_t, path, uint32_t, mode)
 /* open_how of any size: what we do not know must be zero (openat2(2), "Extensibility"). */
 static int copy_open_how(struct task *task, uaddr_t how, size_t size, struct open_how *ret)
 {
+    int err;
+
     static_assert(sizeof(*ret) == OPEN_HOW_SIZE_VER0, "struct open_how");
     if (size < OPEN_HOW_SIZE_VER0)
         return -EINVAL;
     if (size > PAGE_SIZE)
         return -E2BIG;
-    for (size_t at = OPEN_HOW_SIZE_VER0; at < size; at++) {
-        uint8_t byte;
-
-        if (copy_struct_from_user(task->mm, &byte, how + at) < 0)
-            return -EFAULT;
-        if (byte)
-            return -E2BIG;
-    }
-    return copy_struct_from_user(task->mm, ret, how);
+    err = check_zero_from_user(task->mm, how, OPEN_HOW_SIZE_VER0, size);
+    return err < 0 ? err : copy_struct_from_user(task->mm, ret, how);
 }
 
 static unsigned walk_flags_of(uint64_t resolve)

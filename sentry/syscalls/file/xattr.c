@@ -250,19 +250,14 @@ static_assert(sizeof(struct xattr_args_abi) == 16, "struct xattr_args");
 /* Of any size: what we do not know must be zero. */
 static int get_args(struct task *task, uaddr_t ptr, size_t size, struct xattr_args_abi *ret)
 {
+    int err;
+
     if (size < sizeof(*ret))
         return -EINVAL;
     if (size > PAGE_SIZE)
         return -E2BIG;
-    for (size_t at = sizeof(*ret); at < size; at++) {
-        uint8_t byte;
-
-        if (copy_struct_from_user(task->mm, &byte, ptr + at) < 0)
-            return -EFAULT;
-        if (byte)
-            return -E2BIG;
-    }
-    return copy_struct_from_user(task->mm, ret, ptr);
+    err = check_zero_from_user(task->mm, ptr, sizeof(*ret), size);
+    return err < 0 ? err : copy_struct_from_user(task->mm, ret, ptr);
 }
 
 SYSCALL_DEFINE6(setxattrat, int, dirfd, uaddr_t, path, unsigned, at_flags, uaddr_t, name, uaddr_t,

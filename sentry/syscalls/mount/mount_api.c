@@ -205,20 +205,15 @@ struct guest_mount_attr {
 /* A structure of any size: what we do not know must be zero. */
 static int copy_attr(struct task *task, uaddr_t ptr, size_t size, struct guest_mount_attr *ret)
 {
+    int err;
+
     static_assert(sizeof(*ret) == MOUNT_ATTR_SIZE_0, "struct mount_attr");
     if (size > PAGE_SIZE)
         return -E2BIG;
     if (size < MOUNT_ATTR_SIZE_0)
         return -EINVAL;
-    for (size_t at = MOUNT_ATTR_SIZE_0; at < size; at++) {
-        uint8_t byte;
-
-        if (copy_struct_from_user(task->mm, &byte, ptr + at) < 0)
-            return -EFAULT;
-        if (byte)
-            return -E2BIG;
-    }
-    return copy_struct_from_user(task->mm, ret, ptr);
+    err = check_zero_from_user(task->mm, ptr, MOUNT_ATTR_SIZE_0, size);
+    return err < 0 ? err : copy_struct_from_user(task->mm, ret, ptr);
 }
 
 static int take_propagation(uint64_t kind, struct mount_change *change)

@@ -37,14 +37,9 @@ static int copy_request(struct task *task, uaddr_t ptr, struct linux_mnt_id_req 
     if (size < MNT_ID_REQ_SIZE_VER0)
         return -EINVAL;
     *ret = (struct linux_mnt_id_req){0};
-    for (size_t at = sizeof(*ret); at < size; at++) {
-        uint8_t byte;
-
-        if (copy_struct_from_user(task->mm, &byte, ptr + at) < 0)
-            return -EFAULT;
-        if (byte)
-            return -E2BIG;
-    }
+    err = check_zero_from_user(task->mm, ptr, sizeof(*ret), size);
+    if (err < 0)
+        return err;
     err = copy_from_user(task->mm, ret, ptr, MIN((size_t)size, sizeof(*ret)));
     if (err < 0)
         return err;
