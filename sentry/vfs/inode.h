@@ -277,6 +277,11 @@ void dentry_move(struct dentry *dentry, struct dentry *parent, struct name name)
 void dentry_exchange(struct dentry *a, struct dentry *b);
 /* A dentry for an object that has no name in the tree (O_TMPFILE); `inode` is taken over. */
 struct dentry *dentry_unnamed(struct dentry *parent, struct name name, struct inode *inode);
+/* Borrowed: as long as the dentry is not moved. */
+static inline struct name dentry_name(const struct dentry *dentry)
+{
+    return (struct name){dentry->name, dentry->name_size};
+}
 bool dentry_gone(struct dentry *dentry);
 /* Is it `top`, or somewhere below? */
 bool dentry_is_below(struct dentry *dentry, const struct dentry *top);

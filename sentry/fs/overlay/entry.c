@@ -130,11 +130,6 @@ void ov_dir_clear(struct ov_inode *top)
     }
 }
 
-static struct name name_of(const struct dentry *dentry)
-{
-    return (struct name){dentry->name, dentry->name_size};
-}
-
 /* 1: an entry leads to it now; 0: one did already, or the name is another's. */
 static int pin_one(struct dentry *dentry)
 {
@@ -142,11 +137,11 @@ static int pin_one(struct dentry *dentry)
     struct ov_entry *entry;
     int err;
 
-    if (ov_entry_find(dir, name_of(dentry)))
+    if (ov_entry_find(dir, dentry_name(dentry)))
         return 0;
     err = ov_note_possible(ov_of(dentry));
     if (!err)
-        err = ov_entry_new(dir, name_of(dentry), &entry);
+        err = ov_entry_new(dir, dentry_name(dentry), &entry);
     if (err < 0)
         return err;
     inode_ref(dentry->inode);
@@ -157,7 +152,7 @@ static int pin_one(struct dentry *dentry)
 static void unpin_one(struct dentry *dentry)
 {
     struct ov_inode *dir = ov_of(dentry->parent);
-    struct ov_entry *entry = ov_entry_find(dir, name_of(dentry));
+    struct ov_entry *entry = ov_entry_find(dir, dentry_name(dentry));
 
     if (!entry)
         return;

@@ -6,11 +6,6 @@
 
 #include "sentry/fs/overlay/internal.h"
 
-static struct name name_of(const struct dentry *dentry)
-{
-    return (struct name){dentry->name, dentry->name_size};
-}
-
 /* A directory in which something is about to change. */
 static int prepare_dir(struct dentry *dir)
 {
@@ -149,7 +144,7 @@ int ov_remove(struct dentry *dentry, struct dentry *victim)
         err = prepare_victim(victim);
     if (err < 0)
         return err;
-    entry = ov_entry_find(dir, name_of(victim));
+    entry = ov_entry_find(dir, dentry_name(victim));
     if (!entry || !entry->inode)
         return -ENOENT;
     unlinked(dir, ov_entry_clear(dir, entry));
@@ -190,7 +185,7 @@ int ov_rename(struct dentry *old_dir, struct dentry *old, struct dentry *new_dir
         err = ov_entry_new(to, name, &fresh);
     if (err < 0)
         return err;
-    entry = ov_entry_find(from, name_of(old));
+    entry = ov_entry_find(from, dentry_name(old));
     if (!entry || !entry->inode) {
         ov_entry_free(to, fresh);
         return -ENOENT;
@@ -220,8 +215,8 @@ int ov_exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir, st
         err = ov_copy_up(b);
     if (err < 0)
         return err;
-    a_entry = ov_entry_find(a_at, name_of(a));
-    b_entry = ov_entry_find(b_at, name_of(b));
+    a_entry = ov_entry_find(a_at, dentry_name(a));
+    b_entry = ov_entry_find(b_at, dentry_name(b));
     if (!a_entry || !b_entry || !a_entry->inode || !b_entry->inode)
         return -ENOENT;
     ov = a_entry->inode;

@@ -9,11 +9,6 @@
 
 static const struct name no_name = {"", 0};
 
-static struct name name_of(const struct dentry *dentry)
-{
-    return (struct name){dentry->name, dentry->name_size};
-}
-
 static bool same_object(const struct inode *inode, const struct linux_stat *st)
 {
     return inode->ino == st->st_ino && inode->dev == st->st_dev &&
@@ -116,7 +111,7 @@ int share_remove(struct dentry *dir, struct dentry *victim)
     };
     struct share_answer answer = {.data = NULL};
 
-    return share_ask(s->fs, &head, name_of(victim), NULL, 0, &answer);
+    return share_ask(s->fs, &head, dentry_name(victim), NULL, 0, &answer);
 }
 
 static int rename_it(struct dentry *old_dir, struct dentry *old, struct dentry *new_dir,
@@ -131,7 +126,7 @@ static int rename_it(struct dentry *old_dir, struct dentry *old, struct dentry *
     };
     struct share_answer answer = {.data = NULL};
 
-    return share_ask(s->fs, &head, name_of(old), name.text, name.size, &answer);
+    return share_ask(s->fs, &head, dentry_name(old), name.text, name.size, &answer);
 }
 
 int share_rename(struct dentry *old_dir, struct dentry *old, struct dentry *new_dir,
@@ -142,5 +137,5 @@ int share_rename(struct dentry *old_dir, struct dentry *old, struct dentry *new_
 
 int share_exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir, struct dentry *b)
 {
-    return rename_it(a_dir, a, b_dir, name_of(b), RENAME_EXCHANGE);
+    return rename_it(a_dir, a, b_dir, dentry_name(b), RENAME_EXCHANGE);
 }

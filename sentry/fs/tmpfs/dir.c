@@ -172,15 +172,10 @@ static void unlinked(struct tmpfs_inode *dir, struct tmpfs_inode *inode)
     inode_unref(&inode->inode);
 }
 
-static struct name name_of(const struct dentry *dentry)
-{
-    return (struct name){dentry->name, dentry->name_size};
-}
-
 int tmpfs_remove(struct dentry *dentry, struct dentry *victim)
 {
     struct tmpfs_inode *dir = tmpfs_inode_of(dentry->inode);
-    struct tmpfs_entry *entry = find(&dir->dir, name_of(victim));
+    struct tmpfs_entry *entry = find(&dir->dir, dentry_name(victim));
 
     if (!entry)
         return -ENOENT;
@@ -211,7 +206,7 @@ int tmpfs_rename(struct dentry *old_dir, struct dentry *old, struct dentry *new_
                  struct name name, struct dentry *replaced)
 {
     struct tmpfs_inode *from = tmpfs_inode_of(old_dir->inode), *to = tmpfs_inode_of(new_dir->inode);
-    struct tmpfs_entry *entry = find(&from->dir, name_of(old)), *there, *fresh;
+    struct tmpfs_entry *entry = find(&from->dir, dentry_name(old)), *there, *fresh;
     struct tmpfs_inode *inode;
 
     if (!entry || is_dead(to))
@@ -235,8 +230,8 @@ int tmpfs_rename(struct dentry *old_dir, struct dentry *old, struct dentry *new_
 int tmpfs_exchange(struct dentry *a_dir, struct dentry *a, struct dentry *b_dir, struct dentry *b)
 {
     struct tmpfs_inode *a_at = tmpfs_inode_of(a_dir->inode), *b_at = tmpfs_inode_of(b_dir->inode);
-    struct tmpfs_entry *a_entry = find(&a_at->dir, name_of(a));
-    struct tmpfs_entry *b_entry = find(&b_at->dir, name_of(b));
+    struct tmpfs_entry *a_entry = find(&a_at->dir, dentry_name(a));
+    struct tmpfs_entry *b_entry = find(&b_at->dir, dentry_name(b));
     struct tmpfs_inode *inode;
 
     if (!a_entry || !b_entry)
