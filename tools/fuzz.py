@@ -7,6 +7,7 @@ them, reduced, to the seeds. A crash leaves the input behind and counts as a fai
 """
 
 import argparse
+import concurrent.futures
 import glob
 import os
 import re
@@ -85,17 +86,16 @@ def main():
     parser.add_argument("--merge", action="store_true", help="add what was found to the seeds")
     args = parser.parse_args()
     build()
+    programs = {name: os.path.join(BUILD, "tests", "fuzz", name + "_fuzz")
+                for name in targets() if args.target in (None, name)}
     passed = failed = 0
-    for name in targets():
-        program = os.path.join(BUILD, "tests", "fuzz", name + "_fuzz")
-        if args.target and args.target != name:
-            continue
-        if args.merge:
+    if args.merge:
+        for name, program in programs.items():
             merge(program, name)
-        elif fuzz(program, name, args.seconds):
-            passed += 1
-        else:
-            failed += 1
+    else:
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            good = list(pool.map(lambda name: fuzz(programs[name], name, args.seconds), programs))
+        passed, failed = good.count(True), good.count(False)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed or (passed == 0 and not args.merge) else 0
 

@@ -161,7 +161,7 @@ def suites(build):
          lambda: command_suite(python("tests/run_guest.py", "--build", build))),
         ("cli", "bad input, killing the sandbox, the jail",
          lambda: command_suite(python("tests/cli/run.py", "--build", build))),
-        ("fuzz", "the ELF loader for a minute under libFuzzer",
+        ("fuzz", "what hostile bytes reach first, a minute each, under libFuzzer",
          lambda: command_suite(python("tools/fuzz.py", "--seconds", "60"))),
         ("callfuzz", "random system calls in the sandbox for two minutes",
          # Always the same rounds, so that a failure is the change's; new ones are the long suite's.
