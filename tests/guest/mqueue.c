@@ -152,6 +152,14 @@ static void test_messages(void)
     CHECK_EQ(mq_unlink(name), 0);
 }
 
+static long messages(mqd_t q)
+{
+    struct mq_attr attr;
+
+    CHECK_EQ(mq_getattr(q, &attr), 0);
+    return attr.mq_curmsgs;
+}
+
 static void test_waiting(void)
 {
     mqd_t q = make(0, 2, 64);
@@ -166,7 +174,9 @@ static void test_waiting(void)
     }
     usleep(20000);
     CHECK_EQ(put(q, "one", 1), 0);
-    usleep(30000);
+    while (messages(q) < 2) /* "a" and "b" are there, and "one" is not */
+        usleep(1000);
+    usleep(10000);
     CHECK(take(q, "a", 5));
     CHECK_EQ(child_status(pid), 0);
     CHECK(take(q, "c", 6));
