@@ -30,8 +30,11 @@ static bool find_root(struct task *task, uint32_t dev, struct path *ret)
 
     mount_lock();
     list_for_each (m, &ns->mounts, ns_node) {
-        /* An overlay's root has the number of where it comes from. */
-        if (m->sb->dev == dev || m->root->inode->dev == dev) {
+        /*
+         * An overlay's root has the number of where it comes from, which may be one of ours: of
+         * what cannot tell, such as /dev, there is nothing to find.
+         */
+        if (m->root->inode->ops->statfs && (m->sb->dev == dev || m->root->inode->dev == dev)) {
             *ret = path_ref((struct path){m, m->root});
             found = true;
             break;
