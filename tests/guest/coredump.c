@@ -358,6 +358,7 @@ int main(void)
     close(fd);
     CHECK(mkdtemp(folder) != NULL);
     CHECK_EQ(chdir(folder), 0);
+    signal(SIGQUIT, SIG_DFL); /* a shell's background job is started without */
     test_contents();
     test_threads();
     test_filter();
