@@ -42,38 +42,57 @@ def percent(passed, total):
     return f"{passed} of {total} ({100 * passed / total:.1f} %)"
 
 
+class Suite:
+    """What one suite of tests measured."""
+
+    def __init__(self, title):
+        self.title, self.day = title, ""
+        self.texts, self.counts, self.failures = [], [], []
+
+    def take(self, word, rest):
+        """One line of its part of docs/conformance.txt; False: not understood."""
+        if word == "text":
+            self.texts.append(rest)
+        elif word == "date":
+            self.day = rest
+        elif word == "count":
+            family, *numbers = rest.split()
+            self.counts.append((family, *map(int, numbers)))
+        elif word == "not":
+            head, _, reason = rest.partition(" : ")
+            platform, *tests = head.split()
+            self.failures.append((platform, tests, reason))
+        else:
+            return False
+        return True
+
+    def section(self):
+        total = ("all", *(sum(row[i] for row in self.counts) for i in (1, 2, 3)))
+        lines = ["", f"## {self.title}", "", *self.texts, f"Measured on {self.day}.", ""]
+        lines += ["| family | KVM | ptrace |", "|---|---:|---:|"]
+        for family, tests, kvm, ptrace in self.counts + [total]:
+            lines.append(f"| {family} | {percent(kvm, tests)} | {percent(ptrace, tests)} |")
+        if not self.failures:
+            return lines
+        lines += ["", "Those that do not pass:", "", "| tests | where | why |", "|---|---|---|"]
+        for platform, tests, reason in self.failures:
+            names = ", ".join(f"`{test}`" for test in tests)
+            lines.append(f"| {names} | {platform} | {reason} |")
+        return lines
+
+
 def measured():
-    """Lines of docs/conformance.txt: `# comment`, `text ...`, `date DAY`, `count FAMILY TOTAL KVM PTRACE`,
-    `not PLATFORM TEST... : reason`."""
-    texts, counts, failures, day = [], [], [], ""
+    """Lines of docs/conformance.txt: `# comment`, `suite TITLE`, and for the suite `text ...`, `date DAY`,
+    `count FAMILY TOTAL KVM PTRACE`, `not PLATFORM TEST... : reason`."""
+    suites = []
     with open(MEASURED, encoding="utf-8") as source:
         for line in source:
             word, _, rest = line.strip().partition(" ")
-            if word == "text":
-                texts.append(rest)
-            elif word == "date":
-                day = rest
-            elif word == "count":
-                family, *numbers = rest.split()
-                counts.append((family, *map(int, numbers)))
-            elif word == "not":
-                head, _, reason = rest.partition(" : ")
-                platform, *tests = head.split()
-                failures.append((platform, tests, reason))
-            elif word and not word.startswith("#"):
+            if word == "suite":
+                suites.append(Suite(rest))
+            elif word and not word.startswith("#") and not (suites and suites[-1].take(word, rest)):
                 raise SystemExit(f"{MEASURED}: {line.strip()}: not understood")
-    if not counts:
-        return []
-    total = ("all", *(sum(row[i] for row in counts) for i in (1, 2, 3)))
-    lines = ["", "## Linux Test Project", "", *texts, f"Measured on {day}.", ""]
-    lines += ["| family | KVM | ptrace |", "|---|---:|---:|"]
-    for family, tests, kvm, ptrace in counts + [total]:
-        lines.append(f"| {family} | {percent(kvm, tests)} | {percent(ptrace, tests)} |")
-    lines += ["", "Those that do not pass:", "", "| tests | where | why |", "|---|---|---|"]
-    for platform, tests, reason in failures:
-        names = ", ".join(f"`{test}`" for test in tests)
-        lines.append(f"| {names} | {'both' if platform == 'both' else platform} | {reason} |")
-    return lines
+    return [line for suite in suites if suite.counts for line in suite.section()]
 
 
 def page(rows):

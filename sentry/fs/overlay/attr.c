@@ -80,15 +80,40 @@ bool ov_birth(struct dentry *dentry, struct timespec *ret)
     return half->inode->ops->birth && half->inode->ops->birth(half, ret);
 }
 
+/* Counts as used what is used below. */
+static void add_used_below(struct overlay *fs, struct linux_statfs *st)
+{
+    struct dentry *lower = fs->lower->root;
+    struct linux_statfs below;
+
+    if (!lower->inode->ops->statfs || lower->inode->ops->statfs(lower, &below) < 0 ||
+        below.f_bsize <= 0 || below.f_bfree > below.f_blocks || below.f_ffree > below.f_files)
+        return;
+    uint64_t blocks = below.f_blocks - below.f_bfree;
+    /* The host may say anything. */
+    if (!__builtin_mul_overflow(blocks, (uint64_t)below.f_bsize, &blocks) && st->f_blocks)
+        st->f_blocks += blocks / (uint64_t)st->f_bsize;
+    if (st->f_files)
+        st->f_files += below.f_files - below.f_ffree;
+}
+
+/*
+ * Linux tells of the upper file system alone, which as a rule is a disk in use. In memory it is
+ * empty at first, and a tree full of files would take no room: so what lies below is in use, and
+ * what can be added is free.
+ */
 int ov_statfs(struct dentry *dentry, struct linux_statfs *ret)
 {
     struct overlay *fs = ov_of(dentry)->fs;
     struct dentry *upper = fs->data ? fs->data : fs->upper->root;
     int err = upper->inode->ops->statfs(upper, ret);
 
-    if (!err)
-        ret->f_type = OVERLAYFS_SUPER_MAGIC;
-    return err;
+    if (err < 0)
+        return err;
+    ret->f_type = OVERLAYFS_SUPER_MAGIC;
+    if (!fs->data)
+        add_used_below(fs, ret);
+    return 0;
 }
 
 ssize_t ov_readlink(struct dentry *link, char *buf, size_t size)
