@@ -66,10 +66,7 @@ static void serve_trap(struct task *task, enum trap trap, const struct trap_info
 /* The result of an interrupted call is settled by signal_deliver() even if no signal is left. */
 static bool must_settle(const struct task *task)
 {
-    int64_t result = (int64_t)task->ctx->regs.rax;
-
-    return task->restore_blocked ||
-           (task->in_syscall && result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK);
+    return task->restore_blocked || task->restart_due;
 }
 
 static _Thread_local struct task *current;
@@ -122,7 +119,7 @@ void task_run(struct task *task)
             serve_own_work(task);
             signal_deliver(task);
         }
-        task->in_syscall = false;
+        task->in_syscall = task->restart_due = false;
     }
     task_exit(task);
 }

@@ -92,8 +92,10 @@ void syscall_dispatch(struct task *task)
         task->in_syscall = true;
         result = call(task);
         /* execve(2) and rt_sigreturn(2) have put all registers in place themselves. */
-        if (likely(task->in_syscall))
+        if (likely(task->in_syscall)) {
             regs->rax = (uint64_t)result;
+            task->restart_due = result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK;
+        }
     }
     if (unlikely(task->syscall_work) && !task->exiting && !task->dispatch.fired)
         ptrace_syscall_exit(task);

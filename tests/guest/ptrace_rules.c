@@ -176,6 +176,119 @@ static void test_waitid(void)
     CHECK_EQ(go(pid, PTRACE_CONT, 0), 5 << 8);
 }
 
+/* The first register past the call's own return: -512 to -516 are numbers like any other there. */
+static long bare_call(long nr, long arg)
+{
+    long result;
+
+    __asm__ volatile("syscall" : "=a"(result) : "0"(nr), "D"(arg) : "rcx", "r11", "memory");
+    return result;
+}
+
+static int report_call(void)
+{
+    return (int)-bare_call(SYS_getpgid, 0) - 500;
+}
+
+/* The tracer answers a call with what the kernel itself would restart; no signal waits: it stays.
+ */
+static void test_restart_written(void)
+{
+    for (int error = 512; error <= 516; error++) {
+        pid_t pid = start_tracee(report_call, PTRACE_O_TRACESYSGOOD);
+        struct user_regs_struct regs;
+
+        do {
+            CHECK_EQ(go(pid, PTRACE_SYSCALL, 0), SYSCALL_STOP);
+            regs = regs_of(pid);
+        } while (regs.orig_rax != SYS_getpgid);
+        CHECK_EQ(go(pid, PTRACE_SYSCALL, 0), SYSCALL_STOP);
+        regs = regs_of(pid);
+        regs.rax = (unsigned long)-error;
+        CHECK_EQ(ptrace(PTRACE_SETREGS, pid, 0, &regs), 0);
+        CHECK_EQ(go(pid, PTRACE_CONT, 0), (error - 500) << 8);
+    }
+}
+
+/* A tracee that stands behind its call of getpgid(2), with a signal on its way. */
+static pid_t start_signalled(struct user_regs_struct *ret_regs)
+{
+    pid_t pid = start_tracee(report_call, PTRACE_O_TRACESYSGOOD);
+
+    do {
+        CHECK_EQ(go(pid, PTRACE_SYSCALL, 0), SYSCALL_STOP);
+        *ret_regs = regs_of(pid);
+    } while (ret_regs->orig_rax != SYS_getpgid);
+    CHECK_EQ(go(pid, PTRACE_SYSCALL, 0), SYSCALL_STOP);
+    *ret_regs = regs_of(pid);
+    CHECK_EQ(kill(pid, SIGUSR1), 0);
+    return pid;
+}
+
+/* With a signal that comes to nothing the call is made again, as the number says that is told. */
+static void test_restart_by_signal(void)
+{
+    static const struct {
+        int error;
+        unsigned long again;
+    } cases[] = {
+        {512, SYS_getpgid}, {513, SYS_getpgid}, {514, SYS_getpgid}, {516, SYS_restart_syscall}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct user_regs_struct regs, again;
+        pid_t pid = start_signalled(&regs);
+
+        regs.rax = (unsigned long)-cases[i].error;
+        CHECK_EQ(ptrace(PTRACE_SETREGS, pid, 0, &regs), 0);
+        CHECK_EQ(go(pid, PTRACE_CONT, 0), STOPPED(SIGUSR1, 0));
+        CHECK_EQ(go(pid, PTRACE_SYSCALL, 0), SYSCALL_STOP);
+        again = regs_of(pid);
+        CHECK_EQ(again.orig_rax, cases[i].again);
+        CHECK_EQ(again.rip, regs.rip);
+        end_tracee(pid);
+    }
+}
+
+/* ...unless the tracer says that there was no call; 515 is no error that restarts. */
+static void test_restart_refused(void)
+{
+    for (int error = 512; error <= 516; error++) {
+        struct user_regs_struct regs;
+        pid_t pid = start_signalled(&regs);
+
+        regs.rax = (unsigned long)-error;
+        if (error != 515)
+            regs.orig_rax = -1UL;
+        CHECK_EQ(ptrace(PTRACE_SETREGS, pid, 0, &regs), 0);
+        CHECK_EQ(go(pid, PTRACE_CONT, 0), STOPPED(SIGUSR1, 0));
+        CHECK_EQ(go(pid, PTRACE_CONT, 0), (error - 500) << 8);
+    }
+}
+
+static int trap_then_report(void)
+{
+    __asm__ volatile("int3; nop; nop; nop");
+    return report_call();
+}
+
+/* A call that never was is restarted as well, where the tracer writes its number. */
+static void test_restart_made_up(void)
+{
+    pid_t pid = start_tracee(trap_then_report, PTRACE_O_TRACESYSGOOD);
+    struct user_regs_struct regs;
+
+    CHECK_EQ(go(pid, PTRACE_CONT, 0), STOPPED(SIGTRAP, 0));
+    regs = regs_of(pid);
+    CHECK_EQ(regs.orig_rax, -1UL);
+    regs.orig_rax = SYS_getpgid;
+    regs.rax = (unsigned long)-512;
+    regs.rip += 2;
+    CHECK_EQ(ptrace(PTRACE_SETREGS, pid, 0, &regs), 0);
+    CHECK_EQ(go(pid, PTRACE_SINGLESTEP, 0), STOPPED(SIGTRAP, 0));
+    CHECK_EQ(regs_of(pid).rip, regs.rip - 2 + 1); /* the nop that was gone back to */
+    end_tracee(pid);
+}
+
 static void test_requests(void)
 {
     pid_t pid = start_tracee(raise_usr1, 0);
@@ -205,6 +318,10 @@ int main(int argc, char **argv)
     test_exec_in_thread();
     test_step_into_handler();
     test_waitid();
+    test_restart_written();
+    test_restart_by_signal();
+    test_restart_refused();
+    test_restart_made_up();
     test_requests();
     return check_done();
 }

@@ -307,16 +307,6 @@ static bool ask_tracer(struct task *task, uint32_t value)
     return (int)task->syscall_nr != -1 && !task_is_leaving(task);
 }
 
-void seccomp_answer(struct task *task, int64_t result)
-{
-    const uint32_t signals = TASK_WORK_SIGNAL | TASK_WORK_EXIT | TASK_WORK_STOP;
-
-    task->ctx->regs.rax = (uint64_t)result;
-    if (result <= -ERESTARTSYS && result >= -ERESTART_RESTARTBLOCK &&
-        !(__atomic_load_n(&task->work, __ATOMIC_ACQUIRE) & signals))
-        task->in_syscall = false;
-}
-
 static bool obey(struct task *task, const struct seccomp_data *data, uint32_t verdict,
                  struct seccomp_filter *match)
 {
@@ -329,7 +319,7 @@ static bool obey(struct task *task, const struct seccomp_data *data, uint32_t ve
         log_call(task, data, verdict);
         return true;
     case SECCOMP_RET_ERRNO:
-        seccomp_answer(task, -(int64_t)MIN(value, (uint32_t)MAX_ERRNO));
+        task->ctx->regs.rax = (uint64_t)-(int64_t)MIN(value, (uint32_t)MAX_ERRNO);
         return false;
     case SECCOMP_RET_TRAP:
         trap(task, data, value);

@@ -58,14 +58,10 @@ void seccomp_leave(struct task *task);
 
 /*
  * The call in the task's registers: true when it may be done. False: the result is in rax, or a
- * signal is on its way, or the task has to end.
+ * signal is on its way, or the task has to end. A filter or a listener may answer any number: one
+ * that asks for a restart does so only where a signal waits, as on Linux; else it is the program's.
  */
 bool seccomp_allows(struct task *task);
-/*
- * What a filter or a listener answers instead of the call, any number. One that asks for a restart
- * within the kernel does so only when a signal waits, as on Linux; else it is the program's.
- */
-void seccomp_answer(struct task *task, int64_t result);
 
 /* no_new_privs of the credentials, or what TSYNC brought. */
 bool task_no_new_privs(const struct task *task);

@@ -133,11 +133,12 @@ bool seccomp_notify_ask(struct task *task, struct seccomp_filter *filter,
     lock_release(&notify->lock);
     if (error < 0) {
         task->ctx->regs.rax = (uint64_t)(int64_t)error;
+        task->restart_due = error == -ERESTARTSYS;
         return false;
     }
     if (q.answer.flags & SECCOMP_USER_NOTIF_FLAG_CONTINUE)
         return true;
-    seccomp_answer(task, q.answer.error ? q.answer.error : q.answer.val);
+    task->ctx->regs.rax = (uint64_t)(q.answer.error ? q.answer.error : q.answer.val);
     return false;
 }
 
