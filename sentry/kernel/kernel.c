@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "host/clock.h"
 #include "host/process.h"
 #include "host/futex.h"
@@ -254,8 +255,31 @@ int kernel_wait_exit(struct kernel *kernel)
     return kernel->init_status;
 }
 
+/* What was frozen inside is no reason to outlast whoever asks from outside for an end. */
+static void thaw_init(struct kernel *kernel, int signo)
+{
+    const uint64_t ending =
+        SIGNAL_BIT(SIGHUP) | SIGNAL_BIT(SIGINT) | SIGNAL_BIT(SIGQUIT) | SIGNAL_BIT(SIGTERM);
+    struct cgroup *cg = NULL;
+
+    if (!(SIGNAL_BIT(signo) & ending))
+        return;
+    lock_acquire(&kernel->lock);
+    if (kernel->init) {
+        lock_acquire(&kernel->init->lock);
+        if (!list_empty(&kernel->init->threads))
+            cg = task_get_cgroup(list_first(&kernel->init->threads, struct task, process_node));
+        lock_release(&kernel->init->lock);
+    }
+    lock_release(&kernel->lock);
+    if (cg && cgroup_thaw(cg) < 0)
+        log_warning("the first program's control group cannot be thawed: no memory");
+    cgroup_unref(cg);
+}
+
 void kernel_signal_init(struct kernel *kernel, int signo)
 {
+    thaw_init(kernel, signo);
     lock_acquire(&kernel->lock);
     /* A shell's fg and bg mean the whole job. */
     if (kernel->init && signo == SIGCONT && kernel->init->group)
@@ -267,6 +291,7 @@ void kernel_signal_init(struct kernel *kernel, int signo)
 
 void kernel_signal_terminal(struct kernel *kernel, int signo)
 {
+    thaw_init(kernel, signo);
     if (kernel->tty && ctty_signal(kernel, kernel->tty, signo))
         return;
     lock_acquire(&kernel->lock);

@@ -101,8 +101,8 @@ struct task {
     struct sem_undo_list *sem_undo; /* owned reference; NULL: nothing to undo (sem.h) */
 
     /* The call being served; own thread only. */
-    bool in_syscall;     /* a result is due in rax; cleared by calls that set all registers */
-    bool restart_due;    /* the call was interrupted; what others write into rax is not asked here */
+    bool in_syscall;  /* a result is due in rax; cleared by calls that set all registers */
+    bool restart_due; /* the call was interrupted; what others write into rax is not asked here */
     uint64_t syscall_nr; /* rax at entry, Linux's orig_rax: -1 where no call is to be restarted */
     struct restart_block restart;
     bool async_due;  /* a signal that this call has caused is on its way (async.h) */

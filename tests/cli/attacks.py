@@ -4,11 +4,13 @@ swaps folders, links and FIFOs in the root and in a shared folder. Nothing outsi
 import ctypes
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import tempfile
 import threading
+import time
 
 from overlay import run, write
 
@@ -104,6 +106,35 @@ def test_attacks(command, platforms, tally, rounds=40):
                 good = good and file.read() == "outside"
             tally.add("passed" if good else "failed", f"attacks on {platform}", f"{text} {outcome}")
             subprocess.run(["rm", "-rf", shared], check=False)
+
+
+FREEZE = """
+import os, time
+os.mkdir('/sys/fs/cgroup/f')
+for name, text in ('cgroup.procs', '0'), ('cgroup.freeze', '1'):
+    with open('/sys/fs/cgroup/f/' + name, 'w') as file:
+        if name == 'cgroup.freeze':
+            print('freezes', flush=True)
+        file.write(text)
+time.sleep(1000)
+"""
+
+
+def test_frozen(command, platforms, tally):
+    """A sandbox that has frozen itself ends when it is asked to, from outside."""
+    for platform in platforms:
+        words = [command.program, f"--platform={platform}", "--", "/usr/bin/python3", "-c", FREEZE]
+        with subprocess.Popen(words, cwd=os.path.dirname(command.program), stdout=subprocess.PIPE) as process:
+            line = process.stdout.readline()
+            time.sleep(0.2)  # most times it is frozen by now; if not, it ends as any other
+            process.terminate()
+            try:
+                status = process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                status = "hung"
+        tally.add("passed" if (line, status) == (b"freezes\n", -signal.SIGTERM) else "failed",
+                  f"frozen on {platform}", f"{line} {status}")
 
 
 MILLION = r"""

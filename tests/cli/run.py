@@ -25,7 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import images
 import terminal
-from attacks import test_attacks, test_million
+from attacks import test_attacks, test_frozen, test_million
 from connections import test_connections
 from debuggers import test_debuggers
 from guest_outcome import Tally
@@ -307,7 +307,8 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*",
                         help="input, options, hosts, jail, debuggers, hostfiles, terminal, trees, overlay, bind, "
-                             "network, netsandbox, connections, kill; all")
+                             "network, netsandbox, connections, uds, kept, shares, attacks, frozen, "
+                             "kill; all")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
     args.kvmsentry = os.path.join(args.build, "kvmsentry")
@@ -322,7 +323,7 @@ def main():
              "network": test_network_host, "netsandbox": test_network_sandbox,
              "connections": test_connections,
              "uds": test_uds,
-             "kept": test_kept, "shares": test_shares, "attacks": test_attacks,
+             "kept": test_kept, "shares": test_shares, "attacks": test_attacks, "frozen": test_frozen,
              "kill": lambda *words: test_kill(*words, args.kills)}
     by_name = {"million": test_million}  # these take minutes
     usable = usable_platforms(command.program)

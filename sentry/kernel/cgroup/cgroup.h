@@ -142,6 +142,7 @@ void cgroup_members_free(struct task **tasks, size_t count);
 
 /* freeze.c */
 int cgroup_set_freeze(struct cgroup *cg, bool freeze); /* -ENODEV, -ENOMEM */
+int cgroup_thaw(struct cgroup *cg);                    /* it and all above; -ENOMEM */
 int cgroup_kill(struct cgroup *cg);                    /* -EOPNOTSUPP, -ENOMEM */
 /* On the way to the guest, process->lock held: sleeps for a while if the task is to be frozen, and
  * says so. */

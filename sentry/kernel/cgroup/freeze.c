@@ -96,6 +96,17 @@ int cgroup_set_freeze(struct cgroup *cg, bool freeze)
     return 0;
 }
 
+int cgroup_thaw(struct cgroup *cg)
+{
+    int err = 0;
+
+    for (struct cgroup *at = cg; at && err == 0; at = at->parent) {
+        if (__atomic_load_n(&at->freeze, __ATOMIC_RELAXED))
+            err = cgroup_set_freeze(at, false);
+    }
+    return err == -ENODEV ? 0 : err;
+}
+
 /* How many were still alive. */
 static size_t kill_all(struct task **tasks, size_t count)
 {

@@ -319,7 +319,7 @@ static bool obey(struct task *task, const struct seccomp_data *data, uint32_t ve
         log_call(task, data, verdict);
         return true;
     case SECCOMP_RET_ERRNO:
-        task->ctx->regs.rax = (uint64_t)-(int64_t)MIN(value, (uint32_t)MAX_ERRNO);
+        task->ctx->regs.rax = (uint64_t) - (int64_t)MIN(value, (uint32_t)MAX_ERRNO);
         return false;
     case SECCOMP_RET_TRAP:
         trap(task, data, value);
