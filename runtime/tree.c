@@ -10,6 +10,7 @@
 #include "runtime/options.h"
 #include "sentry/fs/cgroup/cgroupfs.h"
 #include "sentry/fs/dev/dev.h"
+#include "sentry/fs/loop.h"
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/goferfs.h"
 #include "sentry/fs/hostfd/hostfd.h"
@@ -364,6 +365,7 @@ int tree_create(const struct tree_config *config, struct tree *ret_tree)
 
     vfs_set_fifo_operations(&fifo_operations);
     vfs_set_device_open(dev_open);
+    loop_init();
     err = gofer_client_create(config->gofer_socket, &ret_tree->gofer);
     if (!err)
         err = open_host_tree(ret_tree, config, &root);

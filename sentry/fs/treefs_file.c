@@ -194,11 +194,11 @@ int tree_open(struct dentry *dentry, uint32_t flags, struct file **ret)
     char none;
     int err = 0;
 
-    if (node->open)
-        return node->open(node, flags, ret);
     err = tree_access(dentry, access_of(flags));
     if (err < 0)
         return err;
+    if (node->open)
+        return node->open(node, flags, ret);
     if (node->open_object)
         return node->open_object(tree_inode_of(dentry)->key, flags, ret);
     if (!S_ISDIR(node->mode) && !has_text(node) && !node->write)

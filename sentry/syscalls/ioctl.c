@@ -7,6 +7,7 @@
 #include <linux/userfaultfd.h>
 
 #include "sentry/fs/dev/dev.h"
+#include "sentry/fs/loop.h"
 #include "sentry/kernel/async.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/socket.h"
@@ -115,6 +116,8 @@ SYSCALL_DEFINE3(ioctl, int, fd, uint32_t, cmd, uint64_t, arg)
             result = terminal_ioctl(task, file, cmd, arg);
         else if (cmd == USERFAULTFD_IOC_NEW && dev_is_userfaultfd(file))
             result = userfaultfd_install(task, (int)arg);
+        else if (loop_wants_file(cmd) && loop_is(file))
+            result = ioctl_loop(task, file, cmd, arg);
         else
             result = file->ops->ioctl ? file->ops->ioctl(file, task->mm, cmd, arg) : -ENOTTY;
         if (result == -ENOTTY && cmd == FIONREAD)

@@ -9,6 +9,8 @@ struct task;
 
 /* -ENOTTY: none of them. */
 long ioctl_fileattr(struct task *task, struct file *file, uint32_t cmd, uint64_t arg);
+/* What takes a descriptor of a loop device: loop_wants_file(). */
+long ioctl_loop(struct task *task, struct file *file, uint32_t cmd, uint64_t arg);
 long ioctl_file(struct task *task, struct file *file, uint32_t cmd, uint64_t arg);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "host/io.h"
 #include "sentry/fs/dev/kmsg.h"
+#include "sentry/fs/loop.h"
 #include "sentry/fs/terminal.h"
 #include "sentry/fs/treefs.h"
 #include "sentry/mm/uio.h"
@@ -141,6 +142,45 @@ static int tty_open(const struct tree_node *node, uint32_t flags, struct file **
     return err;
 }
 
+static int control_open(const struct tree_node *node, uint32_t flags, struct file **ret)
+{
+    return loop_control_open(flags, ret);
+}
+
+/* ---- loopN: as many as there are ------------------------------------------------------------ */
+
+static void loop_status(uint64_t number, struct linux_stat *st)
+{
+    st->st_rdev = makedev(LOOP_MAJOR, (unsigned)number);
+}
+
+static int loop_object_open(uint64_t number, uint32_t flags, struct file **ret)
+{
+    return loop_open((unsigned)number, flags, ret);
+}
+
+static const struct tree_node loop_node = {
+    .mode = S_IFBLK | 0600, .status = loop_status, .open_object = loop_object_open};
+
+static int find_loop(uint64_t key, struct name name, const struct tree_node **ret_node,
+                     uint64_t *ret_key)
+{
+    *ret_node = &loop_node;
+    return loop_parse_name(name.text, name.size, ret_key);
+}
+
+static int64_t list_loops(uint64_t key, int64_t from, char *ret_name, size_t size,
+                          const struct tree_node **ret_node)
+{
+    int64_t number = loop_next((uint64_t)from);
+
+    *ret_node = &loop_node;
+    snprintf(ret_name, size, "loop%ld", number);
+    return number;
+}
+
+/* --------------------------------------------------------------------------------------------- */
+
 #define DEVICE(name_, major_, minor_, open_)                                                       \
     {                                                                                              \
         .name = name_, .mode = S_IFCHR | 0666, .major = major_, .minor = minor_, .open = open_     \
@@ -156,6 +196,7 @@ static const struct tree_node dev_nodes[] = {
     {.name = "kmsg", .mode = S_IFCHR | 0644, .major = 1, .minor = 11, .open = kmsg_open},
     DEVICE("tty", 5, 0, tty_open),
     {.name = "userfaultfd", .mode = S_IFCHR | 0600, .major = 10, .minor = 257, .open = userfaultfd_open},
+    {.name = "loop-control", .mode = S_IFCHR | 0600, .major = 10, .minor = 237, .open = control_open},
     {.name = "pts", .mode = S_IFDIR | 0755}, /* for a mount */
     TREE_LINK("ptmx", "pts/ptmx"),
     {.name = "shm", .mode = S_IFDIR | S_ISVTX | 0777}, /* a tmpfs is mounted there */
@@ -169,7 +210,9 @@ static const struct tree_node dev_nodes[] = {
 static const struct tree_node dev_root = {.name = "",
                                           .mode = S_IFDIR | 0755,
                                           .children = dev_nodes,
-                                          .child_count = ARRAY_COUNT(dev_nodes)};
+                                          .child_count = ARRAY_COUNT(dev_nodes),
+                                          .find = find_loop,
+                                          .list = list_loops};
 
 int dev_open(bool block, uint64_t number, uint32_t flags, struct file **ret)
 {
@@ -179,6 +222,8 @@ int dev_open(bool block, uint64_t number, uint32_t flags, struct file **ret)
         if (node->open && makedev(node->major, node->minor) == number)
             return node->open(node, flags, ret);
     }
+    if (block && major(number) == LOOP_MAJOR)
+        return loop_open(minor(number), flags, ret);
     return -ENXIO;
 }
 

@@ -1,5 +1,5 @@
-/* /dev: null, zero, full, random, urandom, tty, userfaultfd, a place for devpts, and the links to
- * the process's descriptors. */
+/* /dev: null, zero, full, random, urandom, tty, userfaultfd, loop devices, a place for devpts, and
+ * the links to the process's descriptors. */
 #ifndef SENTRY_FS_DEV_DEV_H
 #define SENTRY_FS_DEV_DEV_H
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sentry/fs/loop.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/kernel.h"
@@ -137,6 +138,24 @@ static int64_t list_pids(uint64_t key, int64_t from, char *ret_name, size_t size
     return -1;
 }
 
+/* Block devices that have blocks. */
+static ssize_t partitions_text(uint64_t key, char *buf, size_t size)
+{
+    size_t used = 0;
+
+    for (int64_t n = loop_next(0); n >= 0; n = loop_next((uint64_t)n + 1)) {
+        struct loop_view view;
+
+        if (!loop_look((uint64_t)n, &view) || view.size == 0)
+            continue;
+        if (used == 0)
+            used = (size_t)snprintf(buf, size, "major minor  #blocks  name\n\n");
+        used += (size_t)snprintf(used < size ? buf + used : NULL, used < size ? size - used : 0,
+                                 "%4d  %7ld %10lu loop%ld\n", LOOP_MAJOR, n, view.size / 1024, n);
+    }
+    return (ssize_t)used;
+}
+
 #define EMPTY_DIR(name_)                                                                           \
     {                                                                                              \
         .name = name_, .mode = S_IFDIR | 0555                                                      \
@@ -155,7 +174,7 @@ static const struct tree_node root_nodes[] = {
     TREE_FIXED("consoles", ""),
     TREE_TEXT("cpuinfo", proc_cpuinfo_text),
     TREE_FIXED("devices", "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n"
-                          "  5 /dev/ptmx\n128 ptm\n136 pts\n\nBlock devices:\n"),
+                          "  5 /dev/ptmx\n128 ptm\n136 pts\n\nBlock devices:\n  7 loop\n"),
     TREE_FIXED("diskstats", ""),
     EMPTY_DIR("driver"),
     TREE_FIXED("execdomains", "0-0\tLinux           \t[kernel]\n"),
@@ -170,11 +189,11 @@ static const struct tree_node root_nodes[] = {
     TREE_TEXT("loadavg", proc_loadavg_text),
     TREE_TEXT("locks", proc_locks_text),
     TREE_TEXT("meminfo", proc_meminfo_text),
-    TREE_FIXED("misc", ""),
+    TREE_FIXED("misc", "257 userfaultfd\n237 loop-control\n"),
     TREE_FIXED("modules", ""),
     TREE_LINK("mounts", "self/mounts"),
     TREE_LINK("net", "self/net"),
-    TREE_FIXED("partitions", ""),
+    TREE_TEXT("partitions", partitions_text),
     {.name = "self", .mode = S_IFLNK | 0777, .readlink = self_readlink},
     REFUSED("slabinfo"),
     TREE_TEXT("softirqs", proc_softirqs_text),

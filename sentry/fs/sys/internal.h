@@ -39,6 +39,18 @@ extern const struct tree_node sys_class_mem_nodes[SYS_MEM_DEVICES];
 extern const struct tree_node sys_class_tty_nodes[SYS_TTY_DEVICES];
 extern const struct tree_node sys_dev_char_nodes[SYS_MEM_DEVICES + SYS_TTY_DEVICES];
 
+/* block.c: the loop devices in /sys/block, /sys/class/block, /sys/devices/virtual/block and, by
+ * number, in /sys/dev/block */
+#define SYS_FINDERS(name_, names_)                                                                 \
+    int sys_find_##name_(uint64_t key, struct name name, const struct tree_node **ret_node,        \
+                         uint64_t *ret_key);                                                       \
+    int64_t sys_list_##names_(uint64_t key, int64_t from, char *ret_name, size_t size,             \
+                              const struct tree_node **ret_node)
+SYS_FINDERS(block, block);
+SYS_FINDERS(class_block, class_block);
+SYS_FINDERS(virtual_block, virtual_block);
+SYS_FINDERS(block_number, block_numbers);
+
 /* net.c: the loopback device there, and in /sys/class */
 extern const struct tree_node sys_virtual_net_nodes[1];
 extern const struct tree_node sys_class_net_nodes[1];

@@ -37,7 +37,13 @@ static ssize_t thp_size_text(uint64_t key, char *buf, size_t size)
         .name = name_, .mode = S_IFDIR | 0555                                                      \
     }
 
+#define FOUND_DIR(name_, find_, list_)                                                             \
+    {                                                                                              \
+        .name = name_, .mode = S_IFDIR | 0555, .find = find_, .list = list_                        \
+    }
+
 static const struct tree_node virtual_nodes[] = {
+    FOUND_DIR("block", sys_find_virtual_block, sys_list_virtual_block),
     TREE_DIR("mem", sys_virtual_mem_nodes),
     TREE_DIR("net", sys_virtual_net_nodes),
     TREE_DIR("tty", sys_virtual_tty_nodes),
@@ -47,13 +53,13 @@ static const struct tree_node devices_nodes[] = {
     TREE_DIR("virtual", virtual_nodes),
 };
 static const struct tree_node class_nodes[] = {
-    EMPTY_DIR("block"),
+    FOUND_DIR("block", sys_find_class_block, sys_list_class_block),
     TREE_DIR("mem", sys_class_mem_nodes),
     TREE_DIR("net", sys_class_net_nodes),
     TREE_DIR("tty", sys_class_tty_nodes),
 };
 static const struct tree_node dev_nodes[] = {
-    EMPTY_DIR("block"),
+    FOUND_DIR("block", sys_find_block_number, sys_list_block_numbers),
     TREE_DIR("char", sys_dev_char_nodes),
 };
 static const struct tree_node bus_nodes[] = {EMPTY_DIR("cpu"), EMPTY_DIR("memory")};
@@ -116,9 +122,15 @@ static const struct tree_node kernel_nodes[] = {
     TREE_FIXED("uevent_seqnum", "0\n"),
 };
 static const struct tree_node sys_nodes[] = {
-    EMPTY_DIR("block"),         TREE_DIR("bus", bus_nodes),         TREE_DIR("class", class_nodes),
-    TREE_DIR("dev", dev_nodes), TREE_DIR("devices", devices_nodes), EMPTY_DIR("firmware"),
-    TREE_DIR("fs", fs_nodes),   TREE_DIR("kernel", kernel_nodes),   EMPTY_DIR("module"),
+    FOUND_DIR("block", sys_find_block, sys_list_block),
+    TREE_DIR("bus", bus_nodes),
+    TREE_DIR("class", class_nodes),
+    TREE_DIR("dev", dev_nodes),
+    TREE_DIR("devices", devices_nodes),
+    EMPTY_DIR("firmware"),
+    TREE_DIR("fs", fs_nodes),
+    TREE_DIR("kernel", kernel_nodes),
+    EMPTY_DIR("module"),
     EMPTY_DIR("power"),
 };
 static const struct tree_node sys_root = TREE_DIR("", sys_nodes);
