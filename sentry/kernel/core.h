@@ -5,6 +5,7 @@
  * but no such program is run.
  *
  *   core.c       when, where, which memory           corenote.c   the notes: threads, files, auxv
+ *   corename.c   the file's name
  *
  * The thread that takes the signal dumps: it ends all others, as execve(2) does, and each leaves
  * its registers behind on its way out.
@@ -65,6 +66,14 @@ bool core_wanted_locked(const struct process *process);
 bool core_dump(struct task *task, const siginfo_t *info);
 /* A thread leaves: it leaves its registers with the dump that waits for it, if there is one. */
 void core_thread_leaves(struct task *task);
+
+/* corename.c */
+struct core_name {
+    char text[4096];
+    size_t size;
+};
+/* False: there is no file to be; a program is to get the dump, or the pattern is empty. */
+bool core_make_name(const struct core *core, struct core_name *ret);
 
 /* corenote.c: everything between the program headers and memory. */
 void core_put_notes(const struct core *core, struct core_buffer *buf);
