@@ -83,11 +83,6 @@ bool signal_send_timer_locked(struct process *process, struct task *task, struct
                               bool busy);
 /* From the kernel itself, for time that was used: rather to a thread that runs. */
 void signal_send_busy_locked(struct process *process, int signo);
-/* For a POSIX timer: an entry in the task's user's count. NULL beyond RLIMIT_SIGPENDING. */
-struct sigqueue *sigqueue_alloc_locked(struct task *task, bool beyond_limit);
-void sigqueue_free(struct sigqueue *entry);
-/* Takes a POSIX timer's signal off `pending`, should it be there. */
-void signal_unqueue_locked(struct sigpending *pending, struct sigqueue *entry);
 /*
  * A signal that the task's own instruction caused: cannot be blocked or ignored (Linux
  * force_sig_info). Own thread only.
@@ -102,8 +97,6 @@ void signal_fault(struct task *task, int signo, int code, uaddr_t addr);
  */
 void signal_deliver(struct task *task);
 
-/* Takes one signal out of `set` (own queue, then the process's): its number or 0; lock held. */
-int signal_dequeue_locked(struct task *task, uint64_t set, siginfo_t *ret_info);
 /* Sets the mask and looks again at what is pending; own thread only. */
 void signal_set_blocked(struct task *task, uint64_t blocked);
 /* Pending for this task, blocked ones included. */
@@ -117,8 +110,20 @@ void signal_retarget_locked(struct process *process);
 /* Its default action is to do nothing. */
 bool signal_default_ignored(int signo);
 
+/* sigpending.c: what is queued. */
 void sigpending_init(struct sigpending *pending);
 void sigpending_clear(struct sigpending *pending); /* frees what is queued */
+/* Drops every queued signal of `set`. */
+void sigpending_drop(struct sigpending *pending, uint64_t set);
+/* An entry in the count of the task's user. NULL beyond RLIMIT_SIGPENDING. */
+struct sigqueue *sigqueue_alloc_locked(struct task *task, bool beyond_limit);
+void sigqueue_free(struct sigqueue *entry);
+/* Takes a POSIX timer's signal off `pending`, should it be there. */
+void signal_unqueue_locked(struct sigpending *pending, struct sigqueue *entry);
+/* Takes one signal out of `set` (own queue, then the process's): its number or 0; lock held. */
+int signal_dequeue_locked(struct task *task, uint64_t set, siginfo_t *ret_info);
+
+/* sighand.c: actions. */
 struct sighand *sighand_create(void);
 struct sighand *sighand_copy(struct sighand *sighand);
 struct sighand *sighand_ref(struct sighand *sighand);
