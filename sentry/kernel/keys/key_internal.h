@@ -93,6 +93,9 @@ int key_charge_locked(struct key *key, int64_t quota, int64_t memory);
 int key_validate_locked(const struct key *key);
 int key_permission(const struct cred *cred, struct key_ref ref, unsigned rights);
 
+/* keyadd.c: a new payload, where the caller may and the type can. */
+int key_update_locked(struct task *task, struct key_ref ref, struct key_payload payload);
+
 /* keyring.c */
 int keyring_link_locked(struct key *keyring, struct key *key);
 int keyring_unlink_locked(struct key *keyring, struct key *key);
