@@ -28,9 +28,22 @@ from guest_outcome import ENVIRONMENT, Outcome, Tally, check_native
 PLATFORMS = ("kvm", "ptrace")
 
 
-def limit_child():
+def settle_child():
+    """The same start for every test, however this runner was started (nohup, a shell's background)."""
+    for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(signo, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, resource.RLIM_INFINITY))
+
+
+def last_words(process):
+    """What a killed process had written, even if others in a session of theirs keep its pipes."""
+    try:
+        return process.communicate(timeout=5)
+    except subprocess.TimeoutExpired as late:
+        process.stdout.close()
+        process.stderr.close()
+        return late.stdout or b"", late.stderr or b""
 
 
 def run_process(command, stdin, timeout):
@@ -45,14 +58,14 @@ def run_process(command, stdin, timeout):
             env=ENVIRONMENT,
             cwd=guest_table.DATA,
             start_new_session=True,
-            preexec_fn=limit_child,
+            preexec_fn=settle_child,
         )
         try:
             out, err = process.communicate(timeout=timeout)
             status = process.returncode
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
+            out, err = last_words(process)
             status = None
     return Outcome(status, out, err, time.monotonic() - begin)
 
