@@ -66,7 +66,7 @@ bool seccomp_allows(struct task *task);
 /* no_new_privs of the credentials, or what TSYNC brought. */
 bool task_no_new_privs(const struct task *task);
 
-/* ---- seccomp_notify.c: a program that answers for others (seccomp_unotify(2)) ---- */
+/* ---- a program that answers for others (seccomp_unotify(2)) ---- */
 
 /* A listener for the filter, which gets it; its file. -ENOMEM. */
 int seccomp_notify_create(struct seccomp_filter *filter, struct file **ret);
