@@ -177,6 +177,10 @@ def named_suites(build):
     return [
         ("programs", "programs of Debian against a native run, on each platform",
          lambda: command_suite(python("tests/programs/run.py", "--build", build))),
+        ("files-long", "ten minutes of random operations on files on each platform, every byte compared",
+         lambda: command_suite(python("tests/cli/run.py", "--build", build, "-v", "files-long"))),
+        ("million", "what is remembered of a folder of a million files",
+         lambda: command_suite(python("tests/cli/run.py", "--build", build, "-v", "million"))),
         ("callfuzz-long", "random system calls in the sandbox for an hour",
          lambda: command_suite(python("tools/callfuzz.py", "--build", build, "--seconds", "3600"))),
     ]

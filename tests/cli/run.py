@@ -28,6 +28,7 @@ import terminal
 from attacks import test_attacks, test_frozen, test_million
 from connections import test_connections
 from debuggers import test_debuggers
+from exercised import test_files, test_files_long
 from guest_outcome import Tally
 from hostfiles import test_host_files
 from kept import test_kept
@@ -307,8 +308,8 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*",
                         help="input, options, hosts, jail, debuggers, hostfiles, terminal, trees, overlay, bind, "
-                             "network, netsandbox, connections, uds, kept, shares, attacks, frozen, "
-                             "kill; all")
+                             "network, netsandbox, connections, uds, kept, shares, attacks, frozen, files, "
+                             "kill; all; by name alone: million, files-long")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
     args.kvmsentry = os.path.join(args.build, "kvmsentry")
@@ -324,8 +325,9 @@ def main():
              "connections": test_connections,
              "uds": test_uds,
              "kept": test_kept, "shares": test_shares, "attacks": test_attacks, "frozen": test_frozen,
+             "files": test_files,
              "kill": lambda *words: test_kill(*words, args.kills)}
-    by_name = {"million": test_million}  # these take minutes
+    by_name = {"million": test_million, "files-long": test_files_long}  # these take minutes
     usable = usable_platforms(command.program)
     platforms = [name for name in PLATFORMS if usable[name] is None]
     for name in args.names or tests:

@@ -80,8 +80,15 @@ static ssize_t share_write(struct file *f, struct uio *uio, int64_t *pos)
     return n;
 }
 
+/* The host finds no hole where a mapping has stored. */
 static int64_t share_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
 {
+    struct share_inode *s = share_inode_of(f->at.dentry);
+    bool looks = whence == SEEK_DATA || whence == SEEK_HOLE;
+    int err = looks ? share_pages_flush(s->fs, &s->inode, 0, UINT64_MAX) : 0;
+
+    if (err < 0)
+        return err;
     return hostio_llseek(fd_of(f), offset, whence, pos);
 }
 
