@@ -97,7 +97,7 @@ static int share_fstat(struct file *f, struct linux_stat *ret)
     int err = hostio_stat(fd_of(f), ret);
 
     if (!err && f->at.dentry)
-        share_update(share_inode_of(f->at.dentry), ret);
+        err = share_update(share_inode_of(f->at.dentry), ret);
     return err;
 }
 

@@ -73,10 +73,12 @@ extern const struct inode_operations share_operations;
 /* Of an answer; gives its handle back on failure. NULL: no memory. */
 struct inode *share_inode_new(struct share *fs, const struct share_answer *answer,
                               const char *target);
-/* The host just said this of the object. */
-void share_update(struct share_inode *inode, const struct linux_stat *st);
+/* Gives an answer's handle back. */
+void share_forget(struct share *fs, uint32_t handle);
+/* The host just said this of the object. -EIO: that it is of another type, which cannot be. */
+int share_update(struct share_inode *inode, const struct linux_stat *st);
 /* The same of an answer of the gofer's. */
-void share_learn(struct share_inode *inode, const struct share_answer *answer);
+int share_learn(struct share_inode *inode, const struct share_answer *answer);
 int share_look(struct share_inode *inode, struct linux_stat *ret);
 
 /* names.c */

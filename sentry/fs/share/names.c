@@ -34,7 +34,7 @@ int share_lookup(struct dentry *dir, const struct name *names, int count, struct
     err = share_ask(s->fs, &head, names[0], NULL, 0, &answer);
     if (!err && answer.handle == 0) {
         if (known && same_object(known->inode, &answer.stat)) {
-            share_learn(share_inode_of(known), &answer);
+            (void)share_learn(share_inode_of(known), &answer);
             ret_inodes[0] = inode_ref(known->inode);
         } else {
             err = -EIO; /* the gofer did not keep to what it was asked */
@@ -64,10 +64,12 @@ static int make(struct dentry *dir, enum share_op op, struct name name,
     int err = share_ask(s->fs, &head, name, make->target, make->target ? strlen(make->target) : 0,
                         &answer);
 
-    if (!err && answer.handle == 0)
-        err = -EIO;
     if (err < 0)
         return err;
+    if (answer.handle == 0 || (answer.stat.st_mode ^ make->mode) & S_IFMT) {
+        share_forget(s->fs, answer.handle); /* the gofer made something else */
+        return -EIO;
+    }
     *ret = share_inode_new(s->fs, &answer, make->target);
     return *ret ? 0 : -ENOMEM;
 }

@@ -15,7 +15,7 @@
 
 static const struct name no_name = {"", 0};
 
-static void forget(struct share *fs, uint32_t handle)
+void share_forget(struct share *fs, uint32_t handle)
 {
     const struct share_request_head head = {.op = SHARE_FORGET, .handle = handle};
     struct share_answer answer = {.data = NULL};
@@ -33,7 +33,7 @@ struct inode *share_inode_new(struct share *fs, const struct share_answer *answe
         s->target = strdup(target);
     if (!s || (target && !s->target)) {
         free(s);
-        forget(fs, answer->handle);
+        share_forget(fs, answer->handle);
         return NULL;
     }
     inode_init(&s->inode, &share_operations, answer->stat.st_mode, answer->stat.st_dev,
@@ -41,7 +41,7 @@ struct inode *share_inode_new(struct share *fs, const struct share_answer *answe
     lock_init(&s->lock);
     s->fs = fs;
     s->handle = answer->handle;
-    share_learn(s, answer);
+    (void)share_learn(s, answer);
     return &s->inode;
 }
 
@@ -50,33 +50,39 @@ static void share_inode_release(struct inode *inode)
     struct share_inode *s = container_of(inode, struct share_inode, inode);
 
     vfs_fifo_release(inode);
-    forget(s->fs, s->handle);
+    share_forget(s->fs, s->handle);
     lock_destroy(&s->lock);
     free(s->target);
     free(s);
 }
 
-void share_update(struct share_inode *s, const struct linux_stat *st)
+int share_update(struct share_inode *s, const struct linux_stat *st)
 {
+    if ((st->st_mode & S_IFMT) != inode_type(&s->inode))
+        return -EIO;
     lock_acquire(&s->lock);
     s->stat = *st;
     lock_release(&s->lock);
     __atomic_store_n(&s->inode.mode, st->st_mode, __ATOMIC_RELAXED);
     __atomic_store_n(&s->inode.uid, st->st_uid, __ATOMIC_RELAXED);
     __atomic_store_n(&s->inode.gid, st->st_gid, __ATOMIC_RELAXED);
+    return 0;
 }
 
-void share_learn(struct share_inode *s, const struct share_answer *answer)
+int share_learn(struct share_inode *s, const struct share_answer *answer)
 {
     uint32_t flags = (answer->more.attributes & STATX_ATTR_IMMUTABLE ? FS_IMMUTABLE_FL : 0) |
                      (answer->more.attributes & STATX_ATTR_APPEND ? FS_APPEND_FL : 0);
+    int err = share_update(s, &answer->stat);
 
+    if (err < 0)
+        return err;
     __atomic_store_n(&s->acls, answer->acls, __ATOMIC_RELAXED);
     __atomic_store_n(&s->inode.flags, flags, __ATOMIC_RELAXED);
     lock_acquire(&s->lock);
     s->more = answer->more;
     lock_release(&s->lock);
-    share_update(s, &answer->stat);
+    return 0;
 }
 
 static void share_refresh(struct inode *inode, struct inode *fresh)
@@ -85,7 +91,7 @@ static void share_refresh(struct inode *inode, struct inode *fresh)
     struct share_more more;
     struct linux_stat st;
 
-    if (inode == fresh)
+    if (inode == fresh || inode_type(inode) != inode_type(fresh))
         return;
     lock_acquire(&from->lock);
     st = from->stat;
@@ -97,7 +103,7 @@ static void share_refresh(struct inode *inode, struct inode *fresh)
     to->more = more;
     lock_release(&to->lock);
     __atomic_store_n(&inode->flags, inode_flags(fresh), __ATOMIC_RELAXED);
-    share_update(to, &st);
+    (void)share_update(to, &st);
 }
 
 int share_look(struct share_inode *s, struct linux_stat *ret)
@@ -106,10 +112,10 @@ int share_look(struct share_inode *s, struct linux_stat *ret)
     struct share_answer answer = {.data = NULL};
     int err = share_ask(s->fs, &head, no_name, NULL, 0, &answer);
 
-    if (!err) {
-        share_learn(s, &answer);
+    if (!err)
+        err = share_learn(s, &answer);
+    if (!err)
         *ret = answer.stat;
-    }
     return err;
 }
 
@@ -210,9 +216,7 @@ static int change(struct dentry *dentry, const struct share_request_head *head)
     struct share_answer answer = {.data = NULL};
     int err = share_ask(share_inode_of(dentry)->fs, head, no_name, NULL, 0, &answer);
 
-    if (!err)
-        share_learn(share_inode_of(dentry), &answer);
-    return err;
+    return err < 0 ? err : share_learn(share_inode_of(dentry), &answer);
 }
 
 static int share_setattr(struct dentry *dentry, const struct inode_attr *attr)
@@ -294,9 +298,7 @@ static int share_setxattr(struct dentry *dentry, const char *name, const void *v
     int err = share_ask(s->fs, &head, (struct name){name, strlen(name)}, value, value ? size : 0,
                         &answer);
 
-    if (!err)
-        share_learn(s, &answer);
-    return err;
+    return err < 0 ? err : share_learn(s, &answer);
 }
 
 static ssize_t ask_acl(struct share_inode *s, int kind, void *buf, size_t size)
