@@ -12,6 +12,13 @@
 uint64_t host_monotonic_ns(void);
 /* clock_gettime(2): nanoseconds since the clock's epoch; 0 where the host lacks the clock. */
 uint64_t host_clock_ns(clockid_t clock);
+/*
+ * CLOCK_REALTIME as the sandbox has it: the host's, and by how much a program has set it ahead of
+ * that (negative: back). The host's own clock is never set. Any thread.
+ */
+uint64_t host_sandbox_realtime_ns(void);
+int64_t host_sandbox_clock_ahead(void);
+void host_sandbox_clock_set_ahead(int64_t ns);
 /* Processor time of another process, all of its threads; 0 when it is gone. */
 uint64_t host_process_clock_ns(pid_t pid);
 /* The host's resolution of a clock. */

@@ -26,6 +26,7 @@ sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import images
 import terminal
 from attacks import test_attacks, test_frozen, test_million
+from clock import test_clock
 from connections import test_connections
 from debuggers import test_debuggers
 from exercised import test_files, test_files_long
@@ -308,7 +309,7 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*",
                         help="input, options, hosts, jail, debuggers, hostfiles, terminal, trees, overlay, bind, "
-                             "network, netsandbox, connections, uds, kept, shares, attacks, frozen, files, "
+                             "network, netsandbox, connections, clock, uds, kept, shares, attacks, frozen, files, "
                              "kill; all; by name alone: million, files-long")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
@@ -323,7 +324,7 @@ def main():
              "trees": test_trees, "overlay": test_overlay, "bind": test_bind,
              "network": test_network_host, "netsandbox": test_network_sandbox,
              "connections": test_connections,
-             "uds": test_uds,
+             "uds": test_uds, "clock": test_clock,
              "kept": test_kept, "shares": test_shares, "attacks": test_attacks, "frozen": test_frozen,
              "files": test_files,
              "kill": lambda *words: test_kill(*words, args.kills)}

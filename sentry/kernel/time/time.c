@@ -34,6 +34,11 @@ struct timespec ns_timespec(uint64_t ns)
     };
 }
 
+static bool can_be_set(clockid_t clock)
+{
+    return clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_TAI;
+}
+
 bool time_read(clockid_t clock, uint64_t *ret_ns)
 {
     uint64_t sec, ns;
@@ -59,7 +64,8 @@ bool time_read(clockid_t clock, uint64_t *ret_ns)
     if (timepage_read(timekeeper_page(), clock, &sec, &ns))
         *ret_ns = sec * NSEC_PER_SEC + ns;
     else
-        *ret_ns = host_clock_ns(clock);
+        *ret_ns =
+            host_clock_ns(clock) + (can_be_set(clock) ? (uint64_t)host_sandbox_clock_ahead() : 0);
     return true;
 }
 

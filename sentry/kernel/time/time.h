@@ -1,6 +1,7 @@
 /*
  * Guest time. The monotonic and real-time clocks are the host's own, so that times mean the same on
- * both sides; they are read through the vDSO's parameter page, as the guest does, or from the host
+ * both sides, until a program sets the latter: then it keeps its distance from the host's. They are
+ * read through the vDSO's parameter page, as the guest does, or from the host
  * while the TSC is not trusted.
  */
 #ifndef SENTRY_KERNEL_TIME_H
@@ -32,6 +33,11 @@ uint64_t time_monotonic_ns(void);
 uint64_t time_realtime_ns(void);
 /* Nanoseconds that clock_getres(2) tells. */
 uint64_t time_resolution_ns(clockid_t clock);
+/*
+ * Sets the sandbox's real-time clock, from now on so far from the host's, and tells who watches.
+ * -EINVAL: the machine would have started before 1970.
+ */
+int time_set_realtime(uint64_t ns);
 
 /* Any clock that clock_gettime(2) knows, as the task's time namespace has it, CPU clocks of tasks
  * and processes included. -EINVAL. */

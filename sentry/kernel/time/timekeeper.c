@@ -9,12 +9,14 @@
  *           +--/-------------> tsc
  *
  * A host clock that was set (a jump of more than STEP_NS) moves the real-time offset at once, as it
- * does there.
+ * does there; so does a program that sets the sandbox's own.
  */
 #include "sentry/kernel/time/timekeeper.h"
 
 #include <cpuid.h>
+#include <errno.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "host/clock.h"
 #include "host/futex.h"
@@ -31,6 +33,8 @@
 #define SAMPLE_TRIES    5
 #define MAX_BEND_PPM    2000
 
+/* Taken where the page is written, and where real time is set. */
+static struct lock page_lock = LOCK_INIT;
 static struct timepage own_page = {.resolution_ns = 1};
 static struct timepage *shared_page = &own_page;
 
@@ -169,6 +173,44 @@ static bool was_set(const struct time_sample *before, const struct time_sample *
     return moved > SET_NS || moved < -SET_NS || now->tai_offset_sec != before->tai_offset_sec;
 }
 
+static void publish(const struct time_sample *before, const struct time_sample *now,
+                    uint64_t period_ns)
+{
+    struct time_sample ours = *now;
+    struct timepage page;
+
+    lock_acquire(&page_lock);
+    ours.realtime_off_ns += (uint64_t)host_sandbox_clock_ahead();
+    timekeeper_steer(shared_page, before, &ours, period_ns, &page);
+    timepage_publish(shared_page, &page);
+    lock_release(&page_lock);
+}
+
+int time_set_realtime(uint64_t ns)
+{
+    uint64_t realtime;
+    int64_t ahead;
+
+    lock_acquire(&page_lock);
+    if (ns < time_monotonic_ns()) {
+        lock_release(&page_lock);
+        return -EINVAL;
+    }
+    ahead = (int64_t)(ns - time_realtime_ns());
+    host_sandbox_clock_set_ahead(host_sandbox_clock_ahead() + ahead);
+    if (shared_page->mode) {
+        struct timepage page = *shared_page;
+
+        realtime = page.realtime_sec * NSEC_PER_SEC + page.realtime_ns + (uint64_t)ahead;
+        page.realtime_sec = realtime / NSEC_PER_SEC;
+        page.realtime_ns = realtime % NSEC_PER_SEC;
+        timepage_publish(shared_page, &page);
+    }
+    lock_release(&page_lock);
+    time_was_set();
+    return 0;
+}
+
 static void timekeeper_main(void *arg)
 {
     struct time_sample before = *(struct time_sample *)arg, now;
@@ -177,17 +219,13 @@ static void timekeeper_main(void *arg)
     uint32_t never = 0;
 
     for (;;) {
-        struct timepage page;
-
         host_futex_wait(&never, 0, before.monotonic_ns + period);
         now = take_sample();
         if (now.monotonic_ns - before.monotonic_ns < period)
             continue; /* woken early */
         period = MIN(period * 4, LAST_PERIOD_NS);
-        if (trusted) {
-            timekeeper_steer(shared_page, &before, &now, period, &page);
-            timepage_publish(shared_page, &page);
-        }
+        if (trusted)
+            publish(&before, &now, period);
         if (was_set(&before, &now))
             time_was_set();
         before = now;

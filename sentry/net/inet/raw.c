@@ -119,7 +119,7 @@ static void deliver_to(struct raw_socket *r, const struct inet_packet *p)
     m->from.port = 0;
     m->tos = p->bytes[1];
     m->ttl = p->bytes[v4 ? offsetof(struct iphdr, ttl) : offsetof(struct ip6_hdr, ip6_hlim)];
-    m->time_ns = host_clock_ns(CLOCK_REALTIME);
+    m->time_ns = host_sandbox_realtime_ns();
     udp_enqueue(&r->queue, m);
 }
 

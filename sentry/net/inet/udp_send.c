@@ -338,7 +338,7 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
     count(s->sock.net, UDP_OUT, &to->addr);
     m->from = (struct endpoint){src, s->local.port};
     m->to = to->addr;
-    m->time_ns = host_clock_ns(CLOCK_REALTIME);
+    m->time_ns = host_sandbox_realtime_ns();
     if (raw_anybody(s->sock.net))
         show_raw(u, to, m);
     outward = endpoint_outward(s, &to->addr);
@@ -377,7 +377,7 @@ void udp_receive_packet(struct net_ns *net, const struct inet_packet *packet)
         m->from = from;
         m->to = to.addr;
         m->ttl = 64;
-        m->time_ns = host_clock_ns(CLOCK_REALTIME);
+        m->time_ns = host_sandbox_realtime_ns();
         memcpy(m->data, packet->bytes + packet->network_size + sizeof(udp), size);
         deliver(udp_of(&found->sock), m);
     }

@@ -1,5 +1,6 @@
-/* Clocks: clock_gettime(2), clock_getres(2), and setting them, which is refused. */
+/* Clocks: clock_gettime(2), clock_getres(2), and setting that of the sandbox. */
 #include <errno.h>
+#include <linux/capability.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -36,12 +37,14 @@ SYSCALL_DEFINE2(clock_getres, int, clock, uaddr_t, ptr)
 /* The largest time that settimeofday(2) takes: thirty years before the clock would end. */
 #define SETTOD_SEC_MAX ((int64_t)(TIME_MAX / NSEC_PER_SEC) - 30L * 365 * 24 * 3600)
 
-/* The host's clock is not the guest's to set: as on Linux without CAP_SYS_TIME. */
-static long refuse_setting(int64_t sec, int64_t ns)
+/* The sandbox's own clock; the host's is not the guest's to set. */
+static long set_realtime(struct task *task, int64_t sec, int64_t ns)
 {
     if (sec < 0 || (uint64_t)ns >= NSEC_PER_SEC || sec >= SETTOD_SEC_MAX)
         return -EINVAL;
-    return -EPERM;
+    if (!task_has_cap(task, CAP_SYS_TIME))
+        return -EPERM;
+    return time_set_realtime((uint64_t)sec * NSEC_PER_SEC + (uint64_t)ns);
 }
 
 SYSCALL_DEFINE2(clock_settime, int, clock, uaddr_t, ptr)
@@ -54,7 +57,7 @@ SYSCALL_DEFINE2(clock_settime, int, clock, uaddr_t, ptr)
     if (copy_struct_from_user(task->mm, &ts, ptr) < 0)
         return -EFAULT;
     if (clock == CLOCK_REALTIME)
-        return refuse_setting(ts.tv_sec, ts.tv_nsec);
+        return set_realtime(task, ts.tv_sec, ts.tv_nsec);
     if (cpu_clock_find(task, clock, false, &cpu) < 0)
         return -EINVAL;
     cpu_clock_put(&cpu);
@@ -88,7 +91,11 @@ SYSCALL_DEFINE2(settimeofday, uaddr_t, tv_ptr, uaddr_t, tz_ptr)
     }
     if (tz_ptr && copy_struct_from_user(task->mm, &tz, tz_ptr) < 0)
         return -EFAULT;
-    return tv_ptr ? refuse_setting(tv.tv_sec, tv.tv_usec * 1000) : -EPERM;
+    if (tz_ptr && (tz.tz_minuteswest || tz.tz_dsttime))
+        return -EPERM;
+    if (tv_ptr)
+        return set_realtime(task, tv.tv_sec, tv.tv_usec * 1000);
+    return task_has_cap(task, CAP_SYS_TIME) ? 0 : -EPERM;
 }
 
 SYSCALL_DEFINE1(time, uaddr_t, ptr)

@@ -14,7 +14,7 @@
 
 struct timespec vfs_now(void)
 {
-    uint64_t ns = host_clock_ns(CLOCK_REALTIME);
+    uint64_t ns = host_sandbox_realtime_ns();
 
     return (struct timespec){(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
 }

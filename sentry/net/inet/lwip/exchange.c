@@ -22,7 +22,7 @@ static bool arrived(const struct stack_datagram *d, size_t size,
     copy(arg, m->data, size);
     m->from = (struct endpoint){d->from.addr, d->from.port};
     m->to = d->to.addr;
-    m->time_ns = host_clock_ns(CLOCK_REALTIME);
+    m->time_ns = host_sandbox_realtime_ns();
     m->tos = d->tos;
     m->ttl = d->ttl;
     return udp_arrive(nobody, &to, m);
