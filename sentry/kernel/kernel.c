@@ -94,7 +94,7 @@ int kernel_create(const struct kernel_config *config, struct kernel **ret)
     lock_init(&kernel->names_lock);
     kernel->futexes = futex_table_create();
     kernel->mm_env = config->mm_env;
-    net_start();
+    net_start(config->mm_env->memfile);
     cgroup_init();
     fanotify_start();
     if (!kernel->pids || !kernel->groups || !kernel->sessions || !kernel->futexes ||

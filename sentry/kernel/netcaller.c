@@ -11,7 +11,9 @@
 #include "sentry/net/caller.h"
 #include "sentry/net/netlink/netlink.h"
 #include "sentry/net/netns.h"
+#include "sentry/net/frames.h"
 #include "sentry/net/inet/inet.h"
+#include "sentry/net/packet/packet.h"
 #include "sentry/net/unix/unix.h"
 #include "sentry/net/vsock/vsock.h"
 
@@ -74,13 +76,21 @@ static const struct net_kernel net_kernel = {
     .urgent = async_urgent,
 };
 
-void net_start(void)
+static const struct net_frame_users frame_users = {
+    .seen = packet_frame_seen,
+    .arrived = inet_packet_arrived,
+};
+
+void net_start(struct memfile *memfile)
 {
+    packet_setup(memfile);
     net_set_kernel(&net_kernel);
     socket_register_family(&unix_family);
     socket_register_family(&inet_family);
     socket_register_family(&inet6_family);
     socket_register_family(&netlink_family);
+    socket_register_family(&packet_family);
+    net_frames_set_users(&frame_users);
     socket_register_family(&vsock_family);
 }
 

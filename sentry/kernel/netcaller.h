@@ -4,12 +4,13 @@
 
 #include "base/compiler.h"
 
+struct memfile;
 struct net_ns;
 struct ns;
 struct task;
 
-/* Registers the families, before the first namespace is made. */
-void net_start(void);
+/* Registers the families, before the first namespace is made; `memfile`: for their rings. */
+void net_start(struct memfile *memfile);
 /* The object of a network namespace (ns.h), whose lo is up in the first one; NULL without memory.
  */
 struct ns *net_namespace_create(bool first);

@@ -115,8 +115,10 @@ uint32_t socket_filter_run(struct socket *s, const struct bpf_packet *packet)
 
     if (!filter)
         return packet->size;
-    p.interface = LO_INDEX;
-    p.hardware_type = LO_TYPE;
+    if (!p.interface) {
+        p.interface = LO_INDEX;
+        p.hardware_type = LO_TYPE;
+    }
     host_random(&p.random, sizeof(p.random));
     stays = bpf_run_packet(filter->program, &p);
     socket_filter_unref(filter);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "abi/loopback.h"
+#include "sentry/net/frames.h"
 #include "sentry/net/socket.h"
 
 struct net_ns {
@@ -14,6 +15,8 @@ struct net_ns {
     /* Of lo; single words, atomic. */
     bool lo_up, lo_was_up;
     int lo_mtu;
+    uint64_t lo_packets, lo_bytes;
+    uint32_t watchers;  /* frames.h */
     int tags[NET_TAGS]; /* atomic */
     bool is_first;
 };
@@ -132,6 +135,44 @@ int net_ns_lo_set_mtu(struct net_ns *net, int mtu)
         return -EINVAL;
     __atomic_store_n(&net->lo_mtu, mtu, __ATOMIC_RELAXED);
     return 0;
+}
+
+void net_ns_lo_count(struct net_ns *net, uint64_t packets, uint64_t bytes)
+{
+    __atomic_add_fetch(&net->lo_packets, packets, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&net->lo_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+bool net_ns_watched(const struct net_ns *net)
+{
+    return __atomic_load_n(&net->watchers, __ATOMIC_RELAXED) > 0;
+}
+
+void net_ns_watch(struct net_ns *net, int change)
+{
+    __atomic_add_fetch(&net->watchers, (uint32_t)change, __ATOMIC_RELAXED);
+}
+
+int net_ns_device(const struct net_ns *net, int index, struct net_device *ret)
+{
+    const struct net_outward *outward = net->outward;
+
+    if (index == LO_INDEX) {
+        *ret = (struct net_device){
+            .name = LO_NAME,
+            .index = LO_INDEX,
+            .mtu = net_ns_lo_mtu(net),
+            .type = LO_TYPE,
+            .raw = true,
+        };
+        ret->in_frames = ret->out_frames = __atomic_load_n(&net->lo_packets, __ATOMIC_RELAXED);
+        ret->in_bytes = ret->out_bytes = __atomic_load_n(&net->lo_bytes, __ATOMIC_RELAXED);
+        return 0;
+    }
+    if (!outward || !outward->device)
+        return -ENODEV;
+    outward->device(ret);
+    return ret->index == index ? 0 : -ENODEV;
 }
 
 int net_ns_tag(const struct net_ns *net, enum net_tag which)

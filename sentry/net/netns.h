@@ -13,6 +13,16 @@ struct net_ns;
 struct nlmsghdr;
 struct socket;
 
+/* An interface, and what has passed it. */
+struct net_device {
+    char name[16];
+    int index, mtu;
+    uint16_t type; /* ARPHRD_* */
+    uint8_t address[6];
+    bool raw; /* packet sockets may see and send its frames */
+    uint64_t in_frames, in_bytes, in_dropped, out_frames, out_bytes;
+};
+
 /*
  * What the first namespace has beyond a loopback in memory: the host's network, or a stack of our
  * own. It makes the sockets of the internet families there, and tells of interfaces and routes;
@@ -34,6 +44,10 @@ struct net_outward {
     bool adds_to_loopback; /* its answers come beside those for the loopback in memory */
     /* A file of /proc/net by its name: bytes; -ENOENT: as with the loopback alone. */
     ssize_t (*proc_text)(const char *name, char *buf, size_t size);
+    /* Its interface beside lo. NULL: there is none that could be told of here. */
+    void (*device)(struct net_device *ret);
+    /* A whole frame leaves by it. -EPERM, -ENOBUFS, -EMSGSIZE. NULL where `device` is. */
+    int (*send_frame)(const void *bytes, size_t size);
 };
 /* Before the first namespace is made; static. */
 void net_set_outward(const struct net_outward *outward);
@@ -58,6 +72,10 @@ unsigned net_ns_lo_flags(const struct net_ns *net); /* IFF_* */
 int net_ns_lo_mtu(const struct net_ns *net);        /* bytes */
 void net_ns_lo_set_up(struct net_ns *net, bool up);
 int net_ns_lo_set_mtu(struct net_ns *net, int mtu); /* -EINVAL */
+/* Packets went over it, with so many bytes in all, their IP headers counted. */
+void net_ns_lo_count(struct net_ns *net, uint64_t packets, uint64_t bytes);
+/* lo, or what lies outward. -ENODEV. */
+int net_ns_device(const struct net_ns *net, int index, struct net_device *ret);
 
 /*
  * The tags of /proc/sys/net/ipv4/conf: numbers that programs keep there for themselves. A new

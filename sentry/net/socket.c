@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <sys/time.h>
 
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
@@ -17,6 +18,7 @@
 
 #define SOCKFS_MINOR 8
 #define SOCKFS_MAGIC 0x534f434b
+#define NSEC_PER_SEC 1000000000ULL
 #define SOCK_MAX     11 /* of Linux: one above the highest type */
 
 static const struct socket_family *families[SOCKET_FAMILIES];
@@ -144,6 +146,13 @@ static long socket_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t a
     return outward ? outward->interface_ioctl(s, mm, cmd, arg) : interface_ioctl(s, mm, cmd, arg);
 }
 
+static int socket_mmap(struct file *f, struct mappable **ret)
+{
+    struct socket *s = socket_of(f);
+
+    return s->ops->mmap ? s->ops->mmap(s, ret) : -ENODEV;
+}
+
 static void socket_flush(struct file *f)
 {
     struct socket *s = socket_of(f);
@@ -170,6 +179,7 @@ static const struct file_operations socket_file_operations = {
     .stat = socket_stat,
     .statfs = socket_statfs,
     .ioctl = socket_ioctl,
+    .mmap = socket_mmap,
     .flush = socket_flush,
     .release = socket_release,
 };
@@ -281,4 +291,15 @@ void socket_control_put(struct socket_message *msg, int level, int type, const v
     memcpy(out->bytes + out->size, &head, sizeof(head));
     memcpy(out->bytes + out->size + CMSG_LEN(0), data, size);
     out->size += CMSG_SPACE(size);
+}
+
+void socket_put_timestamp(struct socket *s, struct socket_message *msg, uint64_t ns)
+{
+    struct timespec ts = {(time_t)(ns / NSEC_PER_SEC), (long)(ns % NSEC_PER_SEC)};
+    struct timeval tv = {ts.tv_sec, ts.tv_nsec / 1000};
+
+    if (s->opt.timestamp == SO_TIMESTAMP_OLD || s->opt.timestamp == SO_TIMESTAMP_NEW)
+        socket_control_put(msg, SOL_SOCKET, s->opt.timestamp, &tv, sizeof(tv));
+    else if (s->opt.timestamp)
+        socket_control_put(msg, SOL_SOCKET, s->opt.timestamp, &ts, sizeof(ts));
 }

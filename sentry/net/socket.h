@@ -28,6 +28,7 @@
 #include "sentry/vfs/file.h"
 #include "sentry/wait/wait.h"
 
+struct mappable;
 struct mm;
 struct net_ns;
 struct net_rights;
@@ -148,6 +149,8 @@ struct socket_operations {
     /* -ENOTTY: the base's turn. */
     long (*ioctl)(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
     uint32_t (*poll)(struct socket *s);
+    /* What mmap(2) maps, a reference. NULL: -ENODEV. */
+    int (*mmap)(struct socket *s, struct mappable **ret);
     /* What /proc/net and SO_PEER* ask; NULL: none. A reference. */
     struct net_peer *(*peer)(struct socket *s);
     /* SCM_CREDENTIALS of a write(2), too: a family that carries them. */
@@ -237,6 +240,9 @@ void socket_memory_give(uint64_t size);
 /* Adds a control message if there is room for it, else MSG_CTRUNC. */
 void socket_control_put(struct socket_message *msg, int level, int type, const void *data,
                         size_t size);
+
+/* SO_TIMESTAMP and its kin, if the socket wants them: when it came, by CLOCK_REALTIME. */
+void socket_put_timestamp(struct socket *s, struct socket_message *msg, uint64_t ns);
 
 /* options.c: SOL_SOCKET; host buffers. -ENOPROTOOPT, -EINVAL, -EDOM, -EPERM. */
 int socket_set_option(struct socket *s, int name, const void *value, size_t size);

@@ -7,9 +7,12 @@
 #include <string.h>
 
 #include "sentry/net/inet/raw.h"
+#include "sentry/net/inet/wire.h"
 
-#define CHECKSUM_AT   2 /* in both kinds of headers */
-#define QUOTED_BYTES  8 /* behind the header, of a packet that got nowhere */
+#define CHECKSUM_AT 2 /* in both kinds of headers */
+/* Of a packet that got nowhere: as much as a packet of IPv4 or IPv6 has to have room for. */
+#define QUOTED_V4     (576 - (int)sizeof(struct iphdr) - ICMP_MINLEN)
+#define QUOTED_V6     (1280 - (int)sizeof(struct ip6_hdr) - ICMP_MINLEN)
 #define UNREACH_V6    1
 #define UNREACH_PORT6 4
 
@@ -44,7 +47,7 @@ static void send_packet(struct net_ns *net, const struct in6_addr *from, const s
     if (!p)
         return;
     put_checksum(p, from, to);
-    raw_deliver(net, p);
+    wire_packet(net, p);
     free(p);
 }
 
@@ -77,9 +80,9 @@ void icmp_answer(struct net_ns *net, const struct inet_packet *packet)
 /* To the sender, with the beginning of what it sent. */
 void icmp_port_unreachable(struct net_ns *net, const struct inet_packet *about)
 {
-    uint8_t icmp[ICMP_MINLEN + sizeof(struct ip6_hdr) + QUOTED_BYTES] = {0};
-    size_t quoted = MIN((size_t)about->size, (size_t)about->network_size + QUOTED_BYTES);
+    uint8_t icmp[ICMP_MINLEN + QUOTED_V6] = {0};
     bool v4 = about->bytes[0] >> 4 == 4;
+    size_t quoted = MIN((size_t)about->size, (size_t)(v4 ? QUOTED_V4 : QUOTED_V6));
     struct in6_addr from, to;
 
     packet_addresses(about, &from, &to);

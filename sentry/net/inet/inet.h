@@ -35,6 +35,12 @@ enum inet_counter {
 };
 uint64_t inet_counter(struct net_ns *net, enum inet_counter which);
 
+/*
+ * struct net_frame_users: a packet of ETH_P_IP or ETH_P_IPV6 that somebody else has put together
+ * comes in over lo.
+ */
+void inet_packet_arrived(struct net_ns *net, uint16_t protocol, const uint8_t *packet, size_t size);
+
 /* A socket as /proc/net/{tcp,udp,raw}{,6} show it. */
 struct inet_report {
     struct in6_addr local, remote; /* of AF_INET: as ::ffff:a.b.c.d */

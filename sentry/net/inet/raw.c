@@ -18,6 +18,7 @@
 #include "host/clock.h"
 #include "sentry/mm/uio.h"
 #include "sentry/net/filter.h"
+#include "sentry/net/inet/wire.h"
 #include "sentry/net/netns.h"
 
 #define PACKET_MAX    0xffff
@@ -259,7 +260,7 @@ static int send_bytes(struct raw_socket *r, struct socket_message *msg, const ui
     if (outward) {
         err = send_outward(outward, &to.addr, p);
     } else {
-        raw_deliver(s->sock.net, p);
+        wire_packet(s->sock.net, p);
         icmp_answer(s->sock.net, p);
         udp_receive_packet(s->sock.net, p);
     }

@@ -34,6 +34,7 @@ struct tcp_socket;
 struct tcp_end {
     struct tcp_socket *owner; /* borrowed; NULL: not accepted yet, or closed */
     struct endpoint name;
+    uint32_t initial;         /* sequence number, for those who look on: wire.h */
     struct list chunks;       /* to be read here */
     uint64_t bytes;           /* in them */
     uint64_t held;            /* behind those: written, but not sent yet */
@@ -53,6 +54,7 @@ struct tcp_end {
 
 struct tcp_conn {
     refcount_t refs;
+    struct net_ns *net; /* borrowed from its sockets; NULL: it leads out, not over lo */
     struct lock lock;
     struct tcp_end end[2];  /* 0: who connected */
     struct list queue_node; /* in the listener's queue, guarded by its lock */
@@ -91,6 +93,7 @@ struct tcp_socket {
     struct tcp_socket *listener; /* owned, of one that waits */
     struct tcp_socket
         *outside;          /* owned, while a connection is made that leads out: its other end */
+    bool foreign;          /* stands for somebody outside */
     struct list wait_node; /* in its `hopefuls`, guarded by its lock */
     struct timer cork;     /* what is held is sent in the end */
     struct list queue;     /* connections to accept */
@@ -120,7 +123,11 @@ uint8_t tcp_state_number(struct tcp_socket *t, struct tcp_conn *c);
 /* ---- tcp_conn.c --------------------------------------------------------------------------------
  */
 
-struct tcp_conn *tcp_conn_create(const struct endpoint *client, const struct endpoint *server);
+/* `net`: whose lo it goes over; NULL: it leads out. */
+struct tcp_conn *tcp_conn_create(struct net_ns *net, const struct endpoint *client,
+                                 const struct endpoint *server);
+/* A first sequence number. */
+uint32_t tcp_initial(void);
 struct tcp_conn *tcp_conn_ref(struct tcp_conn *c);
 struct tcp_conn *tcp_conn_unref(struct tcp_conn *c); /* takes NULL, returns NULL */
 /* The connection of a socket, referenced; NULL. */
@@ -147,16 +154,32 @@ void tcp_conn_close(struct tcp_conn *c, int side, bool reset);
 /* TCP_ESTABLISHED, TCP_CLOSE_WAIT and so on. */
 uint8_t tcp_conn_state(struct tcp_conn *c, int side);
 
-/* ---- tcp_connect.c, tcp_send.c, tcp_receive.c, tcp_options.c
- * --------------------------------------
+/* ---- tcp_listen.c ------------------------------------------------------------------------------
+ */
+
+int tcp_listen(struct socket *s, int backlog);
+int tcp_accept(struct socket *s, struct socket **ret);
+/* To a listener, whose lock is taken first. -ECONNREFUSED; 1: its queue is full. */
+int tcp_join(struct tcp_socket *t, struct tcp_socket *listener);
+/* Does not wait for room in a queue any more. */
+void tcp_leave_listener(struct tcp_socket *t);
+/* Who waited to be accepted, or for room to wait, is told. */
+void tcp_stop_listening(struct tcp_socket *t);
+/* Of SO_RCVBUF and SO_SNDBUF, what struct tcp_end has. */
+static inline uint32_t tcp_set_size(uint32_t size, bool locked)
+{
+    return locked ? size / 2 : 0;
+}
+
+/* ---- tcp_connect.c, tcp_outside.c --------------------------------------------------------------
  */
 
 int tcp_connect(struct socket *s, const struct socket_address *addr, bool first,
                 struct socket **ret_wait);
-int tcp_listen(struct socket *s, int backlog);
-int tcp_accept(struct socket *s, struct socket **ret);
 /* Whatever state it is in, it is idle afterwards: close(2), connect(2) to AF_UNSPEC. */
 void tcp_disconnect(struct tcp_socket *t, bool reset);
+/* What it has begun and does not want any more. */
+void tcp_leave_outside(struct tcp_socket *t);
 /*
  * For connections that lead out: the other end is a socket that no program has, `peer`, with names
  * of its own. tcp_meet(): it came from outside, to a listener: 0, 1: it waits for room in the
@@ -164,6 +187,9 @@ void tcp_disconnect(struct tcp_socket *t, bool reset);
  */
 int tcp_meet(struct tcp_socket *peer, const struct endpoint *from, const struct endpoint *to);
 void tcp_answer(struct tcp_socket *t, struct tcp_socket *peer, int error);
+
+/* ---- tcp_send.c, tcp_receive.c, tcp_options.c --------------------------------------------------
+ */
 
 /* Sends what MSG_MORE and TCP_CORK hold back at `side`. */
 void tcp_push(struct tcp_conn *c, int side);

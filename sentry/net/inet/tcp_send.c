@@ -15,6 +15,7 @@
 #include "sentry/net/filter.h"
 #include "sentry/net/inet/packet.h"
 #include "sentry/net/inet/tcp.h"
+#include "sentry/net/inet/wire.h"
 
 #define READABLE (POLLIN | POLLRDNORM)
 
@@ -142,6 +143,7 @@ static ssize_t write_part(struct tcp_write *w, size_t room)
     if (!is_small)
         chunk->size = (uint32_t)n;
     filter(w, is_small ? small : chunk->data, (size_t)n);
+    wire_send(w->c, w->t->side, is_small ? small : chunk->data, (size_t)n);
     urgent = w->urgent && w->msg->uio->left == 0;
     peer = publish(w, is_small ? small : NULL, chunk, (size_t)n, urgent);
     if (peer) {

@@ -2,24 +2,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/time.h>
 
 #include "abi/loopback.h"
 #include "sentry/mm/uio.h"
 #include "sentry/net/inet/udp.h"
-
-#define NSEC_PER_SEC 1000000000ULL
-
-static void put_timestamp(struct socket *s, struct socket_message *msg, uint64_t ns)
-{
-    struct timespec ts = {(time_t)(ns / NSEC_PER_SEC), (long)(ns % NSEC_PER_SEC)};
-    struct timeval tv = {ts.tv_sec, ts.tv_nsec / 1000};
-
-    if (s->opt.timestamp == SO_TIMESTAMP_OLD || s->opt.timestamp == SO_TIMESTAMP_NEW)
-        socket_control_put(msg, SOL_SOCKET, s->opt.timestamp, &tv, sizeof(tv));
-    else if (s->opt.timestamp)
-        socket_control_put(msg, SOL_SOCKET, s->opt.timestamp, &ts, sizeof(ts));
-}
 
 static void put_control_v4(struct inet_socket *s, struct socket_message *msg,
                            const struct udp_message *m)
@@ -66,7 +52,7 @@ static void describe(struct udp_socket *u, struct socket_message *msg, const str
 
     if (msg->address)
         endpoint_put(s, &m->from, msg->address);
-    put_timestamp(&s->sock, msg, m->time_ns);
+    socket_put_timestamp(&s->sock, msg, m->time_ns);
     if (s->sock.opt.rxq_ovfl && u->dropped)
         socket_control_put(msg, SOL_SOCKET, SO_RXQ_OVFL, &u->dropped, sizeof(u->dropped));
     if (s->sock.domain == AF_INET6)

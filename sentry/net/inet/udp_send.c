@@ -11,6 +11,7 @@
 #include "sentry/net/filter.h"
 #include "sentry/net/inet/packet.h"
 #include "sentry/net/inet/raw.h"
+#include "sentry/net/inet/wire.h"
 
 #define READABLE      (POLLIN | POLLRDNORM)
 #define RECEIVERS_MAX 64 /* of one multicast datagram */
@@ -254,18 +255,6 @@ static int deliver_to_group(struct udp_socket *u, const struct endpoint *to, str
     return 0;
 }
 
-/* Raw sockets of UDP see each datagram. */
-static void show_raw(const struct udp_socket *u, const struct endpoint *to,
-                     const struct udp_message *m)
-{
-    struct inet_packet *packet =
-        packet_create(&m->from, to, (uint8_t)u->inet.sock.protocol, m->data, m->size);
-
-    if (packet)
-        raw_deliver(u->inet.sock.net, packet);
-    free(packet);
-}
-
 /* As a message of ICMP would say. */
 static int nobody_there(struct udp_socket *u, const struct endpoint *to, struct udp_message *m)
 {
@@ -277,12 +266,10 @@ static int nobody_there(struct udp_socket *u, const struct endpoint *to, struct 
         udp_error_add(u, to, m);
     if (s->remote.port || udp_wants_error(s, &to->addr))
         socket_set_error(&s->sock, ECONNREFUSED);
-    if (raw_anybody(s->sock.net)) {
-        packet = packet_create(&m->from, to, (uint8_t)s->sock.protocol, m->data, m->size);
-        if (packet)
-            icmp_port_unreachable(s->sock.net, packet);
-        free(packet);
-    }
+    packet = packet_create(&m->from, to, (uint8_t)s->sock.protocol, m->data, m->size);
+    if (packet)
+        icmp_port_unreachable(s->sock.net, packet);
+    free(packet);
     udp_message_free(m);
     return 0;
 }
@@ -339,11 +326,10 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
     m->from = (struct endpoint){src, s->local.port};
     m->to = to->addr;
     m->time_ns = host_sandbox_realtime_ns();
-    if (raw_anybody(s->sock.net))
-        show_raw(u, to, m);
     outward = endpoint_outward(s, &to->addr);
     if (outward)
         return send_outward(u, outward, to, m);
+    wire_datagram(s->sock.net, &m->from, to, (uint8_t)s->sock.protocol, m->data, m->size);
     if (addr_is_multicast(&to->addr) || addr_is_broadcast(&to->addr))
         return deliver_to_group(u, to, m);
     found = port_find(s->sock.net, s->sock.protocol, to, &m->from);

@@ -41,9 +41,29 @@ static uint8_t family_of(const struct netlink_reply *r)
 /* ---- links ------------------------------------------------------------------------------------
  */
 
+static void put_statistics(struct netlink_reply *r)
+{
+    struct rtnl_link_stats64 all = {0};
+    struct rtnl_link_stats words = {0};
+    struct net_device lo;
+
+    if (net_ns_device(r->to->sock.net, LO_INDEX, &lo) == 0) {
+        all.rx_packets = lo.in_frames;
+        all.tx_packets = lo.out_frames;
+        all.rx_bytes = lo.in_bytes;
+        all.tx_bytes = lo.out_bytes;
+        words.rx_packets = (uint32_t)lo.in_frames;
+        words.tx_packets = (uint32_t)lo.out_frames;
+        words.rx_bytes = (uint32_t)lo.in_bytes;
+        words.tx_bytes = (uint32_t)lo.out_bytes;
+    }
+    reply_attribute(r, IFLA_STATS64, &all, sizeof(all));
+    reply_attribute(r, IFLA_STATS, &words, sizeof(words));
+}
+
 static void put_link(struct netlink_reply *r)
 {
-    static const uint8_t zeros[256];
+    static const uint8_t zeros[6];
     struct ifinfomsg *info = reply_begin(r, RTM_NEWLINK, sizeof(*info));
     const struct net_ns *net = r->to->sock.net;
     bool up = net_ns_lo_is_up(net);
@@ -71,8 +91,7 @@ static void put_link(struct netlink_reply *r)
     reply_attribute_u8(r, IFLA_PROTO_DOWN, 0);
     reply_attribute(r, IFLA_ADDRESS, zeros, 6);
     reply_attribute(r, IFLA_BROADCAST, zeros, 6);
-    reply_attribute(r, IFLA_STATS64, zeros, sizeof(struct rtnl_link_stats64));
-    reply_attribute(r, IFLA_STATS, zeros, sizeof(struct rtnl_link_stats));
+    put_statistics(r);
 }
 
 /* The link that is asked for by number or by name. */

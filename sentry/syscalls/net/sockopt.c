@@ -1,5 +1,6 @@
 /* setsockopt(2), getsockopt(2); what of SOL_SOCKET asks about tasks is answered here. */
 #include <errno.h>
+#include <linux/if_packet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,7 +221,8 @@ static int get_value(struct task *task, struct socket *s, int level, int name, v
 static bool needs_question(int level, int name)
 {
     return (level == IPPROTO_IP && (name == IP_MSFILTER || name == MCAST_MSFILTER)) ||
-           (level == IPPROTO_IPV6 && name == MCAST_MSFILTER);
+           (level == IPPROTO_IPV6 && name == MCAST_MSFILTER) ||
+           (level == SOL_PACKET && name == PACKET_HDRLEN);
 }
 
 static int get_option(struct task *task, struct socket *s, int level, int name, uaddr_t addr,

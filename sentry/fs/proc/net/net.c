@@ -7,6 +7,7 @@
 #include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/net/netlink/netlink.h"
 #include "sentry/net/netns.h"
+#include "sentry/net/packet/packet.h"
 #include "sentry/net/unix/unix.h"
 
 struct net_ns *proc_find_net(uint64_t tid, struct ns **ret_ns)
@@ -18,16 +19,36 @@ struct net_ns *proc_find_net(uint64_t tid, struct ns **ret_ns)
     return *ret_ns ? net_of_namespace(*ret_ns) : NULL;
 }
 
+static void put_device(struct proc_text *text, const struct net_device *d)
+{
+    proc_printf(text,
+                "%6s: %7lu %7lu %4d %4lu %4d %5d %10d %9d %8lu %7lu %4d %4d %4d %5d %7d %10d\n",
+                d->name, d->in_bytes, d->in_frames, 0, d->in_dropped, 0, 0, 0, 0, d->out_bytes,
+                d->out_frames, 0, 0, 0, 0, 0, 0);
+}
+
 static ssize_t dev_text(uint64_t tid, char *buf, size_t size)
 {
     struct proc_text text = {buf, size, 0};
+    const struct net_outward *outward;
+    struct net_device device;
+    struct ns *ns;
+    struct net_ns *net = proc_find_net(tid, &ns);
 
+    if (!net)
+        return -ESRCH;
     proc_printf(&text,
                 "Inter-|   Receive                                                |  Transmit\n"
                 " face |bytes    packets errs drop fifo frame compressed multicast|"
                 "bytes    packets errs drop fifo colls carrier compressed\n");
-    proc_printf(&text, "%6s: %7d %7d %4d %4d %4d %5d %10d %9d %8d %7d %4d %4d %4d %5d %7d %10d\n",
-                LO_NAME, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    if (net_ns_device(net, LO_INDEX, &device) == 0)
+        put_device(&text, &device);
+    outward = net_ns_outward(net);
+    if (outward && outward->device) {
+        outward->device(&device);
+        put_device(&text, &device);
+    }
+    ns_unref(ns);
     return (ssize_t)text.length;
 }
 
@@ -116,11 +137,23 @@ static ssize_t arp_text(uint64_t tid, char *buf, size_t size)
     return (ssize_t)text.length;
 }
 
+static void show_packet(void *arg, const struct packet_info *info)
+{
+    proc_printf(arg, "%016x %-6u %-4d %04x   %-5d %1d %-6u %-6u %-6lu\n", 0, info->refs, info->type,
+                info->protocol, info->interface, info->running, info->queued, info->uid, info->ino);
+}
+
 static ssize_t packet_text(uint64_t tid, char *buf, size_t size)
 {
     struct proc_text text = {buf, size, 0};
+    struct ns *ns;
+    struct net_ns *net = proc_find_net(tid, &ns);
 
+    if (!net)
+        return -ESRCH;
     proc_printf(&text, "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n");
+    packet_list(net, show_packet, &text);
+    ns_unref(ns);
     return (ssize_t)text.length;
 }
 

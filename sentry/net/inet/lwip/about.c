@@ -5,6 +5,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "sentry/net/inet/lwip/bridge.h"
 #include "sentry/net/inet/lwip/stack.h"
 #include "sentry/net/interface.h"
+#include "sentry/net/netns.h"
 #include "sentry/net/socket.h"
 #include "sentry/net/nlattr.h"
 
@@ -197,7 +199,7 @@ static int answer(const struct socket *s, uint32_t cmd, struct ifreq *r)
         return 0;
     case SIOCGIFHWADDR:
         memset(&r->ifr_ifru, 0, sizeof(r->ifr_ifru));
-        r->ifr_hwaddr.sa_family = 1; /* ARPHRD_ETHER */
+        r->ifr_hwaddr.sa_family = ARPHRD_ETHER;
         memcpy(r->ifr_hwaddr.sa_data, config->hardware, sizeof(config->hardware));
         return 0;
     case SIOCETHTOOL:
@@ -241,25 +243,23 @@ static uint64_t counted(const uint64_t *counter)
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-static ssize_t dev_text(char *buf, size_t size)
+void about_device(struct net_device *ret)
 {
-    static const char line[] =
-        "%6s: %7lu %7lu %4d %4lu %4d %5d %10d %9d %8lu %7lu %4d %4d %4d %5d %7d %10d\n";
-    char lines[1024];
-    int n;
+    const struct lwip_config *config = stack_config();
 
-    n = snprintf(lines, sizeof(lines),
-                 "Inter-|   Receive                                                |  Transmit\n"
-                 " face |bytes    packets errs drop fifo frame compressed multicast|"
-                 "bytes    packets errs drop fifo colls carrier compressed\n");
-    n += snprintf(lines + n, sizeof(lines) - (size_t)n, line, LO_NAME, 0UL, 0UL, 0, 0UL, 0, 0, 0, 0,
-                  0UL, 0UL, 0, 0, 0, 0, 0, 0);
-    n += snprintf(lines + n, sizeof(lines) - (size_t)n, line, stack_config()->name,
-                  counted(&stack_counts.in_bytes), counted(&stack_counts.in_frames), 0,
-                  counted(&stack_counts.dropped), 0, 0, 0, 0, counted(&stack_counts.out_bytes),
-                  counted(&stack_counts.out_frames), 0, 0, 0, 0, 0, 0);
-    memcpy(buf, lines, MIN((size_t)n, size));
-    return n;
+    *ret = (struct net_device){
+        .index = config->index,
+        .mtu = (int)config->mtu,
+        .type = ARPHRD_ETHER,
+        .raw = config->raw,
+        .in_frames = counted(&stack_counts.in_frames),
+        .in_bytes = counted(&stack_counts.in_bytes),
+        .in_dropped = counted(&stack_counts.dropped),
+        .out_frames = counted(&stack_counts.out_frames),
+        .out_bytes = counted(&stack_counts.out_bytes),
+    };
+    memcpy(ret->name, config->name, sizeof(ret->name));
+    memcpy(ret->address, config->hardware, sizeof(ret->address));
 }
 
 static int route_line(char *buf, size_t size, uint32_t to, uint32_t gateway, uint32_t mask)
@@ -306,8 +306,6 @@ static ssize_t if_inet6_text(char *buf, size_t size)
 
 ssize_t about_proc_text(const char *name, char *buf, size_t size)
 {
-    if (strcmp(name, "dev") == 0)
-        return dev_text(buf, size);
     if (strcmp(name, "route") == 0)
         return route_text(buf, size);
     if (strcmp(name, "if_inet6") == 0)

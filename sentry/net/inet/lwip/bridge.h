@@ -8,6 +8,7 @@ struct endpoint;
 struct in6_addr;
 struct inet_ns;
 struct inet_socket;
+struct net_device;
 struct net_ns;
 struct nlmsghdr;
 struct mm;
@@ -29,6 +30,8 @@ void bridge_listening_changed(struct inet_ns *ns, uint16_t port);
 /* exchange.c: datagrams. -ENOMEM. */
 int exchange_start(struct net_ns *first);
 int exchange_send_packet(const struct in6_addr *to, const void *bytes, size_t size);
+/* With its link header. */
+int exchange_send_frame(const void *bytes, size_t size);
 int exchange_send(const struct inet_socket *s, const struct endpoint *to,
                   const struct udp_message *m);
 
@@ -36,6 +39,7 @@ int exchange_send(const struct inet_socket *s, const struct endpoint *to,
 int about_route(const struct nlmsghdr *question,
                 void (*each)(void *arg, const struct nlmsghdr *answer), void *arg);
 long about_interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
+void about_device(struct net_device *ret);
 ssize_t about_proc_text(const char *name, char *buf, size_t size);
 
 #endif

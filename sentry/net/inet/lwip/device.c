@@ -153,13 +153,52 @@ int stack_route(const struct in6_addr *dst, struct in6_addr *ret_src)
 /* ---- out --------------------------------------------------------------------------------------
  */
 
+static void (*frame_seen)(const uint8_t *frame, size_t size, bool outgoing);
+
+void stack_watch(void (*seen)(const uint8_t *frame, size_t size, bool outgoing))
+{
+    frame_seen = seen;
+}
+
+static void count_out(size_t bytes)
+{
+    count(&stack_counts.out_frames, 1);
+    count(&stack_counts.out_bytes, bytes);
+}
+
+/* Those who look on see what leaves in one piece. */
+static void show_outgoing(struct pbuf *p)
+{
+    static uint8_t frame[UINT16_MAX]; /* under stack_lock */
+
+    if (frame_seen)
+        frame_seen(frame, lwip.pbuf_copy_partial(p, frame, p->tot_len, 0), true);
+}
+
+int stack_frame_send(const void *frame, size_t size)
+{
+    struct virtio_net_hdr head = {0};
+    const struct iovec iov[] = {{&head, sizeof(head)}, {(void *)(uintptr_t)frame, size}};
+
+    if (frame_seen)
+        frame_seen(frame, size, true);
+    if (host_writev(config.fd, iov, ARRAY_COUNT(iov)) < 0) {
+        count(&stack_counts.dropped, 1);
+        return -ENOBUFS;
+    }
+    count_out(size);
+    return 0;
+}
+
 /* What the device has no room for is lost, as on any network. */
 static err_t send_frame(struct netif *netif, struct pbuf *p)
 {
     struct virtio_net_hdr head = {0};
     struct iovec iov[2 + 16] = {{&head, sizeof(head)}};
+    size_t size = p->tot_len;
     int n = 1;
 
+    show_outgoing(p);
     for (; p && n < (int)ARRAY_COUNT(iov); p = p->next) {
         iov[n].iov_base = p->payload;
         iov[n++].iov_len = p->len;
@@ -172,9 +211,7 @@ static err_t send_frame(struct netif *netif, struct pbuf *p)
         count(&stack_counts.dropped, 1);
         return ERR_OK;
     }
-    count(&stack_counts.out_frames, 1);
-    for (int i = 1; i < n; i++)
-        count(&stack_counts.out_bytes, iov[i].iov_len);
+    count_out(size);
     return ERR_OK;
 }
 
@@ -275,6 +312,8 @@ static void take_frame(uint8_t *frame, size_t size, const struct virtio_net_hdr 
     count(&stack_counts.in_bytes, size);
     if (head->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
         complete_checksum(frame, size, head);
+    if (frame_seen && size >= ETH_HLEN)
+        frame_seen(frame, size, false);
     p = wanted(frame, size) && size <= UINT16_MAX ? lwip.pbuf_alloc(PBUF_RAW, (u16_t)size, PBUF_RAM)
                                                   : NULL;
     if (!p) {

@@ -1,10 +1,13 @@
 /* Datagrams between the sockets inside and the stack. */
 #include <errno.h>
+#include <linux/if_packet.h>
+#include <net/if_arp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "host/clock.h"
+#include "sentry/net/frames.h"
 #include "sentry/net/inet/lwip/bridge.h"
 #include "sentry/net/inet/lwip/stack.h"
 #include "sentry/net/inet/raw.h"
@@ -61,6 +64,32 @@ static void packet_arrived(const uint8_t *bytes, size_t size)
     free(p);
 }
 
+/* Packet sockets see all that passes. */
+static void frame_seen(const uint8_t *bytes, size_t size, bool outgoing)
+{
+    struct net_ns *net = nobody->inet.sock.net;
+
+    if (net_ns_watched(net))
+        net_frame_seen(net, &(struct net_frame){
+                                .bytes = bytes,
+                                .size = (uint32_t)size,
+                                .interface = stack_config()->index,
+                                .hardware_type = ARPHRD_ETHER,
+                                .kind = outgoing ? PACKET_OUTGOING
+                                                 : net_frame_kind(bytes, stack_config()->hardware),
+                            });
+}
+
+int exchange_send_frame(const void *bytes, size_t size)
+{
+    int err;
+
+    lock_acquire(&stack_lock);
+    err = stack_frame_send(bytes, size);
+    lock_release(&stack_lock);
+    return err;
+}
+
 int exchange_send_packet(const struct in6_addr *to, const void *bytes, size_t size)
 {
     int err;
@@ -105,6 +134,8 @@ int exchange_start(struct net_ns *first)
     nobody = udp_of(s);
     lock_acquire(&stack_lock);
     err = stack_datagram_start(&user);
+    if (stack_config()->raw)
+        stack_watch(frame_seen);
     lock_release(&stack_lock);
     return err;
 }

@@ -63,6 +63,8 @@ int lwip_prepare(const struct lwip_config *config, const char **ret_why)
         .route = about_route,
         .adds_to_loopback = true,
         .proc_text = about_proc_text,
+        .device = about_device,
+        .send_frame = exchange_send_frame,
     };
     int err = stack_load(ret_why);
 

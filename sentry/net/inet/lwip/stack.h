@@ -36,6 +36,11 @@ struct stack_counts {
 };
 extern struct stack_counts stack_counts; /* atomic each */
 
+/* Whole frames are shown to `seen` from now on, stack_lock held. */
+void stack_watch(void (*seen)(const uint8_t *frame, size_t size, bool outgoing));
+/* One of at least a link header leaves as it is; stack_lock is held. -ENOBUFS. */
+int stack_frame_send(const void *frame, size_t size);
+
 /* ---- stream.c: with stack_lock held -----------------------------------------------------------
  */
 

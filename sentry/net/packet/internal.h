@@ -1,0 +1,112 @@
+/*
+ * Inside AF_PACKET.
+ *
+ *   packet.c    a socket's life, its names, poll(2)
+ *   receive.c   frames that pass, into queues and rings, and recvmsg(2)
+ *   send.c      frames that programs put together
+ *   options.c   SOL_PACKET
+ *   ring.c      frames in memory that the program has mapped: TPACKET_V1 to V3
+ *
+ * Locks: the namespace's list, then sock.lock, which guards queue and ring; both innermost.
+ */
+#ifndef SENTRY_NET_PACKET_INTERNAL_H
+#define SENTRY_NET_PACKET_INTERNAL_H
+
+#include <linux/if_packet.h>
+#include <linux/virtio_net.h>
+
+#include "base/list.h"
+#include "sentry/net/frames.h"
+#include "sentry/net/packet/packet.h"
+#include "sentry/wait/timer.h"
+
+#define PACKET_MEMBERSHIPS_MAX 64
+#define PACKET_RING_MAX        (64UL << 20) /* bytes */
+#define PACKET_VNET_SIZE       sizeof(struct virtio_net_hdr)
+
+struct packet_ns {
+    struct lock lock;
+    struct list sockets __guarded_by(lock);
+};
+
+/* A frame in a queue, from its link header on or behind it, as the socket's type has it. */
+struct packet_message {
+    struct list node;
+    struct sockaddr_ll from;
+    uint64_t time_ns; /* CLOCK_REALTIME */
+    uint32_t whole;   /* bytes of the frame before a filter cut it */
+    uint32_t size;
+    uint16_t network; /* where its packet begins */
+    uint8_t bytes[];
+};
+
+struct packet_membership {
+    struct packet_mreq mreq;
+    uint32_t count;
+};
+
+/*
+ * A ring. What is said of it here is ours alone; in the shared memory we read nothing but the word
+ * that says whose a frame, or with V3 a block of frames, is.
+ */
+struct packet_ring {
+    struct mappable *memory; /* owned; NULL: never had one */
+    uint8_t *bytes;          /* NULL: there is none */
+    uint32_t block_size, block_count, frame_size, per_block, frame_count;
+    uint32_t head; /* the frame, or the block, that is next */
+    /* V3: */
+    uint32_t private_size, timeout_ms;
+    bool open;       /* frames have been put into the block at `head` */
+    uint32_t used;   /* bytes of it */
+    uint32_t last;   /* where its last frame lies */
+    uint32_t frames; /* in it */
+    uint64_t next_sequence;
+};
+
+struct packet_socket {
+    struct socket sock;
+    struct list node; /* in the namespace's list, under its lock */
+    struct lock read_lock;
+    struct timer retire; /* V3: an open block is the program's after a while */
+    /* Under sock.lock: */
+    int interface;     /* 0: all of them */
+    uint16_t protocol; /* ETH_P_*; 0: nothing is received */
+    bool running;      /* frames are received: counts among those who look on */
+    struct list messages;
+    uint64_t queued;
+    uint32_t packets, drops, freezes;
+    struct packet_ring ring;
+    int version; /* TPACKET_* */
+    uint32_t reserve;
+    int auxdata, origdev, ignore_outgoing, vnet, loss, copy_threshold, timestamp;
+    struct packet_membership memberships[PACKET_MEMBERSHIPS_MAX];
+};
+
+static inline struct packet_socket *packet_of(struct socket *s)
+{
+    return container_of(s, struct packet_socket, sock);
+}
+
+/* options.c */
+int packet_setsockopt(struct socket *s, int level, int name, const void *value, size_t size);
+int packet_getsockopt(struct socket *s, int level, int name, void *value, size_t *size);
+/* receive.c */
+ssize_t packet_recvmsg(struct socket *s, struct socket_message *msg);
+void packet_purge(struct packet_socket *p);
+/* send.c */
+ssize_t packet_sendmsg(struct socket *s, struct socket_message *msg);
+
+/* ring.c: PACKET_RX_RING. -EINVAL, -EBUSY, -ENOMEM. */
+int packet_ring_set(struct packet_socket *p, const void *value, size_t size);
+int packet_ring_mmap(struct socket *s, struct mappable **ret);
+void packet_ring_fini(struct packet_socket *p);
+void packet_ring_setup(struct memfile *memfile);
+/* Bytes of the header and the address behind it; 0: no such version. */
+uint32_t packet_ring_header_size(int version);
+/* `m` with `size` bytes of its frame goes in. False: there is no room. sock.lock is held. */
+bool packet_ring_put_locked(struct packet_socket *p, const struct packet_message *m,
+                            const uint8_t *bytes);
+bool packet_ring_readable_locked(const struct packet_socket *p);
+void packet_ring_retire(struct timer *timer);
+
+#endif
