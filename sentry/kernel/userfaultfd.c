@@ -3,7 +3,7 @@
  *
  *   fault -> enqueue: on `waiting`, not told -> read(2) tells it -> an answer covers its address:
  *            woken, off the list -> the access is repeated
- *   madvise(2) takes pages -> on `events` -> read(2) tells it: off the list -> it takes them
+ *   an event (userfaultfd_event.c) -> on `events` -> read(2) tells it: off the list -> it goes on
  *
  * The program's own access sleeps like a blocking call, and a signal lets it go: it faults again
  * after the handler. A system call's copy cannot be repeated from the start, so that only the end
@@ -35,7 +35,8 @@ static bool fault_enqueue(struct mm_userfault *base, struct mm_userfault_wait *w
 
     w->task = task_current();
     lock_acquire(&base->lock);
-    waits = w->task && !(u->features & UFFD_FEATURE_SIGBUS) && (w->user || !u->user_only);
+    waits = w->task && !(u->features & UFFD_FEATURE_SIGBUS) &&
+            (w->user || !(u->flags & UFFD_USER_MODE_ONLY));
     list_init(&w->node);
     w->woken = u->closed;
     if (waits && !u->closed) {
@@ -65,8 +66,7 @@ static bool is_leaving(struct task *task)
     return leaving;
 }
 
-/* In the midst of a system call: no signal ends it, except the process's end. */
-static void wait_for_life(struct task *task, const bool *done)
+void uffd_wait_for_life(struct task *task, const bool *done)
 {
     struct process *process = task->process;
 
@@ -84,7 +84,7 @@ static int fault_sleep(struct mm_userfault *base, struct mm_userfault_wait *w)
     int err = 0;
 
     if (!w->user)
-        wait_for_life(w->task, &w->woken);
+        uffd_wait_for_life(w->task, &w->woken);
     while (w->user && err == 0 && !is_woken(w))
         err = task_block(w->task, UINT64_MAX);
     lock_acquire(&base->lock);
@@ -122,86 +122,64 @@ void uffd_wake_range(struct userfaultfd *u, uaddr_t start, uint64_t size)
     lock_release(&u->base.lock);
 }
 
-static bool event_begin(struct mm_userfault *base, struct mm_userfault_event *e)
-{
-    struct userfaultfd *u = uffd_of(base);
-    bool begins;
-
-    e->task = task_current();
-    lock_acquire(&base->lock);
-    begins = e->task && (u->features & UFFD_FEATURE_EVENT_REMOVE) && !u->closed;
-    if (begins)
-        list_add_tail(&u->events, &e->node);
-    lock_release(&base->lock);
-    if (begins)
-        wait_queue_wake(&u->queue, POLLIN | POLLRDNORM);
-    return begins;
-}
-
-static void event_end(struct mm_userfault *base, struct mm_userfault_event *e)
-{
-    wait_for_life(e->task, &e->told);
-    lock_acquire(&base->lock);
-    if (!e->told)
-        list_del_init(&e->node);
-    lock_release(&base->lock);
-}
-
-static void event_told_locked(struct mm_userfault_event *e)
-{
-    struct task *task = task_ref(e->task);
-
-    list_del_init(&e->node);
-    __atomic_store_n(&e->told, true, __ATOMIC_RELEASE); /* `e` may be gone from here on */
-    process_poke(task->process);
-    task_unref(task);
-}
-
 static void fault_release(struct mm_userfault *base)
 {
     free(uffd_of(base));
 }
 
+static struct userfaultfd *new_userfaultfd(int flags);
+
+static struct mm_userfault *fault_fork(struct mm_userfault *base)
+{
+    struct userfaultfd *u = uffd_of(base), *child = new_userfaultfd(u->flags);
+
+    if (!child)
+        return NULL;
+    child->features = u->features;
+    child->ready = true;
+    return &child->base;
+}
+
 static const struct mm_userfault_ops fault_ops = {
     .enqueue = fault_enqueue,
     .sleep = fault_sleep,
-    .begin_event = event_begin,
-    .end_event = event_end,
+    .wants = uffd_wants,
+    .tell = uffd_tell,
+    .fork = fault_fork,
     .release = fault_release,
 };
 
 /* ---- messages ----------------------------------------------------------------------------- */
 
-/* The next one that was not told; false: there is none. */
-static bool next_message(struct userfaultfd *u, struct uffd_msg *ret)
+static void fault_message(const struct userfaultfd *u, const struct mm_userfault_wait *w,
+                          struct uffd_msg *ret)
 {
+    *ret = (struct uffd_msg){.event = UFFD_EVENT_PAGEFAULT};
+    ret->arg.pagefault.flags = w->flags;
+    ret->arg.pagefault.address =
+        u->features & UFFD_FEATURE_EXACT_ADDRESS ? w->addr : round_down(w->addr, PAGE_SIZE);
+    if (u->features & UFFD_FEATURE_THREAD_ID)
+        ret->arg.pagefault.feat.ptid = (uint32_t)w->task->vtid;
+}
+
+/* The next one that was not told: 1; 0: there is none. Errors as fdtable_install(). */
+static int next_message(struct userfaultfd *u, struct uffd_msg *ret)
+{
+    uint64_t limit = task_rlimit(task_current(), RLIMIT_NOFILE);
     struct mm_userfault_wait *w;
-    bool found = false;
+    int found = 0;
 
     lock_acquire(&u->base.lock);
     list_for_each (w, &u->waiting, node) {
         if (w->told)
             continue;
-        w->told = found = true;
-        memset(ret, 0, sizeof(*ret));
-        ret->event = UFFD_EVENT_PAGEFAULT;
-        ret->arg.pagefault.flags = w->flags;
-        ret->arg.pagefault.address =
-            u->features & UFFD_FEATURE_EXACT_ADDRESS ? w->addr : round_down(w->addr, PAGE_SIZE);
-        if (u->features & UFFD_FEATURE_THREAD_ID)
-            ret->arg.pagefault.feat.ptid = (uint32_t)w->task->vtid;
+        w->told = true;
+        found = 1;
+        fault_message(u, w, ret);
         break;
     }
-    if (!found && !list_empty(&u->events)) {
-        struct mm_userfault_event *e = list_first(&u->events, struct mm_userfault_event, node);
-
-        memset(ret, 0, sizeof(*ret));
-        ret->event = UFFD_EVENT_REMOVE;
-        ret->arg.remove.start = e->start;
-        ret->arg.remove.end = e->end;
-        event_told_locked(e);
-        found = true;
-    }
+    if (!found && !list_empty(&u->events))
+        found = uffd_event_message_locked(u, limit, ret);
     lock_release(&u->base.lock);
     return found;
 }
@@ -211,17 +189,18 @@ static ssize_t uffd_read(struct file *f, struct uio *uio, int64_t *pos)
     struct userfaultfd *u = uffd_of_file(f);
     struct uffd_msg msg;
     ssize_t done = 0;
+    int got = 0;
 
     if (!__atomic_load_n(&u->ready, __ATOMIC_ACQUIRE))
         return -EINVAL;
     if (uio->left < sizeof(msg))
         return -EINVAL;
-    while (uio->left >= sizeof(msg) && next_message(u, &msg)) {
+    while (uio->left >= sizeof(msg) && (got = next_message(u, &msg)) > 0) {
         if (uio_copy_out(uio, &msg, sizeof(msg)) != sizeof(msg))
             return done ? done : -EFAULT;
         done += (ssize_t)sizeof(msg);
     }
-    return done ? done : -EAGAIN;
+    return done ? done : got < 0 ? got : -EAGAIN;
 }
 
 static uint32_t uffd_poll(struct file *f, struct wait_entry *entry)
@@ -258,13 +237,11 @@ static void uffd_release(struct file *f)
     lock_acquire(&u->base.lock);
     u->closed = true;
     while (!list_empty(&u->events))
-        event_told_locked(list_first(&u->events, struct mm_userfault_event, node));
+        uffd_event_done_locked(list_first(&u->events, struct mm_userfault_event, node), false);
     lock_release(&u->base.lock);
     mm_userfault_close(&u->base);
     uffd_wake_range(u, 0, 0);
-    mm_userfault_unref(&u->base);
-    file_fini(f);
-    free(container_of(f, struct uffd_file, file));
+    uffd_discard(f);
 }
 
 static const struct file_operations uffd_operations = {
@@ -277,26 +254,55 @@ static const struct file_operations uffd_operations = {
     .seek_ignored = true,
 };
 
-int userfaultfd_create(struct task *task, int flags, struct file **ret)
+static struct userfaultfd *new_userfaultfd(int flags)
 {
-    struct uffd_file *f = calloc(1, sizeof(*f));
     struct userfaultfd *u = calloc(1, sizeof(*u));
-    char *name = strdup("anon_inode:[userfaultfd]");
 
-    if (!f || !u || !name) {
-        free(f);
-        free(u);
-        free(name);
-        return -ENOMEM;
-    }
+    if (!u)
+        return NULL;
     list_init(&u->waiting);
     list_init(&u->events);
     wait_queue_init(&u->queue);
-    u->user_only = flags & UFFD_USER_MODE_ONLY;
-    mm_userfault_init(&u->base, &fault_ops, task->mm);
+    u->flags = flags;
+    mm_userfault_init(&u->base, &fault_ops);
+    return u;
+}
+
+int uffd_open(struct userfaultfd *u, struct file **ret)
+{
+    struct uffd_file *f = calloc(1, sizeof(*f));
+    char *name = strdup("anon_inode:[userfaultfd]");
+
+    if (!f || !name) {
+        free(f);
+        free(name);
+        return -ENOMEM;
+    }
+    mm_userfault_ref(&u->base);
     f->u = u;
-    file_init(&f->file, &uffd_operations, O_RDONLY | ((uint32_t)flags & O_NONBLOCK));
+    file_init(&f->file, &uffd_operations, O_RDONLY | ((uint32_t)u->flags & O_NONBLOCK));
     f->file.path = name;
     *ret = &f->file;
     return 0;
+}
+
+void uffd_discard(struct file *f)
+{
+    mm_userfault_unref(&uffd_of_file(f)->base);
+    file_fini(f);
+    free(container_of(f, struct uffd_file, file));
+}
+
+int userfaultfd_create(struct task *task, int flags, struct file **ret)
+{
+    struct userfaultfd *u = new_userfaultfd(flags);
+    int err;
+
+    if (!u)
+        return -ENOMEM;
+    err = uffd_open(u, ret);
+    if (!err)
+        mm_userfault_tie(&u->base, task->mm);
+    mm_userfault_unref(&u->base);
+    return err;
 }

@@ -13,6 +13,7 @@
 #define FEATURES                                                                                   \
     ((uint64_t)(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_SIGBUS | UFFD_FEATURE_THREAD_ID |    \
                 UFFD_FEATURE_EXACT_ADDRESS | UFFD_FEATURE_EVENT_REMOVE |                           \
+                UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_FORK |    \
                 UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |                            \
                 LINUX_UFFD_FEATURE_POISON | LINUX_UFFD_FEATURE_MOVE))
 #define IOCTL_BIT(nr) (1UL << (nr))
@@ -263,6 +264,37 @@ static long do_protect(struct userfaultfd *u, struct mm *caller, struct mm *mm, 
     return err;
 }
 
+/* UFFDIO_COPY and its like: what they tell goes where their structures end. */
+static const struct {
+    uint32_t cmd;
+    uint32_t result; /* offset of the count of bytes; 0: there is none */
+} page_requests[] = {
+    {UFFDIO_COPY, offsetof(struct uffdio_copy, copy)},
+    {UFFDIO_ZEROPAGE, offsetof(struct uffdio_zeropage, zeropage)},
+    {UFFDIO_CONTINUE, offsetof(struct uffdio_continue, mapped)},
+    {LINUX_UFFDIO_MOVE, offsetof(struct linux_uffdio_move, move)},
+    {LINUX_UFFDIO_POISON, offsetof(struct linux_uffdio_poison, updated)},
+    {UFFDIO_WRITEPROTECT, 0},
+};
+
+/* While an event is under way no page comes, whatever is asked for. */
+static long check_events(struct userfaultfd *u, struct mm *caller, uint32_t cmd, uaddr_t arg)
+{
+    const int64_t again = -EAGAIN;
+
+    if (likely(__atomic_load_n(&u->base.events, __ATOMIC_RELAXED) == 0))
+        return 0;
+    for (size_t i = 0; i < ARRAY_COUNT(page_requests); i++) {
+        if (page_requests[i].cmd != cmd)
+            continue;
+        if (page_requests[i].result &&
+            copy_struct_to_user(caller, arg + page_requests[i].result, &again) < 0)
+            return -EFAULT;
+        return again;
+    }
+    return 0;
+}
+
 static long serve_request(struct userfaultfd *u, struct mm *caller, struct mm *mm, uint32_t cmd,
                           uaddr_t arg)
 {
@@ -303,7 +335,9 @@ long uffd_ioctl(struct file *f, struct mm *caller, uint32_t cmd, uint64_t arg)
     mm = mm_userfault_get_mm(&u->base);
     if (!mm)
         return -ESRCH;
-    result = serve_request(u, caller, mm, cmd, arg);
+    result = check_events(u, caller, cmd, arg);
+    if (!result)
+        result = serve_request(u, caller, mm, cmd, arg);
     mm_unref(mm);
     return result;
 }

@@ -208,7 +208,7 @@ static int advise_locked(struct mm *mm, uaddr_t start, uaddr_t end, int advice, 
         start = MAX(start, vma->start);
         stop = MIN(end, vma->end);
         if (vma->userfault && takes_pages(vma, advice) && !is_sealed_against(vma, advice) &&
-            mm_userfault_tell(mm, vma, start, stop, trash)) {
+            mm_userfault_remove(mm, vma, start, stop, trash)) {
             vma = vma_at(mm, start); /* it may have become another one */
             if (!vma)
                 return -ENOMEM;

@@ -21,7 +21,9 @@
 
 struct twin {
     struct mm *child;
-    const struct hot_pages *hot; /* NULL: copy nothing ahead */
+    const struct hot_pages *hot;       /* NULL: copy nothing ahead */
+    uint64_t kept;                     /* of the entries of this VMA: PMAP_UFFD_WP or nothing */
+    struct mm_userfault_event *events; /* FORK */
     int err;
 };
 
@@ -39,8 +41,9 @@ bool mm_page_is_pinned(struct mm *mm, uint64_t offset)
 }
 
 /* The parent keeps its page: the host's write to it is on its way, or its own will be soon. */
-static int copy_for_child(struct mm *child, uaddr_t addr, uint64_t entry)
+static int copy_for_child(const struct twin *twin, uaddr_t addr, uint64_t entry)
 {
+    struct mm *child = twin->child;
     struct memfile *mf = child->env->memfile;
     struct memfile_range range;
     int err = memfile_alloc_dirty(mf, &range);
@@ -48,7 +51,8 @@ static int copy_for_child(struct mm *child, uaddr_t addr, uint64_t entry)
     if (err)
         return err;
     memcpy(memfile_ptr(mf, range.start), memfile_ptr(mf, entry & ~PMAP_FLAGS), PAGE_SIZE);
-    err = pmap_set_run(&child->pmap, addr, PAGE_SIZE, range.start | PMAP_PRESENT | PMAP_ANON);
+    err = pmap_set_run(&child->pmap, addr, PAGE_SIZE,
+                       range.start | PMAP_PRESENT | PMAP_ANON | (entry & twin->kept));
     if (err)
         memfile_unref(mf, range);
     return err;
@@ -64,12 +68,13 @@ static uint64_t share_entry(struct mm *mm, const struct vma *vma, uaddr_t addr, 
         return entry;
     if ((twin->hot && hot_pages_has(twin->hot, addr)) ||
         (!list_empty(&mm->pins) && mm_page_is_pinned(mm, page.start))) {
-        twin->err = copy_for_child(twin->child, addr, entry);
+        twin->err = copy_for_child(twin, addr, entry);
         entry = mm_entry_settle(mm, entry);
         return entry | mm_entry_rights(vma, entry);
     }
-    twin->err = pmap_set_run(&twin->child->pmap, addr, PAGE_SIZE,
-                             page.start | PMAP_PRESENT | PMAP_ANON | PMAP_COW);
+    twin->err =
+        pmap_set_run(&twin->child->pmap, addr, PAGE_SIZE,
+                     page.start | PMAP_PRESENT | PMAP_ANON | PMAP_COW | (entry & twin->kept));
     if (twin->err)
         return entry;
     memfile_ref(mm->env->memfile, page);
@@ -113,11 +118,11 @@ static int fork_vma(struct mm *mm, struct vma *vma, struct twin *twin)
     if (!copy)
         return -ENOMEM;
     copy->flags &= ~(uint32_t)(VMA_LOCKED | VMA_LOCKONFAULT);
-    copy->userfault = mm_userfault_unref(copy->userfault); /* not the last: the parent has one */
-    copy->userfault_modes = 0;
+    err = mm_userfault_fork(vma, copy, &twin->events);
     vma_insert(child, copy);
-    if (vma->flags & VMA_WIPEONFORK)
-        return 0;
+    if (err || (vma->flags & VMA_WIPEONFORK))
+        return err;
+    twin->kept = copy->userfault_modes & MM_UFFD_WP ? PMAP_UFFD_WP : 0;
     err = copy_others(mm, vma, twin);
     if (!err && vma_is_private(vma)) {
         mm_rewrite(mm, vma, vma->start, vma->end, share_entry, twin);
@@ -187,9 +192,11 @@ int mm_fork(struct mm *mm, struct mm **ret) __no_lock_analysis
     lock_release(&child->lock);
     lock_release(&mm->lock);
     if (err) {
+        mm_userfault_drop(twin.events);
         mm_unref(child);
         return err;
     }
+    mm_userfault_deliver(twin.events);
     *ret = child;
     return 0;
 }

@@ -126,10 +126,11 @@ struct trash {
     struct vma *vmas;
     uint32_t count;
     struct memfile_range ranges[TRASH_RANGES];
+    struct mm_userfault_event *events; /* to be told when the lock is released, oldest first */
 };
 #define TRASH_INIT                                                                                 \
     {                                                                                              \
-        .vmas = NULL, .count = 0                                                                   \
+        .vmas = NULL, .count = 0, .events = NULL                                                   \
     }
 
 /* Memory that others must not reach by ptrace(2) and its like. */
@@ -266,7 +267,7 @@ uint64_t mm_entry_rights(const struct vma *vma, uint64_t entry);
 uint64_t mm_entry_settle(struct mm *mm, uint64_t entry);
 
 void trash_add_range(struct mm *mm, struct trash *trash, struct memfile_range range);
-/* Releases mm->lock, then gives back what the trash holds. */
+/* Releases mm->lock, then gives back what the trash holds, and tells its events: that may sleep. */
 void mm_unlock(struct mm *mm, struct trash *trash) __releases(mm->lock);
 
 /* ---- fault.c ---- */
@@ -332,12 +333,27 @@ int mm_userfault_ask(struct mm *mm, struct vma *vma, uaddr_t addr, enum access a
 
 /* 0; -ENOENT: nobody has registered it, -EAGAIN: an event is under way. `vma` may be NULL. */
 int mm_userfault_check(const struct vma *vma);
+void mm_userfault_tie_locked(struct mm_userfault *u, struct mm *mm) __must_hold(mm->lock);
+
+/* ---- userfault_event.c ---- */
+
 /*
  * The pages of [start, end) are about to be taken from the VMA: whoever wants that is told first.
  * True: the lock was released meanwhile, and the trash given back.
  */
-bool mm_userfault_tell(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end,
-                       struct trash *trash) __must_hold(mm->lock);
+bool mm_userfault_remove(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end,
+                         struct trash *trash) __must_hold(mm->lock);
+/* [start, end) is to be unmapped: notes who will be told. -ENOMEM. */
+int mm_userfault_note_unmap(struct mm *mm, uaddr_t start, uaddr_t end, struct trash *trash)
+    __must_hold(mm->lock);
+/* A part of the VMA moves: 1 when it is to be watched there as well, else 0; -ENOMEM. */
+int mm_userfault_note_remap(const struct vma *vma, uaddr_t from, uint64_t size, uaddr_t to,
+                            struct trash *trash);
+/* Who watches `vma` watches its copy in a child, or nobody does. -ENOMEM. Both locks are held. */
+int mm_userfault_fork(const struct vma *vma, struct vma *copy, struct mm_userfault_event **events);
+/* Without the lock. Tells them one after the other and frees them; or frees them untold. */
+void mm_userfault_deliver(struct mm_userfault_event *events);
+void mm_userfault_drop(struct mm_userfault_event *events);
 
 /* ---- userfault_shmem.c; with mm->lock held ---- */
 

@@ -291,7 +291,9 @@ int mm_unmap_locked(struct mm *mm, uaddr_t start, uaddr_t end, struct trash *tra
         if (vma->flags & VMA_SEALED)
             return -EPERM;
     }
-    err = vma_split_range(mm, start, end);
+    err = mm_userfault_note_unmap(mm, start, end, trash);
+    if (!err)
+        err = vma_split_range(mm, start, end);
     if (err)
         return err;
     mm_zap(mm, start, end, ZAP_ALL, trash);

@@ -43,6 +43,12 @@ void mm_unlock(struct mm *mm, struct trash *trash) __no_lock_analysis
         trash->vmas = vma->next_trash;
         vma_free(vma);
     }
+    if (unlikely(trash->events)) {
+        struct mm_userfault_event *events = trash->events;
+
+        trash->events = NULL;
+        mm_userfault_deliver(events);
+    }
 }
 
 /* ---- platform ----------------------------------------------------------------------------- */

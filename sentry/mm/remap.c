@@ -91,7 +91,8 @@ static int reserve_entries(struct mm *mm, uaddr_t from, uaddr_t to, uint64_t siz
     return 0;
 }
 
-static void move_entries(struct mm *mm, uaddr_t from, uaddr_t to, uint64_t size)
+/* `kept`: PMAP_UFFD_WP when that goes along, else 0. */
+static void move_entries(struct mm *mm, uaddr_t from, uaddr_t to, uint64_t size, uint64_t kept)
 {
     uaddr_t mapped_start = 0, mapped_end = 0;
     struct pmap_iter it;
@@ -106,7 +107,7 @@ static void move_entries(struct mm *mm, uaddr_t from, uaddr_t to, uint64_t size)
         pmap_iter_set(&it, 0);
         /* Reserved: cannot fail. */
         (void)pmap_set_run(&mm->pmap, to + (it.addr - from), PAGE_SIZE,
-                           entry & ~(PMAP_RIGHTS | PMAP_UFFD_WP));
+                           entry & ~(PMAP_RIGHTS | (PMAP_UFFD_WP & ~kept)));
     }
     if (mapped_end)
         mm_platform_unmap(mm, mapped_start, mapped_end);
@@ -125,7 +126,7 @@ static int move(struct remap *r)
     struct mm *mm = r->mm;
     uint64_t moved = MIN(r->old_size, r->new_size);
     struct vma like, *vma;
-    int err;
+    int err, watched;
 
     if (mm->vma_count + 3 >= mm_max_map_count())
         return -ENOMEM;
@@ -139,17 +140,22 @@ static int move(struct remap *r)
         return err;
     like = *vma_at(mm, r->old);
     like.offset = vma_offset_of(&like, r->old);
-    like.userfault = NULL;
-    like.userfault_modes = 0;
     like.start = r->new;
     like.end = r->new + r->new_size;
     vma = vma_new(mm, &like);
-    if (!vma) {
+    watched = vma ? mm_userfault_note_remap(vma, r->old, r->old_size, r->new, r->trash) : -ENOMEM;
+    if (watched < 0) {
         pmap_trim(&mm->pmap, r->new, r->new + r->new_size);
+        if (vma)
+            vma_free(vma);
         return -ENOMEM;
     }
+    if (!watched) {
+        vma->userfault = mm_userfault_unref(vma->userfault); /* not the last: the old one has it */
+        vma->userfault_modes = 0;
+    }
     vma_insert(mm, vma);
-    move_entries(mm, r->old, r->new, moved);
+    move_entries(mm, r->old, r->new, moved, watched ? PMAP_UFFD_WP : 0);
     if (r->flags & MREMAP_DONTUNMAP)
         unlock_range(mm, r->old, r->old + r->old_size);
     else if (r->old_size)

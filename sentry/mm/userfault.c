@@ -7,14 +7,26 @@
 #include "sentry/mm/internal.h"
 #include "sentry/mm/shmem.h"
 
-void mm_userfault_init(struct mm_userfault *u, const struct mm_userfault_ops *ops, struct mm *mm)
+void mm_userfault_init(struct mm_userfault *u, const struct mm_userfault_ops *ops)
 {
     u->ops = ops;
     refcount_set(&u->refs, 1);
     lock_init(&u->lock);
+    list_init(&u->mm_node);
+}
+
+void mm_userfault_tie_locked(struct mm_userfault *u, struct mm *mm)
+{
+    lock_acquire(&u->lock);
     u->mm = mm;
-    lock_acquire(&mm->lock);
+    lock_release(&u->lock);
     list_add(&mm->userfaults, &u->mm_node);
+}
+
+void mm_userfault_tie(struct mm_userfault *u, struct mm *mm)
+{
+    lock_acquire(&mm->lock);
+    mm_userfault_tie_locked(u, mm);
     lock_release(&mm->lock);
 }
 
@@ -194,24 +206,6 @@ int mm_userfault_ask(struct mm *mm, struct vma *vma, uaddr_t addr, enum access a
     mm_userfault_unref(u);
     lock_acquire(&mm->lock);
     return err;
-}
-
-bool mm_userfault_tell(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end,
-                       struct trash *trash) __no_lock_analysis
-{
-    struct mm_userfault_event e = {.start = start, .end = end};
-    struct mm_userfault *u = vma->userfault;
-
-    if (!u || !u->ops->begin_event(u, &e))
-        return false;
-    __atomic_fetch_add(&u->events, 1, __ATOMIC_RELAXED);
-    mm_userfault_ref(u);
-    mm_unlock(mm, trash);
-    u->ops->end_event(u, &e);
-    __atomic_fetch_sub(&u->events, 1, __ATOMIC_RELAXED);
-    mm_userfault_unref(u);
-    lock_acquire(&mm->lock);
-    return true;
 }
 
 /* ---- pages -------------------------------------------------------------------------------- */

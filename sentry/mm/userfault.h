@@ -33,14 +33,27 @@ struct mm_userfault_wait {
     bool told, woken;
 };
 
-/* Pages are about to be taken away (UFFD_EVENT_REMOVE); on the stack of who does that. */
+enum mm_userfault_kind {
+    MM_UFFD_REMOVE, /* pages are about to be taken away */
+    MM_UFFD_UNMAP,  /* the range is unmapped */
+    MM_UFFD_REMAP,  /* it lies elsewhere, and is watched there */
+    MM_UFFD_FORK,   /* a child has the same memory, and is watched as well */
+};
+
+/* What whoever watches may want to hear of; who does it waits until that was read. */
 struct mm_userfault_event {
-    uaddr_t start, end;
+    enum mm_userfault_kind kind;
+    uaddr_t start, end;         /* of the range; REMAP: where it was */
+    uaddr_t to;                 /* REMAP: where its start is now */
+    struct mm_userfault *child; /* FORK: what watches the child; owned reference */
+
+    struct mm_userfault *about; /* who is to be told; owned reference */
+    struct mm_userfault_event *next;
 
     /* The kernel floor's. */
     struct list node;
     struct task *task;
-    bool told;
+    bool told, done; /* `done` atomic: it was told, or nobody will ever be */
 };
 
 struct mm_userfault_ops {
@@ -48,10 +61,12 @@ struct mm_userfault_ops {
     bool (*enqueue)(struct mm_userfault *u, struct mm_userfault_wait *w);
     /* Without it, until woken (0) or given up (-EINTR); then the wait is off all lists. */
     int (*sleep)(struct mm_userfault *u, struct mm_userfault_wait *w);
-    /* Under mm->lock. False: nobody wants to be told. */
-    bool (*begin_event)(struct mm_userfault *u, struct mm_userfault_event *e);
-    /* Without it, until it was told. */
-    void (*end_event)(struct mm_userfault *u, struct mm_userfault_event *e);
+    /* Under mm->lock: is it to be told of such events? */
+    bool (*wants)(struct mm_userfault *u, enum mm_userfault_kind kind);
+    /* Without it: returns when it was told (true), or never will be. */
+    bool (*tell)(struct mm_userfault *u, struct mm_userfault_event *e);
+    /* One that watches as this does, tied to nothing yet. NULL: no memory. */
+    struct mm_userfault *(*fork)(struct mm_userfault *u);
     void (*release)(struct mm_userfault *u); /* the last reference has gone; takes no locks */
 };
 
@@ -60,13 +75,14 @@ struct mm_userfault {
     refcount_t refs;
     struct lock lock;
     struct mm *mm __guarded_by(lock); /* borrowed: it says so before it goes */
-    uint32_t
-        events; /* atomic, raised under mm->lock: of those under way; no page comes meanwhile */
+    /* Atomic, raised under mm->lock: of those under way; no page comes meanwhile. */
+    uint32_t events;
     struct list mm_node; /* in mm->userfaults, under mm->lock */
 };
 
+void mm_userfault_init(struct mm_userfault *u, const struct mm_userfault_ops *ops);
 /* Ties it to the address space. */
-void mm_userfault_init(struct mm_userfault *u, const struct mm_userfault_ops *ops, struct mm *mm);
+void mm_userfault_tie(struct mm_userfault *u, struct mm *mm);
 /* Takes all registrations back and unties; the file goes. */
 void mm_userfault_close(struct mm_userfault *u);
 struct mm_userfault *mm_userfault_ref(struct mm_userfault *u);
