@@ -6,9 +6,12 @@
 #include <linux/ioctl.h>
 #include <stdint.h>
 
+#define LINUX_UFFD_FEATURE_WP_UNPOPULATED (1UL << 13)
 #define LINUX_UFFD_FEATURE_POISON         (1UL << 14)
+#define LINUX_UFFD_FEATURE_WP_ASYNC       (1UL << 15)
 #define LINUX_UFFD_FEATURE_MOVE           (1UL << 16)
 
+#define LINUX_UFFDIO_CONTINUE_MODE_WP     2UL
 #define LINUX_UFFDIO_POISON_MODE_DONTWAKE 1UL
 #define LINUX_UFFDIO_MOVE_DONTWAKE        1UL
 #define LINUX_UFFDIO_MOVE_ALLOW_SRC_HOLES 2UL

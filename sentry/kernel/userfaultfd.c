@@ -136,6 +136,8 @@ static struct mm_userfault *fault_fork(struct mm_userfault *base)
     if (!child)
         return NULL;
     child->features = u->features;
+    child->base.lets_writes = base->lets_writes;
+    child->base.protects_holes = base->protects_holes;
     child->ready = true;
     return &child->base;
 }

@@ -15,7 +15,9 @@
                 UFFD_FEATURE_EXACT_ADDRESS | UFFD_FEATURE_EVENT_REMOVE |                           \
                 UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_FORK |    \
                 UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |                            \
-                LINUX_UFFD_FEATURE_POISON | LINUX_UFFD_FEATURE_MOVE))
+                UFFD_FEATURE_WP_HUGETLBFS_SHMEM | LINUX_UFFD_FEATURE_WP_UNPOPULATED |              \
+                LINUX_UFFD_FEATURE_POISON | LINUX_UFFD_FEATURE_WP_ASYNC |                          \
+                LINUX_UFFD_FEATURE_MOVE))
 #define IOCTL_BIT(nr) (1UL << (nr))
 #define RANGE_IOCTLS                                                                               \
     (IOCTL_BIT(_UFFDIO_WAKE) | IOCTL_BIT(_UFFDIO_COPY) | IOCTL_BIT(_UFFDIO_ZEROPAGE) |             \
@@ -38,6 +40,9 @@ static long do_api(struct userfaultfd *u, struct mm *mm, uaddr_t arg)
     if (!err) {
         u->ready = true;
         u->features = api.features;
+        u->base.lets_writes = api.features & LINUX_UFFD_FEATURE_WP_ASYNC;
+        u->base.protects_holes =
+            api.features & (LINUX_UFFD_FEATURE_WP_ASYNC | LINUX_UFFD_FEATURE_WP_UNPOPULATED);
     }
     lock_release(&u->base.lock);
     api = (struct uffdio_api){.api = err ? 0 : UFFD_API};
@@ -176,13 +181,13 @@ static long do_zeropage(struct userfaultfd *u, struct mm *caller, struct mm *mm,
 }
 
 static int64_t each_page(struct mm *mm, uaddr_t start, uint64_t size,
-                         int (*fn)(struct mm *mm, uaddr_t addr))
+                         int (*fn)(struct mm *mm, uaddr_t addr, bool protect), bool protect)
 {
     uint64_t done = 0;
     int err = 0;
 
     while (done < size && err == 0) {
-        err = fn(mm, start + done);
+        err = fn(mm, start + done, protect);
         if (err == 0)
             done += PAGE_SIZE;
         if (err == 0 && task_interrupted(task_current()))
@@ -198,11 +203,18 @@ static long do_continue(struct userfaultfd *u, struct mm *caller, struct mm *mm,
     if (copy_from_user(caller, &c, arg, sizeof(c) - sizeof(c.mapped)) < 0)
         return -EFAULT;
     if (!range_ok(mm, c.range.start, c.range.len) ||
-        (c.mode & ~(uint64_t)UFFDIO_CONTINUE_MODE_DONTWAKE))
+        (c.mode & ~(uint64_t)(UFFDIO_CONTINUE_MODE_DONTWAKE | LINUX_UFFDIO_CONTINUE_MODE_WP)))
         return -EINVAL;
     return finish(u, caller, arg + offsetof(struct uffdio_continue, mapped), c.range.start,
-                  c.range.len, each_page(mm, c.range.start, c.range.len, mm_userfault_continue),
+                  c.range.len,
+                  each_page(mm, c.range.start, c.range.len, mm_userfault_continue,
+                            c.mode & LINUX_UFFDIO_CONTINUE_MODE_WP),
                   !(c.mode & UFFDIO_CONTINUE_MODE_DONTWAKE));
+}
+
+static int poison_page(struct mm *mm, uaddr_t addr, bool protect)
+{
+    return mm_userfault_poison(mm, addr);
 }
 
 static long do_poison(struct userfaultfd *u, struct mm *caller, struct mm *mm, uaddr_t arg)
@@ -214,7 +226,7 @@ static long do_poison(struct userfaultfd *u, struct mm *caller, struct mm *mm, u
     if (!range_ok(mm, p.start, p.size) || (p.mode & ~LINUX_UFFDIO_POISON_MODE_DONTWAKE))
         return -EINVAL;
     return finish(u, caller, arg + offsetof(struct linux_uffdio_poison, updated), p.start, p.size,
-                  each_page(mm, p.start, p.size, mm_userfault_poison),
+                  each_page(mm, p.start, p.size, poison_page, false),
                   !(p.mode & LINUX_UFFDIO_POISON_MODE_DONTWAKE));
 }
 

@@ -110,7 +110,7 @@ static void remove_guards(struct mm *mm, uaddr_t start, uaddr_t end)
     struct pmap_iter it;
 
     for (pmap_iter_init(&it, &mm->pmap, start, end); pmap_iter_next(&it);) {
-        if ((it.entry & (PMAP_GUARD | PMAP_POISON)) == PMAP_GUARD)
+        if ((it.entry & (PMAP_GUARD | PMAP_POISON | PMAP_UFFD_WP)) == PMAP_GUARD)
             pmap_iter_set(&it, 0);
     }
     pmap_trim(&mm->pmap, start, end);

@@ -180,6 +180,21 @@ static int map_anonymous(struct fault *f, struct vma *vma)
     return map_fresh(mm, vma, start, range);
 }
 
+/* A page that is protected from the start; the next look at it maps it. */
+static int bring_marked(struct fault *f)
+{
+    struct mm *mm = f->mm;
+    struct memfile_range page;
+    int err = memfile_alloc(mm->env->memfile, PAGE_SIZE, PAGE_SIZE, &page);
+
+    if (err)
+        return err;
+    /* The leaf exists: this cannot fail. */
+    (void)pmap_set_run(&mm->pmap, f->page, PAGE_SIZE,
+                       page.start | PMAP_PRESENT | PMAP_ANON | PMAP_UFFD_WP);
+    return 0;
+}
+
 void mm_anticipate(struct mm *mm, uaddr_t start, uint64_t size)
 {
     struct vma *vma = vma_at(mm, start);
@@ -366,6 +381,8 @@ static int fault_present(struct fault *f, struct vma *vma, uint64_t entry, bool 
         return nothing_to_do(f, entry);
     if ((entry & PMAP_UFFD_WP) && (vma->userfault_modes & MM_UFFD_WP)) {
         *ret_again = is_protected(f, vma, entry);
+        if (*ret_again && vma->userfault->lets_writes)
+            return mm_userfault_let_write(mm, f->page);
         return *ret_again ? ask_user(f, vma, UFFD_PAGEFAULT_FLAG_WP) : map_around(f, vma);
     }
     if (write && (entry & PMAP_COW) && mm->hot)
@@ -379,6 +396,16 @@ static int fault_present(struct fault *f, struct vma *vma, uint64_t entry, bool 
         return fetch_object(f, vma, true);
     }
     return map_around(f, vma);
+}
+
+/* Nothing is there, at most a marker. 0: look again. */
+static int bring_page(struct fault *f, struct vma *vma, uint64_t entry) __must_hold(f->mm->lock)
+{
+    if (vma->userfault_modes & (MM_UFFD_MISSING | MM_UFFD_MINOR))
+        return fault_watched(f, vma);
+    if (!vma->object)
+        return bring_marked(f);
+    return fetch_object(f, vma, (wanted_rights(f, vma) & PROT_WRITE) && !vma_is_private(vma));
 }
 
 /* ---- the fault ---------------------------------------------------------------------------- */
@@ -400,20 +427,14 @@ static int serve(struct fault *f)
         if (!f->forced && !access_allowed(vma->prot, f->access))
             return fail(f, SIGSEGV, SEGV_ACCERR);
         entry = pmap_get(&mm->pmap, f->page);
-        if (entry) {
+        if (entry && !pmap_is_marker(entry)) {
             err = fault_present(f, vma, entry, &again);
             if (err || !again)
                 return err;
-        } else if (vma->userfault_modes & (MM_UFFD_MISSING | MM_UFFD_MINOR)) {
-            err = fault_watched(f, vma);
-            if (err)
-                return err;
-        } else if (!vma->object) {
+        } else if (!entry && !vma->object && !(vma->userfault_modes & MM_UFFD_MISSING)) {
             return map_anonymous(f, vma);
         } else {
-            bool write = (wanted_rights(f, vma) & PROT_WRITE) && !vma_is_private(vma);
-
-            err = fetch_object(f, vma, write);
+            err = bring_page(f, vma, entry);
             if (err)
                 return err;
         }

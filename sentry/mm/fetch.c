@@ -29,7 +29,7 @@ static int note_object_pages(struct mm *mm, const struct vma *vma, uaddr_t addr,
         if (wanted && write && old && !(old & (PMAP_GUARD | PMAP_ANON)) &&
             (old & ~PMAP_FLAGS) != page.start) {
             mm_zap(mm, addr + at, addr + at + PAGE_SIZE, ZAP_OBJECT, trash);
-            old = 0;
+            old = pmap_get(&mm->pmap, addr + at);
         }
         if (wanted && !old) {
             uaddr_t end = MIN(addr + range.size, vma->end);
@@ -39,6 +39,9 @@ static int note_object_pages(struct mm *mm, const struct vma *vma, uaddr_t addr,
             if (!err)
                 continue;
             page.size = size;
+        } else if (wanted && pmap_is_marker(old)) {
+            (void)pmap_set_run(&mm->pmap, addr + at, PAGE_SIZE, page.start | flags | PMAP_UFFD_WP);
+            continue;
         } else if (wanted && write && (old & ~PMAP_FLAGS) == page.start) {
             (void)pmap_set_run(&mm->pmap, addr + at, PAGE_SIZE, old | PMAP_DIRTY);
         }

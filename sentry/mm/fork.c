@@ -91,11 +91,14 @@ static int copy_others(struct mm *mm, const struct vma *vma, const struct twin *
     for (pmap_iter_init(&it, &mm->pmap, vma->start, vma->end); !err && pmap_iter_next(&it);) {
         struct memfile_range page = {it.entry & ~PMAP_FLAGS, PAGE_SIZE};
 
-        if (it.entry & PMAP_GUARD) {
+        if (pmap_is_marker(it.entry) && !twin->kept) {
+            continue;
+        } else if (it.entry & PMAP_GUARD) {
             err = pmap_set_run(map, it.addr, PAGE_SIZE, it.entry);
         } else if ((it.entry & (PMAP_PRESENT | PMAP_ANON)) == PMAP_PRESENT &&
-                   noted++ < OBJECT_PAGES) {
-            err = pmap_set_run(map, it.addr, PAGE_SIZE, page.start | PMAP_PRESENT);
+                   (noted++ < OBJECT_PAGES || (it.entry & twin->kept))) {
+            err = pmap_set_run(map, it.addr, PAGE_SIZE,
+                               page.start | PMAP_PRESENT | (it.entry & twin->kept));
             if (!err)
                 memfile_ref(mm->env->memfile, page);
         }

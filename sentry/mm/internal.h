@@ -364,7 +364,16 @@ void mm_userfault_drop(struct mm_userfault_event *events);
 int mm_userfault_take(struct mm *mm, struct vma *vma, uaddr_t page, uint64_t *ret_flags);
 /* A new page for the object, mapped there as well; takes two references. -EEXIST, -EFAULT... */
 int mm_userfault_insert(struct mm *mm, const struct vma *vma, uaddr_t addr,
-                        struct memfile_range page);
+                        struct memfile_range page, bool protect);
+
+/* ---- userfault_wp.c; with mm->lock held, ranges within the VMA ---- */
+
+int mm_userfault_protect_vma(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end);
+void mm_userfault_unprotect(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end);
+/* The entry at `addr`, which is PMAP_UFFD_WP, goes, but not its VMA: what is there then. */
+uint64_t mm_userfault_left_behind(struct mm *mm, uaddr_t addr);
+/* UFFD_FEATURE_WP_ASYNC: nobody is asked. 0: look again. */
+int mm_userfault_let_write(struct mm *mm, uaddr_t page);
 
 /* ---- populate.c; without the lock ---- */
 

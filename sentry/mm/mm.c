@@ -291,10 +291,12 @@ void mm_pagemap(struct mm *mm, uaddr_t addr, size_t count, uint64_t *entries)
         uint64_t entry = pmap_get(&mm->pmap, at);
         struct vma *vma;
 
+        if (entry & PMAP_UFFD_WP)
+            entries[i] = MM_PAGE_PROTECTED;
         if (!(entry & PMAP_PRESENT))
             continue;
         vma = vma_at(mm, at);
-        entries[i] = MM_PAGE_PRESENT;
+        entries[i] |= MM_PAGE_PRESENT;
         if (vma && vma->object && !(entry & PMAP_ANON))
             entries[i] |= MM_PAGE_OF_OBJECT;
     }

@@ -252,6 +252,7 @@ int mm_for_each_vma_usage(struct mm *mm, mm_vma_fn fn, void *arg);
  * are not told, as to anybody without privileges over the machine.
  */
 #define MM_PAGE_PRESENT   (1UL << 63)
+#define MM_PAGE_PROTECTED (1UL << 57) /* by a userfaultfd */
 #define MM_PAGE_OF_OBJECT (1UL << 61) /* a file's, or shared memory's */
 void mm_pagemap(struct mm *mm, uaddr_t addr, size_t count, uint64_t *entries);
 

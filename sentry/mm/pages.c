@@ -100,6 +100,14 @@ void mm_platform_unmap(struct mm *mm, uaddr_t start, uaddr_t end)
 
 /* ---- taking pages away -------------------------------------------------------------------- */
 
+/* Not those that were asked for, nor marks that stand for an object's pages. */
+static bool guard_goes(struct mm *mm, const struct pmap_iter *it)
+{
+    if (pmap_is_marker(it->entry))
+        return !mm_userfault_left_behind(mm, it->addr);
+    return it->entry & PMAP_POISON;
+}
+
 void mm_zap(struct mm *mm, uaddr_t start, uaddr_t end, enum zap_kind kind, struct trash *trash)
 {
     uaddr_t mapped_start = 0, mapped_end = 0;
@@ -112,7 +120,7 @@ void mm_zap(struct mm *mm, uaddr_t start, uaddr_t end, enum zap_kind kind, struc
         struct memfile_range page = {it.entry & ~PMAP_FLAGS, PAGE_SIZE};
 
         if (it.entry & PMAP_GUARD) {
-            if (kind == ZAP_ALL || (kind == ZAP_PAGES && (it.entry & PMAP_POISON)))
+            if (kind == ZAP_ALL || (kind == ZAP_PAGES && guard_goes(mm, &it)))
                 pmap_iter_set(&it, 0);
             continue;
         }
@@ -131,7 +139,9 @@ void mm_zap(struct mm *mm, uaddr_t start, uaddr_t end, enum zap_kind kind, struc
             mapped_end = it.addr + PAGE_SIZE;
         }
         trash_add_range(mm, &batch, page);
-        pmap_iter_set(&it, 0);
+        pmap_iter_set(&it, kind != ZAP_ALL && unlikely(it.entry & PMAP_UFFD_WP)
+                               ? mm_userfault_left_behind(mm, it.addr)
+                               : 0);
     }
     if (mapped_end)
         mm_platform_unmap(mm, mapped_start, mapped_end);
@@ -146,10 +156,10 @@ uint64_t mm_entry_rights(const struct vma *vma, uint64_t entry)
 {
     uint64_t rights = prot_rights(vma->prot);
 
+    if ((entry & PMAP_UFFD_WP) && (vma->userfault_modes & MM_UFFD_WP))
+        rights &= ~(uint64_t)PROT_WRITE;
     if (vma_is_private(vma)) {
         if ((entry & (PMAP_ANON | PMAP_COW)) != PMAP_ANON)
-            rights &= ~(uint64_t)PROT_WRITE;
-        if ((entry & PMAP_UFFD_WP) && (vma->userfault_modes & MM_UFFD_WP))
             rights &= ~(uint64_t)PROT_WRITE;
     } else if (vma->object->ops->wants_write_notice && !(entry & PMAP_DIRTY)) {
         rights &= ~(uint64_t)PROT_WRITE;

@@ -31,9 +31,15 @@
 #define PMAP_DIRTY   0x080UL /* the object knows that this page is written through this mapping */
 #define PMAP_UFFD_WP 0x100UL /* a write goes to the VMA's userfaultfd first */
 #define PMAP_POISON  0x200UL /* with PMAP_GUARD: the memory is said to be broken (UFFDIO_POISON) */
+#define PMAP_MARKER  (PMAP_GUARD | PMAP_UFFD_WP) /* no page; the one that comes is PMAP_UFFD_WP */
 #define PMAP_FLAGS   (PAGE_SIZE - 1)
 
 #define PMAP_SPAN    (1UL << 47) /* addresses below this have entries */
+
+static inline bool pmap_is_marker(uint64_t entry)
+{
+    return (entry & PMAP_MARKER) == PMAP_MARKER;
+}
 
 struct pmap_node;
 struct pmap_leaf;

@@ -105,6 +105,8 @@ static void move_entries(struct mm *mm, uaddr_t from, uaddr_t to, uint64_t size,
             mapped_end = it.addr + PAGE_SIZE;
         }
         pmap_iter_set(&it, 0);
+        if (pmap_is_marker(entry) && !kept)
+            continue;
         /* Reserved: cannot fail. */
         (void)pmap_set_run(&mm->pmap, to + (it.addr - from), PAGE_SIZE,
                            entry & ~(PMAP_RIGHTS | (PMAP_UFFD_WP & ~kept)));

@@ -69,42 +69,26 @@ void mm_userfaults_untie(struct mm *mm)
 
 /* ---- registering -------------------------------------------------------------------------- */
 
-static uint64_t unprotect_entry(struct mm *mm, const struct vma *vma, uaddr_t addr, uint64_t entry,
-                                void *arg)
-{
-    entry = mm_entry_settle(mm, entry) & ~PMAP_UFFD_WP;
-    return (entry & ~PMAP_RIGHTS) | mm_entry_rights(vma, entry);
-}
-
-static uint64_t protect_entry(struct mm *mm, const struct vma *vma, uaddr_t addr, uint64_t entry,
-                              void *arg)
-{
-    entry = mm_entry_settle(mm, entry) | PMAP_UFFD_WP;
-    return (entry & ~PMAP_RIGHTS) | mm_entry_rights(vma, entry);
-}
-
 /* Gives the VMA, already cut to size, to `u` (NULL: to nobody). The VMA keeps another reference. */
 static void assign(struct mm *mm, struct vma *vma, struct mm_userfault *u, unsigned modes)
 {
     struct mm_userfault *old = vma->userfault;
 
     if (!(modes & MM_UFFD_WP) && (vma->userfault_modes & MM_UFFD_WP))
-        mm_rewrite(mm, vma, vma->start, vma->end, unprotect_entry, NULL);
-    if (vma->object && u)
+        mm_userfault_unprotect(mm, vma, vma->start, vma->end);
+    if (vma->object && u && (modes & (MM_UFFD_MISSING | MM_UFFD_MINOR)))
         __atomic_store_n(&vma->object->exact, true, __ATOMIC_RELAXED);
     vma->userfault = u ? mm_userfault_ref(u) : NULL;
     vma->userfault_modes = (uint8_t)modes;
     mm_userfault_unref(old);
 }
 
-/* Linux vma_can_userfault(); write protection of shared memory is not built. */
-static bool may_watch(const struct vma *vma, unsigned modes)
+/* Linux vma_can_userfault() */
+static bool may_watch(const struct mm_userfault *u, const struct vma *vma, unsigned modes)
 {
-    if (vma->flags & VMA_DROPPABLE)
+    if ((vma->flags & VMA_DROPPABLE) || (!vma->object && (modes & MM_UFFD_MINOR)))
         return false;
-    if (!vma->object)
-        return !(modes & MM_UFFD_MINOR);
-    return !vma_is_private(vma) && shmem_is(vma->object) && !(modes & MM_UFFD_WP);
+    return !vma->object || shmem_is(vma->object) || (u->lets_writes && modes == MM_UFFD_WP);
 }
 
 static int check_range(struct mm *mm, const struct mm_userfault *u, uaddr_t start, uaddr_t end,
@@ -115,7 +99,7 @@ static int check_range(struct mm *mm, const struct mm_userfault *u, uaddr_t star
     if (!vma || vma->start >= end)
         return -EINVAL;
     for (; vma && vma->start < end; vma = vma_next(vma)) {
-        if (!may_watch(vma, modes))
+        if (!may_watch(u, vma, registers ? modes : vma->userfault_modes))
             return -EINVAL;
         /* What UFFDIO_COPY writes, all who map it see. */
         if (registers && !(vma->max_prot & PROT_WRITE))
@@ -239,8 +223,8 @@ int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool prote
         err = -EINVAL;
     else if (entry && !(bytes && (entry & PMAP_GUARD)))
         err = -EEXIST;
-    else if (vma->object)
-        err = mm_userfault_insert(mm, vma, addr, page);
+    else if (vma->object && !vma_is_private(vma))
+        err = mm_userfault_insert(mm, vma, addr, page, protect);
     else
         err = pmap_set_run(&mm->pmap, addr, PAGE_SIZE,
                            page.start | PMAP_PRESENT | PMAP_ANON | (protect ? PMAP_UFFD_WP : 0));
@@ -268,22 +252,6 @@ int mm_userfault_poison(struct mm *mm, uaddr_t addr)
         err = -ENOMEM;
     else
         err = pmap_set_run(&mm->pmap, addr, PAGE_SIZE, PMAP_GUARD | PMAP_POISON);
-    lock_release(&mm->lock);
-    return err;
-}
-
-int mm_userfault_protect(struct mm *mm, uaddr_t start, uaddr_t end, bool protect)
-{
-    int err = -ENOENT;
-
-    lock_acquire(&mm->lock);
-    for (struct vma *vma = vma_find(mm, start); vma && vma->start < end; vma = vma_next(vma)) {
-        err = vma->userfault_modes & MM_UFFD_WP ? mm_userfault_check(vma) : -ENOENT;
-        if (err)
-            break;
-        mm_rewrite(mm, vma, MAX(start, vma->start), MIN(end, vma->end),
-                   protect ? protect_entry : unprotect_entry, NULL);
-    }
     lock_release(&mm->lock);
     return err;
 }

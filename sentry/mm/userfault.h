@@ -75,6 +75,8 @@ struct mm_userfault {
     refcount_t refs;
     struct lock lock;
     struct mm *mm __guarded_by(lock); /* borrowed: it says so before it goes */
+    bool lets_writes;    /* UFFD_FEATURE_WP_ASYNC: a write takes the protection away by itself */
+    bool protects_holes; /* UFFD_FEATURE_WP_UNPOPULATED: private memory without a page, too */
     /* Atomic, raised under mm->lock: of those under way; no page comes meanwhile. */
     uint32_t events;
     struct list mm_node; /* in mm->userfaults, under mm->lock */
@@ -100,7 +102,7 @@ int mm_userfault_unregister(struct mm *mm, struct mm_userfault *u, uaddr_t start
 int mm_userfault_fill(struct mm *mm, uaddr_t addr, const void *bytes, bool protect);
 /* Maps the page that the shared memory has there. Errors as above; -EFAULT: it has none;
  * -EINVAL: private memory, or beyond the end. */
-int mm_userfault_continue(struct mm *mm, uaddr_t addr);
+int mm_userfault_continue(struct mm *mm, uaddr_t addr, bool protect);
 /* From now on an access to the page fails as one to broken memory does. Errors as above. */
 int mm_userfault_poison(struct mm *mm, uaddr_t addr);
 /*
