@@ -1,5 +1,7 @@
 /* AF_VSOCK where nothing carries it: sockets are made and bound, and lead nowhere. */
+#include <fcntl.h>
 #include <linux/vm_sockets.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "check.h"
@@ -71,6 +73,19 @@ static void test_leading_nowhere(int type)
     close(fd);
 }
 
+static void test_device(void)
+{
+    unsigned cid = 0;
+    int fd = open("/dev/vsock", O_RDWR);
+
+    CHECK(fd >= 0);
+    CHECK_EQ(ioctl(fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid), 0);
+    CHECK_EQ(cid, VMADDR_CID_ANY);
+    CHECK_ERRNO(ioctl(fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, 8), EFAULT);
+    CHECK_ERRNO(ioctl(fd, TCGETS, &cid), ENOTTY);
+    close(fd);
+}
+
 int main(void)
 {
     int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
@@ -80,6 +95,7 @@ int main(void)
     if (fd < 0 || connect(fd, (struct sockaddr *)&name, sizeof(name)) == 0 || errno != ENODEV)
         return CHECK_SKIPPED;
     close(fd);
+    test_device();
     test_making();
     test_names(SOCK_STREAM);
     test_names(SOCK_SEQPACKET);

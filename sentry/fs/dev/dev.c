@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <linux/magic.h>
+#include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/sysmacros.h>
 
 #include "host/io.h"
@@ -14,6 +17,7 @@
 #include "sentry/fs/terminal.h"
 #include "sentry/fs/treefs.h"
 #include "sentry/mm/uio.h"
+#include "sentry/mm/usercopy.h"
 
 #define DEV_MINOR 5 /* st_dev of the tree */
 
@@ -94,6 +98,16 @@ static long userfaultfd_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint6
     return -EINVAL;
 }
 
+/* AF_VSOCK has no transport here: the machine has no number of its own. */
+static long vsock_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg)
+{
+    const uint32_t cid = VMADDR_CID_ANY;
+
+    if (cmd != (uint32_t)IOCTL_VM_SOCKETS_GET_LOCAL_CID)
+        return -ENOTTY;
+    return copy_struct_to_user(mm, arg, &cid);
+}
+
 static void device_release(struct file *f)
 {
     file_fini(f);
@@ -109,6 +123,7 @@ DEVICE_OPERATIONS(zero, .read = zero_read, .write = null_write, .mmap = zero_mma
 DEVICE_OPERATIONS(full, .read = zero_read, .write = full_write);
 DEVICE_OPERATIONS(random, .read = random_read, .write = random_write);
 DEVICE_OPERATIONS(userfaultfd, .ioctl = userfaultfd_ioctl);
+DEVICE_OPERATIONS(vsock, .ioctl = vsock_ioctl);
 
 static int open_device(const struct file_operations *ops, uint32_t flags, struct file **ret)
 {
@@ -131,6 +146,7 @@ DEVICE_OPEN(zero)
 DEVICE_OPEN(full)
 DEVICE_OPEN(random)
 DEVICE_OPEN(userfaultfd)
+DEVICE_OPEN(vsock)
 
 /* The caller's controlling terminal, whichever that is. */
 static int tty_open(const struct tree_node *node, uint32_t flags, struct file **ret)
@@ -196,6 +212,7 @@ static const struct tree_node dev_nodes[] = {
     {.name = "kmsg", .mode = S_IFCHR | 0644, .major = 1, .minor = 11, .open = kmsg_open},
     DEVICE("tty", 5, 0, tty_open),
     {.name = "userfaultfd", .mode = S_IFCHR | 0600, .major = 10, .minor = 257, .open = userfaultfd_open},
+    {.name = "vsock", .mode = S_IFCHR | 0600, .major = 10, .minor = 258, .open = vsock_open},
     {.name = "loop-control", .mode = S_IFCHR | 0600, .major = 10, .minor = 237, .open = control_open},
     {.name = "pts", .mode = S_IFDIR | 0755}, /* for a mount */
     TREE_LINK("ptmx", "pts/ptmx"),
