@@ -175,10 +175,15 @@ void freemap_give(struct freemap *map, uint64_t page, uint64_t count)
     }
 }
 
+void freemap_extend_empty(struct freemap *map, uint64_t block_count)
+{
+    map->block_count = block_count;
+}
+
 void freemap_extend(struct freemap *map, uint64_t block_count)
 {
     uint64_t old = map->block_count;
 
-    map->block_count = block_count;
+    freemap_extend_empty(map, block_count);
     freemap_give(map, old * FREEMAP_BLOCK_PAGES, (block_count - old) * FREEMAP_BLOCK_PAGES);
 }

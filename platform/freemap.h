@@ -31,6 +31,8 @@ int freemap_init(struct freemap *map, uint64_t limit);
 void freemap_fini(struct freemap *map);
 /* From now on there are `block_count` blocks, the new ones free. */
 void freemap_extend(struct freemap *map, uint64_t block_count);
+/* The same, but of the new ones no page can be handed out yet: they are given one by one. */
+void freemap_extend_empty(struct freemap *map, uint64_t block_count);
 /*
  * `count` pages at a multiple of `step` (a power of two, at most a block). The first page, or -1:
  * there is no such run.

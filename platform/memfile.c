@@ -6,6 +6,11 @@
  *
  *   allocated (refs >= 1)  --unref to 0-->  limbo: neither counted nor free  --punched-->  free
  *                          <--  dirty  <--
+ *                          <--cleared--  warm  <--
+ *
+ * Memory that the host has just given costs several times what clearing a page costs, so some of
+ * what was freed stays with its bytes: single pages for those who overwrite them (`dirty`), and
+ * runs for those who will touch all of them soon (`warm`).
  *
  * A page passes limbo without any lock held, since punching a hole is slow and calls back into
  * the KVM MMU notifiers. Invariant: bit set in the free map => refs == 0 and the page is a hole.
@@ -27,8 +32,13 @@
 #include "host/memory.h"
 #include "platform/freemap.h"
 
-#define BLOCK_SIZE HUGE_PAGE_SIZE
-#define DIRTY_MAX  64 /* pages for memfile_alloc_dirty() */
+#define BLOCK_SIZE    HUGE_PAGE_SIZE
+#define DIRTY_MAX     64 /* pages for memfile_alloc_dirty() */
+
+#define WARM_MAX      (16UL << 20) /* bytes that are kept, at most this share of the limit: */
+#define WARM_SHARE    16
+#define WARM_RUN_MAX  (256UL << 10) /* so much is cleared at once */
+#define WARM_LOOK_MAX (1UL << 20)   /* bytes of a freed run that are asked about at once */
 
 /* The file grows by its own size, within these: few slots in the end, little to set up at first. */
 #define GROW_MIN (64UL << 20)
@@ -39,6 +49,9 @@ struct memfile {
     uint64_t limit;
     uint8_t *base;
     uint32_t *refs; /* one per page, touched atomically; demand-zero memory */
+    /* A bit per page, atomic, demand-zero: the Sentry's mapping has it, for writing, most likely.
+     */
+    uint64_t *mapped;
 
     struct lock grow_lock; /* serialises growth; taken before `lock` */
     memfile_grow_fn grow_fn;
@@ -46,6 +59,8 @@ struct memfile {
 
     struct lock lock; /* guards what follows */
     struct freemap map;
+    struct freemap warm; /* pages that the host has memory for, with old bytes */
+    uint64_t warm_bytes;
     uint64_t extent;
     uint64_t allocated;
     uint64_t dirty[DIRTY_MAX]; /* offsets of pages that are neither counted nor punched */
@@ -57,10 +72,15 @@ static uint64_t refs_size(const struct memfile *mf)
     return round_up(mf->limit / PAGE_SIZE * sizeof(uint32_t), PAGE_SIZE);
 }
 
+static uint64_t mapped_size(const struct memfile *mf)
+{
+    return round_up(mf->limit / PAGE_SIZE / 8, PAGE_SIZE);
+}
+
 int memfile_create(uint64_t limit, struct memfile **ret)
 {
     struct memfile *mf;
-    void *base, *refs;
+    void *base, *refs, *mapped;
     int err;
 
     BUG_ON(limit == 0 || !is_aligned(limit, BLOCK_SIZE));
@@ -84,12 +104,24 @@ int memfile_create(uint64_t limit, struct memfile **ret)
     if (err)
         goto fail_base;
     mf->refs = refs;
-    err = freemap_init(&mf->map, limit / BLOCK_SIZE);
+    err = host_mmap(NULL, mapped_size(mf), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &mapped);
     if (err)
         goto fail_refs;
+    mf->mapped = mapped;
+    err = freemap_init(&mf->map, limit / BLOCK_SIZE);
+    if (err)
+        goto fail_mapped;
+    err = freemap_init(&mf->warm, limit / BLOCK_SIZE);
+    if (err)
+        goto fail_map;
     *ret = mf;
     return 0;
 
+fail_map:
+    freemap_fini(&mf->map);
+fail_mapped:
+    host_munmap(mapped, mapped_size(mf));
 fail_refs:
     host_munmap(refs, refs_size(mf));
 fail_base:
@@ -105,7 +137,9 @@ void memfile_destroy(struct memfile *mf)
 {
     if (!mf)
         return;
+    freemap_fini(&mf->warm);
     freemap_fini(&mf->map);
+    host_munmap(mf->mapped, mapped_size(mf));
     host_munmap(mf->refs, refs_size(mf));
     host_munmap(mf->base, mf->limit);
     host_memfd_close(mf->fd);
@@ -168,10 +202,40 @@ static int grow(struct memfile *mf, uint64_t seen_extent, uint64_t size)
     lock_acquire(&mf->lock);
     mf->extent = extent;
     freemap_extend(&mf->map, extent / BLOCK_SIZE);
+    freemap_extend_empty(&mf->warm, extent / BLOCK_SIZE);
     lock_release(&mf->lock);
 out:
     lock_release(&mf->grow_lock);
     return err;
+}
+
+/* ---- what the Sentry's mapping has -------------------------------------------------------- */
+
+static bool is_mapped(const struct memfile *mf, struct memfile_range r)
+{
+    for (uint64_t page = r.start / PAGE_SIZE; page < (r.start + r.size) / PAGE_SIZE; page++) {
+        if (!(__atomic_load_n(&mf->mapped[page / 64], __ATOMIC_RELAXED) >> page % 64 & 1))
+            return false;
+    }
+    return true;
+}
+
+static void note_mapped(struct memfile *mf, struct memfile_range r, bool is)
+{
+    for (uint64_t page = r.start / PAGE_SIZE; page < (r.start + r.size) / PAGE_SIZE; page++) {
+        uint64_t bit = 1UL << page % 64, *word = &mf->mapped[page / 64];
+
+        if (is)
+            __atomic_or_fetch(word, bit, __ATOMIC_RELAXED);
+        else if (__atomic_load_n(word, __ATOMIC_RELAXED) & bit)
+            __atomic_and_fetch(word, ~bit, __ATOMIC_RELAXED);
+    }
+}
+
+void memfile_make_ready(struct memfile *mf, struct memfile_range range)
+{
+    if (!is_mapped(mf, range))
+        memfile_populate(mf, range);
 }
 
 /* ---- the public calls --------------------------------------------------------------------- */
@@ -181,6 +245,7 @@ static void punch(struct memfile *mf, struct memfile_range r)
 {
     int err = host_punch_hole(mf->fd, r.start, r.size);
 
+    note_mapped(mf, r, false);
     /* Handing out a page with old contents would leak them from one program to another. */
     if (err)
         BUG("punching the memfile at %#lx: error %d", r.start, -err);
@@ -208,12 +273,33 @@ static int64_t take_dirty(struct memfile *mf)
     return page;
 }
 
-/* False: there were none. */
+/* A run of what is kept warm, with its old bytes; false: there is none like that. */
+static bool take_warm(struct memfile *mf, uint64_t size, uint64_t align, struct memfile_range *ret)
+{
+    int64_t first = -1;
+
+    lock_acquire(&mf->lock);
+    if (mf->warm_bytes >= size)
+        first = freemap_take(&mf->warm, size / PAGE_SIZE, MAX(align / PAGE_SIZE, 1UL));
+    if (first >= 0)
+        mf->warm_bytes -= size;
+    lock_release(&mf->lock);
+    if (first >= 0)
+        *ret = (struct memfile_range){(uint64_t)first * PAGE_SIZE, size};
+    return first >= 0;
+}
+
+/* What is kept is let go. False: there was nothing. */
 static bool clean_dirty(struct memfile *mf)
 {
+    struct memfile_range warm;
     bool any = false;
     int64_t page;
 
+    while (take_warm(mf, PAGE_SIZE, PAGE_SIZE, &warm)) {
+        punch(mf, warm);
+        any = true;
+    }
     while ((page = take_dirty(mf)) >= 0) {
         punch(mf, (struct memfile_range){(uint64_t)page, PAGE_SIZE});
         any = true;
@@ -221,17 +307,35 @@ static bool clean_dirty(struct memfile *mf)
     return any;
 }
 
-int memfile_alloc_dirty(struct memfile *mf, struct memfile_range *ret)
+/* The caller's from now on. */
+static void hand_out(struct memfile *mf, struct memfile_range r)
 {
-    int64_t page = take_dirty(mf);
-
-    if (page < 0)
-        return memfile_alloc(mf, PAGE_SIZE, PAGE_SIZE, ret);
     lock_acquire(&mf->lock);
-    mf->allocated += PAGE_SIZE;
+    mf->allocated += r.size;
     lock_release(&mf->lock);
-    __atomic_store_n(&mf->refs[(uint64_t)page / PAGE_SIZE], 1, __ATOMIC_RELAXED);
-    *ret = (struct memfile_range){(uint64_t)page, PAGE_SIZE};
+    for (uint64_t at = r.start; at < r.start + r.size; at += PAGE_SIZE)
+        __atomic_store_n(&mf->refs[at / PAGE_SIZE], 1, __ATOMIC_RELAXED);
+}
+
+int memfile_alloc_dirty(struct memfile *mf, uint64_t size, struct memfile_range *ret)
+{
+    int64_t page = size == PAGE_SIZE ? take_dirty(mf) : -1;
+
+    if (page >= 0)
+        *ret = (struct memfile_range){(uint64_t)page, PAGE_SIZE};
+    else if (!take_warm(mf, size, PAGE_SIZE, ret))
+        return memfile_alloc(mf, size, PAGE_SIZE, ret);
+    hand_out(mf, *ret);
+    return 0;
+}
+
+int memfile_alloc_soon(struct memfile *mf, uint64_t size, uint64_t align, struct memfile_range *ret)
+{
+    if (size > WARM_RUN_MAX || !take_warm(mf, size, align, ret))
+        return memfile_alloc(mf, size, align, ret);
+    memfile_make_ready(mf, *ret);
+    memset(mf->base + ret->start, 0, size);
+    hand_out(mf, *ret);
     return 0;
 }
 
@@ -283,6 +387,70 @@ void memfile_ref(struct memfile *mf, struct memfile_range range)
     }
 }
 
+static uint64_t warm_max(const struct memfile *mf)
+{
+    return MIN(WARM_MAX, mf->limit / WARM_SHARE);
+}
+
+/* False: it has too much already. */
+static bool keep_run(struct memfile *mf, struct memfile_range r)
+{
+    bool fits;
+
+    lock_acquire(&mf->lock);
+    fits = mf->warm_bytes + r.size <= warm_max(mf);
+    if (fits) {
+        mf->warm_bytes += r.size;
+        freemap_give(&mf->warm, r.start / PAGE_SIZE, r.size / PAGE_SIZE);
+    }
+    lock_release(&mf->lock);
+    return fits;
+}
+
+/* Keeps of the run what the host has memory for, while there is room; punches the rest. */
+static void keep_warm(struct memfile *mf, struct memfile_range r)
+{
+    uint8_t vec[WARM_LOOK_MAX / PAGE_SIZE];
+    uint64_t count = r.size / PAGE_SIZE, done = 0;
+
+    memfile_resident(mf, r, vec);
+    while (done < count) {
+        uint64_t end = done + 1;
+        struct memfile_range part;
+
+        while (end < count && vec[end] == vec[done])
+            end++;
+        part = (struct memfile_range){r.start + done * PAGE_SIZE, (end - done) * PAGE_SIZE};
+        if (!vec[done] || !keep_run(mf, part))
+            punch(mf, part);
+        done = end;
+    }
+}
+
+/* As good as full: not worth a look at what the host has memory for. */
+static bool warm_is_full(struct memfile *mf)
+{
+    uint64_t bytes;
+
+    lock_acquire(&mf->lock);
+    bytes = mf->warm_bytes;
+    lock_release(&mf->lock);
+    return bytes + WARM_RUN_MAX > warm_max(mf);
+}
+
+static void let_go(struct memfile *mf, struct memfile_range r)
+{
+    while (r.size > 0 && !warm_is_full(mf)) {
+        struct memfile_range part = {r.start, MIN(r.size, WARM_LOOK_MAX)};
+
+        keep_warm(mf, part);
+        r.start += part.size;
+        r.size -= part.size;
+    }
+    if (r.size > 0)
+        punch(mf, r);
+}
+
 static void release(struct memfile *mf, struct memfile_range r)
 {
     bool keep;
@@ -294,7 +462,7 @@ static void release(struct memfile *mf, struct memfile_range r)
         mf->dirty[mf->dirty_count++] = r.start;
     lock_release(&mf->lock);
     if (!keep)
-        punch(mf, r);
+        let_go(mf, r);
 }
 
 void memfile_unref(struct memfile *mf, struct memfile_range range)
@@ -341,7 +509,8 @@ void memfile_resident(struct memfile *mf, struct memfile_range range, uint8_t *r
 void memfile_populate(struct memfile *mf, struct memfile_range range)
 {
     check_range(mf, range);
-    (void)host_madvise(mf->base + range.start, range.size, MADV_POPULATE_WRITE);
+    if (host_madvise(mf->base + range.start, range.size, MADV_POPULATE_WRITE) == 0)
+        note_mapped(mf, range, true);
 }
 
 ssize_t memfile_write(struct memfile *mf, const struct iovec *iov, int count, uint64_t offset)

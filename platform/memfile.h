@@ -10,7 +10,8 @@
  * Pages are allocated in aligned runs and counted one by one, so that fork shares them and a run
  * is returned page by page. A freed page is punched out of the memfd (host memory follows guest
  * memory down) before it can be handed out again, so a new page always reads as zeroes. A few
- * single pages are kept as they are for those who overwrite them anyway.
+ * single pages are kept as they are for those who overwrite them anyway, and up to 16 MiB of runs,
+ * which are cleared when they are handed out, for those who will touch them at once.
  *
  * Any thread may call; the allocator has its own lock, the innermost of all.
  */
@@ -56,12 +57,15 @@ void memfile_get_stats(struct memfile *mf, struct memfile_stats *ret_stats);
  * page starts with one reference and reads as zeroes. -ENOMEM when the limit is reached.
  */
 int memfile_alloc(struct memfile *mf, uint64_t size, uint64_t align, struct memfile_range *ret);
+/* The same, at most 2 MiB, for a caller who will touch most of it soon. */
+int memfile_alloc_soon(struct memfile *mf, uint64_t size, uint64_t align,
+                       struct memfile_range *ret);
 /*
- * One page with one reference and whatever was in it, for a caller that overwrites all of it.
+ * Pages with one reference and whatever was in them, for a caller that overwrites all of them.
  * Single pages that were freed shortly before are taken, the lowest first: who frees and takes in
  * rounds, as fork does, gets the same ones each time, and mappings that remember them are right.
  */
-int memfile_alloc_dirty(struct memfile *mf, struct memfile_range *ret);
+int memfile_alloc_dirty(struct memfile *mf, uint64_t size, struct memfile_range *ret);
 /* One more, or one less, reference on each page of the range. */
 void memfile_ref(struct memfile *mf, struct memfile_range range);
 void memfile_unref(struct memfile *mf, struct memfile_range range);
@@ -76,6 +80,11 @@ void memfile_resident(struct memfile *mf, struct memfile_range range, uint8_t *r
 
 /* Has the host give memory to the whole range now (it may not: then touching does it). */
 void memfile_populate(struct memfile *mf, struct memfile_range range);
+/*
+ * Before storing to much of the range through memfile_ptr(): the host maps all of it in one go, not
+ * page by page as it is touched, unless that was done before.
+ */
+void memfile_make_ready(struct memfile *mf, struct memfile_range range);
 
 /*
  * Writes bytes of the Sentry's, which may lie in the memfile, to `offset`, whose pages the caller

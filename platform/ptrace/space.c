@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -15,6 +16,13 @@
 #include "base/log.h"
 #include "host/clock.h"
 #include "platform/ptrace/internal.h"
+
+/*
+ * Of a run that the program may write the host would bring each page by a fault of its own, so it
+ * is told to map them at once where that is all there is to do: where it has memory for all of
+ * them.
+ */
+#define READY_MAX (256UL << 10)
 
 struct space_job {
     struct ptrace_space *space;
@@ -203,6 +211,16 @@ static int sweep_locked(struct ptrace_space *s) __must_hold(s->map_lock)
     return err;
 }
 
+static bool is_ready(const struct ptrace_space *s, int prot, struct memfile_range range)
+{
+    uint8_t there[READY_MAX / PAGE_SIZE];
+
+    if (!(prot & PROT_WRITE) || range.size > READY_MAX)
+        return false;
+    memfile_resident(s->p->memfile, range, there);
+    return !memchr(there, 0, range.size / PAGE_SIZE);
+}
+
 static int map_locked(struct ptrace_space *s, uaddr_t addr, int prot, struct memfile_range range)
     __must_hold(s->map_lock)
 {
@@ -214,6 +232,8 @@ static int map_locked(struct ptrace_space *s, uaddr_t addr, int prot, struct mem
         return 0;
     if (unlikely(record_is_full(&s->record)))
         sweep_locked(s);
+    if (is_ready(s, prot, range))
+        args[3] |= MAP_POPULATE;
     err = space_call(s, SYS_mmap, args);
     if (err == -ENOMEM) {
         err = unmap_full(s);

@@ -66,6 +66,7 @@ static const struct sock_filter stub_filter[] = {
     IF(STUB_BASE >> 32, 1, 0),
     RETURN(SECCOMP_RET_KILL_PROCESS),
     ALLOW_AT_IF(STUB_CALLED, SYS_mmap, 3, STUB_MAP_FLAGS),
+    ALLOW_AT_IF(STUB_CALLED, SYS_mmap, 3, STUB_MAP_FLAGS | MAP_POPULATE),
     ALLOW_AT(STUB_CALLED, SYS_munmap),
     ALLOW_AT_IF(STUB_CALLED, SYS_clone, 0, LEADER_FLAGS),
     ALLOW_AT(STUB_CALLED, SYS_exit),

@@ -169,7 +169,7 @@ static int map_anonymous(struct fault *f, struct vma *vma)
     start = pmap_free_below(&mm->pmap, f->page, start);
     end = pmap_next_used(&mm->pmap, f->page, end);
     align = end - start == window ? window : PAGE_SIZE;
-    err = memfile_alloc(mm->env->memfile, end - start, align, &range);
+    err = memfile_alloc_soon(mm->env->memfile, end - start, align, &range);
     if (err) {
         start = f->page;
         err = memfile_alloc(mm->env->memfile, PAGE_SIZE, PAGE_SIZE, &range);
@@ -204,7 +204,7 @@ void mm_anticipate(struct mm *mm, uaddr_t start, uint64_t size)
         vma->userfault_modes || (vma->prot & PROT_WRITE) == 0 || memory_is_scarce(mm) ||
         pmap_next_used(&mm->pmap, start, start + size) < start + size)
         return;
-    if (memfile_alloc(mm->env->memfile, size, PAGE_SIZE, &range) == 0)
+    if (memfile_alloc_soon(mm->env->memfile, size, PAGE_SIZE, &range) == 0)
         (void)map_fresh(mm, vma, start, range); /* what is not there now comes by faults */
 }
 
@@ -274,11 +274,11 @@ static int copy_pages(struct fault *f, struct vma *vma)
         start -= PAGE_SIZE;
     while (end < high && may_join(mm, pmap_get(&mm->pmap, end)))
         end += PAGE_SIZE;
-    err = memfile_alloc(mf, end - start, PAGE_SIZE, &range);
+    err = memfile_alloc_dirty(mf, end - start, &range);
     if (err) {
         start = f->page;
         end = start + PAGE_SIZE;
-        err = memfile_alloc(mf, PAGE_SIZE, PAGE_SIZE, &range);
+        err = memfile_alloc_dirty(mf, PAGE_SIZE, &range);
         if (err)
             return err;
     }

@@ -46,7 +46,7 @@ static int copy_for_child(const struct twin *twin, uaddr_t addr, uint64_t entry)
     struct mm *child = twin->child;
     struct memfile *mf = child->env->memfile;
     struct memfile_range range;
-    int err = memfile_alloc_dirty(mf, &range);
+    int err = memfile_alloc_dirty(mf, PAGE_SIZE, &range);
 
     if (err)
         return err;

@@ -11,7 +11,8 @@
 #include "sentry/mm/shmem_internal.h"
 #include "sentry/mm/uio.h"
 
-#define COPY_MAX (1UL << 20) /* referenced at a time */
+#define COPY_MAX  (1UL << 20)  /* referenced at a time */
+#define READY_MIN (32UL << 10) /* so much is mapped before it is written, not page by page */
 
 uint64_t shmem_file_size(struct mappable *m)
 {
@@ -130,6 +131,12 @@ static ssize_t write_run(struct shmem *s, struct uio *uio, uint64_t at, uint64_t
 {
     if (fresh && size >= PAGE_SIZE)
         return write_fresh(s, uio, at, size);
+    if (size >= READY_MIN) {
+        uint64_t page = round_down(at, PAGE_SIZE);
+
+        memfile_make_ready(s->memfile,
+                           (struct memfile_range){page, round_up(at + size, PAGE_SIZE) - page});
+    }
     return uio_copy_in(uio, memfile_ptr(s->memfile, at), size);
 }
 

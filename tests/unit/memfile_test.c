@@ -43,7 +43,7 @@ static bool is_zero(const uint8_t *p, uint64_t size)
 
 Test(memfile, a_page_is_zero_also_when_it_was_used_before)
 {
-    struct memfile *mf = make(64 * MIB);
+    struct memfile *mf = make(2 * MIB); /* too little for any to be kept warm */
     struct memfile_range first = alloc(mf, 2 * PAGE_SIZE, PAGE_SIZE), second;
     uint8_t *p = memfile_ptr(mf, first.start);
 
@@ -69,7 +69,7 @@ Test(memfile, a_dirty_page_comes_back_to_those_who_ask_for_one)
     memfile_unref(mf, other);
     memfile_unref(mf, one);
     cr_assert_eq(stats(mf).allocated, 0);
-    cr_assert_eq(memfile_alloc_dirty(mf, &dirty), 0);
+    cr_assert_eq(memfile_alloc_dirty(mf, PAGE_SIZE, &dirty), 0);
     cr_assert_eq(dirty.start, MIN(one.start, other.start), "the lowest first");
     cr_assert_eq(memfile_page_refs(mf, dirty.start), 1);
     cr_assert_eq(stats(mf).allocated, PAGE_SIZE);
@@ -77,6 +77,71 @@ Test(memfile, a_dirty_page_comes_back_to_those_who_ask_for_one)
     /* Nothing is lost by it, and nobody else sees it. */
     all = alloc(mf, 2 * MIB, PAGE_SIZE);
     cr_assert(is_zero(memfile_ptr(mf, all.start), 2 * MIB));
+    memfile_unref(mf, all);
+    memfile_destroy(mf);
+}
+
+static uint64_t resident(struct memfile *mf, struct memfile_range r)
+{
+    static uint8_t vec[64 * MIB / PAGE_SIZE];
+    uint64_t count = 0;
+
+    memfile_resident(mf, r, vec);
+    for (uint64_t i = 0; i < r.size / PAGE_SIZE; i++)
+        count += vec[i];
+    return count * PAGE_SIZE;
+}
+
+Test(memfile, a_warm_run_comes_back_cleared_to_those_who_will_touch_it)
+{
+    struct memfile *mf = make(64 * MIB);
+    struct memfile_range first = alloc(mf, 16 * PAGE_SIZE, 16 * PAGE_SIZE), cold, soon;
+
+    memset(memfile_ptr(mf, first.start), 0xaa, first.size);
+    memfile_unref(mf, first);
+    cr_assert_eq(stats(mf).allocated, 0);
+    cold = alloc(mf, 16 * PAGE_SIZE, 16 * PAGE_SIZE);
+    cr_assert_neq(cold.start, first.start, "for others it is not there");
+    cr_assert_eq(resident(mf, cold), 0);
+
+    cr_assert_eq(memfile_alloc_soon(mf, first.size, first.size, &soon), 0);
+    cr_assert_eq(soon.start, first.start);
+    cr_assert_eq(resident(mf, soon), soon.size);
+    cr_assert(is_zero(memfile_ptr(mf, soon.start), soon.size));
+    cr_assert_eq(memfile_page_refs(mf, soon.start + PAGE_SIZE), 1);
+    cr_assert_eq(stats(mf).allocated, cold.size + soon.size);
+    memfile_unref(mf, cold);
+    memfile_unref(mf, soon);
+    memfile_destroy(mf);
+}
+
+Test(memfile, only_what_the_host_has_memory_for_is_kept_warm)
+{
+    struct memfile *mf = make(64 * MIB);
+    struct memfile_range run = alloc(mf, 16 * PAGE_SIZE, 16 * PAGE_SIZE), soon;
+
+    memset(memfile_ptr(mf, run.start + 4 * PAGE_SIZE), 0xaa, 4 * PAGE_SIZE);
+    memfile_unref(mf, run);
+    cr_assert_eq(memfile_alloc_soon(mf, 8 * PAGE_SIZE, PAGE_SIZE, &soon), 0);
+    cr_assert_eq(resident(mf, soon), 0);
+    cr_assert_eq(memfile_alloc_soon(mf, 4 * PAGE_SIZE, PAGE_SIZE, &soon), 0);
+    cr_assert_eq(soon.start, run.start + 4 * PAGE_SIZE);
+    cr_assert(is_zero(memfile_ptr(mf, soon.start), soon.size));
+    memfile_destroy(mf);
+}
+
+Test(memfile, little_is_kept_warm_and_nothing_is_lost_by_it)
+{
+    struct memfile *mf = make(64 * MIB);
+    struct memfile_range most = alloc(mf, 32 * MIB, PAGE_SIZE), all;
+
+    memset(memfile_ptr(mf, most.start), 0xaa, most.size);
+    memfile_unref(mf, most);
+    cr_assert_leq(resident(mf, most), 4 * MIB);
+    cr_assert_gt(resident(mf, most), 0);
+    all = alloc(mf, 64 * MIB, PAGE_SIZE);
+    cr_assert_eq(resident(mf, all), 0);
+    cr_assert(is_zero(memfile_ptr(mf, all.start), all.size));
     memfile_unref(mf, all);
     memfile_destroy(mf);
 }
@@ -134,7 +199,7 @@ Test(memfile, runs_do_not_overlap)
 
 Test(memfile, references_free_page_by_page)
 {
-    struct memfile *mf = make(64 * MIB);
+    struct memfile *mf = make(2 * MIB); /* too little for any to be kept warm */
     struct memfile_range r = alloc(mf, 8 * PAGE_SIZE, 8 * PAGE_SIZE);
     struct memfile_range middle = {r.start + 2 * PAGE_SIZE, 2 * PAGE_SIZE};
     uint8_t *p = memfile_ptr(mf, r.start);
