@@ -7,7 +7,8 @@ compares what they print and how they end.
 
 Each NAME.sh beside this file is one test, run by bash in an empty folder. Its first line names the
 Debian packages that it needs (A|B: either); without them it is skipped by name. A line "# again:"
-after it names options of the sandbox with which it runs once more.
+after it names options of the sandbox with which it runs once more. Those in network/ have a server
+and a client, on different sides of a network (sides.py); their names are network/NAME.
 
 The last line is `N passed, N failed, N skipped`.
 """
@@ -26,12 +27,13 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 from guest_outcome import Outcome, Tally, difference
+import sides
 from run_guest import PLATFORMS, usable_platforms
 
 NAMES = sorted(f[:-3] for f in os.listdir(HERE) if f.endswith(".sh"))
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
                "LC_ALL": "C.UTF-8", "TZ": "UTC0", "TERM": "xterm"}
-TIMEOUT = 240  # seconds; the slowest natively takes some ten
+TIMEOUT = 100  # seconds; the slowest natively takes some ten
 
 
 def heading(script, name):
@@ -79,11 +81,16 @@ def judge(tally, label, native, got):
         tally.add("failed", label, difference(native, got))
 
 
+def chosen(names, patterns):
+    return [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", required=True)
     parser.add_argument("--kvmsentry", help="another binary than that of the build folder")
     parser.add_argument("--platform", help="only these, separated by commas")
+    parser.add_argument("--both-versions", action="store_true", help="network/: each run over IPv4 and over IPv6")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line for each test")
     parser.add_argument("names", nargs="*", default=["*"], help="patterns")
     args = parser.parse_args()
@@ -92,9 +99,7 @@ def main():
     wanted = args.platform.split(",") if args.platform else PLATFORMS
     platforms = [name for name in wanted if not usable[name]]
     tally = Tally(args.verbose)
-    for name in NAMES:
-        if not any(fnmatch.fnmatch(name, pattern) for pattern in args.names):
-            continue
+    for name in chosen(NAMES, args.names):
         script = os.path.join(HERE, name + ".sh")
         missing = missing_packages(script)
         if missing:
@@ -108,6 +113,9 @@ def main():
             for options in variants:
                 got = run(script, (program, f"--platform={platform}", *options, "--"))
                 judge(tally, " ".join([name, "on", platform, *options]), native, got)
+    sides.run_all([name.removeprefix("network/") for name in chosen([f"network/{n}" for n in sides.NAMES], args.names)],
+                  sides.Runner(program, ENVIRONMENT, TIMEOUT), platforms, tally, judge, missing_packages,
+                  args.both_versions)
     return tally.close()
 
 
