@@ -33,7 +33,7 @@ from run_guest import PLATFORMS, usable_platforms
 NAMES = sorted(f[:-3] for f in os.listdir(HERE) if f.endswith(".sh"))
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
                "LC_ALL": "C.UTF-8", "TZ": "UTC0", "TERM": "xterm"}
-TIMEOUT = 100  # seconds; the slowest natively takes some ten
+TIMEOUT = 240  # seconds; the slowest natively takes some ten
 
 
 def heading(script, name):

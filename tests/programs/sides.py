@@ -64,24 +64,24 @@ class Runner:
     def __init__(self, program, environment, timeout):
         self.program, self.environment, self.timeout = program, environment, timeout
 
-    def pair(self, cable, script, server_at, client_at, address, inside):
+    def pair(self, script, server_at, client_at, address, inside):
         """`server_at`, `client_at`: namespaces; `inside`: each one's prefix."""
         server = Side(server_at, ("serve", address, script), self.environment, inside[0])
         client = Side(client_at, ("ask", address, script), self.environment, inside[1]).finish(self.timeout)
         return joined(client, server.finish(30))
 
     def native(self, cable, script):
-        return self.pair(cable, script, cable.near, cable.far, NEAR[0], ((), ()))
+        return self.pair(script, cable.near, cable.far, NEAR[0], ((), ()))
 
     def variant(self, cable, script, platform, what, mode, version):
         near = (self.program, f"--platform={platform}", mode, "--")
         far = (self.program, f"--platform={platform}", mode.replace("cable0", "cable1"), "--")
         if what == "server inside":
-            return self.pair(cable, script, cable.near, cable.far, NEAR[version], (near, ()))
+            return self.pair(script, cable.near, cable.far, NEAR[version], (near, ()))
         if what == "client inside":
-            return self.pair(cable, script, cable.far, cable.near, FAR[version], ((), near))
+            return self.pair(script, cable.far, cable.near, FAR[version], ((), near))
         if what == "two sandboxes":
-            return self.pair(cable, script, cable.near, cable.far, NEAR[version], (near, far))
+            return self.pair(script, cable.near, cable.far, NEAR[version], (near, far))
         return Side(cable.near, ("both", NEAR[version], script), self.environment, near).finish(self.timeout)
 
 
