@@ -223,11 +223,13 @@ struct socket *socket_ref(struct socket *s)
 struct socket *socket_unref(struct socket *s)
 {
     if (s && refcount_put(&s->refs)) {
-        net_ns_unref(s->net);
+        struct net_ns *net = s->net; /* families leave its tables when they free */
+
         socket_filter_unref(s->filter);
         lock_destroy(&s->lock);
         __atomic_sub_fetch(&alive, 1, __ATOMIC_RELAXED);
         s->ops->free(s);
+        net_ns_unref(net);
     }
     return NULL;
 }

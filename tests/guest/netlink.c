@@ -293,9 +293,23 @@ static void test_interfaces(void)
     close(fd);
 }
 
+/* A socket goes with answers that nobody has read. */
+static void test_unread(void)
+{
+    for (int i = 0; i < 20; i++) {
+        struct ifinfomsg link = {.ifi_family = AF_UNSPEC};
+        int fd = open_route();
+
+        ask(fd, RTM_GETLINK, NLM_F_DUMP, &link, sizeof(link));
+        CHECK(recv(fd, answer, 20, MSG_PEEK) == 20);
+        CHECK_EQ(close(fd), 0);
+    }
+}
+
 int main(void)
 {
     test_questions();
+    test_unread();
     test_malformed();
     test_diag();
     test_ports();

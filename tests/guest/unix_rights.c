@@ -2,8 +2,11 @@
  * What travels beside the bytes: descriptors, credentials, peers' identities; malformed control
  * messages; descriptors that only a queue still holds.
  */
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -427,6 +430,34 @@ static void test_too_many(void)
     CHECK_EQ(status, 0);
 }
 
+/* A socket that has joined a group comes out of a network namespace that ends before it. */
+static void test_foreign_net(void)
+{
+    struct ip_mreqn group = {.imr_ifindex = 1};
+    char text[4];
+    int fd[2], got, status;
+    pid_t pid;
+
+    inet_pton(AF_INET, "224.0.0.99", &group.imr_multiaddr);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+    pid = fork();
+    if (pid == 0) {
+        int udp = unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0 ? -1 : socket(AF_INET, SOCK_DGRAM, 0);
+
+        if (udp >= 0) {
+            CHECK_EQ(setsockopt(udp, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof(group)), 0);
+            CHECK_EQ(send_fds(fd[0], "x", 1, &udp, 1), 1);
+        }
+        _exit(check_failures != 0);
+    }
+    close(fd[0]);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    if (receive_fds(fd[1], text, sizeof(text), &got, sizeof(control_buffer), 0, NULL) == 1)
+        CHECK_EQ(close(got), 0);
+    close(fd[1]);
+}
+
 int main(void)
 {
     test_passing();
@@ -436,5 +467,6 @@ int main(void)
     test_garbage();
     test_deep();
     test_too_many();
+    test_foreign_net();
     return check_done();
 }

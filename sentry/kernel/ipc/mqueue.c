@@ -61,6 +61,7 @@ struct mqueue *mqueue_unref(struct mqueue *q)
     lock_release(&table->lock);
     mq_free_messages(q);
     process_unref(q->owner);
+    file_unref(q->cookie.socket);
     lock_destroy(&q->lock);
     ipc_ns_drop(q->ns);
     free(q);

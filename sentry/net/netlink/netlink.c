@@ -502,8 +502,14 @@ static void netlink_free(struct socket *s)
 {
     struct netlink_socket *n = netlink_of(s);
 
-    while (!list_empty(&n->messages))
-        remove_message(n, list_first(&n->messages, struct netlink_message, node));
+    /* Nobody else knows the socket any more, and its lock has gone. */
+    while (!list_empty(&n->messages)) {
+        struct netlink_message *m = list_first(&n->messages, struct netlink_message, node);
+
+        list_del_init(&m->node);
+        socket_memory_give(m->size + SOCKET_MESSAGE_COST);
+        free(m);
+    }
     lock_destroy(&n->read_lock);
     free(n);
 }
