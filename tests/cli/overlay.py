@@ -184,6 +184,33 @@ def test_bind(command, platforms, tally):
                     contents(trees[platform]) == contents(trees["native"]))
 
 
+def make_many(folder, count):
+    """What listing.c expects to find."""
+    os.makedirs(folder)
+    for number in range(count):
+        write(os.path.join(folder, f"k{number:05}" + ("" if number % 4 else "n" * 200)), "")
+
+
+def test_listing(command, platforms, top, tally, count=3000):
+    """A big folder is listed while it is changed; what lies below is unchanged."""
+    program = os.path.join(os.path.dirname(command.program), "tests/cli/listing")
+    folder = os.path.join(top, "many")
+    make_many(folder, count)
+    for platform in platforms:
+        base = [command.program, f"--platform={platform}"]
+        for where, options in (("memory", []), ("a folder", [f"--overlay=dir:{top}/kept-{platform}"])):
+            outcome = run([*base, *options, "--", program, folder, str(count)], top)
+            good = outcome == (0, "ok\n") and len(os.listdir(folder)) == count
+            tally.add("passed" if good else "failed", f"listing over {where} on {platform}", str(outcome))
+        shared = folder + platform
+        shutil.copytree(folder, shared)
+        outcome = run([*base, f"--bind={shared}:/shared", "--", program, "/shared", str(count)], top)
+        tally.add("passed" if outcome == (0, "ok\n") and len(os.listdir(shared)) == 13 else "failed",
+                  f"listing a share on {platform}", str(outcome))
+    outcome = run([program, folder, str(count)], top)
+    tally.add("passed" if outcome == (0, "ok\n") else "failed", "listing natively", str(outcome))
+
+
 def test_attributes(command, platform, tree, tally):
     """Extended attributes of host files are seen, copied up with the file, and changed inside alone."""
     path = os.path.join(tree, "a/f1")
@@ -264,6 +291,7 @@ def test_overlay(command, platforms, tally):
             os.mkdir(tree)
             make_tree(tree, build)
         test_pieces(command, platforms, top, tally)
+        test_listing(command, platforms, top, tally)
         native = run(["./writing"], trees["native"])
         if native[0] != 0:
             tally.add("failed", "overlay natively", native[1])

@@ -70,19 +70,10 @@ struct ov_entry {
     uint8_t type;           /* DT_* of what a whiteout stands for */
 };
 
-/* What a lower directory lists, as long as somebody reads it merged (list.c). */
-struct ov_listed;
-struct ov_listing {
-    refcount_t refs;
-    size_t count, room;
-    struct ov_listed **items; /* owned, each of them too */
-};
-
 struct ov_dir {
-    struct nametable entries;   /* under tree_lock, as all of it */
-    uint64_t live_count;        /* entries that are not whiteouts */
-    struct ov_inode *up;        /* while a tree is taken down */
-    struct ov_listing *listing; /* borrowed: of those who read it just now; NULL */
+    struct nametable entries; /* under tree_lock, as all of it */
+    uint64_t live_count;      /* entries that are not whiteouts */
+    struct ov_inode *up;      /* while a tree is taken down */
 };
 
 enum ov_half { OV_LOWER, OV_UPPER, OV_HALVES };

@@ -10,7 +10,9 @@
  *               OV_MADE + c     the entry with cookie c that lower does not have
  *
  * An entry hides the lower name. So each position means the same name as long as the listing lasts,
- * whatever is made and removed, and no name comes twice.
+ * whatever is made and removed in the sandbox, and no name comes twice. Of the lower names a block
+ * is in memory, and for each block that was read where it begins: a folder of a million takes no
+ * more.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -21,21 +23,43 @@
 #include "sentry/fs/overlay/internal.h"
 #include "sentry/vfs/dirent.h"
 
-#define OV_DOTS 2
-#define OV_MADE (1L << 40)
+#define OV_DOTS     2
+#define OV_MADE     (1L << 40)
+
+#define BLOCK_NAMES 1024U
+#define BLOCK_BYTES (32U << 10)
 
 struct ov_listed {
     uint64_t ino;
-    uint8_t type;
-    uint8_t size;
-    char name[];
+    uint16_t at; /* in the block's text */
+    uint8_t type, size;
+};
+static_assert(BLOCK_BYTES - 1 <= UINT16_MAX, "a place in the text");
+
+/* Names that follow each other in the lower directory. */
+struct ov_block {
+    int64_t first; /* which one the first of them is */
+    int64_t next;  /* lower's position behind the last */
+    uint32_t count, text_size;
+    bool full; /* there was no room for one more */
+    struct ov_listed names[BLOCK_NAMES];
+    char text[BLOCK_BYTES];
+};
+
+/* Where a block begins. */
+struct ov_place {
+    int64_t first, pos;
 };
 
 struct ov_dir_file {
     struct file file;
-    struct file *lower;         /* owned; NULL: none */
-    struct ov_listing *listing; /* owned reference; NULL: not merged. Under file.pos_lock */
-    bool merged;                /* likewise */
+    struct file *lower; /* owned; NULL: none */
+    /* Under file.pos_lock: */
+    bool merged;
+    struct ov_block *block;  /* the one that was read last; owned; NULL: none since it began */
+    struct ov_place *places; /* ascending; owned */
+    size_t place_count, place_room;
+    int64_t end; /* how many names lower has; INT64_MAX: not read so far */
 };
 
 static struct ov_dir_file *dir_file_of(struct file *f)
@@ -55,128 +79,133 @@ static bool is_dots(const char *name, size_t size)
 
 /* ---- what the lower directory lists -------------------------------------------------------- */
 
-static void listing_free(struct ov_listing *l)
-{
-    if (!l)
-        return;
-    for (size_t i = 0; i < l->count; i++)
-        free(l->items[i]);
-    free(l->items);
-    free(l);
-}
-
-static void listing_put(struct ov_inode *dir, struct ov_listing *l)
-{
-    bool last;
-
-    if (!l)
-        return;
-    tree_lock(&dir->fs->sb);
-    last = refcount_put(&l->refs);
-    if (last && dir->dir.listing == l)
-        dir->dir.listing = NULL;
-    tree_unlock(&dir->fs->sb);
-    if (last)
-        listing_free(l);
-}
-
 struct collector {
     struct dirent_sink sink;
-    struct ov_listing *listing;
-    bool failed;
+    struct ov_block *block;
 };
 
 static bool collect(struct dirent_sink *sink, const char *name, size_t size, uint64_t ino,
                     int64_t next, uint8_t type)
 {
-    struct collector *c = container_of(sink, struct collector, sink);
-    struct ov_listing *l = c->listing;
-    struct ov_listed *item;
+    struct ov_block *b = container_of(sink, struct collector, sink)->block;
 
-    if (is_dots(name, size) || size == 0 || size > VFS_NAME_MAX)
-        return true;
-    if (l->count == l->room) {
-        size_t room = l->room ? l->room * 2 : 64;
-        struct ov_listed **items = realloc(l->items, room * sizeof(struct ov_listed *));
-
-        if (!items) {
-            c->failed = true;
+    if (!is_dots(name, size) && size > 0 && size <= VFS_NAME_MAX) {
+        b->full = b->count == BLOCK_NAMES || b->text_size + size > BLOCK_BYTES;
+        if (b->full)
             return false;
-        }
-        l->items = items;
-        l->room = room;
+        b->names[b->count++] = (struct ov_listed){
+            .ino = ino, .at = (uint16_t)b->text_size, .type = type, .size = (uint8_t)size};
+        memcpy(b->text + b->text_size, name, size);
+        b->text_size += (uint32_t)size;
     }
-    item = malloc(sizeof(*item) + size);
-    if (!item) {
-        c->failed = true;
-        return false;
-    }
-    item->ino = ino;
-    item->type = type;
-    item->size = (uint8_t)size;
-    memcpy(item->name, name, size);
-    l->items[l->count++] = item;
+    b->next = next;
     return true;
 }
 
-/* Everything that `from` lists. */
-static int listing_read(struct file *from, struct ov_listing **ret)
+static int add_place(struct ov_dir_file *df, int64_t first, int64_t pos)
 {
-    struct collector c = {.sink.emit = collect, .listing = calloc(1, sizeof(struct ov_listing))};
-    int64_t pos = 0;
+    if (df->place_count == df->place_room) {
+        size_t room = df->place_room ? df->place_room * 2 : 4;
+        struct ov_place *places = realloc(df->places, room * sizeof(*places));
+
+        if (!places)
+            return -ENOMEM;
+        df->places = places;
+        df->place_room = room;
+    }
+    df->places[df->place_count++] = (struct ov_place){first, pos};
+    return 0;
+}
+
+/* Reads the block that begins at a place; the next place is known then, or the end. */
+static int read_block(struct ov_dir_file *df, size_t which)
+{
+    struct collector c = {.sink.emit = collect, .block = df->block};
+    struct ov_block *b = df->block;
+    int64_t pos = df->places[which].pos;
     int err;
 
-    if (!c.listing)
-        return -ENOMEM;
-    refcount_set(&c.listing->refs, 1);
-    err = from ? from->ops->getdents(from, &c.sink, &pos) : 0;
-    if (!err && c.failed)
-        err = -ENOMEM;
+    b->first = df->places[which].first;
+    b->next = pos;
+    b->count = b->text_size = 0;
+    b->full = false;
+    err = df->lower->ops->getdents(df->lower, &c.sink, &pos);
     if (err < 0)
-        listing_free(c.listing);
-    else
-        *ret = c.listing;
+        b->count = 0;
+    else if (!b->full)
+        df->end = b->first + b->count;
+    else if (which + 1 == df->place_count)
+        err = add_place(df, b->first + b->count, b->next);
+    else /* read once more, and the host may have added to it */
+        b->count = MIN(b->count, (uint32_t)(df->places[which + 1].first - b->first));
     return err;
 }
 
-/* A name that the host got after ours was made: it is one, and has its place in the lower part. */
-static void mark_entries(struct ov_inode *dir, const struct ov_listing *l)
+/* The block in which the name of that number is, or would be. */
+static size_t place_of(const struct ov_dir_file *df, int64_t number)
 {
-    for (size_t i = 0; i < l->count; i++) {
-        struct ov_listed *item = l->items[i];
-        struct ov_entry *entry = ov_entry_find(dir, (struct name){item->name, item->size});
+    size_t low = 0, high = df->place_count;
 
-        if (entry)
-            entry->in_lower = true;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+
+        if (df->places[middle].first <= number)
+            low = middle;
+        else
+            high = middle;
     }
+    return low;
+}
+
+/*
+ * The lower name of that number; NULL: lower has no more, or the host took it away meanwhile, which
+ * `df->end` tells apart.
+ */
+static int find_listed(struct ov_dir_file *df, int64_t number, const struct ov_listed **ret)
+{
+    *ret = NULL;
+    while (number < df->end) {
+        struct ov_block *b = df->block;
+        size_t which;
+        int err;
+
+        if (number >= b->first && number < b->first + b->count) {
+            *ret = &b->names[number - b->first];
+            return 0;
+        }
+        which = place_of(df, number);
+        if (which + 1 < df->place_count && b->count > 0 && b->first == df->places[which].first)
+            return 0;
+        err = read_block(df, which);
+        if (err < 0)
+            return err;
+    }
+    return 0;
+}
+
+static void forget_listing(struct ov_dir_file *df)
+{
+    free(df->block);
+    free(df->places);
+    df->block = NULL;
+    df->places = NULL;
+    df->place_count = df->place_room = 0;
 }
 
 /* A listing begins: merged or not? */
 static int begin(struct ov_dir_file *df, struct ov_inode *dir)
 {
-    struct ov_listing *fresh = NULL, *use;
-    int err;
-
-    listing_put(dir, df->listing);
-    df->listing = NULL;
+    forget_listing(df);
     df->merged = has_entries(dir) || !df->lower;
-    if (!df->merged)
+    df->end = df->lower ? INT64_MAX : 0;
+    if (!df->merged || !df->lower)
         return 0;
-    tree_lock(&dir->fs->sb);
-    use = dir->dir.listing;
-    if (use)
-        refcount_get(&use->refs);
-    tree_unlock(&dir->fs->sb);
-    if (!use) {
-        err = listing_read(df->lower, &fresh);
-        if (err < 0)
-            return err;
-        tree_lock(&dir->fs->sb);
-        mark_entries(dir, fresh);
-        dir->dir.listing = use = fresh;
-        tree_unlock(&dir->fs->sb);
+    df->block = malloc(sizeof(*df->block));
+    if (!df->block || add_place(df, 0, 0) < 0) {
+        forget_listing(df);
+        return -ENOMEM;
     }
-    df->listing = use;
+    df->block->count = 0;
     return 0;
 }
 
@@ -215,58 +244,84 @@ static void show_entry(const struct ov_entry *entry, struct ov_shown *ret)
 }
 
 /* False: nothing there any more. */
-static bool show_listed(struct ov_inode *dir, const struct ov_listed *item, struct ov_shown *ret)
+static bool show_listed(struct ov_inode *dir, const struct ov_block *b,
+                        const struct ov_listed *item, struct ov_shown *ret)
 {
-    struct ov_entry *entry = ov_entry_find(dir, (struct name){item->name, item->size});
+    const struct name name = {b->text + item->at, item->size};
+    struct ov_entry *entry = ov_entry_find(dir, name);
 
     if (entry && !entry->inode)
         return false;
     if (entry) {
+        /* If the host got the name after ours was made: it has its place among lower's. */
+        entry->in_lower = true;
         show_entry(entry, ret);
         return true;
     }
-    ret->size = item->size;
-    memcpy(ret->name, item->name, item->size);
+    ret->size = name.size;
+    memcpy(ret->name, name.text, name.size);
     ret->ino = item->ino;
     ret->type = item->type;
     return true;
 }
 
-/* The first name at `pos` or behind it. */
-static bool show_merged(struct ov_dir_file *df, int64_t pos, struct ov_shown *ret)
+/* The first of lower's names at `pos` or behind it that is there: 1, or 0. */
+static int show_lower(struct ov_dir_file *df, int64_t pos, struct ov_shown *ret)
 {
     struct ov_inode *dir = ov_of(df->file.at.dentry);
-    struct ov_entry *entry = NULL;
-    bool found = false;
+
+    for (; pos - OV_DOTS < df->end; pos++) {
+        const struct ov_listed *item;
+        int err = find_listed(df, pos - OV_DOTS, &item);
+        bool found;
+
+        if (err < 0)
+            return err;
+        if (!item)
+            continue;
+        tree_lock(&dir->fs->sb);
+        found = show_listed(dir, df->block, item, ret);
+        tree_unlock(&dir->fs->sb);
+        ret->next = pos + 1;
+        if (found)
+            return 1;
+    }
+    return 0;
+}
+
+/* The same of what was made. */
+static int show_made(struct ov_dir_file *df, int64_t pos, struct ov_shown *ret)
+{
+    struct ov_inode *dir = ov_of(df->file.at.dentry);
+    struct ov_entry *entry;
 
     tree_lock(&dir->fs->sb);
-    for (; !found && pos < OV_DOTS + (int64_t)df->listing->count; pos++) {
-        found = show_listed(dir, df->listing->items[pos - OV_DOTS], ret);
-        ret->next = pos + 1;
-    }
-    if (!found) {
-        entry = ov_entry_next(dir, MAX(pos - OV_MADE, 0));
-        while (entry && (entry->in_lower || !entry->inode))
-            entry = ov_entry_next(dir, entry->named.cookie + 1);
-    }
+    entry = ov_entry_next(dir, MAX(pos - OV_MADE, 0));
+    while (entry && (entry->in_lower || !entry->inode))
+        entry = ov_entry_next(dir, entry->named.cookie + 1);
     if (entry) {
         show_entry(entry, ret);
         ret->next = OV_MADE + entry->named.cookie + 1;
-        found = true;
     }
     tree_unlock(&dir->fs->sb);
-    return found;
+    return entry != NULL;
 }
 
 static int list_merged(struct ov_dir_file *df, struct dirent_sink *sink, int64_t *pos)
 {
     struct ov_shown shown;
+    int found;
 
     for (;;) {
-        if (*pos < OV_DOTS)
+        if (*pos < OV_DOTS) {
             show_dots(&df->file, *pos, &shown);
-        else if (!show_merged(df, *pos, &shown))
-            return 0;
+        } else {
+            found = show_lower(df, *pos, &shown);
+            if (!found)
+                found = show_made(df, *pos, &shown);
+            if (found <= 0)
+                return found;
+        }
         if (!sink->emit(sink, shown.name, shown.size, shown.ino, shown.next, shown.type))
             return 0;
         *pos = shown.next;
@@ -312,7 +367,7 @@ static int dir_getdents(struct file *file, struct dirent_sink *sink, int64_t *po
 
     if (ov_is_dead(dir))
         return -ENOENT;
-    if (*pos == 0 || (df->merged && !df->listing))
+    if (*pos == 0 || (df->merged && df->lower && !df->block))
         err = begin(df, dir);
     if (err < 0)
         return err;
@@ -358,8 +413,7 @@ static void dir_release(struct file *f)
 {
     struct ov_dir_file *df = dir_file_of(f);
 
-    if (f->at.dentry)
-        listing_put(ov_of(f->at.dentry), df->listing);
+    forget_listing(df);
     file_unref(df->lower);
     file_fini(f);
     free(df);
