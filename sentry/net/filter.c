@@ -59,12 +59,11 @@ static int replace(struct socket *s, struct socket_filter *filter)
     return err;
 }
 
-int socket_filter_attach(struct socket *s, const struct sock_filter *program, uint32_t count)
+static int create(struct socket *s, const struct sock_filter *program, uint32_t count,
+                  struct socket_filter **ret)
 {
     struct socket_filter *filter;
 
-    if (s->ops->no_filter)
-        return -ENOPROTOOPT;
     if (s->opt.lock_filter)
         return -EPERM;
     if (bpf_check_packet(program, count) < 0)
@@ -79,7 +78,43 @@ int socket_filter_attach(struct socket *s, const struct sock_filter *program, ui
     refcount_set(&filter->refs, 1);
     filter->count = count;
     memcpy(filter->program, program, count * sizeof(*program));
-    return replace(s, filter);
+    *ret = filter;
+    return 0;
+}
+
+int socket_filter_attach(struct socket *s, const struct sock_filter *program, uint32_t count)
+{
+    struct socket_filter *filter;
+    int err = s->ops->no_filter ? -ENOPROTOOPT : create(s, program, count, &filter);
+
+    return err < 0 ? err : replace(s, filter);
+}
+
+int socket_filter_set_chooser(struct socket *s, const struct sock_filter *program, uint32_t count)
+{
+    struct socket_filter *filter;
+    int err = create(s, program, count, &filter);
+
+    if (err < 0)
+        return err;
+    err = s->ops->set_chooser ? s->ops->set_chooser(s, filter) : -EINVAL;
+    if (err < 0)
+        socket_filter_unref(filter);
+    return err;
+}
+
+int socket_filter_drop_chooser(struct socket *s)
+{
+    return s->ops->set_chooser ? s->ops->set_chooser(s, NULL) : -EINVAL;
+}
+
+uint32_t socket_filter_choose(const struct socket_filter *program, const void *bytes, size_t size)
+{
+    struct bpf_packet p = {
+        .bytes = bytes, .size = (uint32_t)size, .interface = LO_INDEX, .hardware_type = LO_TYPE};
+
+    host_random(&p.random, sizeof(p.random));
+    return bpf_run_packet(program->program, &p);
 }
 
 int socket_filter_detach(struct socket *s)

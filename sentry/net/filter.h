@@ -11,6 +11,11 @@
 /* Takes a copy. -EPERM: locked by SO_LOCK_FILTER; -EINVAL: no good program; -ENOMEM. */
 int socket_filter_attach(struct socket *s, const struct sock_filter *program, uint32_t count);
 int socket_filter_detach(struct socket *s); /* -ENOENT, -EPERM */
+/* SO_ATTACH_REUSEPORT_CBPF, likewise, and SO_DETACH_REUSEPORT_BPF: -ENOENT. */
+int socket_filter_set_chooser(struct socket *s, const struct sock_filter *program, uint32_t count);
+int socket_filter_drop_chooser(struct socket *s);
+/* What such a program says of a message with these bytes: the number of a socket. */
+uint32_t socket_filter_choose(const struct socket_filter *program, const void *bytes, size_t size);
 /* Copies the program if `max` instructions are enough (-EINVAL), 0 to only be told the count. */
 int socket_filter_get(struct socket *s, struct sock_filter *program, uint32_t max,
                       uint32_t *ret_count);

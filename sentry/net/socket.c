@@ -226,6 +226,7 @@ struct socket *socket_unref(struct socket *s)
         struct net_ns *net = s->net; /* families leave its tables when they free */
 
         socket_filter_unref(s->filter);
+        socket_filter_unref(s->chooser);
         lock_destroy(&s->lock);
         __atomic_sub_fetch(&alive, 1, __ATOMIC_RELAXED);
         s->ops->free(s);

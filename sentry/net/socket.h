@@ -32,6 +32,7 @@ struct mappable;
 struct mm;
 struct net_ns;
 struct net_rights;
+struct socket_filter;
 struct uio;
 
 #define SOCKET_FAMILIES    46 /* AF_MAX of Linux 6.18 */
@@ -142,6 +143,11 @@ struct socket_operations {
     /* An option of SOL_SOCKET was changed; told after it. */
     void (*option_changed)(struct socket *s, int name);
     /*
+     * SO_ATTACH_REUSEPORT_CBPF: the program, whose reference is taken over, chooses among the
+     * sockets that share a port; NULL takes it away. -EINVAL: no such sharing; -ENOENT.
+     */
+    int (*set_chooser)(struct socket *s, struct socket_filter *program);
+    /*
      * SIOCINQ, SIOCOUTQ for the kernel's own use: what waits to be read, or to be sent. -ENOTTY for
      * another request, -EINVAL. NULL: that is not known.
      */
@@ -177,8 +183,10 @@ struct socket {
     struct lock lock;
     struct socket_options opt;    /* single words; written under lock, read freely */
     struct socket_filter *filter; /* owned reference; NULL: none (filter.h) */
-    int error;                    /* atomic: SO_ERROR, positive; 0: none */
-    int32_t accepting;            /* atomic: SO_ACCEPTCONN */
+    /* Likewise: chooses among the sockets of a port; guarded by who has the ports. */
+    struct socket_filter *chooser;
+    int error;         /* atomic: SO_ERROR, positive; 0: none */
+    int32_t accepting; /* atomic: SO_ACCEPTCONN */
 };
 
 struct socket_family {

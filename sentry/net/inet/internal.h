@@ -187,9 +187,11 @@ void port_deafen(struct inet_socket *s); /* and undoes it */
 bool port_has_listener(struct inet_ns *ns, uint16_t number);
 /* Tells the outward network that listeners of the port have changed; no lock is held. */
 void port_tell_listening(struct net_ns *net, uint16_t number);
-/* The best receiver for what is sent from `src` to `dst`, referenced; NULL. */
+/* The best receiver for a message of `size` bytes from `src` to `dst`, referenced; NULL. */
 struct inet_socket *port_find(struct net_ns *net, int protocol, const struct endpoint *dst,
-                              const struct endpoint *src);
+                              const struct endpoint *src, const void *bytes, size_t size);
+/* struct socket_operations'. */
+int port_set_chooser(struct socket *sock, struct socket_filter *program);
 /* Each socket at that port which `wants`, with a reference, up to `max`; how many. */
 int port_find_all(const struct inet_socket *from, const struct endpoint *dst,
                   const struct endpoint *src, struct inet_socket **ret, int max,

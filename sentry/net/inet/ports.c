@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "host/io.h"
+#include "sentry/net/filter.h"
 #include "sentry/net/inet/raw.h"
 #include "sentry/net/netns.h"
 
@@ -176,6 +177,26 @@ void port_share(struct inet_socket *s, struct inet_socket *listener)
     lock_release(&ns->lock);
 }
 
+/* The sockets of a port that were bound to the same address are one group: so is their program. */
+static bool same_group(const struct inet_socket *a, const struct inet_socket *b)
+{
+    return b->sock.opt.reuse_port && a->sock.domain == b->sock.domain &&
+           addr_equal(&a->bound, &b->bound);
+}
+
+/* Who leaves a group leaves its program to the others. */
+static void pass_chooser_locked(struct inet_socket *s)
+{
+    struct inet_socket *other;
+
+    list_for_each (other, &s->port->sockets, port_node)
+        if (s->sock.chooser && other != s && same_group(s, other)) {
+            socket_filter_unref(other->sock.chooser);
+            other->sock.chooser = s->sock.chooser;
+            s->sock.chooser = NULL;
+        }
+}
+
 void port_drop(struct inet_socket *s)
 {
     struct inet_ns *ns = inet_ns_of(s->sock.net);
@@ -183,9 +204,10 @@ void port_drop(struct inet_socket *s)
 
     lock_acquire(&ns->lock);
     port = s->port;
-    s->port = NULL;
     s->listening = false;
     if (port) {
+        pass_chooser_locked(s);
+        s->port = NULL;
         list_del_init(&s->port_node);
         port->exclusive -= s->exclusive;
         s->exclusive = false;
@@ -280,14 +302,39 @@ static uint32_t spread(const struct endpoint *src)
     return (src->port * 2654435761u) >> 16;
 }
 
+/* Of the `count` sockets that fit as well as `best`, the one that its group's program names, by
+ * the order in which they were bound; else one by the sender. */
+static struct inet_socket *choose_locked(struct port *port, struct inet_socket *best,
+                                         uint32_t count, const struct endpoint *dst,
+                                         const struct endpoint *src, const void *bytes, size_t size)
+{
+    int score = fit(best, dst, src);
+    const struct socket_filter *chooser = NULL;
+    uint32_t pick = spread(src) % count, named;
+    struct inet_socket *s;
+
+    list_for_each (s, &port->sockets, port_node)
+        if (!chooser && s->sock.opt.reuse_port && fit(s, dst, src) == score)
+            chooser = s->sock.chooser;
+    if (chooser) {
+        named = socket_filter_choose(chooser, bytes, size);
+        if (named < count) /* the list begins with who came last */
+            pick = count - 1 - named;
+    }
+    list_for_each (s, &port->sockets, port_node)
+        if (fit(s, dst, src) == score && pick-- == 0)
+            return s;
+    return best;
+}
+
 struct inet_socket *port_find(struct net_ns *net, int protocol, const struct endpoint *dst,
-                              const struct endpoint *src)
+                              const struct endpoint *src, const void *bytes, size_t size)
 {
     struct inet_ns *ns = inet_ns_of(net);
     struct inet_socket *s, *best = NULL;
     struct port *port;
     int best_score = 0;
-    uint32_t equals = 0, pick;
+    uint32_t equals = 0;
 
     lock_acquire(&ns->lock);
     port = find_locked(ns, index_of(protocol), dst->port);
@@ -304,18 +351,34 @@ struct inet_socket *port_find(struct net_ns *net, int protocol, const struct end
             }
         }
     }
-    if (best && equals > 1 && best->sock.opt.reuse_port) {
-        pick = spread(src) % equals;
-        list_for_each (s, &port->sockets, port_node)
-            if (fit(s, dst, src) == best_score && pick-- == 0) {
-                best = s;
-                break;
-            }
-    }
+    if (best && equals > 1 && best->sock.opt.reuse_port)
+        best = choose_locked(port, best, equals, dst, src, bytes, size);
     if (best)
         socket_ref(&best->sock);
     lock_release(&ns->lock);
     return best;
+}
+
+int port_set_chooser(struct socket *sock, struct socket_filter *program)
+{
+    struct inet_ns *ns = inet_ns_of(sock->net);
+    struct inet_socket *s = inet_of(sock), *other;
+    bool had = false;
+
+    if (!sock->opt.reuse_port)
+        return -EINVAL;
+    lock_acquire(&ns->lock);
+    had |= sock->chooser != NULL;
+    sock->chooser = socket_filter_unref(sock->chooser);
+    if (s->port)
+        list_for_each (other, &s->port->sockets, port_node)
+            if (same_group(s, other)) {
+                had |= other->sock.chooser != NULL;
+                other->sock.chooser = socket_filter_unref(other->sock.chooser);
+            }
+    sock->chooser = program;
+    lock_release(&ns->lock);
+    return program || had ? 0 : -ENOENT;
 }
 
 int port_find_all(const struct inet_socket *from, const struct endpoint *dst,

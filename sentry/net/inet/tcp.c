@@ -242,6 +242,7 @@ static const struct socket_operations tcp_operations = {
     .setsockopt = tcp_setsockopt,
     .getsockopt = tcp_getsockopt,
     .option_changed = tcp_option_changed,
+    .set_chooser = port_set_chooser,
     .queued = tcp_queued,
     .ioctl = tcp_ioctl,
     .poll = tcp_poll,

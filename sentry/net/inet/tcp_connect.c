@@ -42,7 +42,7 @@ static int establish(struct tcp_socket *t, struct endpoint *to)
         err = outward->connect(t);
         return err < 0 ? err : 1;
     }
-    found = port_find(in->sock.net, IPPROTO_TCP, to, &in->local);
+    found = port_find(in->sock.net, IPPROTO_TCP, to, &in->local, NULL, 0);
     if (!found) {
         inet_count(in->sock.net, TCP_ATTEMPT_FAILS);
         wire_refuse(in->sock.net, &in->local, to, false);

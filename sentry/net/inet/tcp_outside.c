@@ -18,7 +18,7 @@ int tcp_meet(struct tcp_socket *peer, const struct endpoint *from, const struct 
     peer->state = TCP_WAITING;
     peer->foreign = true;
     lock_release(&in->sock.lock);
-    found = port_find(in->sock.net, IPPROTO_TCP, to, from);
+    found = port_find(in->sock.net, IPPROTO_TCP, to, from, NULL, 0);
     if (!found)
         return -ECONNREFUSED;
     err = tcp_join(peer, tcp_of(&found->sock));

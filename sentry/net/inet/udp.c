@@ -248,6 +248,7 @@ static const struct socket_operations udp_operations = {
     .shutdown = udp_shutdown,
     .setsockopt = udp_setsockopt,
     .getsockopt = udp_getsockopt,
+    .set_chooser = port_set_chooser,
     .queued = udp_queued,
     .ioctl = udp_ioctl,
     .poll = udp_poll,

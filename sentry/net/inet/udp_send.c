@@ -284,7 +284,7 @@ bool udp_arrive(struct udp_socket *as, const struct endpoint *to, struct udp_mes
         deliver_to_group(as, to, m);
         return true;
     }
-    found = port_find(as->inet.sock.net, IPPROTO_UDP, to, &m->from);
+    found = port_find(as->inet.sock.net, IPPROTO_UDP, to, &m->from, m->data, m->size);
     if (!found) {
         udp_message_free(m);
         return false;
@@ -332,7 +332,7 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
     wire_datagram(s->sock.net, &m->from, to, (uint8_t)s->sock.protocol, m->data, m->size);
     if (addr_is_multicast(&to->addr) || addr_is_broadcast(&to->addr))
         return deliver_to_group(u, to, m);
-    found = port_find(s->sock.net, s->sock.protocol, to, &m->from);
+    found = port_find(s->sock.net, s->sock.protocol, to, &m->from, m->data, m->size);
     if (!found)
         return nobody_there(u, to, m);
     deliver(udp_of(&found->sock), m);
@@ -357,7 +357,8 @@ void udp_receive_packet(struct net_ns *net, const struct inet_packet *packet)
     to.port = ntohs(udp.dest);
     if (ntohs(udp.len) != size + sizeof(udp) || !addr_is_loopback(&to.addr))
         return;
-    found = port_find(net, IPPROTO_UDP, &to, &from);
+    found = port_find(net, IPPROTO_UDP, &to, &from,
+                      packet->bytes + packet->network_size + sizeof(udp), size);
     m = found ? udp_message_create(size) : NULL;
     if (m) {
         m->from = from;

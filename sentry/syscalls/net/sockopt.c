@@ -17,8 +17,10 @@
 #define OPT_PEERPIDFD 77   /* newer than some headers */
 #define NO_ID         UINT32_MAX
 
-/* SO_ATTACH_FILTER: struct sock_fprog, and the instructions that it points to. */
-static int attach_filter(struct task *task, struct socket *s, uaddr_t addr, size_t size)
+/* SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF (`chooser`): struct sock_fprog, and the instructions
+ * that it points to. */
+static int attach_filter(struct task *task, struct socket *s, bool chooser, uaddr_t addr,
+                         size_t size)
 {
     struct sock_filter *program;
     struct {
@@ -40,7 +42,8 @@ static int attach_filter(struct task *task, struct socket *s, uaddr_t addr, size
         return -ENOMEM;
     err = copy_from_user(task->mm, program, given.program, given.count * sizeof(*program));
     if (!err)
-        err = socket_filter_attach(s, program, given.count);
+        err = chooser ? socket_filter_set_chooser(s, program, given.count)
+                      : socket_filter_attach(s, program, given.count);
     free(program);
     return err;
 }
@@ -88,13 +91,17 @@ static int set_option(struct task *task, struct socket *s, int level, int name, 
 
     if (level == SOL_SOCKET && (name == SO_ATTACH_FILTER || name == SO_DETACH_FILTER)) {
         if (name == SO_ATTACH_FILTER)
-            err = attach_filter(task, s, addr, (size_t)size);
+            err = attach_filter(task, s, false, addr, (size_t)size);
         else
             err = size < (int)sizeof(int) ? -EINVAL : socket_filter_detach(s);
         if (!err && s->ops->option_changed)
             s->ops->option_changed(s, name);
         return err;
     }
+    if (level == SOL_SOCKET && name == SO_ATTACH_REUSEPORT_CBPF)
+        return attach_filter(task, s, true, addr, (size_t)size);
+    if (level == SOL_SOCKET && name == SO_DETACH_REUSEPORT_BPF)
+        return size < (int)sizeof(int) ? -EINVAL : socket_filter_drop_chooser(s);
     if (copy_from_user(task->mm, value, addr, used) < 0)
         return -EFAULT;
     if (level == SOL_SOCKET && (name == SO_ATTACH_BPF || name == SO_ATTACH_REUSEPORT_EBPF))

@@ -35,7 +35,7 @@ static bool arrived(const struct stack_datagram *d, size_t size,
 static void failed(const struct stack_name *from, const struct stack_name *to, int error)
 {
     struct endpoint local = {from->addr, from->port}, remote = {to->addr, to->port};
-    struct inet_socket *s = port_find(nobody->inet.sock.net, IPPROTO_UDP, &local, &remote);
+    struct inet_socket *s = port_find(nobody->inet.sock.net, IPPROTO_UDP, &local, &remote, NULL, 0);
 
     if (!s)
         return;
