@@ -199,6 +199,8 @@ struct socket_family {
     /* Tells of the sockets of a namespace until `show` says false, which makes no sockets and
      * closes none. May be NULL. */
     void (*list)(struct net_ns *net, socket_info_fn show, void *arg);
+    /* The same of the internet families, for one protocol of theirs (inet_for_each()). */
+    void (*report)(struct net_ns *net, int protocol, inet_report_fn show, void *arg);
 };
 
 /* Before the first namespace is made; `family` is static. */

@@ -139,14 +139,48 @@ static int inet6_create(struct net_ns *net, int type, int protocol, struct socke
     return inet_create(net, AF_INET6, type, protocol, ret);
 }
 
+static void report4(struct net_ns *net, int protocol, inet_report_fn show, void *arg)
+{
+    inet_for_each(net, AF_INET, protocol, show, arg);
+}
+
+static void report6(struct net_ns *net, int protocol, inet_report_fn show, void *arg)
+{
+    inet_for_each(net, AF_INET6, protocol, show, arg);
+}
+
+/* What all of them tell. sock.lock is held. */
+void inet_report_locked(struct inet_socket *s, struct inet_report *ret)
+{
+    *ret = (struct inet_report){
+        .local = s->local.addr,
+        .remote = s->remote.addr,
+        .local_port = s->local.port,
+        .remote_port = s->remote.port,
+        .uid = s->sock.uid,
+        .ino = s->sock.ino,
+        .family = s->sock.domain,
+        .protocol = s->sock.protocol,
+        .mark = s->sock.opt.mark,
+        .tos = (uint8_t)s->ip.tos,
+        .tclass = (uint8_t)MAX(s->ip.tclass, 0),
+        .v6only = s->ip.v6only,
+        .bound_port = s->bound_port,
+        .sndbuf = s->sock.opt.sndbuf,
+        .rcvbuf = s->sock.opt.rcvbuf,
+    };
+}
+
 const struct socket_family inet_family = {
     .family = AF_INET,
     .create = inet4_create,
     .ns_init = inet_ns_create,
     .ns_fini = inet_ns_destroy,
+    .report = report4,
 };
 
 const struct socket_family inet6_family = {
     .family = AF_INET6,
     .create = inet6_create,
+    .report = report6,
 };

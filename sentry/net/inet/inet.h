@@ -9,6 +9,7 @@
 #ifndef SENTRY_NET_INET_INET_H
 #define SENTRY_NET_INET_INET_H
 
+#include "sentry/net/info.h"
 #include "sentry/net/socket.h"
 
 /* AF_INET's part of a namespace serves both families. */
@@ -41,23 +42,12 @@ uint64_t inet_counter(struct net_ns *net, enum inet_counter which);
  */
 void inet_packet_arrived(struct net_ns *net, uint16_t protocol, const uint8_t *packet, size_t size);
 
-/* A socket as /proc/net/{tcp,udp,raw}{,6} show it. */
-struct inet_report {
-    struct in6_addr local, remote; /* of AF_INET: as ::ffff:a.b.c.d */
-    uint16_t local_port, remote_port;
-    uint8_t state; /* TCP_ESTABLISHED...; UDP: TCP_CLOSE, or TCP_ESTABLISHED when connected */
-    uint32_t unsent, unread; /* bytes; of a listening socket: backlog, and those that wait */
-    uint32_t uid;
-    uint64_t ino;
-};
-
 /*
  * Calls `show` for each bound socket of the family and protocol (IPPROTO_TCP, IPPROTO_UDP,
  * IPPROTO_UDPLITE; IPPROTO_RAW for raw sockets, whose port is their protocol), until
  * it says false. No lock is held meanwhile.
  */
-void inet_for_each(struct net_ns *net, int family, int protocol,
-                   bool (*show)(const struct inet_report *report, void *arg), void *arg);
+void inet_for_each(struct net_ns *net, int family, int protocol, inet_report_fn show, void *arg);
 
 /* Calls `show` for each multicast group that sockets are in, and how many; under a lock. */
 void groups_each(struct net_ns *net,

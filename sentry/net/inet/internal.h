@@ -209,6 +209,7 @@ int inet_check_bindable(const struct inet_socket *s, const struct endpoint *e);
 int inet_bind(struct socket *s, const struct socket_address *addr);
 /* Before sending or connecting: a port, if it has none yet. */
 int inet_autobind(struct inet_socket *s);
+void inet_report_locked(struct inet_socket *s, struct inet_report *ret);
 int inet_getname(struct socket *s, bool peer, struct socket_address *ret);
 /* ioctl(2) requests with an int for an answer. */
 long inet_answer(struct mm *mm, uint64_t arg, int answer);

@@ -442,8 +442,7 @@ static size_t collect(struct inet_ns *ns, int family, uint8_t index, int bucket,
 
 #define REPORT_MAX 16384 /* sockets of one bucket that are told of */
 
-void inet_for_each(struct net_ns *net, int family, int protocol,
-                   bool (*show)(const struct inet_report *report, void *arg), void *arg)
+void inet_for_each(struct net_ns *net, int family, int protocol, inet_report_fn show, void *arg)
 {
     struct inet_socket **sockets = calloc(REPORT_MAX, sizeof(*sockets));
     uint8_t index = index_of(protocol);

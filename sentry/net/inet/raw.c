@@ -429,8 +429,7 @@ static void raw_free(struct socket *s)
     free(r);
 }
 
-void raw_for_each(struct net_ns *net, int family,
-                  bool (*show)(const struct inet_report *report, void *arg), void *arg)
+void raw_for_each(struct net_ns *net, int family, inet_report_fn show, void *arg)
 {
     struct inet_ns *ns = inet_ns_of(net);
     struct inet_report report;

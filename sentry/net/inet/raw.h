@@ -19,8 +19,7 @@ struct raw_socket {
 
 int raw_create(struct net_ns *net, int domain, int protocol, struct socket **ret);
 /* inet_for_each() of raw sockets; under the namespace's lock. */
-void raw_for_each(struct net_ns *net, int family,
-                  bool (*show)(const struct inet_report *report, void *arg), void *arg);
+void raw_for_each(struct net_ns *net, int family, inet_report_fn show, void *arg);
 /* Copies a packet to every raw socket of the namespace that wants it. */
 void raw_deliver(struct net_ns *net, const struct inet_packet *packet);
 /* Is there anybody who might? */

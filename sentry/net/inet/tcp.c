@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sentry/net/inet/tcp.h"
 
@@ -206,15 +207,10 @@ void tcp_report(struct inet_socket *s, struct inet_report *ret)
     struct tcp_conn *c = tcp_get_conn(t);
 
     lock_acquire(&s->sock.lock);
-    *ret = (struct inet_report){
-        .local = s->local.addr,
-        .remote = s->remote.addr,
-        .local_port = s->local.port,
-        .remote_port = s->remote.port,
-        .state = tcp_state_number(t, c),
-        .uid = s->sock.uid,
-        .ino = s->sock.ino,
-    };
+    inet_report_locked(s, ret);
+    ret->state = tcp_state_number(t, c);
+    ret->shutdown = t->shut;
+    memcpy(ret->congestion, t->opt.congestion, sizeof(ret->congestion));
     if (t->state == TCP_LISTENING) {
         ret->unread = t->queued;
         ret->unsent = t->backlog;
@@ -223,8 +219,11 @@ void tcp_report(struct inet_socket *s, struct inet_report *ret)
     if (c) {
         ret->unread = unread_bytes(c, t->side);
         ret->unsent = (uint32_t)unsent_bytes(c, 1 - t->side);
+        ret->read_memory = ret->unread;
     }
     tcp_conn_unref(c);
+    ret->info_size = sizeof(ret->info);
+    tcp_get_info(t, ret->info, &ret->info_size);
 }
 
 /* ---- making -----------------------------------------------------------------------------------

@@ -199,6 +199,8 @@ void tcp_cork_expired(struct timer *timer);
 ssize_t tcp_send(struct socket *s, struct socket_message *msg);
 ssize_t tcp_receive(struct socket *s, struct socket_message *msg);
 
+/* TCP_INFO. *size: the room, then what is used of it. */
+int tcp_get_info(struct tcp_socket *t, void *value, size_t *size);
 void tcp_parameters_init(struct tcp_parameters *opt);
 int tcp_setsockopt(struct socket *s, int level, int name, const void *value, size_t size);
 int tcp_getsockopt(struct socket *s, int level, int name, void *value, size_t *size);

@@ -155,7 +155,7 @@ int tcp_setsockopt(struct socket *s, int level, int name, const void *value, siz
     return err;
 }
 
-static int get_info(struct tcp_socket *t, void *value, size_t *size)
+int tcp_get_info(struct tcp_socket *t, void *value, size_t *size)
 {
     struct tcp_conn *c = tcp_get_conn(t);
     struct tcp_info info = {
@@ -200,7 +200,7 @@ int tcp_getsockopt(struct socket *s, int level, int name, void *value, size_t *s
         return ip_getsockopt(s, level, name, value, size);
     switch (name) {
     case TCP_INFO:
-        return get_info(t, value, size);
+        return tcp_get_info(t, value, size);
     case TCP_CONGESTION:
         return socket_option_put(value, size, t->opt.congestion, sizeof(t->opt.congestion));
     case TCP_ULP:

@@ -226,16 +226,11 @@ void udp_report(struct inet_socket *s, struct inet_report *ret)
     struct udp_socket *u = udp_of(&s->sock);
 
     lock_acquire(&s->sock.lock);
-    *ret = (struct inet_report){
-        .local = s->local.addr,
-        .remote = s->remote.addr,
-        .local_port = s->local.port,
-        .remote_port = s->remote.port,
-        .state = s->remote.port ? TCP_ESTABLISHED : TCP_CLOSE,
-        .unread = (uint32_t)u->queued,
-        .uid = s->sock.uid,
-        .ino = s->sock.ino,
-    };
+    inet_report_locked(s, ret);
+    ret->state = s->remote.port ? TCP_ESTABLISHED : TCP_CLOSE;
+    ret->unread = ret->read_memory = (uint32_t)u->queued;
+    ret->drops = u->dropped;
+    ret->shutdown = u->shut;
     lock_release(&s->sock.lock);
 }
 

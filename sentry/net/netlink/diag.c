@@ -1,6 +1,6 @@
 /*
- * NETLINK_SOCK_DIAG: sock_diag(7), for AF_UNIX. Of other families it says that it knows nothing
- * (ENOENT), and ss(8) then reads /proc/net.
+ * NETLINK_SOCK_DIAG: sock_diag(7), for AF_UNIX, and the internet families (inet_diag.c). Of others
+ * it says that it knows nothing (ENOENT), and ss(8) then reads /proc/net.
  */
 #include <errno.h>
 #include <linux/sock_diag.h>
@@ -93,5 +93,13 @@ int diag_answer(struct netlink_reply *r, bool *ret_dump)
     if (r->question->nlmsg_len - NLMSG_HDRLEN < sizeof(req))
         return -EINVAL;
     memcpy(&req, (const uint8_t *)r->question + NLMSG_HDRLEN, sizeof(req));
-    return req.sdiag_family == AF_UNIX ? ask_unix(r, ret_dump) : -ENOENT;
+    switch (req.sdiag_family) {
+    case AF_UNIX:
+        return ask_unix(r, ret_dump);
+    case AF_INET:
+    case AF_INET6:
+        return inet_diag_answer(r, ret_dump);
+    default:
+        return -ENOENT;
+    }
 }

@@ -3,7 +3,7 @@
  *
  *   netlink.c    sockets: ports, queues, options
  *   route.c      NETLINK_ROUTE's answers
- *   diag.c       NETLINK_SOCK_DIAG's
+ *   diag.c       NETLINK_SOCK_DIAG's, with inet_diag.c and diag_filter.c
  *   reply.c      building them
  *
  * Locks: the namespace's table (ports), then sock.lock (queue). A question is copied whole, then
@@ -80,5 +80,15 @@ void reply_flush(struct netlink_reply *r);
 int route_answer(struct netlink_reply *r, bool *ret_dump);
 /* diag.c: likewise for NETLINK_SOCK_DIAG. */
 int diag_answer(struct netlink_reply *r, bool *ret_dump);
+/* inet_diag.c: of that, AF_INET and AF_INET6. */
+int inet_diag_answer(struct netlink_reply *r, bool *ret_dump);
+
+/*
+ * diag_filter.c: the programs that choose among sockets of the internet families, as ss(8) sends
+ * them. -EINVAL, -EPERM: not one that may be run; `may_mark`: marks may be asked for.
+ */
+int diag_filter_check(const uint8_t *program, size_t size, bool may_mark);
+/* Of a checked one: is this socket wanted? */
+bool diag_filter_run(const uint8_t *program, size_t size, const struct inet_report *report);
 
 #endif

@@ -132,13 +132,14 @@ ssize_t proc_net_sockstat_text(uint64_t tid, char *buf, size_t size)
     struct proc_text text = {buf, size, 0};
     struct ns *ns;
     struct net_ns *net = proc_find_net(tid, &ns);
-    unsigned tcp;
+    unsigned tcp, all;
 
     if (!net)
         return -ESRCH;
     tcp = sockets_of(net, AF_INET, IPPROTO_TCP);
+    all = tcp + sockets_of(net, AF_INET6, IPPROTO_TCP);
     proc_printf(&text, "sockets: used %u\n", socket_sockets_alive());
-    proc_printf(&text, "TCP: inuse %u orphan 0 tw 0 alloc %u mem 0\n", tcp, tcp);
+    proc_printf(&text, "TCP: inuse %u orphan 0 tw 0 alloc %u mem 0\n", tcp, all);
     proc_printf(&text, "UDP: inuse %u mem 0\n", sockets_of(net, AF_INET, IPPROTO_UDP));
     proc_printf(&text, "UDPLITE: inuse %u\n", sockets_of(net, AF_INET, IPPROTO_UDPLITE));
     proc_printf(&text, "RAW: inuse %u\nFRAG: inuse 0 memory 0\n",
