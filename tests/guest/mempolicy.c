@@ -1,7 +1,9 @@
 /* NUMA policies on one node: set_mempolicy, get_mempolicy, mbind, move_pages, migrate_pages. */
 #include <linux/mempolicy.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -142,6 +144,30 @@ static void test_pages(void)
     CHECK_EQ(munmap(p, 64 * PAGE), 0);
 }
 
+static volatile sig_atomic_t alarms;
+
+static void on_alarm(int sig)
+{
+    alarms++;
+}
+
+/* A signal that has a handler does not end the call. */
+static void test_signals(void)
+{
+    enum { COUNT = 2000 };
+    static void *pages[COUNT];
+    static int status[COUNT];
+    const struct itimerval often = {{0, 1000}, {0, 1000}}, never = {{0, 0}, {0, 0}};
+
+    for (int i = 0; i < COUNT; i++)
+        pages[i] = status;
+    signal(SIGALRM, on_alarm);
+    setitimer(ITIMER_REAL, &often, NULL);
+    while (alarms < 20 && CHECK_EQ(RAW(SYS_move_pages, 0, COUNT, pages, 0, status, 0), 0))
+        continue;
+    setitimer(ITIMER_REAL, &never, NULL);
+}
+
 int main(void)
 {
     if (RAW(SYS_get_mempolicy, 0, 0, 0, 0, 0) == -ENOSYS)
@@ -149,5 +175,6 @@ int main(void)
     test_task();
     test_ranges();
     test_pages();
+    test_signals();
     return check_done();
 }

@@ -275,8 +275,8 @@ SYSCALL_DEFINE6(move_pages, int, pid, uint64_t, count, uaddr_t, pages, uaddr_t, 
             err = move_page(task, mm, page, nodes ? nodes + i * sizeof(int32_t) : 0, &state);
         if (err == 0)
             err = copy_struct_to_user(task->mm, status + i * sizeof(state), &state);
-        if (err == 0 && task_interrupted(task))
-            err = -ERESTARTNOHAND;
+        if (err == 0 && i % 64 == 63 && task_is_leaving(task)) /* other signals wait, as on Linux */
+            err = -EINTR;
     }
     mm_unref(mm);
     return err;
