@@ -5,12 +5,15 @@
  *     exercising run FOLDER SEED WORKERS SECONDS OPERATIONS    until either is reached
  *     exercising survey FOLDER                                 says all that is there
  *
- * "run" ends with the same survey, so that whoever looks at the folder from elsewhere, or later,
- * can tell whether everything arrived. It says on standard error how many operations there were.
+ * Where the folder is one that an earlier run with as many workers has left, it goes on from there:
+ * the model is in .stateN. "run" ends with the same survey, so that whoever looks at the folder
+ * from elsewhere, or later, can tell whether everything arrived. It says on standard error how many
+ * operations there were.
  */
 #include "tests/cli/exercising.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -78,6 +81,18 @@ void wrong(struct exercise *x, const char *format, ...)
     exit(1);
 }
 
+void load_state(struct exercise *x, void *part, size_t size)
+{
+    if (read(x->state, part, size) != (ssize_t)size)
+        wrong(x, "the state is not whole");
+}
+
+void save_state(struct exercise *x, const void *part, size_t size)
+{
+    if (write(x->state, part, size) != (ssize_t)size)
+        wrong(x, "the state cannot be kept: errno %d", errno);
+}
+
 static uint64_t digest(int dir, const char *name)
 {
     static uint8_t bytes[65536];
@@ -94,7 +109,8 @@ static uint64_t digest(int dir, const char *name)
 
 static int visible(const struct dirent *entry)
 {
-    return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+           strncmp(entry->d_name, ".state", 6) != 0;
 }
 
 static int by_bytes(const struct dirent **a, const struct dirent **b)
@@ -140,12 +156,17 @@ static void survey(int dir, unsigned depth)
 
 static int work(const char *folder, unsigned number, struct exercise *x)
 {
-    char name[16];
+    char name[16], state[16];
 
     x->seed += number;
     x->random = x->seed * 0x9e3779b97f4a7c15U | 1;
     snprintf(name, sizeof(name), "w%u", number);
-    if (chdir(folder) < 0 || mkdir(name, 0755) < 0 || chdir(name) < 0)
+    snprintf(state, sizeof(state), ".state%u", number);
+    if (chdir(folder) < 0)
+        wrong(x, "no folder %s", folder);
+    x->state = open(state, O_RDWR | O_CREAT, 0600);
+    x->goes_on = access(name, F_OK) == 0;
+    if (x->state < 0 || (!x->goes_on && mkdir(name, 0755) < 0) || chdir(name) < 0)
         wrong(x, "no folder %s/%s", folder, name);
     if (number % 2)
         exercise_names(x);

@@ -15,7 +15,13 @@ struct exercise {
     uint64_t operations; /* done so far */
     uint64_t limit;      /* no more than so many */
     int64_t deadline;    /* CLOCK_MONOTONIC, seconds */
+    bool goes_on;        /* the folder and the state are of an earlier run */
+    int state;           /* a file: read if it goes on, and written in the end */
 };
+
+/* Reads or writes a part of the model, which is not to be moved. */
+void load_state(struct exercise *x, void *part, size_t size);
+void save_state(struct exercise *x, const void *part, size_t size);
 
 /* A number below `below`, which is not 0. */
 uint32_t pick(struct exercise *x, uint32_t below);

@@ -366,9 +366,14 @@ void exercise_bytes(struct exercise *x)
         do_copy,     do_holes,     do_names,     do_sync,
     };
 
+    if (x->goes_on)
+        load_state(x, contents, sizeof(contents));
     for (int i = 0; i < FILES; i++) {
-        snprintf(contents[i].name, sizeof(contents[i].name), "%c", 'a' + i);
+        if (!x->goes_on)
+            snprintf(contents[i].name, sizeof(contents[i].name), "%c", 'a' + i);
         open_content(x, &contents[i]);
+        if (x->goes_on && pick(x, 2))
+            check_all(x, &contents[i]);
     }
     while (go_on(x)) {
         struct content *c = &contents[pick(x, FILES)];
@@ -381,4 +386,6 @@ void exercise_bytes(struct exercise *x)
         check_all(x, &contents[i]);
         close_content(x, &contents[i]);
     }
+    lseek(x->state, 0, SEEK_SET);
+    save_state(x, contents, sizeof(contents));
 }

@@ -33,6 +33,7 @@ struct object {
     uint64_t stamp; /* of the bytes, or of a link's target */
     size_t size;
     time_t mtime; /* 0: it was not set */
+    ino_t ino;    /* 0: it was not seen in this run */
 };
 
 struct entry {
@@ -389,7 +390,7 @@ static void do_change(struct exercise *x)
     }
 }
 
-static void check_object(struct exercise *x, const struct object *o, const struct stat *st,
+static void check_object(struct exercise *x, struct object *o, const struct stat *st,
                          const char *path)
 {
     bool folder = S_ISDIR(o->mode);
@@ -399,6 +400,10 @@ static void check_object(struct exercise *x, const struct object *o, const struc
     if (!folder && (st->st_nlink != o->names || (size_t)st->st_size != o->size))
         wrong(x, "%.300s has %lu names and %lu bytes, not %u and %zu", path,
               (unsigned long)st->st_nlink, (unsigned long)st->st_size, o->names, o->size);
+    if (o->ino && o->ino != st->st_ino)
+        wrong(x, "%.300s has number %lu, and had %lu", path, (unsigned long)st->st_ino,
+              (unsigned long)o->ino);
+    o->ino = st->st_ino;
     if (o->mtime && (st->st_mtim.tv_sec != o->mtime || st->st_mtim.tv_nsec != 2))
         wrong(x, "%.300s was changed at %ld, not %ld", path, (long)st->st_mtim.tv_sec,
               (long)o->mtime);
@@ -406,7 +411,7 @@ static void check_object(struct exercise *x, const struct object *o, const struc
 
 static void check_entry(struct exercise *x, int entry)
 {
-    const struct object *o = &objects[entries[entry].object];
+    struct object *o = &objects[entries[entry].object];
     const char *path = path_of(entries[entry].parent, entries[entry].name);
     char want[32], got[64] = "";
     struct stat st;
@@ -498,21 +503,25 @@ static void do_hold(struct exercise *x)
     }
 }
 
-void exercise_names(struct exercise *x)
+static void begin(struct exercise *x)
 {
-    static void (*const operations[])(struct exercise *) = {
-        do_make,   do_make,   do_make,   do_link,   do_remove, do_remove, do_remove,
-        do_remove, do_rename, do_rename, do_change, do_check,  do_check,  do_hold,
-    };
-
-    objects[0] = (struct object){.refs = 1, .mode = S_IFDIR | 0755};
-    for (int i = 0; i < ENTRIES; i++)
-        entries[i].parent = NONE;
-    entries[TOP] = (struct entry){NONE, 0, 0};
+    if (x->goes_on) {
+        load_state(x, objects, sizeof(objects));
+        load_state(x, entries, sizeof(entries));
+        for (int i = 0; i < OBJECTS; i++)
+            objects[i].ino = 0;
+    } else {
+        objects[0] = (struct object){.refs = 1, .mode = S_IFDIR | 0755};
+        for (int i = 0; i < ENTRIES; i++)
+            entries[i].parent = NONE;
+        entries[TOP] = (struct entry){NONE, 0, 0};
+    }
     for (int i = 0; i < HELD; i++)
         held[i].fd = -1;
-    while (go_on(x))
-        operations[pick(x, sizeof(operations) / sizeof(operations[0]))](x);
+}
+
+static void check_tree(struct exercise *x)
+{
     for (int i = 1; i < ENTRIES; i++) {
         if (entries[i].parent == NONE)
             continue;
@@ -521,4 +530,25 @@ void exercise_names(struct exercise *x)
             check_folder(x, i);
     }
     check_folder(x, TOP);
+}
+
+void exercise_names(struct exercise *x)
+{
+    static void (*const operations[])(struct exercise *) = {
+        do_make,   do_make,   do_make,   do_link,   do_remove, do_remove, do_remove,
+        do_remove, do_rename, do_rename, do_change, do_check,  do_check,  do_hold,
+    };
+
+    begin(x);
+    if (pick(x, 2))
+        check_tree(x);
+    while (go_on(x))
+        operations[pick(x, sizeof(operations) / sizeof(operations[0]))](x);
+    check_tree(x);
+    for (int i = 0; i < HELD; i++)
+        if (held[i].fd >= 0)
+            objects[held[i].object].refs--;
+    lseek(x->state, 0, SEEK_SET);
+    save_state(x, objects, sizeof(objects));
+    save_state(x, entries, sizeof(entries));
 }
