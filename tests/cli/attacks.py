@@ -76,9 +76,11 @@ def test_attacks(command, platforms, tally, rounds=40):
         with tempfile.TemporaryDirectory(dir=build) as top:
             os.mkdir(os.path.join(top, "outside"))
             write(os.path.join(top, "outside/secret"), "outside")
+            write(os.path.join(top, "outside/twin"), "inside as well")
             write(os.path.join(top, "secret"), "outside")
             root, shared = make_folder(top, "root"), make_folder(top, "shared")
             os.mkdir(os.path.join(root, "inner"))
+            os.link(os.path.join(top, "outside/twin"), os.path.join(root, "hard"))  # written to, it is copied
             for name in ("out", "absolute", "relative"):
                 os.symlink(os.readlink(os.path.join(root, name)), os.path.join(root, "inner", name))
             shutil.copy(os.path.join(build, "tests/cli/escaping"), root)

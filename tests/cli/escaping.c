@@ -129,6 +129,24 @@ static void try_names(const char *folder)
     unlink(to);
 }
 
+/* No name in the shared folder for what is elsewhere, by whichever way it is said. */
+static void try_links(void)
+{
+    char text[64];
+    int fd = open("/hard", O_RDONLY), bare = open("/absolute", O_PATH | O_NOFOLLOW);
+
+    snprintf(text, sizeof(text), "/proc/self/fd/%d", fd);
+    CHECK_ERRNO(link("/hard", "/shared/linked"), EXDEV);
+    CHECK_ERRNO(linkat(AT_FDCWD, text, AT_FDCWD, "/shared/linked", AT_SYMLINK_FOLLOW), EXDEV);
+    CHECK_ERRNO(linkat(fd, "", AT_FDCWD, "/shared/linked", AT_EMPTY_PATH), EXDEV);
+    CHECK_ERRNO(linkat(bare, "", AT_FDCWD, "/shared/linked", AT_EMPTY_PATH), EXDEV);
+    CHECK_ERRNO(rename("/hard", "/shared/linked"), EXDEV);
+    CHECK_ERRNO(link("/shared/file", "/inner/linked"), EXDEV);
+    CHECK_ERRNO(access("/shared/linked", F_OK), ENOENT);
+    close(fd);
+    close(bare);
+}
+
 /* Nodes of devices, and what is in the tree of FIFOs and sockets: none is the host's. */
 static void test_special(void)
 {
@@ -226,6 +244,7 @@ int main(int argc, char **argv)
 
     if (rounds == 0) {
         test_special();
+        try_links();
         test_long_names("/inner");
         test_long_names("/shared");
         test_depth("/inner");
