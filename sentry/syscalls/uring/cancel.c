@@ -64,7 +64,8 @@ static enum found take_next(struct uring *ring, const struct uring_cancel *what,
             continue;
         *ret_state = req->state;
         found = FOUND_WAITING;
-        if (req->state == REQ_BUSY || (req->state == REQ_WORKER && !async_take_back(&req->job))) {
+        if (req->state == REQ_BUSY ||
+            (req->state == REQ_WORKER && !uring_worker_take_back_locked(req))) {
             req->cancelled = true;
             if (req->state == REQ_WORKER)
                 proxy_interrupt(req->proxy);

@@ -211,29 +211,6 @@ static int update_files(struct uring *ring, struct task *task, uaddr_t arg, uint
     return uring_update_files(ring, task, &update);
 }
 
-/*
- * The limits are kept for who asks; 0 only asks. The threads that work are everybody's here, and
- * follow the pool's own limit (async.c).
- */
-static int max_workers(struct uring *ring, struct task *task, uaddr_t arg, uint32_t count)
-{
-    uint64_t most = task_rlimit(task, RLIMIT_NPROC);
-    uint32_t given[2], before[2];
-
-    if (!arg || count != 2)
-        return -EINVAL;
-    if (copy_struct_from_user(task->mm, &given, arg) < 0)
-        return -EFAULT;
-    if (given[0] > INT32_MAX || given[1] > INT32_MAX)
-        return -EINVAL;
-    for (int i = 0; i < 2; i++) {
-        before[i] = ring->max_workers[i];
-        if (given[i])
-            ring->max_workers[i] = (uint32_t)MIN((uint64_t)given[i], most);
-    }
-    return copy_struct_to_user(task->mm, arg, &before);
-}
-
 /* Which clock the deadlines of waits are points of. */
 static int set_clock(struct uring *ring, struct task *task, uaddr_t arg)
 {
@@ -297,7 +274,11 @@ static int register_locked(struct uring *ring, struct task *task, uint32_t op, u
     case URING_REGISTER_BUFFERS_UPDATE:
         return update_many(ring, task, arg, count, op == URING_REGISTER_BUFFERS_UPDATE);
     case URING_REGISTER_IOWQ_MAX_WORKERS:
-        return max_workers(ring, task, arg, count);
+        return uring_max_workers(ring, task, arg, count);
+    case URING_REGISTER_IOWQ_AFF:
+        return !arg || !count ? -EINVAL : uring_worker_cpus(ring, task, arg, count);
+    case URING_UNREGISTER_IOWQ_AFF:
+        return arg || count ? -EINVAL : uring_worker_cpus(ring, task, 0, 0);
     case URING_REGISTER_PBUF_RING:
         return !arg || count != 1 ? -EINVAL : uring_register_group(ring, task, arg);
     case URING_UNREGISTER_PBUF_RING:
@@ -306,10 +287,10 @@ static int register_locked(struct uring *ring, struct task *task, uint32_t op, u
         return !arg || count ? -EINVAL : uring_file_range(ring, task, arg);
     case URING_REGISTER_PBUF_STATUS:
         return !arg || count != 1 ? -EINVAL : uring_group_status(ring, task, arg);
-    case URING_REGISTER_NAPI: /* as of a Linux that does not poll busily */
-        return !arg || count != 1 ? -EINVAL : -EOPNOTSUPP;
+    case URING_REGISTER_NAPI:
+        return !arg || count != 1 ? -EINVAL : uring_napi(ring, task, arg);
     case URING_UNREGISTER_NAPI:
-        return count != 1 ? -EINVAL : -EOPNOTSUPP;
+        return count != 1 ? -EINVAL : uring_no_napi(ring, task, arg);
     case URING_REGISTER_CLOCK:
         return !arg || count ? -EINVAL : set_clock(ring, task, arg);
     case URING_REGISTER_ZCRX_IFQ:

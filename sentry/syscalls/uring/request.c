@@ -285,26 +285,12 @@ static bool watch_file(struct uring_req *req)
     return armed;
 }
 
-static void worker_run(struct async_job *job)
-{
-    struct uring_req *req = container_of(job, struct uring_req, job);
-
-    proxy_enter(req->proxy);
-    uring_run(req, req->proxy);
-    proxy_leave();
-}
-
 int64_t req_to_worker(struct uring_req *req, struct task *task)
 {
     if (req_need_proxy(req, task) < 0)
         return -ENOMEM;
     req->worker = true;
-    async_job_init(&req->job, worker_run);
-    lock_acquire(&req->ring->lock);
-    req->state = REQ_WORKER;
-    lock_release(&req->ring->lock);
-    uring_arm_link_timeout(req);
-    async_start(&req->job);
+    uring_worker_start(req);
     return REQ_PENDING;
 }
 
@@ -349,8 +335,10 @@ static int64_t try_once(struct uring_req *req, struct task *task)
     const struct cred *own = task->cred;
     int64_t res;
 
-    if (!req->worker && ((req->op->flags & OP_WORKER) || (req->sqe.flags & SQE_ASYNC)))
-        return req_to_worker(req, task);
+    if (!req->worker && ((req->op->flags & OP_WORKER) || (req->sqe.flags & SQE_ASYNC))) {
+        res = find_file(req, task);
+        return res < 0 ? res : req_to_worker(req, task);
+    }
     if (!req->cred)
         return attempt(req, task);
     /* A reference of its own: another thread may finish the request as soon as it is pending. */

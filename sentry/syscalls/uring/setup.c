@@ -44,6 +44,7 @@ struct uring *uring_unref(struct uring *ring)
     for (size_t i = 0; i < ARRAY_COUNT(ring->creds); i++)
         cred_unref(ring->creds[i]);
     file_unref(ring->eventfd);
+    free(ring->worker_cpus);
     mappable_unref(ring->memory);
     lock_destroy(&ring->lock);
     lock_destroy(&ring->submit_lock);
@@ -231,8 +232,7 @@ static struct uring *make_ring(struct task *task, const struct uring_params *p)
     ring->sq_entries = p->sq_entries;
     ring->cq_entries = p->cq_entries;
     ring->disabled = p->flags & URING_SETUP_R_DISABLED;
-    ring->max_workers[0] = MIN(p->sq_entries, 4 * kernel_cpu_count(task->kernel));
-    ring->max_workers[1] = (uint32_t)MIN(task_rlimit(task, RLIMIT_NPROC), (uint64_t)INT32_MAX);
+    uring_workers_init(ring, task, p->sq_entries);
     if ((p->flags & URING_SETUP_SINGLE_ISSUER) && !ring->disabled)
         ring->issuer = task->tid;
     wait_queue_init(&ring->queue);

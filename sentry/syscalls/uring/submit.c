@@ -56,6 +56,7 @@ static struct uring_req *make_request(struct uring *ring, const struct task *tas
     req->drain = sqe->flags & SQE_IO_DRAIN;
     req->skip = sqe->flags & SQE_CQE_SKIP_SUCCESS;
     list_init(&req->live);
+    list_init(&req->waiting);
     lock_acquire(&ring->lock);
     list_add_tail(&ring->live, &req->live);
     ring->live_count++;

@@ -95,13 +95,15 @@ struct uring_req {
     struct uring_req *timed;     /* whom this LINK_TIMEOUT is for; under ring->lock */
     struct uring_sqe sqe;        /* our copy */
     const struct uring_op *op;
-    enum req_state state; /* under ring->lock */
-    bool cancelled;       /* likewise: not to be armed again */
-    bool drain;           /* starts when all before it have finished */
-    bool held;            /* has begun to wait for that */
-    bool skip;            /* no completion if all is well */
-    bool failed;          /* breaks its chain although `res` looks well */
-    bool worker;          /* is done on a thread of the pool: may sleep */
+    enum req_state state;    /* under ring->lock */
+    bool cancelled;          /* likewise: not to be armed again */
+    bool drain;              /* starts when all before it have finished */
+    bool held;               /* has begun to wait for that */
+    bool skip;               /* no completion if all is well */
+    bool failed;             /* breaks its chain although `res` looks well */
+    bool worker;             /* is done on a thread of the pool: may sleep */
+    struct list waiting;     /* in its kind's list of its ring; under ring->lock */
+    struct uring_kind *kind; /* in the ring: whose limit it counts for, or NULL. Likewise */
     bool multishot;
     bool nowait; /* EAGAIN is the answer */
     bool poked;  /* its file changed while it was in hand; under ring->lock */
@@ -141,6 +143,20 @@ struct uring_rsrc { /* a registered file or buffer (rsrc.c) */
     uint64_t addr, size; /* of a buffer */
 };
 
+/* Work of one kind, bounded or not: so much at a time. */
+struct uring_kind {
+    uint32_t max, running;
+    struct list waiting; /* struct uring_req, by `waiting` */
+};
+
+/* IORING_REGISTER_NAPI. No network here has queues that could be polled busily: it is kept. */
+#define URING_NAPI_IDS 16
+struct uring_napi_state {
+    uint32_t busy_us, tracking;
+    bool prefer;
+    uint32_t ids[URING_NAPI_IDS]; /* 0: free */
+};
+
 struct uring {
     refcount_t refs;           /* the file's, and each request's */
     struct kernel *kernel;     /* borrowed: outlives it */
@@ -165,9 +181,9 @@ struct uring {
     uint32_t buffer_count __guarded_by(submit_lock);
     struct list groups __guarded_by(submit_lock); /* struct uring_buffer_group */
     uint32_t group_buffers __guarded_by(submit_lock);
-    uaddr_t region_addr __guarded_by(submit_lock);     /* region.c: the program's memory, or */
-    void *region_bytes __guarded_by(submit_lock);      /* ours, which the program maps: hostile */
-    uint32_t max_workers[2] __guarded_by(submit_lock); /* of bounded and unbounded work */
+    uaddr_t region_addr __guarded_by(submit_lock); /* region.c: the program's memory, or */
+    void *region_bytes __guarded_by(submit_lock);  /* ours, which the program maps: hostile */
+    struct uring_napi_state napi __guarded_by(submit_lock);
     uint64_t region_size, wait_size __guarded_by(submit_lock); /* 0: there is none */
     const struct cred *creds[16] __guarded_by(submit_lock);    /* personalities, from 1 on */
     bool restricted __guarded_by(submit_lock);
@@ -176,7 +192,9 @@ struct uring {
 
     struct lock lock;
     bool disabled, dead __guarded_by(lock);
-    struct list users __guarded_by(lock); /* struct uring_user: processes */
+    struct uring_kind kinds[2] __guarded_by(lock); /* bounded and unbounded work */
+    uint64_t *worker_cpus __guarded_by(lock);      /* owned; as kernel->cpus. NULL: all of those */
+    struct list users __guarded_by(lock);          /* struct uring_user: processes */
     uint32_t cq_tail __guarded_by(lock);
     uint32_t
         timeouts_posted __guarded_by(lock); /* completions of timeouts do not count for others */
@@ -192,16 +210,17 @@ struct uring {
 };
 
 enum op_flags {
-    OP_FILE = 1,     /* works on sqe->fd */
-    OP_IN = 2,       /* EAGAIN: watch the file for reading */
-    OP_OUT = 4,      /* ... for writing */
-    OP_WORKER = 8,   /* blocks by its nature */
-    OP_BUFFERS = 16, /* takes SQE_BUFFER_SELECT */
-    OP_IOPRIO = 32,  /* sqe->ioprio means something */
-    OP_SHORT = 64,   /* less than asked for breaks a chain */
-    OP_SOCKET = 128, /* on sockets alone */
-    OP_IOPOLL = 512, /* may be in a ring of IOPOLL */
-    OP_WAITS = 256,  /* only waits: can be cancelled even while a thread does it */
+    OP_FILE = 1,       /* works on sqe->fd */
+    OP_IN = 2,         /* EAGAIN: watch the file for reading */
+    OP_OUT = 4,        /* ... for writing */
+    OP_WORKER = 8,     /* blocks by its nature */
+    OP_BUFFERS = 16,   /* takes SQE_BUFFER_SELECT */
+    OP_IOPRIO = 32,    /* sqe->ioprio means something */
+    OP_SHORT = 64,     /* less than asked for breaks a chain */
+    OP_SOCKET = 128,   /* on sockets alone */
+    OP_IOPOLL = 512,   /* may be in a ring of IOPOLL */
+    OP_WAITS = 256,    /* only waits: can be cancelled even while a thread does it */
+    OP_ENDLESS = 1024, /* may take for ever, except on regular files: unbounded work */
 };
 
 struct uring_op {
@@ -280,6 +299,18 @@ int req_need_proxy(struct uring_req *req, struct task *task);
 int64_t req_to_worker(struct uring_req *req, struct task *task);
 /* Starts what was held back and may start now. */
 void uring_release_held(struct uring *ring);
+
+/* ---- workers.c ---- */
+void uring_workers_init(struct uring *ring, struct task *task, uint32_t entries);
+/* A thread of the pool does it, now or when its turn has come. */
+void uring_worker_start(struct uring_req *req);
+/* It has not begun, and will not; ring->lock held. */
+bool uring_worker_take_back_locked(struct uring_req *req);
+/* IORING_REGISTER_IOWQ_MAX_WORKERS, _IOWQ_AFF (arg 0: undone), _NAPI. submit_lock held. */
+int uring_max_workers(struct uring *ring, struct task *task, uaddr_t arg, uint32_t count);
+int uring_worker_cpus(struct uring *ring, struct task *task, uaddr_t arg, uint32_t size);
+int uring_napi(struct uring *ring, struct task *task, uaddr_t arg);
+int uring_no_napi(struct uring *ring, struct task *task, uaddr_t arg);
 
 /* ---- submit.c ---- */
 /* Makes requests of up to `count` entries and starts them. How many, or -errno. */
