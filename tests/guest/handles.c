@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -257,6 +258,47 @@ static void test_mount_ids(void)
     CHECK_EQ(unlink("file"), 0);
 }
 
+static uint64_t mount_of(int fd)
+{
+    char path[64], line[256];
+    struct statx st = {0};
+    long told = -1;
+    FILE *info;
+
+    CHECK_EQ(statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st), 0);
+    CHECK(st.stx_mask & STATX_MNT_ID);
+    snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+    info = fopen(path, "r");
+    while (CHECK(info != NULL) && fgets(line, sizeof(line), info)) {
+        if (sscanf(line, "mnt_id: %ld", &told) == 1)
+            break;
+    }
+    fclose(info);
+    CHECK_EQ(told, st.stx_mnt_id);
+    return st.stx_mnt_id;
+}
+
+/* What has no name lies in mounts of the kernel's own, one for each kind. */
+static void test_mounts_of_nameless(void)
+{
+    int fds[2], more[2], socket_fd = socket(AF_UNIX, SOCK_STREAM, 0), dir = open(".", O_RDONLY);
+    uint64_t pipes;
+
+    CHECK_EQ(pipe(fds), 0);
+    CHECK_EQ(pipe(more), 0);
+    pipes = mount_of(fds[0]);
+    CHECK(pipes > 0);
+    CHECK_EQ(mount_of(more[1]), pipes);
+    CHECK(mount_of(socket_fd) != pipes && mount_of(socket_fd) != mount_of(dir));
+    CHECK(mount_of(dir) != pipes);
+    close(fds[0]);
+    close(fds[1]);
+    close(more[0]);
+    close(more[1]);
+    close(socket_fd);
+    close(dir);
+}
+
 static void test_kinds(const char *where)
 {
     struct handle h;
@@ -280,6 +322,7 @@ static void test_all(const char *where)
     test_writing();
     test_rights();
     test_mount_ids();
+    test_mounts_of_nameless();
     test_kinds(where);
 }
 

@@ -199,6 +199,8 @@ SYSCALL_DEFINE5(statx, int, dirfd, uaddr_t, path, int, flags, unsigned, mask, ua
         return err;
     seen.st.st_uid = cred_shown_uid(task->cred, seen.st.st_uid);
     seen.st.st_gid = cred_shown_gid(task->cred, seen.st.st_gid);
+    if (!seen.mount_id)
+        (void)mount_kernel_id(seen.st.st_dev, &seen.mount_number, &seen.mount_id);
     fill_statx(&seen, mask, &stx);
     return copy_struct_to_user(task->mm, buf, &stx);
 }

@@ -55,6 +55,39 @@ void mount_give_number(enum mount_number kind, uint32_t number)
     lock_release(&numbers_lock);
 }
 
+/* ---- the kernel's own mounts ---------------------------------------------------------------- */
+
+#define KERNEL_MOUNTS 32
+
+static struct {
+    uint64_t dev, unique_id;
+    uint32_t id;
+} kernel_mounts[KERNEL_MOUNTS] __guarded_by(lock);
+static size_t kernel_mount_count __guarded_by(lock);
+
+bool mount_kernel_id(uint64_t dev, uint32_t *ret_id, uint64_t *ret_unique)
+{
+    size_t i = 0;
+    bool found;
+
+    lock_acquire(&lock);
+    while (i < kernel_mount_count && kernel_mounts[i].dev != dev)
+        i++;
+    if (i == kernel_mount_count && i < KERNEL_MOUNTS) {
+        kernel_mounts[i].dev = dev;
+        kernel_mounts[i].id = mount_take_number(NUMBER_MOUNT);
+        kernel_mounts[i].unique_id = __atomic_add_fetch(&last_unique, 1, __ATOMIC_RELAXED);
+        kernel_mount_count += kernel_mounts[i].id != 0;
+    }
+    found = i < kernel_mount_count;
+    if (found) {
+        *ret_id = kernel_mounts[i].id;
+        *ret_unique = kernel_mounts[i].unique_id;
+    }
+    lock_release(&lock);
+    return found;
+}
+
 #define DEV_FIRST 60 /* below are those that have a fixed one */
 
 int super_take_minor(uint32_t *ret)

@@ -91,6 +91,12 @@ struct mount {
 void mount_lock(void);
 void mount_unlock(void);
 
+/*
+ * The mount of a file system whose objects have no names (pipes, sockets and the like), by its
+ * device. It is in no tree, but its numbers are told. False: there are too many.
+ */
+bool mount_kernel_id(uint64_t dev, uint32_t *ret_id, uint64_t *ret_unique);
+
 /* A namespace whose root is `sb`; a reference on sb is taken. */
 int mount_ns_create(struct super_block *sb, struct mount_ns **ret);
 struct mount_ns *mount_ns_ref(struct mount_ns *ns);

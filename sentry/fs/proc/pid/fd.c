@@ -204,6 +204,8 @@ static ssize_t info_text(uint64_t key, char *buf, size_t size)
 {
     struct proc_text text = {buf, size, 0};
     struct linux_stat st = {0};
+    uint32_t mount_id = 0;
+    uint64_t unique;
     struct fdtable *files;
     const void *table;
     struct file *file;
@@ -218,12 +220,15 @@ static ssize_t info_text(uint64_t key, char *buf, size_t size)
     if (!file)
         return -ENOENT;
     file_stat(file, &st);
+    if (file->at.mount)
+        mount_id = file->at.mount->id;
+    else
+        (void)mount_kernel_id(st.st_dev, &mount_id, &unique);
     lock_acquire(&file->pos_lock);
     proc_printf(&text, "pos:\t%ld\n", file->pos);
     lock_release(&file->pos_lock);
     proc_printf(&text, "flags:\t0%o\nmnt_id:\t%u\nino:\t%lu\n",
-                file->flags | (cloexec > 0 ? O_CLOEXEC : 0),
-                file->at.mount ? file->at.mount->id : 0, st.st_ino);
+                file->flags | (cloexec > 0 ? O_CLOEXEC : 0), mount_id, st.st_ino);
     add_locks(&text, KEY_TID(key), file, table);
     if (file->ops->info)
         add_info(&text, file);
