@@ -8,10 +8,15 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "host/news.h"
+
+uint64_t host_news_count;
+
 ssize_t host_read(int fd, void *buf, size_t size)
 {
     ssize_t n = read(fd, buf, size);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 
@@ -19,6 +24,7 @@ ssize_t host_write(int fd, const void *buf, size_t size)
 {
     ssize_t n = write(fd, buf, size);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 
@@ -26,6 +32,7 @@ ssize_t host_pread(int fd, void *buf, size_t size, int64_t offset)
 {
     ssize_t n = pread(fd, buf, size, offset);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 
@@ -33,6 +40,7 @@ ssize_t host_readv(int fd, const struct iovec *iov, int count)
 {
     ssize_t n = readv(fd, iov, count);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 
@@ -40,6 +48,7 @@ ssize_t host_writev(int fd, const struct iovec *iov, int count)
 {
     ssize_t n = writev(fd, iov, count);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 
@@ -47,6 +56,7 @@ ssize_t host_preadv(int fd, const struct iovec *iov, int count, int64_t offset)
 {
     ssize_t n = preadv(fd, iov, count, offset);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 
@@ -76,6 +86,8 @@ int64_t host_lseek(int fd, int64_t offset, int whence)
 {
     off_t at = lseek(fd, offset, whence);
 
+    if (whence != SEEK_SET)
+        host_news_note();
     return at < 0 ? -errno : at;
 }
 
@@ -125,6 +137,7 @@ int host_ioctl(int fd, unsigned long request, void *arg)
 {
     int result = ioctl(fd, request, arg);
 
+    host_news_note();
     return result < 0 ? -errno : result;
 }
 
@@ -149,6 +162,7 @@ ssize_t host_getxattr(int fd, const char *name, void *buf, size_t size)
 {
     ssize_t n = fgetxattr(fd, name, buf, size);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 
@@ -156,5 +170,6 @@ ssize_t host_listxattr(int fd, char *buf, size_t size)
 {
     ssize_t n = flistxattr(fd, buf, size);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }

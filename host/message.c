@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "host/news.h"
+
 #define PASSED_ROOM (HOST_PASSED_MAX + 3) /* more than allowed, so that a surplus can be closed */
 
 int host_send_passing(int socket, const struct iovec *iov, int count, const int *passed,
@@ -87,6 +89,7 @@ ssize_t host_receive_passing(int socket, void *buf, size_t size, int room, int *
     do {
         n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
     } while (n < 0 && errno == EINTR);
+    host_news_note();
     if (n < 0)
         return -errno;
     total = collect_passed(&msg, room, passed);

@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "host/news.h"
+
 int host_open_root(const char *path)
 {
     int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -105,6 +107,7 @@ ssize_t host_getdents(int fd, void *buf, size_t size)
 {
     long n = syscall(SYS_getdents64, fd, buf, size);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 

@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <sys/eventfd.h>
 
+#include "host/news.h"
+
 int host_poll(struct pollfd *fds, unsigned count, int timeout)
 {
     int n = poll(fds, count, timeout);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 
@@ -37,6 +40,7 @@ int host_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
 {
     int n = epoll_wait(epfd, events, max, timeout);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "host/path.h"
+#include "host/news.h"
 
 #define DATA_BYTES (256UL << 20) /* far more than a gofer needs */
 
@@ -127,6 +128,7 @@ int host_signal_wait(const sigset_t *set, bool *ret_from_kernel)
     siginfo_t info;
     int signo = sigwaitinfo(set, &info);
 
+    host_news_note();
     if (signo < 0)
         return -errno;
     *ret_from_kernel = info.si_code == SI_KERNEL;

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "host/news.h"
 #include "host/sockopt_names.h"
 
 int host_socket(int domain, int type, int protocol)
@@ -29,12 +30,16 @@ int host_socket_accept(int fd)
 {
     int made = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+    host_news_note();
     return made < 0 ? -errno : made;
 }
 
 int host_socket_connect(int fd, const void *addr, socklen_t size)
 {
-    return connect(fd, addr, size) < 0 ? -errno : 0;
+    int result = connect(fd, addr, size);
+
+    host_news_note();
+    return result < 0 ? -errno : 0;
 }
 
 int host_socket_name(int fd, bool peer, void *addr, socklen_t *size)
@@ -53,6 +58,7 @@ ssize_t host_socket_send(int fd, const struct msghdr *msg, int flags)
 {
     ssize_t n = sendmsg(fd, msg, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 
@@ -60,6 +66,7 @@ ssize_t host_socket_receive(int fd, struct msghdr *msg, int flags)
 {
     ssize_t n = recvmsg(fd, msg, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
+    host_news_note();
     return n < 0 ? -errno : n;
 }
 
@@ -70,7 +77,10 @@ int host_socket_set(int fd, int level, int name, const void *value, socklen_t si
 
 int host_socket_get(int fd, int level, int name, void *value, socklen_t *size)
 {
-    return getsockopt(fd, level, name, value, size) < 0 ? -errno : 0;
+    int result = getsockopt(fd, level, name, value, size);
+
+    host_news_note();
+    return result < 0 ? -errno : 0;
 }
 
 const struct host_sockopt *host_sockopt_find(int level, int name)

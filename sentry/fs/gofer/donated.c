@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "host/io.h"
+#include "host/news.h"
 #include "sentry/fs/gofer/internal.h"
 #include "sentry/fs/hostio.h"
 #include "sentry/mm/uio.h"
@@ -36,7 +37,10 @@ static int64_t donated_llseek(struct file *f, int64_t offset, int whence, int64_
 
 static int donated_stat(struct file *f, struct linux_stat *ret)
 {
-    return hostio_stat(donated_of(f)->host->fd, ret);
+    int err = hostio_stat(donated_of(f)->host->fd, ret);
+
+    host_news_note(); /* it may have told of something */
+    return err;
 }
 
 static int donated_statfs(struct file *f, struct linux_statfs *ret)

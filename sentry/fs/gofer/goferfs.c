@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/clock.h"
 #include "host/io.h"
+#include "host/news.h"
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/internal.h"
 #include "sentry/vfs/file.h"
@@ -62,9 +64,14 @@ void gofer_inode_learn(struct gofer_inode *g, const struct gofer_entry *entry)
 
 void gofer_inode_update(struct gofer_inode *g, const struct linux_stat *st)
 {
+    bool differs;
+
     lock_acquire(&g->lock);
+    differs = memcmp(&g->stat, st, sizeof(*st)) != 0;
     g->stat = *st;
     lock_release(&g->lock);
+    if (differs)
+        host_news_note();
     __atomic_store_n(&g->inode.mode, inode_type(&g->inode) | (st->st_mode & ~(uint32_t)S_IFMT),
                      __ATOMIC_RELAXED);
     __atomic_store_n(&g->inode.uid, st->st_uid, __ATOMIC_RELAXED);
@@ -78,21 +85,58 @@ static void last_seen(struct gofer_inode *g, struct linux_stat *ret)
     lock_release(&g->lock);
 }
 
+/*
+ * Was the directory looked at in this tick of the host's clock, and has nothing come from outside
+ * since? Then nobody in the sandbox can know of a change, and what was seen is as good as new. A
+ * walk meets the same directories over and over, and each look is a call of the host.
+ */
+static bool seen_just_now(struct gofer_inode *g, const struct look *now, struct linux_stat *ret)
+{
+    bool known;
+
+    lock_acquire(&g->lock);
+    known = g->look.tick_ns == now->tick_ns && g->look.news == now->news;
+    if (known)
+        *ret = g->stat;
+    lock_release(&g->lock);
+    return known;
+}
+
+static void note_look(struct gofer_inode *g, const struct look *look)
+{
+    lock_acquire(&g->lock);
+    g->look = *look;
+    lock_release(&g->lock);
+}
+
+static bool ask_host(struct gofer_inode *g, struct linux_stat *ret)
+{
+    struct host_file *handle = handle_get(g);
+    bool seen = handle && hostio_stat(handle->fd, ret) == 0;
+
+    host_file_unref(handle);
+    if (seen)
+        gofer_inode_update(g, ret);
+    return seen;
+}
+
 bool gofer_inode_look(struct gofer_inode *g, struct linux_stat *ret)
 {
-    struct host_file *handle;
-    bool seen;
+    struct look now;
 
     if (g->fs->exclusive) {
         last_seen(g, ret);
         return true;
     }
-    handle = handle_get(g);
-    seen = handle && hostio_stat(handle->fd, ret) == 0;
-    host_file_unref(handle);
-    if (seen)
-        gofer_inode_update(g, ret);
-    return seen;
+    if (inode_type(&g->inode) != S_IFDIR)
+        return ask_host(g, ret);
+    now = (struct look){host_clock_ns(CLOCK_MONOTONIC_COARSE), host_news()};
+    if (seen_just_now(g, &now, ret))
+        return true;
+    if (!ask_host(g, ret))
+        return false;
+    note_look(g, &now); /* what changed since it was made has made news */
+    return true;
 }
 
 static void gofer_inode_release(struct inode *inode)

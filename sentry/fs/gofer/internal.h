@@ -56,6 +56,11 @@ struct gofer_about {
     struct stamp at;
 };
 
+/* When an object was looked at: the host's clock (coarse), and host/news.h. */
+struct look {
+    uint64_t tick_ns, news;
+};
+
 struct gofer_inode {
     struct inode inode;
     struct goferfs *fs; /* borrowed: outlives its inodes */
@@ -64,6 +69,7 @@ struct gofer_inode {
     struct lock lock;
     struct linux_stat stat __guarded_by(lock); /* as last seen */
     struct gofer_about about __guarded_by(lock);
+    struct look look __guarded_by(lock); /* directories: the last one */
     uint32_t granted __guarded_by(lock); /* R_OK, W_OK, X_OK: what the host permitted ... */
     struct stamp granted_at __guarded_by(lock);
 
@@ -106,7 +112,8 @@ void gofer_inode_learn(struct gofer_inode *g, const struct gofer_entry *entry);
 void gofer_inode_update(struct gofer_inode *g, const struct linux_stat *st);
 /*
  * The object's attributes now: from the host by the handle that is held; where the tree is ours
- * alone, as they are remembered. False: the gofer has to be asked.
+ * alone, as they are remembered, and a directory's likewise for a moment, unless something has come
+ * from outside. False: the gofer has to be asked.
  */
 bool gofer_inode_look(struct gofer_inode *g, struct linux_stat *ret);
 /* The object open for reading, from what is held or by the gofer. `alone`: by nobody else. */

@@ -11,6 +11,7 @@
 
 #include "host/change.h"
 #include "host/io.h"
+#include "host/news.h"
 #include "sentry/fs/hostio.h"
 #include "sentry/fs/share/internal.h"
 #include "sentry/mm/uio.h"
@@ -96,6 +97,7 @@ static int share_fstat(struct file *f, struct linux_stat *ret)
 {
     int err = hostio_stat(fd_of(f), ret);
 
+    host_news_note();
     if (!err && f->at.dentry)
         err = share_update(share_inode_of(f->at.dentry), ret);
     return err;
