@@ -36,6 +36,7 @@ static struct inode *inode_new(const struct tree_node *node, uint64_t key, uint6
                ino);
     inode->node = node;
     inode->key = key;
+    inode->inode.no_mounts = node->no_mounts;
     inode->seen = vfs_now();
     tree_take_attributes(inode);
     return &inode->inode;

@@ -30,6 +30,9 @@ struct tree_node {
     const char *target;
     ssize_t (*readlink)(uint64_t key, char *buf, size_t size);
     int (*follow)(uint64_t key, struct link_target *ret);
+    bool no_mounts; /* upon it: it comes and goes by itself */
+    /* What ioctl(2) does on an open text; NULL: nothing. */
+    long (*ioctl)(uint64_t key, struct mm *mm, uint32_t cmd, uint64_t arg);
     /*
      * S_IFREG: the whole text, made when the file is opened and read from its beginning. Writes at
      * most `size` bytes to buf; the length it has or would have had, or -errno.

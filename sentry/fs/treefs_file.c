@@ -149,6 +149,13 @@ static int64_t text_llseek(struct file *f, int64_t offset, int whence, int64_t p
     return whence == SEEK_END ? -EINVAL : file_seek_in(offset, whence, pos, 0);
 }
 
+static long text_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg)
+{
+    const struct tree_file *t = tree_file_of(f);
+
+    return t->node->ioctl ? t->node->ioctl(t->key, mm, cmd, arg) : -ENOTTY;
+}
+
 void tree_file_release(struct file *f)
 {
     struct tree_file *t = tree_file_of(f);
@@ -162,6 +169,7 @@ void tree_file_release(struct file *f)
 static const struct file_operations text_operations = {
     .read = text_read,
     .llseek = text_llseek,
+    .ioctl = text_ioctl,
     .release = tree_file_release,
 };
 

@@ -199,6 +199,9 @@ static long get_info(struct pidfd *p, struct mm *mm, uint32_t cmd, uaddr_t arg)
         return -EINVAL;
     if (copy_struct_from_user(mm, &asked, arg) < 0)
         return -EFAULT;
+    /* pidfd_info() of 6.18: nobody hears of a process that is not in his namespace or below it. */
+    if (!pid_ns_is_below(p->process->pid_ns, task_current()->process->pid_ns))
+        return -ESRCH;
     task = pidfd_task(&p->file);
     if (task)
         fill_info(task, &info);

@@ -46,11 +46,6 @@ SYSCALL_DEFINE0(delete_module)
     return -EPERM;
 }
 
-SYSCALL_DEFINE0(vhangup)
-{
-    return -EPERM;
-}
-
 /* kernel/acct.c: CAP_SYS_PACCT comes before the file. */
 SYSCALL_DEFINE0(acct)
 {

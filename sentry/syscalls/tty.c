@@ -7,6 +7,7 @@
 #include <asm/ioctls.h>
 #include <asm/termbits.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 
@@ -17,6 +18,18 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
+
+/* A terminal that is there stays: nothing here can take it away from whoever has it open. */
+SYSCALL_DEFINE0(vhangup)
+{
+    int32_t foreground;
+    uint32_t device;
+
+    if (!task_has_cap(task, CAP_SYS_TTY_CONFIG))
+        return -EPERM;
+    ctty_describe(task->process, &device, &foreground);
+    return device ? -EPERM : 0;
+}
 
 static bool is_master(const struct file *file)
 {

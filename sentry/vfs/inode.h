@@ -163,6 +163,7 @@ struct inode {
     void *fifo;          /* special.h; NULL until it is opened */
     uint32_t write_hint; /* F_SET_RW_HINT; atomic */
     uint32_t flags;      /* FS_*_FL of <linux/fs.h> (fileattr.h); atomic */
+    bool no_mounts;      /* its name comes and goes by itself: nothing is mounted upon it */
     /* Atomic: its last name, there, is gone, and somebody watches (notify.h); NULL. */
     const struct super_block *unlinked_from;
 };

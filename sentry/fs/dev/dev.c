@@ -2,8 +2,10 @@
 #include "sentry/fs/dev/dev.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <linux/vm_sockets.h>
+#include <linux/random.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +20,10 @@
 #include "sentry/fs/treefs.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
+#include "sentry/vfs/attr/identity.h"
 
-#define DEV_MINOR 5 /* st_dev of the tree */
+#define DEV_MINOR        5   /* st_dev of the tree */
+#define RANDOM_POOL_BITS 256 /* as in /proc/sys/kernel/random: the pool is always full */
 
 static ssize_t null_read(struct file *f, struct uio *uio, int64_t *pos)
 {
@@ -80,6 +84,48 @@ static ssize_t random_write(struct file *f, struct uio *uio, int64_t *pos)
     return done;
 }
 
+/* random(4): what programs add counts as little as what they write. */
+static long add_entropy(struct mm *mm, uaddr_t arg)
+{
+    struct rand_pool_info info;
+    struct uio uio;
+    ssize_t n;
+
+    if (copy_struct_from_user(mm, &info, arg) < 0)
+        return -EFAULT;
+    if (info.entropy_count < 0)
+        return -EINVAL;
+    if (info.buf_size < 0)
+        return -EFAULT;
+    uio_init_user(&uio, mm, arg + sizeof(info), (uint64_t)info.buf_size);
+    n = random_write(NULL, &uio, NULL);
+    return n == info.buf_size ? 0 : -EFAULT;
+}
+
+static long random_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg)
+{
+    int count = RANDOM_POOL_BITS;
+
+    switch (cmd) {
+    case RNDGETENTCNT:
+        return copy_struct_to_user(mm, arg, &count);
+    case RNDADDTOENTCNT:
+        if (!vfs_has_cap(CAP_SYS_ADMIN))
+            return -EPERM;
+        if (copy_struct_from_user(mm, &count, arg) < 0)
+            return -EFAULT;
+        return count < 0 ? -EINVAL : 0;
+    case RNDADDENTROPY:
+        return vfs_has_cap(CAP_SYS_ADMIN) ? add_entropy(mm, arg) : -EPERM;
+    case RNDZAPENTCNT:
+    case RNDCLEARPOOL:
+    case RNDRESEEDCRNG:
+        return vfs_has_cap(CAP_SYS_ADMIN) ? 0 : -EPERM;
+    default:
+        return -EINVAL;
+    }
+}
+
 static int64_t device_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
 {
     return 0;
@@ -121,7 +167,7 @@ static void device_release(struct file *f)
 DEVICE_OPERATIONS(null, .read = null_read, .write = null_write);
 DEVICE_OPERATIONS(zero, .read = zero_read, .write = null_write, .mmap = zero_mmap);
 DEVICE_OPERATIONS(full, .read = zero_read, .write = full_write);
-DEVICE_OPERATIONS(random, .read = random_read, .write = random_write);
+DEVICE_OPERATIONS(random, .read = random_read, .write = random_write, .ioctl = random_ioctl);
 DEVICE_OPERATIONS(userfaultfd, .ioctl = userfaultfd_ioctl);
 DEVICE_OPERATIONS(vsock, .ioctl = vsock_ioctl);
 

@@ -157,6 +157,8 @@ ssize_t proc_net_fib_trie_text(uint64_t tid, char *buf, size_t size);
 /* maps.c: /proc/PID/maps, map_files */
 #define PROC_VMA_NAME_MAX 4200
 ssize_t proc_maps_text(uint64_t tid, char *buf, size_t size);
+/* mapquery.c: PROCMAP_QUERY */
+long proc_maps_ioctl(uint64_t tid, struct mm *mm, uint32_t cmd, uint64_t arg);
 /* What stands behind it in maps, or "". */
 void proc_vma_name(const struct vma_info *vma, char *buf, size_t size);
 /* Its line; `arg` is a struct proc_text. */

@@ -92,6 +92,7 @@ static int64_t list_binding(uint64_t number, int64_t from, char *ret_name, size_
 }
 
 static const struct tree_node queue_nodes[] = {
+    TREE_FIXED("dma_alignment", "511\n"),
     TREE_TEXT("logical_block_size", block_size_text),
     TREE_TEXT("minimum_io_size", block_size_text),
     TREE_FIXED("optimal_io_size", "0\n"),

@@ -76,6 +76,12 @@ static struct fan_mark *find_locked(const struct fan_group *group, const struct 
 
 /* ---- matching ------------------------------------------------------------------------------- */
 
+/* Does it watch what is in its directory? fsnotify_iter_select_report_types() */
+static bool watches_children(const struct fan_mark *mark)
+{
+    return (mark->mask | (mark->with_flags ? mark->ignored : 0)) & FAN_EVENT_ON_CHILD;
+}
+
 /* fsnotify_effective_ignore_mask() */
 static uint32_t ignored_by(const struct fan_mark *mark, bool is_dir, bool as_parent)
 {
@@ -98,7 +104,7 @@ static void visit_locked(const struct place *at, uint32_t event, bool as_parent,
     list_for_each (mark, bucket_of(at), hashed) {
         struct fan_group *group = mark->group;
 
-        if (!is_on(mark, at))
+        if (!is_on(mark, at) || (as_parent && !watches_children(mark)))
             continue;
         if ((event & FAN_MODIFY) && !mark->survives)
             mark->ignored &= FAN_EVENT_FLAGS;

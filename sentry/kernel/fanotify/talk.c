@@ -101,7 +101,7 @@ static int install(struct file *file, bool cloexec)
     return fd;
 }
 
-static int make_pidfd(const struct fan_event *e)
+static int make_pidfd(const struct fan_group *group, const struct fan_event *e)
 {
     struct task *actor = e->pid ? find_actor(e) : NULL;
     struct file *file;
@@ -111,10 +111,11 @@ static int make_pidfd(const struct fan_event *e)
         err = pidfd_create(actor, 0, &file);
         task_unref(actor);
     }
-    if (err < 0)
-        return err == -ESRCH ? FAN_NOPIDFD : FAN_EPIDFD;
-    err = install(file, true);
-    return err < 0 ? FAN_EPIDFD : err;
+    if (!err)
+        err = install(file, true);
+    if (err >= 0 || (group->flags & FAN_FLAG_FD_ERROR))
+        return err;
+    return err == -ESRCH ? FAN_NOPIDFD : FAN_EPIDFD;
 }
 
 static int make_fd(const struct fan_group *group, const struct fan_event *e)
@@ -123,7 +124,7 @@ static int make_fd(const struct fan_group *group, const struct fan_event *e)
     int err;
 
     if (!e->path.dentry)
-        return FAN_NOFD;
+        return group->flags & FAN_FLAG_FD_ERROR ? -EBADF : FAN_NOFD;
     err = vfs_open_quietly(&e->path, group->event_flags & ~(uint32_t)O_CLOEXEC, &file);
     return err < 0 ? err : install(file, group->event_flags & O_CLOEXEC);
 }
@@ -165,7 +166,7 @@ static ssize_t tell(const struct fan_group *group, const struct fan_event *e, st
         struct fanotify_event_info_pidfd info = {
             .hdr = {.info_type = FAN_EVENT_INFO_TYPE_PIDFD, .len = sizeof(info)}};
 
-        pidfd = make_pidfd(e);
+        pidfd = make_pidfd(group, e);
         info.pidfd = pidfd;
         put(&m, &info, sizeof(info));
     }

@@ -31,6 +31,9 @@ static int check_files(const struct copy *c, struct linux_stat *in, struct linux
         return -EINVAL;
     if (!file_can_read(c->in) || !file_can_write(c->out) || (c->out->flags & O_APPEND))
         return -EBADF;
+    /* Between file systems that do not know each other; callers copy themselves then. */
+    if (in->st_dev != out->st_dev)
+        return -EXDEV;
     return c->out->at.dentry && inode_is_immutable(c->out->at.dentry->inode) ? -EPERM : 0;
 }
 
@@ -52,8 +55,7 @@ static int check_range(struct copy *c)
         return -EINVAL;
     if (c->in_pos < 0 || c->out_pos < 0 || (ssize_t)c->size < 0)
         return -EINVAL;
-    /* Between file systems that do not know each other; callers copy themselves then. */
-    return c->size > 0 && in.st_dev != out.st_dev ? -EXDEV : 0;
+    return 0;
 }
 
 static ssize_t copy_bytes(struct task *task, struct copy *c, char *buf)

@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "sentry/fs/loop.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
@@ -146,6 +147,19 @@ static struct statx_timestamp statx_time(uint64_t sec, uint64_t nsec)
 /* The unique number of a mount is newer than Debian 12's headers. */
 #define STATX_MOUNT_ID_UNIQUE 0x4000U
 
+/* Of block devices: bytes to which addresses and positions of O_DIRECT are to be aligned. */
+static void fill_direct(const struct linux_stat *st, struct statx *ret)
+{
+    struct loop_view view;
+
+    if ((st->st_mode & S_IFMT) != S_IFBLK || major(st->st_rdev) != LOOP_MAJOR ||
+        !loop_look(minor(st->st_rdev), &view))
+        return;
+    ret->stx_mask |= STATX_DIOALIGN;
+    ret->stx_dio_mem_align = LOOP_SECTOR;
+    ret->stx_dio_offset_align = view.block_size;
+}
+
 static void fill_statx(const struct seen *seen, unsigned mask, struct statx *ret)
 {
     const struct linux_stat *st = &seen->st;
@@ -180,6 +194,8 @@ static void fill_statx(const struct seen *seen, unsigned mask, struct statx *ret
         ret->stx_mask |= unique ? STATX_MOUNT_ID_UNIQUE : STATX_MNT_ID;
         ret->stx_mnt_id = unique ? seen->mount_id : seen->mount_number;
     }
+    if (mask & STATX_DIOALIGN)
+        fill_direct(st, ret);
 }
 
 SYSCALL_DEFINE5(statx, int, dirfd, uaddr_t, path, int, flags, unsigned, mask, uaddr_t, buf)

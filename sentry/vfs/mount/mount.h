@@ -85,6 +85,7 @@ struct mount {
     struct path was_over;
     struct mount *copy;
     bool going, receives;
+    bool moving; /* its tree is about to be put elsewhere */
 };
 
 /* Takes and gives back what guards all trees. */

@@ -10,10 +10,11 @@ static bool is_dir(const struct dentry *dentry)
     return inode_type(dentry->inode) == S_IFDIR;
 }
 
-/* May something be mounted there? ENOENT for a directory that was removed. */
+/* May something be mounted there? ENOENT for a directory that was removed, or what the file system
+ * takes nothing upon. */
 static int check_place(const struct mount_ns *ns, const struct path *to)
 {
-    if (dentry_gone(to->dentry))
+    if (dentry_gone(to->dentry) || to->dentry->inode->no_mounts)
         return -ENOENT;
     if (to->mount->ns != ns && !(to->mount->ns && to->mount->ns->anonymous))
         return -EINVAL;
@@ -160,6 +161,13 @@ static void leave_anonymous(struct mount_ns *from, const struct mount *m)
         mount_changed_locked(from);
 }
 
+/* One that is moved gets what propagation gives it, though it is nowhere at the moment. */
+static void set_moving_locked(struct mount *top, bool moving)
+{
+    for (struct mount *m = top; m; m = mount_next_locked(m, top))
+        m->moving = moving;
+}
+
 static int move_locked(struct mount *m, const struct path *over, struct list *dead)
 {
     struct mount_ns *from = m->ns;
@@ -168,7 +176,9 @@ static int move_locked(struct mount *m, const struct path *over, struct list *de
 
     mount_leave_locked(m);
     mount_unhang_locked(m, &old);
+    set_moving_locked(m, !from->anonymous);
     err = mount_graft_locked(m, over, dead);
+    set_moving_locked(m, false);
     if (err < 0) {
         if (old.mount)
             mount_hang_locked(m, &old);

@@ -161,7 +161,7 @@ static int propagate_one(struct mount *r, struct dentry *at, struct list *ret)
     int err;
 
     /* In no tree, or the place cannot be seen there. */
-    if (!r->ns || !dentry_is_below(at, r->root))
+    if ((!r->ns && !r->moving) || !dentry_is_below(at, r->root))
         return 0;
     source = source_for(r, &flags);
     if (!source)
@@ -226,21 +226,22 @@ static void add_copies(struct mount *m, struct list *candidates)
     mount_receivers_end_locked(parent, &receivers);
 }
 
-/* What covers the root of one that goes takes its place. */
+/* What covers the root of one that goes takes its place, or that of the lowest one below it that
+ * goes as well: fs/pnode.c:reparent(). */
 static void lift_cover_locked(struct mount *m)
 {
-    struct mount *cover = mount_covering_locked(m, m->root);
+    struct mount *cover = mount_covering_locked(m, m->root), *lowest = m;
     struct path old, place;
 
-    if (!cover || cover->going || !m->over.mount)
+    while (lowest->over.mount && lowest->over.mount->going)
+        lowest = lowest->over.mount;
+    if (!cover || cover->going || !lowest->over.mount)
         return;
     mount_unhang_locked(cover, &old);
-    mount_unhang_locked(m, &place);
-    m->was_over = place;
+    mount_unhang_locked(lowest, &place);
     mount_hang_locked(cover, &place);
     path_unref(&old); /* of `m`, which is held by its tree */
     path_unref(&place);
-    m->was_over = (struct path){NULL, NULL};
 }
 
 void mount_propagate_going_locked(struct list *going)

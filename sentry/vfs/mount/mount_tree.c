@@ -253,7 +253,7 @@ int mount_graft_locked(struct mount *top, const struct path *over, struct list *
             err = mount_propagate_locked(top, over, &copies);
         list_for_each (m, &copies, work_node) {
             if (!err)
-                err = check_room(m->was_over.mount->ns, count);
+                err = check_room(m->was_over.mount->ns ? m->was_over.mount->ns : ns, count);
         }
     }
     if (!err) {

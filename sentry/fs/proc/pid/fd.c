@@ -158,6 +158,7 @@ static const struct tree_node fd_node = {
     .follow = fd_follow,
     .status = fd_status,
     .owner = fd_owner,
+    .no_mounts = true,
 };
 
 /* However much it is: seldom more than a few lines. */
@@ -241,6 +242,7 @@ static const struct tree_node info_node = {
     .mode = S_IFREG | 0444,
     .text = info_text,
     .owner = fd_owner,
+    .no_mounts = true,
 };
 
 int proc_find_fd(uint64_t tid, struct name name, const struct tree_node **ret_node,

@@ -153,6 +153,7 @@ static const struct tree_node mapping_node = {
     .follow = mapping_follow,
     .status = mapping_status,
     .owner = mapping_owner,
+    .no_mounts = true,
 };
 
 int proc_find_mapping(uint64_t tid, struct name name, const struct tree_node **ret_node,

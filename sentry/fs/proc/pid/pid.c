@@ -367,6 +367,11 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
     {                                                                                              \
         .name = name_, .mode = S_IFREG | (mode_), .text = text_, .owner = proc_task_owner          \
     }
+#define TASK_MAPS(name_)                                                                           \
+    {                                                                                              \
+        .name = name_, .mode = S_IFREG | 0444, .text = proc_maps_text, .ioctl = proc_maps_ioctl,   \
+        .owner = proc_task_owner                                                                   \
+    }
 /* Whether it may be read is said by read(2), as of what seq_file's single_open() shows. */
 #define TASK_LATE(name_, mode_, text_)                                                             \
     {                                                                                              \
@@ -408,7 +413,7 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
         TASK_DIR("fd", 0500, proc_find_fd, proc_list_fds),                                         \
         TASK_DIR("fdinfo", 0555, proc_find_fdinfo, proc_list_fdinfo),                              \
         TASK_SET("loginuid", proc_loginuid_text, proc_loginuid_write),                             \
-        TASK_TEXT("limits", 0444, proc_limits_text), TASK_TEXT("maps", 0444, proc_maps_text),      \
+        TASK_TEXT("limits", 0444, proc_limits_text), TASK_MAPS("maps"),                            \
         TASK_FILE("mem", 0600, proc_mem_open), TASK_FILE("mountinfo", 0444, proc_mountinfo_open),  \
         TASK_FILE("mounts", 0444, proc_mounts_open),                                               \
         {.name = "net",                                                                            \
