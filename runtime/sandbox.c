@@ -35,6 +35,7 @@
 #include "runtime/tree.h"
 #include "runtime/version.h"
 #include "sentry/fs/hostio.h"
+#include "sentry/fs/loop/loop.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/mm/mm.h"
 #include "sentry/syscalls/table.h"
@@ -438,6 +439,7 @@ int sandbox_run(const struct options *options)
             failed(options->diff, err);
     }
     if (options->stats) {
+        loop_forget();
         hostio_forget_maps(); /* what is left is a leak */
         stats_log(s->env.platform, s->env.memfile, s->kernel);
     }

@@ -10,7 +10,7 @@
 #include "runtime/options.h"
 #include "sentry/fs/cgroup/cgroupfs.h"
 #include "sentry/fs/dev/dev.h"
-#include "sentry/fs/loop.h"
+#include "sentry/fs/loop/loop.h"
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/goferfs.h"
 #include "sentry/fs/hostfd/hostfd.h"

@@ -7,7 +7,7 @@
 #include <linux/userfaultfd.h>
 
 #include "sentry/fs/dev/dev.h"
-#include "sentry/fs/loop.h"
+#include "sentry/fs/loop/loop.h"
 #include "sentry/kernel/async.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/net/socket.h"

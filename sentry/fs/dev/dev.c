@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
-#include <linux/vm_sockets.h>
 #include <linux/random.h>
+#include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 
 #include "host/io.h"
 #include "sentry/fs/dev/kmsg.h"
-#include "sentry/fs/loop.h"
+#include "sentry/fs/loop/loop.h"
 #include "sentry/fs/terminal.h"
 #include "sentry/fs/treefs.h"
 #include "sentry/mm/uio.h"

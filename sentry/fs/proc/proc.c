@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sentry/fs/loop.h"
+#include "sentry/fs/loop/loop.h"
 #include "sentry/fs/proc/internal.h"
 #include "sentry/kernel/cgroup/cgroup.h"
 #include "sentry/kernel/kernel.h"
@@ -189,7 +189,7 @@ static const struct tree_node root_nodes[] = {
     TREE_TEXT("loadavg", proc_loadavg_text),
     TREE_TEXT("locks", proc_locks_text),
     TREE_TEXT("meminfo", proc_meminfo_text),
-    TREE_FIXED("misc", "257 userfaultfd\n237 loop-control\n"),
+    TREE_FIXED("misc", "258 vsock\n257 userfaultfd\n237 loop-control\n"),
     TREE_FIXED("modules", ""),
     TREE_LINK("mounts", "self/mounts"),
     TREE_LINK("net", "self/net"),

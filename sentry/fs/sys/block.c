@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sentry/fs/loop.h"
+#include "sentry/fs/loop/loop.h"
 #include "sentry/fs/sys/internal.h"
 
 /* ---- of one device -------------------------------------------------------------------------- */

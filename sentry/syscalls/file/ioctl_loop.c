@@ -1,7 +1,7 @@
 /* Requests of loop devices, loop(4), that name the file to be bound by a descriptor. */
 #include <errno.h>
 
-#include "sentry/fs/loop.h"
+#include "sentry/fs/loop/loop.h"
 #include "sentry/kernel/task.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"

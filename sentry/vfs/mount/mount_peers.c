@@ -287,10 +287,13 @@ bool mount_busy_locked(struct mount *m, uint32_t uses)
 
         if (!child)
             continue;
-        if (mount_covering_locked(child, child->root))
+        /* One mount that covers it as a whole does not keep it; with any other it stays anyway. */
+        if (!list_empty(&child->children)) {
+            if (child->children.next != child->children.prev ||
+                !mount_covering_locked(child, child->root))
+                continue;
             fine++;
-        else if (!list_empty(&child->children))
-            continue;
+        }
         if (refcount_read(&child->refs) > fine)
             busy = true;
     }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "sentry/fs/loop_internal.h"
+#include "sentry/fs/loop/internal.h"
 #include "sentry/mm/uio.h"
 
 #define ZEROES_AT_ONCE 65536 /* bytes */

@@ -12,8 +12,8 @@
  *
  * The states and the numbers that there are belong to the sandbox as a whole.
  */
-#ifndef SENTRY_FS_LOOP_H
-#define SENTRY_FS_LOOP_H
+#ifndef SENTRY_FS_LOOP_LOOP_H
+#define SENTRY_FS_LOOP_LOOP_H
 
 #include <linux/loop.h>
 #include <sys/types.h>
@@ -29,6 +29,8 @@ struct mm;
 
 /* Makes the first ones, before the guest runs. */
 void loop_init(void);
+/* Gives the files back that are still bound: nobody has a device open any more. */
+void loop_forget(void);
 
 /* A file of the device `number`; `flags` as open(2). -ENXIO: there is none. */
 int loop_open(unsigned number, uint32_t flags, struct file **ret);

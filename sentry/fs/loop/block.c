@@ -3,7 +3,7 @@
 #include <linux/capability.h>
 #include <linux/fs.h>
 
-#include "sentry/fs/loop_internal.h"
+#include "sentry/fs/loop/internal.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/attr/identity.h"
 
