@@ -109,6 +109,23 @@ static void test_move(void)
     show("and that one");
 }
 
+/* A tree upon a child of its own: peers that are covered and have others upon them. */
+static void test_within(void)
+{
+    make_shared("top");
+    make_shared("top/one");
+    make_shared("top/two");
+    CHECK_EQ(mount("top", "top/two", NULL, MS_BIND | MS_REC, NULL), 0);
+    show("upon its own child");
+    CHECK_EQ(umount("top/two/one"), 0);
+    show("unmounted in it");
+    CHECK_EQ(umount("top/two/two"), 0);
+    show("and the other one");
+    CHECK_EQ(umount("top/two"), 0);
+    CHECK_EQ(umount("top"), 0);
+    show("and all");
+}
+
 int main(void)
 {
     if (unshare(CLONE_NEWNS) < 0)
@@ -120,6 +137,7 @@ int main(void)
     CHECK_EQ(chdir(base), 0);
     test_stack();
     test_move();
+    test_within();
     CHECK_EQ(chdir("/"), 0);
     CHECK_EQ(umount2(base, MNT_DETACH), 0);
     rmdir(base);

@@ -178,7 +178,6 @@ ssize_t proc_smaps_rollup_text(uint64_t tid, char *buf, size_t size);
 extern const struct tree_node proc_tty_nodes[PROC_TTY_NODES];
 ssize_t proc_interrupts_text(uint64_t key, char *buf, size_t size);
 ssize_t proc_softirqs_text(uint64_t key, char *buf, size_t size);
-ssize_t proc_refused_text(uint64_t key, char *buf, size_t size);
 
 /* memory.c */
 ssize_t proc_meminfo_text(uint64_t key, char *buf, size_t size);

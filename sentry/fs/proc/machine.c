@@ -46,12 +46,6 @@ ssize_t proc_softirqs_text(uint64_t key, char *buf, size_t size)
     return (ssize_t)text.length;
 }
 
-/* A look at the kernel's own memory: nobody's. */
-ssize_t proc_refused_text(uint64_t key, char *buf, size_t size)
-{
-    return -EPERM;
-}
-
 const struct tree_node proc_tty_nodes[PROC_TTY_NODES] = {
     TREE_FIXED("drivers", "/dev/tty             /dev/tty        5       0 system:/dev/tty\n"
                           "/dev/console         /dev/console    5       1 system:console\n"

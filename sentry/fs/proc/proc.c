@@ -160,10 +160,11 @@ static ssize_t partitions_text(uint64_t key, char *buf, size_t size)
     {                                                                                              \
         .name = name_, .mode = S_IFDIR | 0555                                                      \
     }
-#define REFUSED(name_)                                                                             \
-    {                                                                                              \
-        .name = name_, .mode = S_IFREG | 0400, .text = proc_refused_text                           \
-    }
+/* There are no slabs and no areas of vmalloc(): the lists of both are empty. */
+#define SLABINFO_HEAD                                                                              \
+    "slabinfo - version: 2.1\n"                                                                    \
+    "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables " \
+    "<limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n"
 
 static const struct tree_node root_nodes[] = {
     TREE_TEXT("buddyinfo", proc_buddyinfo_text),
@@ -195,7 +196,7 @@ static const struct tree_node root_nodes[] = {
     TREE_LINK("net", "self/net"),
     TREE_TEXT("partitions", partitions_text),
     {.name = "self", .mode = S_IFLNK | 0777, .readlink = self_readlink},
-    REFUSED("slabinfo"),
+    {.name = "slabinfo", .mode = S_IFREG | 0400, .fixed = SLABINFO_HEAD},
     TREE_TEXT("softirqs", proc_softirqs_text),
     TREE_TEXT("stat", proc_stat_text_all),
     TREE_FIXED("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
@@ -205,7 +206,7 @@ static const struct tree_node root_nodes[] = {
     TREE_DIR("tty", proc_tty_nodes),
     TREE_TEXT("uptime", proc_uptime_text),
     TREE_TEXT("version", version_text),
-    REFUSED("vmallocinfo"),
+    {.name = "vmallocinfo", .mode = S_IFREG | 0400, .fixed = ""},
     TREE_TEXT("vmstat", proc_vmstat_text),
     TREE_TEXT("zoneinfo", proc_zoneinfo_text),
 };
