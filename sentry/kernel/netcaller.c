@@ -1,9 +1,13 @@
 #include "sentry/kernel/netcaller.h"
 
+#include <errno.h>
 #include <linux/capability.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/loopback.h"
+#include "sentry/fs/sys/sys.h"
 #include "sentry/kernel/async.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/nsproxy.h"
@@ -76,6 +80,38 @@ static const struct net_kernel net_kernel = {
     .urgent = async_urgent,
 };
 
+/* /sys/class/net: lo, and what there is beside it. */
+static int interface_at(int place, struct sys_interface *ret)
+{
+    const struct task *task = task_current();
+    const struct net_ns *net = task ? task_net(task) : NULL;
+    const struct net_outward *outward = net ? net_ns_outward(net) : NULL;
+    struct net_device device;
+
+    if (net && place == 0)
+        net_ns_device(net, LO_INDEX, &device);
+    else if (place == 1 && outward && outward->device)
+        outward->device(&device);
+    else
+        return -ENOENT;
+    *ret = (struct sys_interface){
+        .index = device.index,
+        .mtu = device.mtu,
+        .queue = LO_TX_QUEUE,
+        .flags = place == 0 ? net_ns_lo_flags(net)
+                            : IFF_UP | IFF_BROADCAST | IFF_RUNNING | IFF_MULTICAST,
+        .type = device.type,
+        .in_frames = device.in_frames,
+        .in_bytes = device.in_bytes,
+        .in_dropped = device.in_dropped,
+        .out_frames = device.out_frames,
+        .out_bytes = device.out_bytes,
+    };
+    memcpy(ret->name, device.name, sizeof(ret->name));
+    memcpy(ret->address, device.address, sizeof(ret->address));
+    return 0;
+}
+
 static const struct net_frame_users frame_users = {
     .seen = packet_frame_seen,
     .arrived = inet_packet_arrived,
@@ -91,6 +127,7 @@ void net_start(struct memfile *memfile)
     socket_register_family(&netlink_family);
     socket_register_family(&packet_family);
     net_frames_set_users(&frame_users);
+    sys_set_interfaces(interface_at);
     socket_register_family(&vsock_family);
 }
 

@@ -234,6 +234,54 @@ static void read_counters(uint64_t ret[4])
         fclose(f);
 }
 
+/* A number of /proc/net/snmp: the line of names tells which one it is. */
+static uint64_t snmp(const char *line, const char *name)
+{
+    FILE *f = fopen("/proc/thread-self/net/snmp", "re");
+    char names[2048], numbers[2048], *a, *b, *s, *t;
+    uint64_t found = UINT64_MAX;
+
+    while (f && fgets(names, sizeof(names), f) && fgets(numbers, sizeof(numbers), f)) {
+        if (strncmp(names, line, strlen(line)) != 0)
+            continue;
+        a = strtok_r(names, " \n", &s);
+        b = strtok_r(numbers, " \n", &t);
+        while (a && b) {
+            if (strcmp(a, name) == 0)
+                found = strtoull(b, NULL, 10);
+            a = strtok_r(NULL, " \n", &s);
+            b = strtok_r(NULL, " \n", &t);
+        }
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
+static void test_snmp(void)
+{
+    int to = socket(AF_INET, SOCK_DGRAM, 0), from = socket(AF_INET, SOCK_DGRAM, 0), c[2];
+    uint64_t packets = snmp("Ip:", "InReceives"), segments = snmp("Tcp:", "OutSegs");
+    uint64_t in = snmp("Udp:", "InDatagrams"), lost = snmp("Icmp:", "InDestUnreachs");
+    char byte;
+
+    CHECK_EQ(bind_to(to, INADDR_LOOPBACK, 0), 0);
+    CHECK_EQ(connect_to(from, INADDR_LOOPBACK, port_of(to)), 0);
+    CHECK_EQ(send(from, "x", 1, 0), 1);
+    CHECK_EQ(snmp("Udp:", "InDatagrams"), in);
+    CHECK_EQ(recv(to, &byte, 1, 0), 1);
+    CHECK_EQ(snmp("Udp:", "InDatagrams"), in + 1);
+    CHECK_EQ(snmp("Ip:", "InReceives"), packets + 1);
+    close(to);
+    CHECK_EQ(send(from, "x", 1, 0), 1);
+    CHECK_EQ(snmp("Ip:", "OutRequests"), packets + 3); /* and what ICMP says */
+    CHECK_EQ(snmp("Icmp:", "InDestUnreachs"), lost + 1);
+    close(from);
+    connection(c);
+    close_both(c);
+    CHECK(snmp("Tcp:", "OutSegs") >= segments + 6);
+}
+
 static void test_counters(void)
 {
     int to = socket(AF_INET, SOCK_DGRAM, 0), from = socket(AF_INET, SOCK_DGRAM, 0), c[2];
@@ -280,6 +328,7 @@ int main(void)
     test_filter();
     test_udp();
     test_counters();
+    test_snmp();
     close(diag);
     return check_done();
 }

@@ -51,8 +51,8 @@ SYS_FINDERS(class_block, class_block);
 SYS_FINDERS(virtual_block, virtual_block);
 SYS_FINDERS(block_number, block_numbers);
 
-/* net.c: the loopback device there, and in /sys/class */
-extern const struct tree_node sys_virtual_net_nodes[1];
-extern const struct tree_node sys_class_net_nodes[1];
+/* net.c: interfaces in /sys/devices/virtual/net and, by links, in /sys/class/net */
+SYS_FINDERS(virtual_net, virtual_net);
+SYS_FINDERS(class_net, class_net);
 
 #endif

@@ -45,7 +45,7 @@ static ssize_t thp_size_text(uint64_t key, char *buf, size_t size)
 static const struct tree_node virtual_nodes[] = {
     FOUND_DIR("block", sys_find_virtual_block, sys_list_virtual_block),
     TREE_DIR("mem", sys_virtual_mem_nodes),
-    TREE_DIR("net", sys_virtual_net_nodes),
+    FOUND_DIR("net", sys_find_virtual_net, sys_list_virtual_net),
     TREE_DIR("tty", sys_virtual_tty_nodes),
 };
 static const struct tree_node devices_nodes[] = {
@@ -55,7 +55,7 @@ static const struct tree_node devices_nodes[] = {
 static const struct tree_node class_nodes[] = {
     FOUND_DIR("block", sys_find_class_block, sys_list_class_block),
     TREE_DIR("mem", sys_class_mem_nodes),
-    TREE_DIR("net", sys_class_net_nodes),
+    FOUND_DIR("net", sys_find_class_net, sys_list_class_net),
     TREE_DIR("tty", sys_class_tty_nodes),
 };
 static const struct tree_node dev_nodes[] = {

@@ -69,8 +69,6 @@ void icmp_answer(struct net_ns *net, const struct inet_packet *packet)
     reply = malloc(size);
     if (!reply)
         return;
-    inet_count(net, ICMP_IN_ECHOS);
-    inet_count(net, ICMP_OUT_REPLIES);
     memcpy(reply, packet->bytes + packet->network_size, size);
     reply[0] = v4 ? ICMP_ECHOREPLY : ICMP6_ECHO_REPLY;
     send_packet(net, &to, &from, packet->protocol, reply, size);

@@ -30,8 +30,14 @@ enum inet_counter {
     UDP6_NO_PORT,
     UDP6_RECEIVE_FULL,
     UDP6_OUT,
-    ICMP_IN_ECHOS,
-    ICMP_OUT_REPLIES,
+    ICMP_ECHOS, /* what lo carries: out, and so in */
+    ICMP_REPLIES,
+    ICMP_UNREACHABLES,
+    TCP_SEGMENTS,
+    IP_PACKETS,
+    IP_BYTES,
+    IP6_PACKETS, /* the same two */
+    IP6_BYTES,
     INET_COUNTERS
 };
 uint64_t inet_counter(struct net_ns *net, enum inet_counter which);

@@ -135,9 +135,13 @@ static inline struct inet_socket *inet_of(struct socket *s)
 }
 
 struct inet_ns *inet_ns_of(struct net_ns *net);
+static inline void inet_add(struct net_ns *net, enum inet_counter which, uint64_t n)
+{
+    __atomic_add_fetch(&inet_ns_of(net)->counters[which], n, __ATOMIC_RELAXED);
+}
 static inline void inet_count(struct net_ns *net, enum inet_counter which)
 {
-    __atomic_add_fetch(&inet_ns_of(net)->counters[which], 1, __ATOMIC_RELAXED);
+    inet_add(net, which, 1);
 }
 
 /* ---- address.c --------------------------------------------------------------------------------

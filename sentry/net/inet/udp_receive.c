@@ -98,6 +98,8 @@ static ssize_t give_message(struct udp_socket *u, struct socket_message *msg, bo
         describe(u, msg, m);
         n = (ssize_t)(msg->flags & MSG_TRUNC ? m->size - skip : size);
     }
+    if (n >= 0 && !peek && u->inet.sock.type == SOCK_DGRAM)
+        inet_count(u->inet.sock.net, addr_is_v4(&m->to) ? UDP_IN : UDP6_IN);
     if (!peek)
         udp_message_free(m);
     return n;

@@ -201,8 +201,8 @@ void udp_enqueue(struct udp_socket *to, struct udp_message *m)
         to->dropped++;
     }
     lock_release(&s->lock);
-    if (s->type == SOCK_DGRAM)
-        count(s->net, taken ? UDP_IN : UDP_RECEIVE_FULL, &dst);
+    if (s->type == SOCK_DGRAM && !taken)
+        count(s->net, UDP_RECEIVE_FULL, &dst);
     if (taken)
         socket_wake(s, READABLE);
     else

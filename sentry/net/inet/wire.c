@@ -3,6 +3,7 @@
 #include <net/ethernet.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
+#include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <stdlib.h>
@@ -33,9 +34,36 @@ static void show(struct net_ns *net, const struct inet_packet *p)
                            p->size);
 }
 
+static void count(struct net_ns *net, bool v4, uint64_t packets, size_t size)
+{
+    net_ns_lo_count(net, packets, size);
+    inet_add(net, v4 ? IP_PACKETS : IP6_PACKETS, packets);
+    inet_add(net, v4 ? IP_BYTES : IP6_BYTES, size);
+}
+
+static void count_icmp(struct net_ns *net, const struct inet_packet *p)
+{
+    if (p->protocol != IPPROTO_ICMP || p->size <= p->network_size)
+        return;
+    switch (p->bytes[p->network_size]) {
+    case ICMP_ECHO:
+        inet_count(net, ICMP_ECHOS);
+        break;
+    case ICMP_ECHOREPLY:
+        inet_count(net, ICMP_REPLIES);
+        break;
+    case ICMP_UNREACH:
+        inet_count(net, ICMP_UNREACHABLES);
+        break;
+    default:
+        break;
+    }
+}
+
 void wire_packet(struct net_ns *net, const struct inet_packet *p)
 {
-    net_ns_lo_count(net, 1, p->size);
+    count(net, p->bytes[0] >> 4 == 4, 1, p->size);
+    count_icmp(net, p);
     if (anybody(net))
         show(net, p);
 }
@@ -66,7 +94,7 @@ void wire_datagram(struct net_ns *net, const struct endpoint *from, const struct
 {
     struct inet_packet *p;
 
-    net_ns_lo_count(net, 1, header_size(to) + sizeof(struct udphdr) + size);
+    count(net, addr_is_v4(&to->addr), 1, header_size(to) + sizeof(struct udphdr) + size);
     if (!anybody(net))
         return;
     p = packet_create(from, to, protocol, bytes, size);
@@ -101,7 +129,8 @@ static void put_segment(struct net_ns *net, const struct endpoint *from, const s
     };
     struct inet_packet *p;
 
-    net_ns_lo_count(net, 1, header_size(to) + tcp.doff * 4U + s->size);
+    count(net, addr_is_v4(&to->addr), 1, header_size(to) + tcp.doff * 4U + s->size);
+    inet_count(net, TCP_SEGMENTS);
     if (!anybody(net))
         return;
     p = packet_create(from, to, IPPROTO_TCP, s->syn ? mss : s->bytes, s->syn ? MSS_SIZE : s->size);
@@ -159,6 +188,14 @@ void wire_send(struct tcp_conn *c, int side, const void *bytes, size_t size)
 
     if (!c->net)
         return;
+    if (!anybody(c->net)) { /* the usual case: segments and the acknowledgement are only counted */
+        uint64_t segments = (size + SEGMENT_MAX - 1) / SEGMENT_MAX + 1;
+        size_t header = header_size(&c->end[side].name) + sizeof(struct tcphdr);
+
+        count(c->net, addr_is_v4(&c->end[side].name.addr), segments, segments * header + size);
+        inet_add(c->net, TCP_SEGMENTS, segments);
+        return;
+    }
     lock_acquire(&c->lock);
     sequence = sent_locked(c, side);
     acknowledged = sent_locked(c, 1 - side);

@@ -1,7 +1,8 @@
 /*
  * Inside AF_NETLINK.
  *
- *   netlink.c    sockets: ports, queues, options
+ *   netlink.c    sockets: ports, options
+ *   message.c    their queues, sending and receiving
  *   route.c      NETLINK_ROUTE's answers
  *   diag.c       NETLINK_SOCK_DIAG's, with inet_diag.c and diag_filter.c
  *   reply.c      building them
@@ -42,8 +43,18 @@ static inline struct netlink_socket *netlink_of(struct socket *s)
     return container_of(s, struct netlink_socket, sock);
 }
 
+/* netlink.c. `port` 0: the process's number, or whatever is free. -EINVAL, -EADDRINUSE. */
+int netlink_take_port(struct netlink_socket *n, uint32_t port);
+/* The socket of the same protocol that has it, referenced; NULL. */
+struct netlink_socket *netlink_find_port(const struct netlink_socket *n, uint32_t port);
+/* -EINVAL. */
+int netlink_read_address(const struct socket_address *addr, struct sockaddr_nl *ret);
+
+/* message.c */
+ssize_t netlink_send(struct socket *s, struct socket_message *msg);
+ssize_t netlink_receive(struct socket *s, struct socket_message *msg);
 /*
- * netlink.c: takes the message over. -ENOBUFS: dropped, and the reader will be told. The queue may
+ * Takes the message over. -ENOBUFS: dropped, and the reader will be told. The queue may
  * have `limit` bytes if that is more than its buffer's size: Linux makes a long answer while it is
  * read, here it is made at once.
  */

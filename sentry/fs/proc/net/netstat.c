@@ -1,6 +1,6 @@
 /*
- * /proc/PID/net/{snmp,netstat,snmp6}: what is counted. Connections and datagrams here are no
- * packets, so what counts packets says 0; and {igmp,igmp6,ipv6_route,fib_trie}: groups and routes
+ * /proc/PID/net/{snmp,netstat,snmp6}: what is counted. Packets are those that lo would carry
+ * (sentry/net/inet/wire.h); and {igmp,igmp6,ipv6_route,fib_trie}: groups and routes
  * of lo.
  */
 #include <arpa/inet.h>
@@ -60,34 +60,53 @@ static void put_udp(struct proc_text *text, const char *title, uint64_t in, uint
     put_lines(text, title, all, ARRAY_COUNT(all));
 }
 
+/* Over lo what goes out comes in. */
 static void put_icmp(struct proc_text *text, struct net_ns *net)
 {
-    uint64_t in = inet_counter(net, ICMP_IN_ECHOS), out = inet_counter(net, ICMP_OUT_REPLIES);
+    uint64_t echos = inet_counter(net, ICMP_ECHOS), replies = inet_counter(net, ICMP_REPLIES);
+    uint64_t lost = inet_counter(net, ICMP_UNREACHABLES), sum = echos + replies + lost;
     const struct counted all[] = {
-        {"InMsgs", in},         {"InErrors", 0},           {"InCsumErrors", 0},
-        {"InDestUnreachs", 0},  {"InTimeExcds", 0},        {"InParmProbs", 0},
-        {"InSrcQuenchs", 0},    {"InRedirects", 0},        {"InEchos", in},
-        {"InEchoReps", 0},      {"InTimestamps", 0},       {"InTimestampReps", 0},
-        {"InAddrMasks", 0},     {"InAddrMaskReps", 0},     {"OutMsgs", out},
-        {"OutErrors", 0},       {"OutRateLimitGlobal", 0}, {"OutRateLimitHost", 0},
-        {"OutDestUnreachs", 0}, {"OutTimeExcds", 0},       {"OutParmProbs", 0},
-        {"OutSrcQuenchs", 0},   {"OutRedirects", 0},       {"OutEchos", 0},
-        {"OutEchoReps", out},   {"OutTimestamps", 0},      {"OutTimestampReps", 0},
-        {"OutAddrMasks", 0},    {"OutAddrMaskReps", 0},
+        {"InMsgs", sum},           {"InErrors", 0},           {"InCsumErrors", 0},
+        {"InDestUnreachs", lost},  {"InTimeExcds", 0},        {"InParmProbs", 0},
+        {"InSrcQuenchs", 0},       {"InRedirects", 0},        {"InEchos", echos},
+        {"InEchoReps", replies},   {"InTimestamps", 0},       {"InTimestampReps", 0},
+        {"InAddrMasks", 0},        {"InAddrMaskReps", 0},     {"OutMsgs", sum},
+        {"OutErrors", 0},          {"OutRateLimitGlobal", 0}, {"OutRateLimitHost", 0},
+        {"OutDestUnreachs", lost}, {"OutTimeExcds", 0},       {"OutParmProbs", 0},
+        {"OutSrcQuenchs", 0},      {"OutRedirects", 0},       {"OutEchos", echos},
+        {"OutEchoReps", replies},  {"OutTimestamps", 0},      {"OutTimestampReps", 0},
+        {"OutAddrMasks", 0},       {"OutAddrMaskReps", 0},
     };
 
     put_lines(text, "Icmp", all, ARRAY_COUNT(all));
 }
 
+static void put_ip(struct proc_text *text, struct net_ns *net)
+{
+    uint64_t n = inet_counter(net, IP_PACKETS);
+    const struct counted all[] = {
+        {"Forwarding", 2},   {"DefaultTTL", 64},   {"InReceives", n},      {"InHdrErrors", 0},
+        {"InAddrErrors", 0}, {"ForwDatagrams", 0}, {"InUnknownProtos", 0}, {"InDiscards", 0},
+        {"InDelivers", n},   {"OutRequests", n},   {"OutDiscards", 0},     {"OutNoRoutes", 0},
+        {"ReasmTimeout", 0}, {"ReasmReqds", 0},    {"ReasmOKs", 0},        {"ReasmFails", 0},
+        {"FragOKs", 0},      {"FragFails", 0},     {"FragCreates", 0},     {"OutTransmits", n},
+    };
+
+    put_lines(text, "Ip", all, ARRAY_COUNT(all));
+}
+
 static void put_tcp(struct proc_text *text, struct net_ns *net)
 {
+    uint64_t segments = inet_counter(net, TCP_SEGMENTS);
+
     proc_printf(text,
                 "Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails "
                 "EstabResets CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts "
                 "InCsumErrors\nTcp: 1 200 120000 -1");
-    proc_printf(text, " %lu %lu %lu %lu %lu 0 0 0 0 %lu 0\n", inet_counter(net, TCP_ACTIVE_OPENS),
-                inet_counter(net, TCP_PASSIVE_OPENS), inet_counter(net, TCP_ATTEMPT_FAILS),
-                inet_counter(net, TCP_RESETS), established(net), inet_counter(net, TCP_RESETS));
+    proc_printf(text, " %lu %lu %lu %lu %lu %lu %lu 0 0 %lu 0\n",
+                inet_counter(net, TCP_ACTIVE_OPENS), inet_counter(net, TCP_PASSIVE_OPENS),
+                inet_counter(net, TCP_ATTEMPT_FAILS), inet_counter(net, TCP_RESETS),
+                established(net), segments, segments, inet_counter(net, TCP_RESETS));
 }
 
 ssize_t proc_net_snmp_text(uint64_t tid, char *buf, size_t size)
@@ -98,11 +117,7 @@ ssize_t proc_net_snmp_text(uint64_t tid, char *buf, size_t size)
 
     if (!net)
         return -ESRCH;
-    proc_printf(&text,
-                "Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams "
-                "InUnknownProtos InDiscards InDelivers OutRequests OutDiscards OutNoRoutes "
-                "ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates "
-                "OutTransmits\nIp: 2 64 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
+    put_ip(&text, net);
     put_icmp(&text, net);
     put_tcp(&text, net);
     put_udp(&text, "Udp", inet_counter(net, UDP_IN), inet_counter(net, UDP_NO_PORT),
@@ -133,7 +148,7 @@ ssize_t proc_net_netstat_text(uint64_t tid, char *buf, size_t size)
         {"TCPSynRetrans", 0},    {"TCPOrigDataSent", 0},
         {"TCPKeepAlive", 0},     {"TCPDelivered", 0},
     };
-    static const struct counted ip[] = {
+    struct counted ip[] = {
         {"InNoRoutes", 0},    {"InTruncatedPkts", 0}, {"InMcastPkts", 0},   {"OutMcastPkts", 0},
         {"InBcastPkts", 0},   {"OutBcastPkts", 0},    {"InOctets", 0},      {"OutOctets", 0},
         {"InMcastOctets", 0}, {"OutMcastOctets", 0},  {"InBcastOctets", 0}, {"OutBcastOctets", 0},
@@ -146,6 +161,11 @@ ssize_t proc_net_netstat_text(uint64_t tid, char *buf, size_t size)
     for (size_t i = 0; i < ARRAY_COUNT(tcp); i++)
         if (strcmp(tcp[i].name, "ListenOverflows") == 0 || strcmp(tcp[i].name, "ListenDrops") == 0)
             tcp[i].value = inet_counter(net, TCP_LISTEN_OVERFLOWS);
+    for (size_t i = 0; i < ARRAY_COUNT(ip); i++)
+        if (strcmp(ip[i].name, "InOctets") == 0 || strcmp(ip[i].name, "OutOctets") == 0)
+            ip[i].value = inet_counter(net, IP_BYTES);
+        else if (strcmp(ip[i].name, "InNoECTPkts") == 0)
+            ip[i].value = inet_counter(net, IP_PACKETS);
     ns_unref(ns);
     put_lines(&text, "TcpExt", tcp, ARRAY_COUNT(tcp));
     put_lines(&text, "IpExt", ip, ARRAY_COUNT(ip));
@@ -170,11 +190,11 @@ static uint64_t value6(struct net_ns *net, const char *name, size_t length)
         const char *name;
         enum inet_counter which;
     } known[] = {
-        {"Udp6InDatagrams", UDP6_IN},
-        {"Udp6NoPorts", UDP6_NO_PORT},
-        {"Udp6InErrors", UDP6_RECEIVE_FULL},
-        {"Udp6OutDatagrams", UDP6_OUT},
-        {"Udp6RcvbufErrors", UDP6_RECEIVE_FULL},
+        {"Ip6InReceives", IP6_PACKETS},  {"Ip6InDelivers", IP6_PACKETS},
+        {"Ip6OutRequests", IP6_PACKETS}, {"Ip6InOctets", IP6_BYTES},
+        {"Ip6OutOctets", IP6_BYTES},     {"Udp6InDatagrams", UDP6_IN},
+        {"Udp6NoPorts", UDP6_NO_PORT},   {"Udp6InErrors", UDP6_RECEIVE_FULL},
+        {"Udp6OutDatagrams", UDP6_OUT},  {"Udp6RcvbufErrors", UDP6_RECEIVE_FULL},
     };
 
     for (size_t i = 0; i < ARRAY_COUNT(known); i++)
