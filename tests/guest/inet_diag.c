@@ -80,6 +80,43 @@ static struct seen filtered(const void *program, size_t size)
     return ask(AF_INET, IPPROTO_TCP, ALL_STATES, NLM_F_DUMP, 0, NULL, program, size);
 }
 
+/* A dump comes in datagrams that fit the buffer of a reader who takes a page at a time. */
+static void test_parts(void)
+{
+    enum { SOCKETS = 120 };
+    struct {
+        struct nlmsghdr head;
+        struct inet_diag_req_v2 req;
+    } q = {.head = {.nlmsg_len = sizeof(q),
+                    .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                    .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+           .req = {AF_INET, IPPROTO_TCP, 0, 0, ALL_STATES, {0}}};
+    static uint8_t buf[4096] __attribute__((aligned(8)));
+    int fds[SOCKETS], fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG), count = 0, parts = 0;
+    bool done = false;
+
+    for (int i = 0; i < SOCKETS; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+        CHECK_EQ(listen(fds[i], 1), 0);
+    }
+    CHECK_EQ(send(fd, &q, sizeof(q), 0), sizeof(q));
+    for (; !done; parts++) {
+        ssize_t n = recv(fd, buf, sizeof(buf), MSG_TRUNC);
+
+        if (!CHECK(n > 0 && n <= (ssize_t)sizeof(buf)))
+            break;
+        for (struct nlmsghdr *h = (void *)buf; NLMSG_OK(h, (size_t)n); h = NLMSG_NEXT(h, n)) {
+            done = h->nlmsg_type == NLMSG_DONE;
+            count += h->nlmsg_type == SOCK_DIAG_BY_FAMILY;
+        }
+    }
+    CHECK_EQ(count, SOCKETS);
+    CHECK(parts > 2);
+    for (int i = 0; i < SOCKETS; i++)
+        close(fds[i]);
+    close(fd);
+}
+
 static uint64_t inode_of(int fd)
 {
     struct stat st;
@@ -324,6 +361,7 @@ int main(void)
     close(fd);
     diag = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
     CHECK(diag >= 0);
+    test_parts();
     test_tcp();
     test_filter();
     test_udp();

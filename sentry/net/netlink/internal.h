@@ -61,8 +61,12 @@ ssize_t netlink_receive(struct socket *s, struct socket_message *msg);
 #define NETLINK_DUMP_MAX (4u << 20)
 int netlink_enqueue(struct netlink_socket *n, struct netlink_message *m, uint64_t limit);
 
-/* reply.c: an answer of several messages in datagrams of at most NETLINK_REPLY_MAX bytes. */
+/*
+ * reply.c: an answer of several messages in datagrams, for readers that take a page at a time: none
+ * is longer than NETLINK_PART_MAX (Linux's NLMSG_GOODSIZE) but for the sake of a single message.
+ */
 #define NETLINK_REPLY_MAX 8192
+#define NETLINK_PART_MAX  3776
 struct netlink_reply {
     struct netlink_socket *to;
     const struct nlmsghdr *question;

@@ -24,7 +24,18 @@ static void *extend(struct netlink_reply *r, size_t size)
     return at;
 }
 
-void reply_flush(struct netlink_reply *r)
+static struct netlink_message *new_datagram(void)
+{
+    struct netlink_message *m = malloc(sizeof(*m) + NETLINK_REPLY_MAX);
+
+    if (!m)
+        return NULL;
+    *m = (struct netlink_message){.size = 0};
+    list_init(&m->node);
+    return m;
+}
+
+static void send_datagram(struct netlink_reply *r)
 {
     struct netlink_message *m = r->m;
 
@@ -33,21 +44,43 @@ void reply_flush(struct netlink_reply *r)
         netlink_enqueue(r->to, m, r->multi ? NETLINK_DUMP_MAX : 0);
 }
 
+/* The last message begins a new datagram if it made this one too long. */
+static void split_datagram(struct netlink_reply *r)
+{
+    struct netlink_message *last;
+
+    if (!r->m || !r->multi || !r->head || r->m->size <= NETLINK_PART_MAX)
+        return;
+    last = new_datagram();
+    if (!last) {
+        r->error = -ENOMEM;
+        return;
+    }
+    last->size = r->m->size - r->head;
+    memcpy(last->data, r->m->data + r->head, last->size);
+    r->m->size = r->head;
+    send_datagram(r);
+    r->m = last;
+    r->head = 0;
+}
+
+void reply_flush(struct netlink_reply *r)
+{
+    split_datagram(r);
+    send_datagram(r);
+}
+
 /* A message of ours is at most half a datagram, so a new one always has room. */
 static bool make_room(struct netlink_reply *r)
 {
-    if (r->m && (!r->multi || r->m->size > NETLINK_REPLY_MAX / 2))
-        reply_flush(r);
-    if (r->m)
-        return true;
-    r->m = malloc(sizeof(*r->m) + NETLINK_REPLY_MAX);
-    if (!r->m) {
+    split_datagram(r);
+    if (r->m && (!r->multi || r->m->size > NETLINK_PART_MAX))
+        send_datagram(r);
+    if (!r->m)
+        r->m = new_datagram();
+    if (!r->m)
         r->error = -ENOMEM;
-        return false;
-    }
-    *r->m = (struct netlink_message){.size = 0};
-    list_init(&r->m->node);
-    return true;
+    return r->error == 0;
 }
 
 void *reply_begin(struct netlink_reply *r, uint16_t type, size_t size)

@@ -364,7 +364,9 @@ static void dump_rules(struct netlink_reply *r)
 static void put_answer(void *arg, const struct nlmsghdr *answer)
 {
     size_t size = answer->nlmsg_len - NLMSG_HDRLEN;
-    void *to = size > NETLINK_REPLY_MAX / 4 ? NULL : reply_begin(arg, answer->nlmsg_type, size);
+    void *to = size > NETLINK_REPLY_MAX / 2 - NLMSG_HDRLEN
+                   ? NULL
+                   : reply_begin(arg, answer->nlmsg_type, size);
 
     if (to)
         memcpy(to, (const uint8_t *)answer + NLMSG_HDRLEN, size);
