@@ -212,10 +212,10 @@ struct platform_ops {
     void (*ctx_set_policy)(struct context *ctx, int policy, int priority);
 
     /*
-     * Own thread: it slept in the Sentry and was woken by a thread that ran on this processor (a
-     * hint, or negative). NULL: that is no matter.
+     * Own thread: it waited in the Sentry and was woken by a thread that ran on this processor (a
+     * hint, or negative). `apart`: it does better elsewhere than there. NULL: that is no matter.
      */
-    void (*ctx_woken)(struct context *ctx, int cpu);
+    void (*ctx_woken)(struct context *ctx, int cpu, bool apart);
 
     /* This context's page for the fast path, or NULL where the platform has none. */
     struct fastpath_page *(*ctx_fastpath)(struct context *ctx);

@@ -195,7 +195,8 @@ struct placement {
     unsigned int stayed_loose; /* decisions against binding in a row */
     uint64_t woken_ns;         /* when its thread slept and was woken last */
     unsigned int dense_wakes;  /* in a row that came shortly after each other */
-    int waker_cpu, bound_cpu;
+    int wanted_cpu;            /* to be bound to before the next run; negative: none */
+    int bound_cpu;
 };
 
 struct ptrace_context {
@@ -341,7 +342,7 @@ void placement_after_run(struct ptrace_context *ctx, uint64_t ns);
 void placement_forget_locked(struct ptrace_context *ctx);
 /* The keeper's tick. */
 void placement_tick(void *arg);
-void context_woken(struct context *base, int cpu);
+void context_woken(struct context *base, int cpu, bool apart);
 void context_set_cpus(struct context *ctx, const uint64_t *mask, size_t size);
 void context_set_nice(struct context *ctx, int nice);
 

@@ -12,7 +12,9 @@
  *
  * Two tasks that wake each other in turns, each soon asleep again, are never busy at the same time:
  * there the woken one is bound at once, to the CPU of its waker. Only as long as few are bound at
- * all, for with more of them the CPUs have other things to do meanwhile.
+ * all, for with more of them the CPUs have other things to do meanwhile. If instead they stay awake
+ * for each other (sentry/wait/vigil.h), they run side by side: then the woken one is bound to where
+ * its waker is not.
  *
  * A bound pair cannot be balanced away from a busy CPU; that lasts one tick at most. Where no CPU
  * is idle the scheduler keeps the two together by itself, loose runs are as quick as bound ones,
@@ -82,20 +84,6 @@ static bool should_bind(struct placement *pl)
     return true;
 }
 
-/* To its waker, if it should be there and is not: the CPU, or -1. */
-static int wanted_cpu(const struct ptrace_context *ctx, bool bound)
-{
-    const struct placement *pl = &ctx->placement;
-    unsigned int others = __atomic_load_n(&ctx->p->bound_count, __ATOMIC_RELAXED) - bound;
-
-    if (pl->dense_wakes < DENSE_WAKES || others > BOUND_FEW ||
-        (bound && pl->bound_cpu == pl->waker_cpu))
-        return -1;
-    if (pl->waker_cpu < 0 || !CPU_ISSET((size_t)pl->waker_cpu, &ctx->cpus))
-        return -1;
-    return pl->waker_cpu;
-}
-
 void placement_before_run(struct ptrace_context *ctx)
 {
     bool bound = __atomic_load_n(&ctx->bound, __ATOMIC_RELAXED);
@@ -103,24 +91,63 @@ void placement_before_run(struct ptrace_context *ctx)
 
     if (!ctx->p->bind)
         return;
-    cpu = wanted_cpu(ctx, bound);
+    cpu = ctx->placement.wanted_cpu;
     if (unlikely(cpu >= 0)) {
         bind(ctx, cpu);
-        ctx->placement.dense_wakes = 0; /* once, and not at every turn if both are moved about */
+        ctx->placement.wanted_cpu = -1;
     } else if (!bound && ctx->placement.timed >= ctx->placement.loose_runs &&
                should_bind(&ctx->placement)) {
         bind(ctx, host_current_cpu());
     }
 }
 
-void context_woken(struct context *base, int cpu)
+/* Another one than that, if it may run on any. */
+static int other_cpu(const struct ptrace_context *ctx, int cpu)
 {
-    struct placement *pl = &ptrace_context(base)->placement;
+    for (int i = 1; i < CPU_SETSIZE; i++) {
+        int other = (cpu + i) % CPU_SETSIZE;
+
+        if (CPU_ISSET((size_t)other, &ctx->cpus))
+            return other;
+    }
+    return -1;
+}
+
+/* Apart from its waker, where it is unless that is the same; and where it stays. */
+static int cpu_apart(const struct ptrace_context *ctx, int waker_cpu)
+{
+    int here = host_current_cpu();
+
+    if (here == waker_cpu)
+        return other_cpu(ctx, waker_cpu);
+    return __atomic_load_n(&ctx->bound, __ATOMIC_RELAXED) ? -1 : here;
+}
+
+/* At its waker, if it often sleeps for a short time only. */
+static int cpu_together(struct ptrace_context *ctx, int waker_cpu)
+{
+    struct placement *pl = &ctx->placement;
     uint64_t now = host_monotonic_ns();
 
     pl->dense_wakes = now - pl->woken_ns < DENSE_NS ? pl->dense_wakes + 1 : 0;
     pl->woken_ns = now;
-    pl->waker_cpu = cpu;
+    if (pl->dense_wakes < DENSE_WAKES || !CPU_ISSET((size_t)waker_cpu, &ctx->cpus))
+        return -1;
+    if (__atomic_load_n(&ctx->bound, __ATOMIC_RELAXED) && pl->bound_cpu == waker_cpu)
+        return -1;
+    pl->dense_wakes = 0; /* once, and not at every turn if both are moved about */
+    return waker_cpu;
+}
+
+void context_woken(struct context *base, int cpu, bool apart)
+{
+    struct ptrace_context *ctx = ptrace_context(base);
+    bool bound = __atomic_load_n(&ctx->bound, __ATOMIC_RELAXED);
+    unsigned int others = __atomic_load_n(&ctx->p->bound_count, __ATOMIC_RELAXED) - bound;
+
+    if (!ctx->p->bind || cpu < 0 || others > BOUND_FEW)
+        return;
+    ctx->placement.wanted_cpu = apart ? cpu_apart(ctx, cpu) : cpu_together(ctx, cpu);
 }
 
 void placement_after_run(struct ptrace_context *ctx, uint64_t ns)
@@ -137,7 +164,7 @@ void placement_after_run(struct ptrace_context *ctx, uint64_t ns)
 
 void placement_init(struct placement *pl)
 {
-    *pl = (struct placement){.loose_runs = LOOSE_RUNS};
+    *pl = (struct placement){.loose_runs = LOOSE_RUNS, .wanted_cpu = -1};
 }
 
 void placement_forget_locked(struct ptrace_context *ctx)

@@ -54,6 +54,7 @@ static void kernel_free(struct kernel *kernel)
 static void find_cpus(struct kernel *kernel)
 {
     int size = host_get_affinity(kernel->cpus, sizeof(kernel->cpus));
+    unsigned int count = 0;
 
     if (size <= 0) { /* more processors than the mask has room for, or no such call */
         kernel->cpus[0] = 1;
@@ -61,9 +62,11 @@ static void find_cpus(struct kernel *kernel)
     }
     kernel->cpu_mask_size = (uint32_t)size;
     for (size_t i = 0; i < ARRAY_COUNT(kernel->cpus); i++) {
+        count += (unsigned int)__builtin_popcountll(kernel->cpus[i]);
         if (kernel->cpus[i])
             kernel->cpu_mask_min = (uint32_t)((i + 1) * sizeof(uint64_t));
     }
+    vigil_setup(count);
 }
 
 /* What an unprivileged process may ask its own host's scheduler for: getrlimit(2). */

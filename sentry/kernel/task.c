@@ -345,7 +345,8 @@ static int sleep_until(struct task *task, uint64_t host_deadline_ns)
     usage_enter(&task->times, MODE_ASLEEP);
     error = waiter_park(&task->waiter, host_deadline_ns);
     if (error == 0 && task->ctx && task->ctx->ops->ctx_woken) /* a proxy has none */
-        task->ctx->ops->ctx_woken(task->ctx, waiter_waker_cpu(&task->waiter));
+        task->ctx->ops->ctx_woken(task->ctx, waiter_waker_cpu(&task->waiter),
+                                  waiter_wants_apart(&task->waiter));
     usage_enter(&task->times, MODE_SYSTEM);
     task->usage.sleeps++;
     cpu_timers_wake(task->process);

@@ -18,10 +18,13 @@
 
 #include "base/list.h"
 #include "base/lock.h"
+#include "sentry/wait/vigil.h"
 
 struct waiter {
     uint32_t state; /* host futex word: WAITER_WOKEN, WAITER_INTERRUPTED, WAITER_PARKED bits */
     int waker_cpu;  /* atomic; the processor on which it was woken last, a hint */
+    bool waits;     /* atomic; its owner is in waiter_park() and found no latch there */
+    struct vigil vigil;
 };
 
 struct wait_queue {
@@ -48,6 +51,8 @@ void waiter_init(struct waiter *w);
 int waiter_park(struct waiter *w, uint64_t deadline_ns);
 void waiter_wake(struct waiter *w);
 int waiter_waker_cpu(const struct waiter *w);
+/* Owner only: it does better on another processor than its waker (vigil.h). */
+bool waiter_wants_apart(const struct waiter *w);
 void waiter_interrupt(struct waiter *w);
 /*
  * Between these two calls of a thread nobody whom it wakes runs yet: for one who holds a lock that
@@ -58,7 +63,7 @@ void waiter_let_wakes(void);
 bool waiter_interrupted(const struct waiter *w);
 /* A wake-up is latched, which nobody has taken yet. */
 bool waiter_is_woken(const struct waiter *w);
-/* Its owner sleeps at this moment, or is about to. */
+/* Its owner waits at this moment: it sleeps, or is about to. */
 bool waiter_is_parked(const struct waiter *w);
 void waiter_uninterrupt(struct waiter *w);
 /* Forgets a latched wake-up: before a new wait that no earlier event should end. */
