@@ -27,7 +27,8 @@
 #include "sentry/mm/internal.h"
 
 #define RUN_SIZE      (64UL << 10)
-#define COPY_SIZE     (16UL << 10) /* copy-on-write: this much around the fault */
+#define COPY_SIZE     (16UL << 10) /* copy-on-write: this much around the fault ... */
+#define COPY_MAX      (64UL << 10) /* ... and of a file, whose data a program relocates as a whole */
 #define MAP_CALLS     8
 #define RECLAIM_TRIES 3
 
@@ -257,15 +258,22 @@ static bool may_join(struct mm *mm, uint64_t entry)
     return mm_entry_needs_copy(mm, entry) && !(entry & PMAP_UFFD_WP);
 }
 
+/* Such as a library's data and relocated pointers. */
+static bool is_small_data(const struct vma *vma)
+{
+    return vma->object && vma->end - vma->start <= COPY_MAX;
+}
+
 /* Private pages that someone else holds too: a copy of the page and of such neighbours. */
 static int copy_pages(struct fault *f, struct vma *vma)
 {
     struct mm *mm = f->mm;
     struct memfile *mf = mm->env->memfile;
-    uaddr_t low = MAX(round_down(f->page, COPY_SIZE), vma->start), start = f->page;
-    uaddr_t high = MIN(round_down(f->page, COPY_SIZE) + COPY_SIZE, vma->end);
+    uint64_t around = is_small_data(vma) ? COPY_MAX : COPY_SIZE;
+    uaddr_t low = MAX(round_down(f->page, around), vma->start), start = f->page;
+    uaddr_t high = MIN(round_down(f->page, around) + around, vma->end);
     uaddr_t end = f->page + PAGE_SIZE;
-    uint64_t rights = prot_rights(vma->prot), old[COPY_SIZE / PAGE_SIZE];
+    uint64_t rights = prot_rights(vma->prot), old[COPY_MAX / PAGE_SIZE];
     struct memfile_range range;
     unsigned int count = 0;
     int err;

@@ -1,6 +1,7 @@
 /*
  * A page cache over something that can be read at an offset. A miss reads the aligned 64 KiB
- * around it in one go, as far as nothing is cached there and the file reaches; what lies behind
+ * around it in one go, as far as nothing is cached there and the file reaches, with the small gaps
+ * that would be left beside it; what lies behind
  * the end of the file on its last page is zero (mmap(2)).
  *
  * Neighbours in the file shall be neighbours in memory, whatever order they are read in, since a
@@ -25,6 +26,7 @@
 
 #define CHUNK_SIZE   (64UL << 10)
 #define REGION_SIZE  HUGE_PAGE_SIZE
+#define GAP_MAX      (256UL << 10)
 #define RESERVED_MAX (256UL << 20) /* bytes in all caches that wait for what is read later */
 
 struct pagecache {
@@ -88,7 +90,7 @@ static int read_bytes(struct pagecache *pc, uint64_t offset, uint8_t *buf, uint6
 static uint8_t staging[CHUNK_SIZE];
 static bool staging_taken; /* atomic */
 
-static int stage(struct pagecache *pc, uint64_t offset, struct memfile_range range)
+static int stage_chunk(struct pagecache *pc, uint64_t offset, struct memfile_range range)
 {
     uint64_t done = 0, written = 0;
     int err = read_bytes(pc, offset, staging, range.size, &done);
@@ -100,6 +102,18 @@ static int stage(struct pagecache *pc, uint64_t offset, struct memfile_range ran
         if (n == 0 || (n < 0 && n != -EINTR))
             err = n < 0 ? (int)n : -EIO;
         written += n > 0 ? (uint64_t)n : 0;
+    }
+    return err;
+}
+
+static int stage(struct pagecache *pc, uint64_t offset, struct memfile_range range)
+{
+    uint64_t size;
+    int err = 0;
+
+    for (uint64_t at = 0; at < range.size && !err; at += size) {
+        size = MIN(range.size - at, CHUNK_SIZE);
+        err = stage_chunk(pc, offset + at, (struct memfile_range){range.start + at, size});
     }
     return err;
 }
@@ -184,13 +198,33 @@ uint64_t pagecache_reserved(void)
     return __atomic_load_n(&reserved_bytes, __ATOMIC_RELAXED);
 }
 
+/*
+ * What to read at `offset`: its chunk, and small gaps between that and what is cached on either
+ * side. Each gap makes two runs of what could be one, to be mapped by two calls in every program
+ * that comes by.
+ */
+static void choose(struct pagecache *pc, uint64_t offset, uint64_t file_end, uint64_t *ret_low,
+                   uint64_t *ret_high) __must_hold(pc->lock)
+{
+    uint64_t region = round_down(offset, REGION_SIZE), chunk = round_down(offset, CHUNK_SIZE);
+    uint64_t low = region, high = MIN(region + REGION_SIZE, file_end);
+    uint64_t end = MIN(chunk + CHUNK_SIZE, high);
+    bool above, below;
+
+    free_stretch(&pc->pages, offset, &low, &high);
+    below = low > region;
+    above = high < MIN(region + REGION_SIZE, file_end);
+    *ret_low = low > chunk || (below && chunk - low <= GAP_MAX) ? low : chunk;
+    *ret_high = high < end || (above && high - end <= GAP_MAX) ? high : end;
+}
+
 static int fill(struct pagecache *pc, uint64_t offset, uint64_t file_end) __must_hold(pc->lock)
 {
-    uint64_t low = round_down(offset, CHUNK_SIZE), high = MIN(low + CHUNK_SIZE, file_end), start;
+    uint64_t low, high, start;
     struct memfile_range range;
     int err;
 
-    free_stretch(&pc->pages, offset, &low, &high);
+    choose(pc, offset, file_end, &low, &high);
     reserve(pc, offset, file_end);
     err = take_memory(pc, offset, low, high, &start, &range);
     if (err)
