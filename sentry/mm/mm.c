@@ -281,24 +281,3 @@ int mm_for_each_vma_usage(struct mm *mm, mm_vma_fn fn, void *arg)
 {
     return each_vma(mm, fn, arg, true);
 }
-
-void mm_pagemap(struct mm *mm, uaddr_t addr, size_t count, uint64_t *entries)
-{
-    memset(entries, 0, count * sizeof(*entries));
-    lock_acquire(&mm->lock);
-    for (size_t i = 0; i < count && addr + i * PAGE_SIZE < mm->env->limits.user_max; i++) {
-        uaddr_t at = addr + i * PAGE_SIZE;
-        uint64_t entry = pmap_get(&mm->pmap, at);
-        struct vma *vma;
-
-        if (entry & PMAP_UFFD_WP)
-            entries[i] = MM_PAGE_PROTECTED;
-        if (!(entry & PMAP_PRESENT))
-            continue;
-        vma = vma_at(mm, at);
-        entries[i] |= MM_PAGE_PRESENT;
-        if (vma && vma->object && !(entry & PMAP_ANON))
-            entries[i] |= MM_PAGE_OF_OBJECT;
-    }
-    lock_release(&mm->lock);
-}

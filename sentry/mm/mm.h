@@ -256,4 +256,37 @@ int mm_for_each_vma_usage(struct mm *mm, mm_vma_fn fn, void *arg);
 #define MM_PAGE_OF_OBJECT (1UL << 61) /* a file's, or shared memory's */
 void mm_pagemap(struct mm *mm, uaddr_t addr, size_t count, uint64_t *entries);
 
+/* Linux PAGE_IS_*, of which a page has some (Documentation/admin-guide/mm/pagemap.rst). */
+enum mm_page_category {
+    MM_PAGE_MAY_PROTECT = 1, /* WPALLOWED: a userfaultfd does it, without asking at writes */
+    MM_PAGE_WRITTEN = 2,     /* not protected so, or not any more */
+    MM_PAGE_FILE = 4,
+    MM_PAGE_THERE = 8,
+    MM_PAGE_SWAPPED = 16, /* a mark in the place of a page */
+    MM_PAGE_GUARD = 256,
+    MM_PAGE_CATEGORIES = 511,
+};
+
+struct mm_scan_region {
+    uaddr_t start, end;
+    uint64_t categories;
+};
+
+/* A scan for pages of some categories, in steps. */
+#define MM_SCAN_REGIONS 64
+struct mm_scan {
+    uaddr_t at, end;                       /* whole pages; `at` moves */
+    uint64_t inverted, mask, any_of, told; /* as in struct pm_scan_arg */
+    bool keeps;                            /* what is found is told, not only protected */
+    bool protects, checks;                 /* PM_SCAN_WP_MATCHING, PM_SCAN_CHECK_WPASYNC */
+    uint64_t pages;                        /* so many more are wanted */
+    uint32_t count, room;                  /* regions that were found, and may be */
+    struct mm_scan_region region[MM_SCAN_REGIONS];
+};
+/*
+ * 1: it has come to the end. 0: not yet, call again. -ENOSPC: at `at` is one for which there is no
+ * room, or that is not wanted any more. -EPERM (`checks`), -ENOMEM.
+ */
+int mm_scan(struct mm *mm, struct mm_scan *scan);
+
 #endif

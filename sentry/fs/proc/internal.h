@@ -86,6 +86,9 @@ ssize_t proc_limits_text(uint64_t tid, char *buf, size_t size);
 int proc_mem_open(uint64_t tid, uint32_t flags, struct file **ret);
 int proc_pagemap_open(uint64_t tid, uint32_t flags, struct file **ret);
 
+/* pagemap.c: requests of pagemap, of which there is one */
+long proc_pagemap_ioctl(struct mm *mm, struct mm *caller, uint32_t cmd, uaddr_t arg);
+
 /* tuning.c: what can be set of a task or process by its files */
 ssize_t proc_oom_score_adj_text(uint64_t tid, char *buf, size_t size);
 int proc_oom_score_adj_write(uint64_t tid, const char *text, size_t size);

@@ -138,8 +138,20 @@ static ssize_t pagemap_read(struct file *f, struct uio *uio, int64_t *pos)
     return done ? done : n;
 }
 
+static long pagemap_ioctl(struct file *f, struct mm *caller, uint32_t cmd, uint64_t arg)
+{
+    struct mm *mm = get_memory(mem_file_of(f));
+    long result = -ESRCH;
+
+    if (mm)
+        result = proc_pagemap_ioctl(mm, caller, cmd, arg);
+    mm_unref(mm);
+    return result;
+}
+
 static const struct file_operations pagemap_operations = {
     .read = pagemap_read,
+    .ioctl = pagemap_ioctl,
     .llseek = mem_llseek,
     .release = mem_release,
 };
