@@ -12,9 +12,9 @@
 #include <string.h>
 #include <sys/personality.h>
 
-#include "host/futex.h"
 #include "host/io.h"
 #include "loader/loader.h"
+#include "sentry/kernel/jobs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/kernel/time/posixtimer.h"
@@ -132,16 +132,8 @@ int exec_end_other_threads(struct task *task)
             task_kick_locked(other, TASK_WORK_EXIT);
     }
     process_poke(process); /* also those that are stopped, or wait in vfork */
-    while (process->thread_count > 1 && !process->group_exit) {
-        uint32_t word = __atomic_load_n(&process->stop_word, __ATOMIC_ACQUIRE);
-
-        lock_release(&process->lock);
-        usage_enter(&task->times, MODE_ASLEEP);
-        host_futex_wait(&process->stop_word, word, HOST_NEVER);
-        usage_enter(&task->times, MODE_SYSTEM);
-        cpu_timers_wake(process);
-        lock_acquire(&process->lock);
-    }
+    while (process->thread_count > 1 && !process->group_exit)
+        job_stay_locked(task);
     process->exec_task = NULL;
     lock_release(&process->lock);
     return process->group_exit ? -EAGAIN : 0;

@@ -201,18 +201,23 @@ ssize_t ov_getxattr(struct dentry *dentry, const char *name, void *buf, size_t s
                                       : -ENODATA;
 }
 
+/* The copy of it that is to be changed. */
+static int make_upper(struct dentry *dentry, struct dentry **ret)
+{
+    int err = ov_copy_up_unlocked(dentry);
+
+    *ret = err < 0 ? NULL : ov_upper(ov_of(dentry));
+    return err;
+}
+
 int ov_setxattr(struct dentry *dentry, const char *name, const void *value, size_t size, int flags)
 {
     struct ov_inode *ov = ov_of(dentry);
     struct dentry *upper;
-    int err = ov_copy_up_unlocked(dentry);
+    int err = make_upper(dentry, &upper);
 
-    if (err < 0)
-        return err;
-    upper = ov_upper(ov);
-    if (!upper->inode->ops->setxattr)
-        return -EOPNOTSUPP;
-    err = ov_begin(ov->fs);
+    if (err == 0)
+        err = upper->inode->ops->setxattr ? ov_begin(ov->fs) : -EOPNOTSUPP;
     if (err < 0)
         return err;
     tree_lock(dentry->sb);
@@ -244,14 +249,10 @@ int ov_set_flags(struct dentry *dentry, uint32_t flags)
 {
     struct ov_inode *ov = ov_of(dentry);
     struct dentry *upper;
-    int err = ov_copy_up_unlocked(dentry);
+    int err = make_upper(dentry, &upper);
 
-    if (err < 0)
-        return err;
-    upper = ov_upper(ov);
-    if (!upper->inode->ops->set_flags)
-        return -EOPNOTSUPP;
-    err = ov_begin(ov->fs);
+    if (!err)
+        err = upper->inode->ops->set_flags ? ov_begin(ov->fs) : -EOPNOTSUPP;
     if (!err)
         err = upper->inode->ops->set_flags(upper, flags);
     if (!err) {
