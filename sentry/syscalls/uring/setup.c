@@ -40,6 +40,7 @@ struct uring *uring_unref(struct uring *ring)
     uring_poller_fini(ring);
     uring_drop_overflow(ring);
     uring_files_fini(ring);
+    uring_groups_fini(ring);
     uring_buffers_fini(ring);
     for (size_t i = 0; i < ARRAY_COUNT(ring->creds); i++)
         cred_unref(ring->creds[i]);

@@ -379,7 +379,7 @@ int uring_send_message(struct task *task, uaddr_t arg, uint32_t count);
 /* MSG_RING with IORING_MSG_DATA: the entry's completion for another ring. -EINVAL, -EBADFD. */
 int uring_msg_data(struct uring *target, const struct uring_sqe *s);
 
-/* ---- buffers.c, files.c ---- */
+/* ---- buffers.c, groups.c, files.c ---- */
 /* The registered buffer that the entry names, as a uio; submit_lock held. -EFAULT... */
 int uring_fixed_uio(struct uring_req *req, struct task *task);
 bool uring_has_buffer(struct uring_req *req); /* is there one of that number? */
@@ -394,6 +394,7 @@ int uring_select_bundle(struct uring_req *req, struct task *task, uint64_t max, 
 /* The last ones were not used and go back, unless somebody has taken more meanwhile. */
 void uring_return_buffers(struct uring_req *req, uint32_t count);
 void uring_buffers_fini(struct uring *ring);
+void uring_groups_fini(struct uring *ring);
 /* `addr`, 0: all are holes. `tags`: as many 64-bit words, 0: none. Linux's errors. */
 int uring_register_buffers(struct uring *ring, struct task *task, uaddr_t addr, uint32_t count,
                            uaddr_t tags);
