@@ -8,7 +8,7 @@
  * without its key; the last detaching takes it out
  *     -> freed with the last reference: a fault that was just asking for a page may be later
  */
-#include "sentry/kernel/ipc/shm.h"
+#include "sentry/kernel/ipc/shm_internal.h"
 
 #include <errno.h>
 #include <linux/capability.h>
@@ -17,63 +17,18 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "sentry/kernel/ipc/ipc.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
-#include "sentry/mm/mappable.h"
-
-struct shm_segment {
-    struct ipc_object ipc;
-    struct mappable object;
-    struct mappable *pages; /* owned reference */
-    struct ipc_ns *ns;      /* a hold */
-    uint64_t size;          /* bytes, as asked for */
-
-    /* Under the table's lock. */
-    uint64_t attached;
-    int32_t creator, last;
-    int64_t attach_time, detach_time, change_time;
-    bool removed; /* from the table */
-};
 
 static struct shm_segment *segment_of(struct mappable *m)
 {
     return container_of(m, struct shm_segment, object);
 }
 
-static struct ipc_table *table_of(struct ipc_ns *ns)
+void shm_remove_locked(struct shm_segment *s)
 {
-    return &ns->tables[IPC_KIND_SHM];
-}
-
-static struct shm_segment *find(struct ipc_ns *ns, int id)
-{
-    struct ipc_object *object = ipc_find(table_of(ns), id);
-
-    return object ? container_of(object, struct shm_segment, ipc) : NULL;
-}
-
-static int find_own(struct task *task, struct ipc_ns *ns, int id, struct shm_segment **ret)
-{
-    struct ipc_object *object;
-    int err = ipc_find_owned(task, table_of(ns), id, &object);
-
-    if (err == 0)
-        *ret = container_of(object, struct shm_segment, ipc);
-    return err;
-}
-
-static uint64_t page_count(const struct shm_segment *s)
-{
-    return (s->size + PAGE_SIZE - 1) / PAGE_SIZE;
-}
-
-/* The table's lock is held; the caller has a reference of its own, or calls release_removed(). */
-static void remove_locked(struct shm_segment *s)
-{
-    ipc_remove(table_of(s->ns), &s->ipc);
-    s->ns->shm_pages -= page_count(s);
+    ipc_remove(shm_table(s->ns), &s->ipc);
+    s->ns->shm_pages -= shm_page_count(s);
     s->removed = true;
 }
 
@@ -90,11 +45,11 @@ static void segment_opened(struct mappable *m)
 {
     struct shm_segment *s = segment_of(m);
 
-    lock_acquire(&table_of(s->ns)->lock);
+    lock_acquire(&shm_table(s->ns)->lock);
     s->attached++;
     s->last = current_pid();
     s->attach_time = ipc_seconds();
-    lock_release(&table_of(s->ns)->lock);
+    lock_release(&shm_table(s->ns)->lock);
 }
 
 static bool segment_ends_with_mapping(struct mappable *m)
@@ -102,9 +57,9 @@ static bool segment_ends_with_mapping(struct mappable *m)
     struct shm_segment *s = segment_of(m);
     bool ends;
 
-    lock_acquire(&table_of(s->ns)->lock);
+    lock_acquire(&shm_table(s->ns)->lock);
     ends = s->attached == 1 && (s->ipc.mode & SHM_DEST);
-    lock_release(&table_of(s->ns)->lock);
+    lock_release(&shm_table(s->ns)->lock);
     return ends;
 }
 
@@ -113,7 +68,7 @@ static bool let_go_locked(struct shm_segment *s)
 {
     if (--s->attached > 0 || !(s->ipc.mode & SHM_DEST) || s->removed)
         return false;
-    remove_locked(s);
+    shm_remove_locked(s);
     return true;
 }
 
@@ -122,11 +77,11 @@ static void segment_closed(struct mappable *m)
     struct shm_segment *s = segment_of(m);
     bool gone;
 
-    lock_acquire(&table_of(s->ns)->lock);
+    lock_acquire(&shm_table(s->ns)->lock);
     s->last = current_pid();
     s->detach_time = ipc_seconds();
     gone = let_go_locked(s);
-    lock_release(&table_of(s->ns)->lock);
+    lock_release(&shm_table(s->ns)->lock);
     if (gone)
         mappable_unref(m); /* the table's; the VMA still has its own */
 }
@@ -247,7 +202,7 @@ static void discard(struct ipc_ns *ns, struct ipc_object *object)
 {
     struct shm_segment *s = container_of(object, struct shm_segment, ipc);
 
-    ns->shm_pages -= page_count(s);
+    ns->shm_pages -= shm_page_count(s);
     mappable_unref(&s->object);
 }
 
@@ -292,7 +247,7 @@ static int map_segment(struct task *task, struct shm_segment *s, uaddr_t addr, b
 {
     struct mm_map_args args = {
         .addr = addr,
-        .size = page_count(s) * PAGE_SIZE,
+        .size = shm_page_count(s) * PAGE_SIZE,
         .prot =
             PROT_READ | (flags & SHM_RDONLY ? 0 : PROT_WRITE) | (flags & SHM_EXEC ? PROT_EXEC : 0),
         .flags = MAP_SHARED,
@@ -315,7 +270,7 @@ static int map_segment(struct task *task, struct shm_segment *s, uaddr_t addr, b
 int shm_attach(struct task *task, int id, uaddr_t addr, int flags, uaddr_t *ret_addr)
 {
     struct ipc_ns *ns = task_ipc_ns(task);
-    struct lock *lock = &table_of(ns)->lock;
+    struct lock *lock = &shm_table(ns)->lock;
     unsigned mode = (flags & SHM_RDONLY ? 0444 : 0666) | (flags & SHM_EXEC ? 0111 : 0);
     struct ipc_object *object;
     struct shm_segment *s;
@@ -325,7 +280,7 @@ int shm_attach(struct task *task, int id, uaddr_t addr, int flags, uaddr_t *ret_
     if (id < 0 || check_place(&addr, flags, &fixed) < 0)
         return -EINVAL;
     lock_acquire(lock);
-    err = ipc_find_permitted(task, table_of(ns), id, mode, &object);
+    err = ipc_find_permitted(task, shm_table(ns), id, mode, &object);
     if (err < 0) {
         lock_release(lock);
         return err;
@@ -348,185 +303,11 @@ static bool is_segment(struct mappable *m, uint64_t *ret_size)
 {
     if (m->ops != &segment_ops)
         return false;
-    *ret_size = page_count(segment_of(m)) * PAGE_SIZE;
+    *ret_size = shm_page_count(segment_of(m)) * PAGE_SIZE;
     return true;
 }
 
 int shm_detach(struct task *task, uaddr_t addr)
 {
     return is_aligned(addr, PAGE_SIZE) ? mm_detach(task->mm, addr, is_segment) : -EINVAL;
-}
-
-/* ---- shmctl ------------------------------------------------------------------------------- */
-
-static void fill(const struct shm_segment *s, struct shmid_ds *ret)
-{
-    *ret = (struct shmid_ds){
-        .shm_segsz = s->size,
-        .shm_atime = s->attach_time,
-        .shm_dtime = s->detach_time,
-        .shm_ctime = s->change_time,
-        .shm_cpid = task_shown_pid(task_current(), s->creator),
-        .shm_lpid = task_shown_pid(task_current(), s->last),
-        .shm_nattch = s->attached,
-    };
-    ipc_get_perm(&s->ipc, &ret->shm_perm);
-}
-
-int shm_stat(struct task *task, int id, enum ipc_stat_by by, struct shmid_ds *ret,
-             uint64_t *ret_resident)
-{
-    struct ipc_ns *ns = task_ipc_ns(task);
-    struct ipc_table *table = table_of(ns);
-    struct ipc_object *object;
-    int result;
-
-    lock_acquire(&table->lock);
-    result = ipc_find_by(task, table, id, by, &object);
-    if (result == 0) {
-        struct shm_segment *s = container_of(object, struct shm_segment, ipc);
-
-        fill(s, ret);
-        if (ret_resident)
-            *ret_resident = shmem_resident_size(s->pages);
-        result = object->id;
-    }
-    lock_release(&table->lock);
-    return result;
-}
-
-int shm_set(struct task *task, int id, const struct shmid_ds *ds)
-{
-    struct ipc_ns *ns = task_ipc_ns(task);
-    struct shm_segment *s;
-    int err;
-
-    lock_acquire(&table_of(ns)->lock);
-    err = find_own(task, ns, id, &s);
-    if (err == 0)
-        err = ipc_set_perm(&s->ipc, &ds->shm_perm);
-    if (err == 0)
-        s->change_time = ipc_seconds();
-    lock_release(&table_of(ns)->lock);
-    return err;
-}
-
-/* True: the table's reference is for the caller to drop. */
-static bool doom_locked(struct shm_segment *s)
-{
-    if (s->attached == 0) {
-        remove_locked(s);
-        return true;
-    }
-    s->ipc.mode |= SHM_DEST;
-    s->ipc.key = IPC_PRIVATE;
-    return false;
-}
-
-int shm_remove(struct task *task, int id)
-{
-    struct ipc_ns *ns = task_ipc_ns(task);
-    struct shm_segment *s;
-    bool gone = false;
-    int err;
-
-    lock_acquire(&table_of(ns)->lock);
-    err = find_own(task, ns, id, &s);
-    if (err == 0)
-        gone = doom_locked(s);
-    lock_release(&table_of(ns)->lock);
-    if (gone)
-        mappable_unref(&s->object);
-    return err;
-}
-
-/* Nothing is ever swapped; what is left are the rights and the limit. */
-static int lock_segment(struct task *task, struct shm_segment *s, bool lock, uint64_t limit)
-{
-    if (!task_has_ns_cap(task, task_ipc_ns(task)->ns.owner, CAP_IPC_LOCK)) {
-        if (task->cred->euid != s->ipc.uid && task->cred->euid != s->ipc.cuid)
-            return -EPERM;
-        if (lock && limit == 0)
-            return -EPERM;
-        if (lock && !(s->ipc.mode & SHM_LOCKED) && page_count(s) > limit / PAGE_SIZE)
-            return -ENOMEM;
-    }
-    s->ipc.mode = lock ? s->ipc.mode | SHM_LOCKED : s->ipc.mode & ~(uint32_t)SHM_LOCKED;
-    return 0;
-}
-
-int shm_lock(struct task *task, int id, bool lock)
-{
-    uint64_t limit = task_rlimit(task, RLIMIT_MEMLOCK);
-    struct ipc_ns *ns = task_ipc_ns(task);
-    struct shm_segment *s;
-    int err = -EINVAL;
-
-    lock_acquire(&table_of(ns)->lock);
-    s = find(ns, id);
-    if (s)
-        err = lock_segment(task, s, lock, limit);
-    lock_release(&table_of(ns)->lock);
-    return err;
-}
-
-int shm_get_limits(struct task *task, struct shminfo *ret)
-{
-    struct ipc_ns *ns = task_ipc_ns(task);
-    struct ipc_table *table = table_of(ns);
-    int max;
-
-    *ret = (struct shminfo){
-        .shmmax = ipc_limit(&ns->limits.shm_size),
-        .shmmin = 1,
-        .shmmni = ipc_limit(&ns->limits.shm_count),
-        .shmseg = ipc_limit(&ns->limits.shm_count),
-        .shmall = ipc_limit(&ns->limits.shm_pages),
-    };
-    lock_acquire(&table->lock);
-    max = ipc_max_slot(table);
-    lock_release(&table->lock);
-    return max;
-}
-
-int shm_get_usage(struct task *task, struct shm_info *ret)
-{
-    struct ipc_ns *ns = task_ipc_ns(task);
-    struct ipc_table *table = table_of(ns);
-    uint64_t resident = 0;
-    int max;
-
-    lock_acquire(&table->lock);
-    for (int slot = 0; slot < table->capacity; slot++) {
-        if (table->slots[slot])
-            resident += shmem_resident_size(
-                container_of(table->slots[slot], struct shm_segment, ipc)->pages);
-    }
-    *ret = (struct shm_info){
-        .used_ids = table->in_use,
-        .shm_tot = ns->shm_pages,
-        .shm_rss = resident / PAGE_SIZE,
-    };
-    max = ipc_max_slot(table);
-    lock_release(&table->lock);
-    return max;
-}
-
-void shm_destroy_all(struct ipc_ns *ns)
-{
-    struct ipc_table *table = table_of(ns);
-    int slot = 0;
-
-    lock_acquire(&table->lock);
-    while (slot < table->capacity) {
-        struct ipc_object *object = table->slots[slot++];
-        struct shm_segment *s = container_of(object, struct shm_segment, ipc);
-
-        if (!object || !doom_locked(s))
-            continue;
-        lock_release(&table->lock);
-        mappable_unref(&s->object);
-        lock_acquire(&table->lock);
-    }
-    lock_release(&table->lock);
 }
