@@ -4,39 +4,18 @@
  * queue, a full backlog), a thread of the pool waits.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 
-#include "sentry/kernel/netcaller.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/file/files.h"
-#include "sentry/syscalls/net/sockets.h"
+#include "sentry/syscalls/uring/net_internal.h"
 #include "sentry/syscalls/uring/ops.h"
 
-#define TYPE_MASK  0xf
-#define MADE_FLAGS ((unsigned)(SOCK_CLOEXEC | SOCK_NONBLOCK))
-
-/* What a request keeps of its entry's memory, which the program may use again once it is
- * submitted. */
-struct uring_net {
-    struct guest_msghdr hdr;
-    struct socket_address to; /* size 0: none */
-    uint64_t done;            /* bytes that earlier attempts moved: MSG_WAITALL */
-    uint64_t whole;           /* bytes in all */
-    bool drained;             /* a bundle has taken the last buffers of its group */
-};
-
-static int need_net(struct uring_req *req)
+int uring_need_net(struct uring_req *req)
 {
     req->net = calloc(1, sizeof(*req->net));
     return req->net ? 0 : -ENOMEM;
-}
-
-static struct socket *socket_in(struct uring_req *req)
-{
-    return socket_is(req->file) ? socket_of(req->file) : NULL;
 }
 
 static bool is_message(const struct uring_req *req)
@@ -84,7 +63,7 @@ int send_prep(struct uring_req *req, struct task *task)
     int err = check_send(req, s->opcode == URING_SEND_ZC);
 
     if (!err)
-        err = need_net(req);
+        err = uring_need_net(req);
     if (!err && s->off)
         err = address_from_user(task, s->off, (int)(s->file_index & 0xffff), &req->net->to);
     if (err < 0)
@@ -108,7 +87,7 @@ int sendmsg_prep(struct uring_req *req, struct task *task)
     if (!err && (s->off || s->file_index || (s->ioprio & URING_RECVSEND_BUNDLE)))
         err = -EINVAL;
     if (!err)
-        err = need_net(req);
+        err = uring_need_net(req);
     if (err < 0)
         return err;
     req->nowait = s->op_flags & MSG_DONTWAIT;
@@ -190,7 +169,7 @@ static void drop_buffers(struct uring_req *req)
 
 static int64_t send_once(struct uring_req *req, struct task *task)
 {
-    struct socket *s = socket_in(req);
+    struct socket *s = uring_socket(req);
     ssize_t n;
 
     if (!s)
@@ -235,7 +214,7 @@ int64_t send_issue(struct uring_req *req, struct task *task)
 /* The bytes are copied, so that the buffer is free at once; but two completions say so. */
 int64_t send_zc_issue(struct uring_req *req, struct task *task)
 {
-    struct socket *s = socket_in(req);
+    struct socket *s = uring_socket(req);
     int64_t n;
 
     if (s && s->domain == AF_UNIX)
@@ -268,7 +247,7 @@ static int check_receive(struct uring_req *req)
     if (req->multishot && (!(s->flags & SQE_BUFFER_SELECT) || (s->op_flags & MSG_WAITALL)))
         return -EINVAL;
     req->nowait = s->op_flags & (MSG_DONTWAIT | MSG_ERRQUEUE);
-    return need_net(req);
+    return uring_need_net(req);
 }
 
 int recv_prep(struct uring_req *req, struct task *task)
@@ -308,7 +287,7 @@ int recvmsg_prep(struct uring_req *req, struct task *task)
 
 static int take_buffer(struct uring_req *req, struct task *task)
 {
-    struct socket *s = socket_in(req);
+    struct socket *s = uring_socket(req);
     uint64_t max = INT32_MAX;
     int there = 0;
 
@@ -368,7 +347,7 @@ static ssize_t receive_now(struct uring_req *req, struct task *task, struct sock
 
 static int64_t receive_once(struct uring_req *req, struct task *task)
 {
-    struct socket *s = socket_in(req);
+    struct socket *s = uring_socket(req);
     ssize_t n;
 
     if (!s)
@@ -407,127 +386,4 @@ int64_t recv_issue(struct uring_req *req, struct task *task)
             return n; /* the last one, then */
         drop_buffers(req);
     }
-}
-
-/* ---- connections ------------------------------------------------------------------------------
- */
-
-int accept_prep(struct uring_req *req, struct task *task)
-{
-    const struct uring_sqe *s = &req->sqe;
-
-    if (s->len || s->buf_index)
-        return -EINVAL;
-    if (s->ioprio & ~(URING_ACCEPT_MULTISHOT | URING_ACCEPT_DONTWAIT | URING_ACCEPT_POLL_FIRST))
-        return -EINVAL;
-    if ((s->op_flags & ~MADE_FLAGS) || (s->file_index && (s->op_flags & SOCK_CLOEXEC)))
-        return -EINVAL;
-    req->multishot = s->ioprio & URING_ACCEPT_MULTISHOT;
-    if (req->multishot && s->file_index && s->file_index != URING_FILE_INDEX_ALLOC)
-        return -EINVAL;
-    req->nowait = s->ioprio & URING_ACCEPT_DONTWAIT;
-    return 0;
-}
-
-static int64_t install(struct uring_req *req, struct task *task, struct file *file, bool cloexec)
-{
-    if (req->sqe.file_index)
-        return uring_install_fixed(req->ring, file, req->sqe.file_index);
-    return task_install(task, file, 0, cloexec);
-}
-
-static int tell_address(struct task *task, struct file *file, const struct uring_sqe *sqe)
-{
-    struct socket *made = socket_of(file);
-    struct socket_address address;
-
-    if (!sqe->addr)
-        return 0;
-    if (made->ops->getname(made, true, &address) < 0)
-        return -ECONNABORTED;
-    return address_to_user(task, &address, sqe->addr, sqe->off);
-}
-
-static int64_t accept_once(struct uring_req *req, struct task *task, struct socket *s)
-{
-    struct file *file;
-    int err;
-
-    if (!req->sqe.file_index && fdtable_full(task->files, task_rlimit(task, RLIMIT_NOFILE)))
-        return -EMFILE;
-    err = task_accept(task, s, req->sqe.op_flags, true, &file);
-    if (err < 0)
-        return err;
-    err = tell_address(task, file, &req->sqe);
-    if (err < 0) {
-        file_unref(file);
-        return err;
-    }
-    return install(req, task, file, req->sqe.op_flags & SOCK_CLOEXEC);
-}
-
-int64_t accept_issue(struct uring_req *req, struct task *task)
-{
-    struct socket *s = socket_in(req);
-
-    if (!s)
-        return -ENOTSOCK;
-    for (;;) {
-        int64_t fd = accept_once(req, task, s);
-
-        if (fd < 0 || !req->multishot)
-            return fd;
-        if (!uring_post_more(req->ring, req->user_data, (int32_t)fd, 0, false))
-            return fd;
-    }
-}
-
-int connect_prep(struct uring_req *req, struct task *task)
-{
-    const struct uring_sqe *s = &req->sqe;
-    int err;
-
-    if (s->len || s->buf_index || s->op_flags || s->file_index)
-        return -EINVAL;
-    err = need_net(req);
-    return err ? err : address_from_user(task, s->addr, (int)s->off, &req->net->to);
-}
-
-int64_t connect_issue(struct uring_req *req, struct task *task)
-{
-    struct socket *s = socket_in(req);
-    int err;
-
-    if (!s)
-        return -ENOTSOCK;
-    err = task_connect(task, s, &req->net->to, !req->worker);
-    if (!req->worker && (err == -EAGAIN || err == -EINPROGRESS))
-        return req_to_worker(req, task);
-    return err;
-}
-
-int socket_prep(struct uring_req *req, struct task *task)
-{
-    const struct uring_sqe *s = &req->sqe;
-    unsigned flags = (unsigned)s->off & ~TYPE_MASK;
-
-    if (s->flags & SQE_FIXED_FILE)
-        return -EBADF;
-    if (s->addr || s->op_flags || s->buf_index || (flags & ~MADE_FLAGS))
-        return -EINVAL;
-    return s->file_index && (flags & SOCK_CLOEXEC) ? -EINVAL : 0;
-}
-
-int64_t socket_issue(struct uring_req *req, struct task *task)
-{
-    const struct uring_sqe *sqe = &req->sqe;
-    struct socket *s;
-    int err =
-        socket_create(task_net(task), sqe->fd, (int)(sqe->off & TYPE_MASK), (int)sqe->len, &s);
-
-    if (err < 0)
-        return err;
-    if (sqe->off & SOCK_NONBLOCK)
-        s->file.flags |= O_NONBLOCK;
-    return install(req, task, &s->file, sqe->off & SOCK_CLOEXEC);
 }
