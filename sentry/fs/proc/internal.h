@@ -82,6 +82,11 @@ ssize_t proc_statm_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_syscall_text(uint64_t tid, char *buf, size_t size);
 ssize_t proc_limits_text(uint64_t tid, char *buf, size_t size);
 
+/* pid/program.c */
+ssize_t proc_cmdline_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_environ_text(uint64_t key, char *buf, size_t size);
+ssize_t proc_auxv_text(uint64_t key, char *buf, size_t size);
+
 /* mem.c: /proc/PID/mem, /proc/PID/pagemap */
 int proc_mem_open(uint64_t tid, uint32_t flags, struct file **ret);
 int proc_pagemap_open(uint64_t tid, uint32_t flags, struct file **ret);

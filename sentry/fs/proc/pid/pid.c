@@ -11,11 +11,8 @@
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/ptrace/ptrace.h"
-#include "sentry/mm/usercopy.h"
 #include "sentry/vfs/fs_context.h"
 #include "sentry/vfs/path/namei.h"
-
-#define TEXT_AREA_MAX (128UL << 10) /* of cmdline and environ */
 
 static_assert(KERNEL_PID_MAX == 1 << 15, "a number takes 15 bits of a key");
 
@@ -185,81 +182,6 @@ PLACE_LINK(exe)
 PLACE_LINK(cwd)
 PLACE_LINK(root)
 
-/* Copies out of the guest what lies in [start, end), as far as it can be read. */
-static ssize_t area_text(struct mm *mm, uaddr_t start, uaddr_t end, char *buf, size_t size)
-{
-    uint64_t length = end > start ? MIN(end - start, TEXT_AREA_MAX) : 0;
-
-    if (length > size)
-        return (ssize_t)length;
-    return (ssize_t)copy_from_user_partial(mm, buf, start, length);
-}
-
-/*
- * get_mm_cmdline(): a program that has written over the end of its arguments has given itself a
- * title, one string that may go on where the environment was.
- */
-static ssize_t command_line(struct mm *mm, const struct mm_layout *l, char *buf, size_t size)
-{
-    uaddr_t end = l->env_end > l->arg_end && l->env_start == l->arg_end ? l->env_end : l->arg_end;
-    ssize_t n;
-    char last;
-
-    if (l->arg_end <= l->arg_start || copy_from_user_partial(mm, &last, l->arg_end - 1, 1) != 1 ||
-        !last)
-        return area_text(mm, l->arg_start, l->arg_end, buf, size);
-    n = area_text(mm, l->arg_start, end, buf, size);
-    if (n < 0 || (size_t)n > size)
-        return n;
-    return MIN((ssize_t)strnlen(buf, (size_t)n) + 1, n); /* its end is part of it */
-}
-
-static ssize_t cmdline_text(uint64_t key, char *buf, size_t size)
-{
-    struct task *task = proc_find_task(key);
-    struct mm *mm = task ? task_get_mm(task) : NULL;
-    struct mm_layout layout;
-    ssize_t n = 0;
-
-    if (mm) {
-        mm_get_layout(mm, &layout);
-        n = command_line(mm, &layout, buf, size);
-    }
-    mm_unref(mm);
-    task_unref(task);
-    return n;
-}
-
-static ssize_t environ_text(uint64_t key, char *buf, size_t size)
-{
-    struct mm_layout layout;
-    struct mm *mm;
-    ssize_t n = proc_look_into_memory(key, &mm);
-
-    if (n == 0 && mm) {
-        mm_get_layout(mm, &layout);
-        n = area_text(mm, layout.env_start, layout.env_end, buf, size);
-    }
-    if (n >= 0)
-        mm_unref(mm);
-    return n;
-}
-
-static ssize_t auxv_text(uint64_t key, char *buf, size_t size)
-{
-    struct mm_layout layout;
-    struct mm *mm;
-    ssize_t n = proc_look_into_memory(key, &mm);
-
-    if (n < 0 || !mm)
-        return n;
-    mm_get_layout(mm, &layout);
-    n = (ssize_t)(layout.auxv_count * 2 * sizeof(layout.auxv[0]));
-    memcpy(buf, layout.auxv, MIN((size_t)n, size));
-    mm_unref(mm);
-    return n;
-}
-
 static ssize_t comm_text(uint64_t key, char *buf, size_t size)
 {
     struct task *task = proc_find_task(key);
@@ -405,11 +327,11 @@ int proc_parse_number(struct name name, uint64_t limit, uint64_t *ret)
      .children = proc_attr_nodes,                                                                  \
      .child_count = PROC_ATTR_NODES,                                                               \
      .owner = proc_task_owner},                                                                    \
-        TASK_TEXT("auxv", 0400, auxv_text), TASK_TEXT("cmdline", 0444, cmdline_text),              \
+        TASK_TEXT("auxv", 0400, proc_auxv_text), TASK_TEXT("cmdline", 0444, proc_cmdline_text),    \
         TASK_TEXT("cgroup", 0444, cgroup_text), TASK_SET("comm", comm_text, comm_write),           \
         TASK_TEXT("cpuset", 0444, cpuset_text),                                                    \
         TASK_SET("coredump_filter", proc_coredump_filter_text, proc_coredump_filter_write),        \
-        MAGIC_LINK(cwd), TASK_TEXT("environ", 0400, environ_text), MAGIC_LINK(exe),                \
+        MAGIC_LINK(cwd), TASK_TEXT("environ", 0400, proc_environ_text), MAGIC_LINK(exe),           \
         TASK_DIR("fd", 0500, proc_find_fd, proc_list_fds),                                         \
         TASK_DIR("fdinfo", 0555, proc_find_fdinfo, proc_list_fdinfo),                              \
         TASK_SET("loginuid", proc_loginuid_text, proc_loginuid_write),                             \
