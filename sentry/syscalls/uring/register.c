@@ -237,6 +237,27 @@ static int receive_queue(struct uring *ring, struct task *task)
     return -EOPNOTSUPP;
 }
 
+/* How the ring works, not what it has. */
+static int tune(struct uring *ring, struct task *task, uint32_t op, uaddr_t arg, uint32_t count)
+    __must_hold(ring->submit_lock)
+{
+    switch (op) {
+    case URING_REGISTER_IOWQ_MAX_WORKERS:
+        return uring_max_workers(ring, task, arg, count);
+    case URING_REGISTER_IOWQ_AFF:
+        return !arg || !count ? -EINVAL : uring_worker_cpus(ring, task, arg, count);
+    case URING_UNREGISTER_IOWQ_AFF:
+        return arg || count ? -EINVAL : uring_worker_cpus(ring, task, 0, 0);
+    case URING_REGISTER_NAPI:
+        return !arg || count != 1 ? -EINVAL : uring_napi(ring, task, arg);
+    case URING_UNREGISTER_NAPI:
+        return count != 1 ? -EINVAL : uring_no_napi(ring, task, arg);
+    case URING_REGISTER_CLOCK:
+        return !arg || count ? -EINVAL : set_clock(ring, task, arg);
+    }
+    return -EINVAL;
+}
+
 static int register_locked(struct uring *ring, struct task *task, uint32_t op, uaddr_t arg,
                            uint32_t count) __must_hold(ring->submit_lock)
 {
@@ -273,12 +294,6 @@ static int register_locked(struct uring *ring, struct task *task, uint32_t op, u
     case URING_REGISTER_FILES_UPDATE2:
     case URING_REGISTER_BUFFERS_UPDATE:
         return update_many(ring, task, arg, count, op == URING_REGISTER_BUFFERS_UPDATE);
-    case URING_REGISTER_IOWQ_MAX_WORKERS:
-        return uring_max_workers(ring, task, arg, count);
-    case URING_REGISTER_IOWQ_AFF:
-        return !arg || !count ? -EINVAL : uring_worker_cpus(ring, task, arg, count);
-    case URING_UNREGISTER_IOWQ_AFF:
-        return arg || count ? -EINVAL : uring_worker_cpus(ring, task, 0, 0);
     case URING_REGISTER_PBUF_RING:
         return !arg || count != 1 ? -EINVAL : uring_register_group(ring, task, arg);
     case URING_UNREGISTER_PBUF_RING:
@@ -287,12 +302,6 @@ static int register_locked(struct uring *ring, struct task *task, uint32_t op, u
         return !arg || count ? -EINVAL : uring_file_range(ring, task, arg);
     case URING_REGISTER_PBUF_STATUS:
         return !arg || count != 1 ? -EINVAL : uring_group_status(ring, task, arg);
-    case URING_REGISTER_NAPI:
-        return !arg || count != 1 ? -EINVAL : uring_napi(ring, task, arg);
-    case URING_UNREGISTER_NAPI:
-        return count != 1 ? -EINVAL : uring_no_napi(ring, task, arg);
-    case URING_REGISTER_CLOCK:
-        return !arg || count ? -EINVAL : set_clock(ring, task, arg);
     case URING_REGISTER_ZCRX_IFQ:
         return !arg || count != 1 ? -EINVAL : receive_queue(ring, task);
     case URING_REGISTER_RESIZE_RINGS:
@@ -300,7 +309,7 @@ static int register_locked(struct uring *ring, struct task *task, uint32_t op, u
     case URING_REGISTER_MEM_REGION:
         return !arg || count != 1 ? -EINVAL : uring_register_region(ring, task, arg);
     }
-    return -EINVAL;
+    return tune(ring, task, op, arg, count);
 }
 
 static int sync_cancel(struct uring *ring, struct task *task, uaddr_t arg, uint32_t count)
