@@ -364,18 +364,9 @@ static void wait_for_vfork(struct task *task, struct task *child)
     cgroup_mark_waiting(task, false);
 }
 
-long task_clone(struct task *parent, const struct clone_request *request)
+static int may_clone(struct task *parent, const struct clone_request *request)
 {
-    struct birth birth = {
-        .request = request,
-        .parent = parent,
-        .event = ptrace_clone_event(parent, request),
-        .handle = -1,
-    };
     int error = check_flags(parent, request->flags);
-    struct identity own;
-    struct task *child;
-    int32_t tid, shown;
 
     if (error < 0)
         return error;
@@ -385,18 +376,14 @@ long task_clone(struct task *parent, const struct clone_request *request)
     if (parent->sched.policy == LINUX_SCHED_DEADLINE && !parent->sched.reset_on_fork)
         return -EAGAIN;
     /* A signal for the group must not miss the new member: first deliver, then come again. */
-    if (task_interrupted(parent))
-        return -ERESTARTNOINTR;
-    error = copy_identity(parent, request->flags, &own);
-    if (error < 0)
-        return error;
-    child = create_child(parent, &own, request);
-    if (!child) {
-        drop_identity(&own);
-        return -ENOMEM;
-    }
-    child->cred = own.cred;
-    child->namespaces = own.namespaces;
+    return task_interrupted(parent) ? -ERESTARTNOINTR : 0;
+}
+
+/* What a new task has besides its identity. */
+static int furnish(struct task *parent, struct task *child, const struct clone_request *request)
+{
+    int error;
+
     copy_attributes(parent, child, request->flags);
     child->wanted_tids = request->wanted_tids;
     child->wanted_count = request->wanted_count;
@@ -408,6 +395,34 @@ long task_clone(struct task *parent, const struct clone_request *request)
         error = sem_share_undo(parent, child);
     if (error == 0 && (request->flags & CLONE_VFORK))
         child->vfork_parent = process_ref(parent->process);
+    return error;
+}
+
+long task_clone(struct task *parent, const struct clone_request *request)
+{
+    struct birth birth = {
+        .request = request,
+        .parent = parent,
+        .event = ptrace_clone_event(parent, request),
+        .handle = -1,
+    };
+    int error = may_clone(parent, request);
+    struct identity own;
+    struct task *child;
+    int32_t tid, shown;
+
+    if (error == 0)
+        error = copy_identity(parent, request->flags, &own);
+    if (error < 0)
+        return error;
+    child = create_child(parent, &own, request);
+    if (!child) {
+        drop_identity(&own);
+        return -ENOMEM;
+    }
+    child->cred = own.cred;
+    child->namespaces = own.namespaces;
+    error = furnish(parent, child, request);
     task_ref(child); /* it may be gone before we read its number */
     if (error == 0)
         error = task_start(child, parent, tell_numbers, &birth);

@@ -49,13 +49,47 @@ static void thread_ended_locked(struct task *task, int status)
     pid_free_locked(task->kernel, task);
 }
 
+/*
+ * It is no thread of its process any more; kernel->lock held. True: it was the last one.
+ * *ret_stopped: with it gone, all others have stopped.
+ */
+static bool leave_process_locked(struct task *task, int status, bool *ret_stopped)
+{
+    struct kernel *kernel = task->kernel;
+    struct process *process = task->process;
+    struct usage usage;
+    bool last;
+
+    lock_acquire(&process->lock);
+    task_usage_locked(task, &usage);
+    usage_add(&kernel->ended_usage, &usage);
+    cgroup_exit_locked(task, &usage);
+    task->exit_status = status;
+    __atomic_store_n(&task->dead, true, __ATOMIC_RELEASE);
+    list_del_init(&task->process_node);
+    usage_keep_locked(process, task);
+    task->ctx = NULL;
+    task->cpu_clock = 0;
+    sigpending_clear(&task->pending);
+    signal_retarget_locked(process);
+    kernel->task_count--;
+    process->leaving--;
+    last = --process->thread_count == 0;
+    *ret_stopped = job_thread_left_locked(task);
+    if (last && !process->group_exit)
+        process->exit_status = process->leader->exit_status;
+    if (process->exec_task)
+        process_poke(process);
+    lock_release(&process->lock);
+    return last;
+}
+
 void task_exit(struct task *task)
 {
     struct kernel *kernel = task->kernel;
     struct process *process = task->process;
     struct context *ctx = task->ctx;
     bool last, stop_complete;
-    struct usage usage;
     int status;
 
     lock_acquire(&process->lock);
@@ -82,27 +116,7 @@ void task_exit(struct task *task)
     lock_acquire(&kernel->lock);
     ptrace_tracer_ended_locked(task);
     kernel->ended_switches += task->switches;
-    lock_acquire(&process->lock);
-    task_usage_locked(task, &usage);
-    usage_add(&kernel->ended_usage, &usage);
-    cgroup_exit_locked(task, &usage);
-    task->exit_status = status;
-    __atomic_store_n(&task->dead, true, __ATOMIC_RELEASE);
-    list_del_init(&task->process_node);
-    usage_keep_locked(process, task);
-    task->ctx = NULL;
-    task->cpu_clock = 0;
-    sigpending_clear(&task->pending);
-    signal_retarget_locked(process);
-    kernel->task_count--;
-    process->leaving--;
-    last = --process->thread_count == 0;
-    stop_complete = job_thread_left_locked(task);
-    if (last && !process->group_exit)
-        process->exit_status = process->leader->exit_status;
-    if (process->exec_task)
-        process_poke(process);
-    lock_release(&process->lock);
+    last = leave_process_locked(task, status, &stop_complete);
     if (task != process->leader)
         thread_ended_locked(task, status);
     else
