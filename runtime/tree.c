@@ -29,6 +29,7 @@
 #include "sentry/vfs/path/namei.h"
 #include "sentry/vfs/path/open.h"
 
+#define DEV_MINOR         5
 #define UPPER_MINOR       38
 #define OVERLAY_MINOR     39
 #define TMPFS_FIRST_MINOR 40
@@ -107,6 +108,20 @@ static uint64_t inodes_max(const struct tree_config *config)
     return MIN(config->memory / 2 / PAGE_SIZE, INODES_MAX);
 }
 
+static int create_dev(const struct tree_config *config, struct super_block **ret)
+{
+    const struct tmpfs_config tmpfs = {
+        .memfile = config->memfile,
+        .mode = 0755,
+        .size_limit = round_down(config->memory / 2, PAGE_SIZE),
+        .inode_limit = inodes_max(config),
+        .dev_minor = DEV_MINOR,
+    };
+    int err = tmpfs_create(&tmpfs, ret);
+
+    return err ? err : devfs_fill(*ret);
+}
+
 /* The host's own /proc and /sys must not show through: they would tell about the gofer. */
 static int mount_kernel_trees(struct tree *tree, const struct tree_config *config, struct file *tty)
 {
@@ -118,7 +133,7 @@ static int mount_kernel_trees(struct tree *tree, const struct tree_config *confi
     };
     int err;
 
-    err = devfs_create(&dev);
+    err = create_dev(config, &dev);
     if (!err)
         err = sysfs_create(config->cpu_count, config->memfile, &sys);
     cgroup_init();

@@ -9,7 +9,9 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -176,6 +178,34 @@ static void test_hangup(void)
     wait_for(pid);
 }
 
+/* /dev takes what is made in it, by whom it belongs to. */
+static void test_dev(void)
+{
+    char node[64], link[80];
+    int fd;
+    pid_t pid;
+
+    snprintf(node, sizeof(node), "/dev/corner.%d", getpid());
+    snprintf(link, sizeof(link), "%s.link", node);
+    CHECK_EQ(mknod(node, S_IFCHR | 0600, makedev(1, 5)), 0);
+    CHECK_EQ(symlink(node, link), 0);
+    fd = open(link, O_RDWR);
+    CHECK_EQ(read(fd, node, 0), 0);
+    CHECK_EQ(write(fd, node, 5), 5);
+    close(fd);
+    pid = fork();
+    if (pid == 0) {
+        drop_root();
+        CHECK_ERRNO(open(node, O_RDONLY), EACCES);
+        CHECK_ERRNO(unlink(link), EACCES);
+        CHECK_ERRNO(chown("/dev/null", 65534, 65534), EPERM);
+        _exit(check_failures != 0);
+    }
+    wait_for(pid);
+    CHECK_EQ(unlink(link), 0);
+    CHECK_EQ(unlink(node), 0);
+}
+
 static void test_alignment(void)
 {
     struct statx st;
@@ -202,6 +232,7 @@ int main(void)
     test_mounts();
     test_copy();
     test_hangup();
+    test_dev();
     test_alignment();
     return check_done();
 }

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <linux/capability.h>
-#include <linux/magic.h>
 #include <linux/random.h>
 #include <linux/vm_sockets.h>
 #include <stdio.h>
@@ -17,12 +16,12 @@
 #include "sentry/fs/dev/kmsg.h"
 #include "sentry/fs/loop/loop.h"
 #include "sentry/fs/terminal.h"
-#include "sentry/fs/treefs.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/file.h"
+#include "sentry/vfs/path/namei.h"
 
-#define DEV_MINOR        5   /* st_dev of the tree */
 #define RANDOM_POOL_BITS 256 /* as in /proc/sys/kernel/random: the pool is always full */
 
 static ssize_t null_read(struct file *f, struct uio *uio, int64_t *pos)
@@ -183,7 +182,7 @@ static int open_device(const struct file_operations *ops, uint32_t flags, struct
 }
 
 #define DEVICE_OPEN(name)                                                                          \
-    static int name##_open(const struct tree_node *node, uint32_t flags, struct file **ret)        \
+    static int name##_open(uint32_t flags, struct file **ret)                                      \
     {                                                                                              \
         return open_device(&name##_operations, flags, ret);                                        \
     }
@@ -195,7 +194,7 @@ DEVICE_OPEN(userfaultfd)
 DEVICE_OPEN(vsock)
 
 /* The caller's controlling terminal, whichever that is. */
-static int tty_open(const struct tree_node *node, uint32_t flags, struct file **ret)
+static int tty_open(uint32_t flags, struct file **ret)
 {
     struct terminal *t = terminal_current();
     int err = t ? t->ops->open(t, flags, ret) : -ENXIO;
@@ -204,86 +203,106 @@ static int tty_open(const struct tree_node *node, uint32_t flags, struct file **
     return err;
 }
 
-static int control_open(const struct tree_node *node, uint32_t flags, struct file **ret)
-{
-    return loop_control_open(flags, ret);
-}
+/* ---- the nodes that are there at the start -------------------------------------------------- */
 
-/* ---- loopN: as many as there are ------------------------------------------------------------ */
-
-static void loop_status(uint64_t number, struct linux_stat *st)
-{
-    st->st_rdev = makedev(LOOP_MAJOR, (unsigned)number);
-}
-
-static int loop_object_open(uint64_t number, uint32_t flags, struct file **ret)
-{
-    return loop_open((unsigned)number, flags, ret);
-}
-
-static const struct tree_node loop_node = {
-    .mode = S_IFBLK | 0600, .status = loop_status, .open_object = loop_object_open};
-
-static int find_loop(uint64_t key, struct name name, const struct tree_node **ret_node,
-                     uint64_t *ret_key)
-{
-    *ret_node = &loop_node;
-    return loop_parse_name(name.text, name.size, ret_key);
-}
-
-static int64_t list_loops(uint64_t key, int64_t from, char *ret_name, size_t size,
-                          const struct tree_node **ret_node)
-{
-    int64_t number = loop_next((uint64_t)from);
-
-    *ret_node = &loop_node;
-    snprintf(ret_name, size, "loop%ld", number);
-    return number;
-}
-
-/* --------------------------------------------------------------------------------------------- */
-
-#define DEVICE(name_, major_, minor_, open_)                                                       \
+#define DEVICE(name_, mode_, major_, minor_, open_)                                                \
     {                                                                                              \
-        .name = name_, .mode = S_IFCHR | 0666, .major = major_, .minor = minor_, .open = open_     \
+        .name = name_, .mode = S_IFCHR | (mode_), .major = major_, .minor = minor_, .open = open_  \
     }
 
-/* clang-format off */
-static const struct tree_node dev_nodes[] = {
-    DEVICE("null", 1, 3, null_open),
-    DEVICE("zero", 1, 5, zero_open),
-    DEVICE("full", 1, 7, full_open),
-    DEVICE("random", 1, 8, random_open),
-    DEVICE("urandom", 1, 9, random_open),
-    {.name = "kmsg", .mode = S_IFCHR | 0644, .major = 1, .minor = 11, .open = kmsg_open},
-    DEVICE("tty", 5, 0, tty_open),
-    {.name = "userfaultfd", .mode = S_IFCHR | 0600, .major = 10, .minor = 257, .open = userfaultfd_open},
-    {.name = "vsock", .mode = S_IFCHR | 0600, .major = 10, .minor = 258, .open = vsock_open},
-    {.name = "loop-control", .mode = S_IFCHR | 0600, .major = 10, .minor = 237, .open = control_open},
-    {.name = "pts", .mode = S_IFDIR | 0755}, /* for a mount */
-    TREE_LINK("ptmx", "pts/ptmx"),
-    {.name = "shm", .mode = S_IFDIR | S_ISVTX | 0777}, /* a tmpfs is mounted there */
-    TREE_LINK("fd", "/proc/self/fd"),
-    TREE_LINK("stdin", "/proc/self/fd/0"),
-    TREE_LINK("stdout", "/proc/self/fd/1"),
-    TREE_LINK("stderr", "/proc/self/fd/2"),
+static const struct device {
+    const char *name;
+    uint32_t mode;
+    unsigned major, minor;
+    int (*open)(uint32_t flags, struct file **ret);
+} devices[] = {
+    DEVICE("null", 0666, 1, 3, null_open),
+    DEVICE("zero", 0666, 1, 5, zero_open),
+    DEVICE("full", 0666, 1, 7, full_open),
+    DEVICE("random", 0666, 1, 8, random_open),
+    DEVICE("urandom", 0666, 1, 9, random_open),
+    DEVICE("kmsg", 0644, 1, 11, kmsg_open),
+    DEVICE("tty", 0666, 5, 0, tty_open),
+    DEVICE("loop-control", 0600, 10, 237, loop_control_open),
+    DEVICE("userfaultfd", 0600, 10, 257, userfaultfd_open),
+    DEVICE("vsock", 0600, 10, 258, vsock_open),
 };
-/* clang-format on */
 
-static const struct tree_node dev_root = {.name = "",
-                                          .mode = S_IFDIR | 0755,
-                                          .children = dev_nodes,
-                                          .child_count = ARRAY_COUNT(dev_nodes),
-                                          .find = find_loop,
-                                          .list = list_loops};
+/* Places for mounts, and links. */
+static const struct {
+    const char *name;
+    uint32_t mode;
+    const char *target;
+} others[] = {
+    {"pts", S_IFDIR | 0755, NULL},
+    {"ptmx", S_IFLNK | 0777, "pts/ptmx"},
+    {"shm", S_IFDIR | S_ISVTX | 0777, NULL},
+    {"fd", S_IFLNK | 0777, "/proc/self/fd"},
+    {"stdin", S_IFLNK | 0777, "/proc/self/fd/0"},
+    {"stdout", S_IFLNK | 0777, "/proc/self/fd/1"},
+    {"stderr", S_IFLNK | 0777, "/proc/self/fd/2"},
+};
+
+static struct super_block *tree; /* a reference, once there is one */
+
+/* As the kernel itself does, whoever asks: whatever has the name already stays. */
+static int make_node(const char *name, const struct inode_make *make)
+{
+    const struct name text = {.text = name, .size = (uint32_t)strlen(name)};
+    struct dentry *root = tree->root, *there;
+    struct inode *inode;
+    int err;
+
+    tree_lock(tree);
+    err = dentry_lookup_locked(root, name, &there);
+    if (!err)
+        dentry_unref(there);
+    if (err == -ENOENT) {
+        err = root->inode->ops->make(root, text, make, &inode);
+        if (!err)
+            inode_unref(inode);
+    }
+    tree_unlock(tree);
+    return err;
+}
+
+static void make_loop(unsigned number)
+{
+    const struct inode_make make = {.mode = S_IFBLK | 0600, .rdev = makedev(LOOP_MAJOR, number)};
+    char name[32];
+
+    snprintf(name, sizeof(name), "loop%u", number);
+    make_node(name, &make);
+}
+
+int devfs_fill(struct super_block *sb)
+{
+    int err = 0;
+
+    sb->type = "devtmpfs";
+    tree = super_ref(sb);
+    for (size_t i = 0; i < ARRAY_COUNT(devices) && !err; i++) {
+        const struct inode_make make = {.mode = devices[i].mode,
+                                        .rdev = makedev(devices[i].major, devices[i].minor)};
+
+        err = make_node(devices[i].name, &make);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(others) && !err; i++) {
+        const struct inode_make make = {.mode = others[i].mode, .target = others[i].target};
+
+        err = make_node(others[i].name, &make);
+    }
+    for (int64_t n = loop_next(0); n >= 0; n = loop_next((uint64_t)n + 1))
+        make_loop((unsigned)n);
+    loop_set_added(make_loop);
+    return err;
+}
 
 int dev_open(bool block, uint64_t number, uint32_t flags, struct file **ret)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(dev_nodes) && !block; i++) {
-        const struct tree_node *node = &dev_nodes[i];
-
-        if (node->open && makedev(node->major, node->minor) == number)
-            return node->open(node, flags, ret);
+    for (size_t i = 0; i < ARRAY_COUNT(devices) && !block; i++) {
+        if (makedev(devices[i].major, devices[i].minor) == number)
+            return devices[i].open(flags, ret);
     }
     if (block && major(number) == LOOP_MAJOR)
         return loop_open(minor(number), flags, ret);
@@ -293,9 +312,4 @@ int dev_open(bool block, uint64_t number, uint32_t flags, struct file **ret)
 bool dev_is_userfaultfd(const struct file *f)
 {
     return f->ops == &userfaultfd_operations;
-}
-
-int devfs_create(struct super_block **ret)
-{
-    return treefs_create(&dev_root, "devtmpfs", TMPFS_MAGIC, DEV_MINOR, ret);
 }

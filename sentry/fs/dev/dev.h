@@ -12,6 +12,10 @@ struct super_block;
 int dev_open(bool block, uint64_t number, uint32_t flags, struct file **ret);
 /* Is it /dev/userfaultfd, whose USERFAULTFD_IOC_NEW makes a descriptor? The caller does that. */
 bool dev_is_userfaultfd(const struct file *f);
-int devfs_create(struct super_block **ret);
+/*
+ * Makes an empty file system in memory a devtmpfs: with the nodes of all devices, and of those that
+ * come later. Once. -ENOMEM.
+ */
+int devfs_fill(struct super_block *sb);
 
 #endif

@@ -12,7 +12,6 @@
 #include "base/compiler.h"
 
 struct file;
-struct tree_node;
 struct wait_queue;
 
 #define KMSG_BUFFER_SIZE (256 * 1024) /* of text, at most */
@@ -49,6 +48,6 @@ struct kmsg_record {
 int kmsg_read_record(uint64_t *seq, struct kmsg_record *ret);
 
 /* kmsgfile.c: /dev/kmsg */
-int kmsg_open(const struct tree_node *node, uint32_t flags, struct file **ret);
+int kmsg_open(uint32_t flags, struct file **ret);
 
 #endif

@@ -164,7 +164,7 @@ static const struct file_operations kmsg_operations = {
     .release = kmsg_release,
 };
 
-int kmsg_open(const struct tree_node *node, uint32_t flags, struct file **ret)
+int kmsg_open(uint32_t flags, struct file **ret)
 {
     struct kmsg_file *k = calloc(1, sizeof(*k));
 

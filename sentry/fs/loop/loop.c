@@ -13,6 +13,7 @@
 #define READ_AHEAD_BYTES (128 * 1024)
 
 struct lock loop_lock = LOCK_INIT;
+static void (*added)(unsigned number); /* set before the guest runs */
 static struct loop_device *devices[LOOP_LIMIT] __guarded_by(loop_lock);
 
 static void forget_binding_locked(struct loop_device *d)
@@ -80,17 +81,24 @@ static int remove_locked(uint32_t number) __must_hold(loop_lock)
     return (int)number;
 }
 
-static int find_free_locked(void) __must_hold(loop_lock)
+static int find_free_locked(bool *ret_was_there) __must_hold(loop_lock)
 {
     for (int i = 0; i < LOOP_LIMIT; i++) {
         if (devices[i] && devices[i]->state == LOOP_UNBOUND)
             return i;
     }
+    *ret_was_there = false;
     return add_locked(-1);
+}
+
+void loop_set_added(void (*fn)(unsigned number))
+{
+    added = fn;
 }
 
 long loop_control_request(struct mm *mm, uint32_t cmd, uint64_t arg)
 {
+    bool was_there = true;
     int number = (int)arg;
     long result = -ENOSYS; /* loop_control_ioctl() */
 
@@ -100,8 +108,11 @@ long loop_control_request(struct mm *mm, uint32_t cmd, uint64_t arg)
     else if (cmd == LOOP_CTL_REMOVE)
         result = number < 0 ? -EINVAL : remove_locked((uint32_t)number);
     else if (cmd == LOOP_CTL_GET_FREE)
-        result = find_free_locked();
+        result = find_free_locked(&was_there);
+    was_there = was_there && cmd != LOOP_CTL_ADD;
     lock_release(&loop_lock);
+    if (result >= 0 && !was_there && added)
+        added((unsigned)result);
     return result;
 }
 

@@ -29,6 +29,8 @@ struct mm;
 
 /* Makes the first ones, before the guest runs. */
 void loop_init(void);
+/* Is told of each one that is added by LOOP_CTL_ADD, LOOP_CTL_GET_FREE. */
+void loop_set_added(void (*added)(unsigned number));
 /* Gives the files back that are still bound: nobody has a device open any more. */
 void loop_forget(void);
 
