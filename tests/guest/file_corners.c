@@ -226,7 +226,8 @@ int main(void)
         check_skip("wants to be root");
     page = (size_t)sysconf(_SC_PAGESIZE);
     pages = mmap(NULL, 4 * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    mmap(pages, 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    CHECK(mmap(pages, 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1,
+               0) == pages);
     test_query();
     test_random();
     test_mounts();
