@@ -38,10 +38,10 @@ static long set_async(struct task *task, int fd, struct file *file, uaddr_t arg)
 
     if (copy_struct_from_user(task->mm, &on, arg) < 0)
         return -EFAULT;
-    if (!file->ops->poll)
-        return -ENOTTY;
     if (was == (on != 0))
         return 0;
+    if (!file->ops->poll)
+        return -ENOTTY;
     if (on)
         __atomic_fetch_or(&file->flags, O_ASYNC, __ATOMIC_RELAXED);
     else

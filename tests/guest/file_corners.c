@@ -164,6 +164,18 @@ static void test_copy(void)
     close(c);
 }
 
+/* What changes nothing is no question of what the file can do. */
+static void test_async(void)
+{
+    int fd = open("/dev/zero", O_RDONLY), on = 0;
+
+    CHECK_EQ(ioctl(fd, FIOASYNC, &on), 0);
+    on = 1;
+    CHECK_ERRNO(ioctl(fd, FIOASYNC, &on), ENOTTY);
+    CHECK_ERRNO(ioctl(fd, FIOASYNC, 8), EFAULT);
+    close(fd);
+}
+
 static void test_hangup(void)
 {
     pid_t pid = fork();
@@ -232,6 +244,7 @@ int main(void)
     test_random();
     test_mounts();
     test_copy();
+    test_async();
     test_hangup();
     test_dev();
     test_alignment();
