@@ -82,6 +82,21 @@ static void keep_made(struct lwip_config *config, uint16_t type, const void *fix
     keep(config, m);
 }
 
+/* An address of either family with the bits of its network. */
+static struct lwip_address network_of(int family, const void *data, uint8_t bits)
+{
+    struct lwip_address a = {.bits = bits};
+
+    if (family == AF_INET6) {
+        memcpy(&a.addr, data, sizeof(a.addr));
+        return a;
+    }
+    a.bits = (uint8_t)(bits + 96);
+    a.addr.s6_addr32[2] = htonl(0xffff);
+    memcpy(&a.addr.s6_addr32[3], data, 4);
+    return a;
+}
+
 /* ---- what there is ----------------------------------------------------------------------------
  */
 
@@ -104,64 +119,84 @@ static void take_link(struct asked *asked, const struct nlmsghdr *m)
     keep(config, m);
 }
 
+/* IPv4's come first. False: there is no room. */
+static bool add_address(struct lwip_config *config, int family, const void *data, uint8_t bits)
+{
+    uint32_t *count = family == AF_INET ? &config->v4_count : &config->v6_count;
+    struct lwip_address *end = &config->addresses[config->v4_count + config->v6_count], *at = end;
+
+    if (*count == (family == AF_INET ? LWIP_V4_MAX : LWIP_V6_MAX))
+        return false;
+    if (family == AF_INET) {
+        at = &config->addresses[config->v4_count];
+        memmove(at + 1, at, (size_t)(end - at) * sizeof(*at));
+    }
+    *at = network_of(family, data, bits);
+    ++*count;
+    return true;
+}
+
 static void take_address(struct asked *asked, const struct nlmsghdr *m)
 {
     struct lwip_config *config = asked->config;
     struct ifaddrmsg info;
     const void *data;
+    char text[INET6_ADDRSTRLEN];
 
     memcpy(&info, NLMSG_DATA(m), sizeof(info));
-    if ((int)info.ifa_index != config->index || !asked->own_addresses)
+    if ((int)info.ifa_index != config->index || !asked->own_addresses ||
+        (info.ifa_family != AF_INET && info.ifa_family != AF_INET6))
         return;
     data = find_attribute(m, sizeof(info), IFA_LOCAL, info.ifa_family == AF_INET ? 4 : 16);
     if (!data)
         data = find_attribute(m, sizeof(info), IFA_ADDRESS, info.ifa_family == AF_INET ? 4 : 16);
     if (!data)
         return;
-    if (info.ifa_family == AF_INET && !config->has_v4) {
-        config->has_v4 = true;
-        memcpy(&config->address, data, sizeof(config->address));
-        config->mask.s_addr =
-            info.ifa_prefixlen ? htonl(UINT32_MAX << (32 - info.ifa_prefixlen)) : 0;
-    } else if (info.ifa_family == AF_INET6 && config->v6_count < LWIP_ADDRESSES_MAX) {
-        memcpy(&config->v6[config->v6_count], data, sizeof(config->v6[0]));
-        config->v6_prefix[config->v6_count++] = info.ifa_prefixlen;
-    } else {
-        char text[INET6_ADDRSTRLEN];
-
+    if (add_address(config, info.ifa_family, data, info.ifa_prefixlen))
+        keep(config, m);
+    else
         log_warning("--network=sandbox: %s: %s is one address too many for the stack: not used",
                     config->name,
                     inet_ntop(info.ifa_family, data, text, sizeof(text)) ? text : "?");
-        return;
-    }
-    keep(config, m);
 }
 
 static void take_route(struct asked *asked, const struct nlmsghdr *m)
 {
     struct lwip_config *config = asked->config;
-    const void *data, *gateway;
+    struct lwip_route route = {0};
+    static const uint8_t any[16];
+    const void *data;
     struct rtmsg info;
+    size_t bytes;
     int index = 0;
 
     memcpy(&info, NLMSG_DATA(m), sizeof(info));
     data = find_attribute(m, sizeof(info), RTA_OIF, sizeof(index));
     if (data)
         memcpy(&index, data, sizeof(index));
-    if (index != config->index || info.rtm_table != RT_TABLE_MAIN || !asked->own_addresses)
+    if (index != config->index || info.rtm_table != RT_TABLE_MAIN || !asked->own_addresses ||
+        info.rtm_type != RTN_UNICAST || (info.rtm_family != AF_INET && info.rtm_family != AF_INET6))
         return;
-    gateway = find_attribute(m, sizeof(info), RTA_GATEWAY, info.rtm_family == AF_INET ? 4 : 16);
-    if (gateway && info.rtm_dst_len == 0 && info.rtm_family == AF_INET && !config->gateway.s_addr) {
-        memcpy(&config->gateway, gateway, sizeof(config->gateway));
-    } else if (gateway && info.rtm_dst_len == 0 && info.rtm_family == AF_INET6) {
-        config->has_gateway6 = true;
-        memcpy(&config->gateway6, gateway, sizeof(config->gateway6));
-    } else if (gateway) {
-        log_warning("--network=sandbox: %s: the stack knows one gateway for all that is not near: "
-                    "another route is not used",
+    bytes = info.rtm_family == AF_INET ? 4 : 16;
+    data = find_attribute(m, sizeof(info), RTA_DST, bytes);
+    route.to = network_of(info.rtm_family, data ? data : any, info.rtm_dst_len);
+    data = find_attribute(m, sizeof(info), RTA_GATEWAY, bytes);
+    route.has_gateway = data != NULL;
+    route.gateway = network_of(info.rtm_family, data ? data : any, 0).addr;
+    data = find_attribute(m, sizeof(info), RTA_PREFSRC, bytes);
+    route.has_source = data != NULL;
+    route.source = network_of(info.rtm_family, data ? data : any, 0).addr;
+    data = find_attribute(m, sizeof(info), RTA_PRIORITY, sizeof(route.metric));
+    if (data)
+        memcpy(&route.metric, data, sizeof(route.metric));
+    if (config->route_count == LWIP_ROUTES_MAX ||
+        find_attribute(m, sizeof(info), RTA_VIA, sizeof(uint16_t))) {
+        log_warning("--network=sandbox: %s: a route is one too many for the stack, or leads by the "
+                    "other family: not used",
                     config->name);
         return;
     }
+    config->routes[config->route_count++] = route;
     keep(config, m);
 }
 
@@ -204,12 +239,35 @@ static int ask_all(struct asked *asked, uint16_t type, size_t fixed,
 /* ---- what was given instead -------------------------------------------------------------------
  */
 
+/* The route to an address's own network, as Linux makes it. */
+static void give_near(struct lwip_config *config, int family, const uint8_t *data, uint8_t prefix)
+{
+    const uint8_t size = family == AF_INET ? 4 : 16;
+    struct rtmsg info = {.rtm_family = (uint8_t)family,
+                         .rtm_dst_len = prefix,
+                         .rtm_table = RT_TABLE_MAIN,
+                         .rtm_protocol = RTPROT_KERNEL,
+                         .rtm_scope = RT_SCOPE_LINK,
+                         .rtm_type = RTN_UNICAST};
+    const struct nlattr attributes[] = {{(uint16_t)(NLA_HDRLEN + size), RTA_DST},
+                                        {NLA_HDRLEN + sizeof(config->index), RTA_OIF}};
+    uint8_t to[16] = {0};
+    const void *list[] = {to, &config->index};
+
+    if (config->route_count == LWIP_ROUTES_MAX)
+        return;
+    memcpy(to, data, prefix / 8);
+    if (prefix % 8)
+        to[prefix / 8] = (uint8_t)(data[prefix / 8] & 0xff << (8 - prefix % 8));
+    config->routes[config->route_count++].to = network_of(family, to, prefix);
+    keep_made(config, RTM_NEWROUTE, &info, sizeof(info), attributes, list, 2);
+}
+
 static int give_address(struct lwip_config *config, const char *text)
 {
     struct ifaddrmsg info = {.ifa_flags = IFA_F_PERMANENT, .ifa_index = (unsigned)config->index};
-    const struct nlattr attributes[] = {{NLA_HDRLEN + 4, IFA_ADDRESS}, {NLA_HDRLEN + 4, IFA_LOCAL}};
-    const struct nlattr attribute6 = {NLA_HDRLEN + 16, IFA_ADDRESS};
     char copy[INET6_ADDRSTRLEN + 8], *bits, *end;
+    uint8_t data[16], size;
     unsigned long prefix;
 
     if (strlen(text) >= sizeof(copy))
@@ -220,47 +278,43 @@ static int give_address(struct lwip_config *config, const char *text)
         return -EINVAL;
     *bits++ = '\0';
     prefix = strtoul(bits, &end, 10);
-    if (end == bits || *end)
+    info.ifa_family = inet_pton(AF_INET, copy, data) == 1 ? AF_INET : AF_INET6;
+    size = info.ifa_family == AF_INET ? 4 : 16;
+    if (end == bits || *end || prefix > size * 8U ||
+        (size == 16 && inet_pton(AF_INET6, copy, data) != 1))
         return -EINVAL;
     info.ifa_prefixlen = (uint8_t)prefix;
-    if (inet_pton(AF_INET, copy, &config->address) == 1 && prefix <= 32 && !config->has_v4) {
-        const void *data[] = {&config->address, &config->address};
-
-        config->has_v4 = true;
-        config->mask.s_addr = prefix ? htonl(UINT32_MAX << (32 - prefix)) : 0;
-        info.ifa_family = AF_INET;
-        keep_made(config, RTM_NEWADDR, &info, sizeof(info), attributes, data, 2);
-        return 0;
-    }
-    if (config->v6_count == LWIP_ADDRESSES_MAX || prefix > 128 ||
-        inet_pton(AF_INET6, copy, &config->v6[config->v6_count]) != 1)
+    if (!add_address(config, info.ifa_family, data, info.ifa_prefixlen))
         return -EINVAL;
-    config->v6_prefix[config->v6_count] = (uint8_t)prefix;
-    info.ifa_family = AF_INET6;
-    keep_made(config, RTM_NEWADDR, &info, sizeof(info), &attribute6,
-              (const void *[]){&config->v6[config->v6_count]}, 1);
-    config->v6_count++;
+    const struct nlattr attributes[] = {{(uint16_t)(NLA_HDRLEN + size), IFA_ADDRESS},
+                                        {(uint16_t)(NLA_HDRLEN + size), IFA_LOCAL}};
+    const void *list[] = {data, data};
+
+    keep_made(config, RTM_NEWADDR, &info, sizeof(info), attributes, list, size == 4 ? 2 : 1);
+    give_near(config, info.ifa_family, data, info.ifa_prefixlen);
     return 0;
 }
 
 static int give_gateway(struct lwip_config *config, const char *text)
 {
-    struct rtmsg info = {
-        .rtm_table = RT_TABLE_MAIN, .rtm_protocol = RTPROT_BOOT, .rtm_type = RTN_UNICAST};
-    struct nlattr attributes[] = {{NLA_HDRLEN + 4, RTA_GATEWAY},
-                                  {NLA_HDRLEN + sizeof(config->index), RTA_OIF}};
-    const void *data[] = {&config->gateway, &config->index};
+    struct rtmsg info = {.rtm_table = RT_TABLE_MAIN,
+                         .rtm_protocol = RTPROT_BOOT,
+                         .rtm_type = RTN_UNICAST,
+                         .rtm_family = strchr(text, ':') ? AF_INET6 : AF_INET};
+    const uint8_t size = info.rtm_family == AF_INET ? 4 : 16;
+    const struct nlattr attributes[] = {{(uint16_t)(NLA_HDRLEN + size), RTA_GATEWAY},
+                                        {NLA_HDRLEN + sizeof(config->index), RTA_OIF}};
+    uint8_t data[16];
+    const void *list[] = {data, &config->index};
+    static const uint8_t any[16];
 
-    info.rtm_family = AF_INET;
-    if (inet_pton(AF_INET, text, &config->gateway) != 1) {
-        if (inet_pton(AF_INET6, text, &config->gateway6) != 1)
-            return -EINVAL;
-        config->has_gateway6 = true;
-        info.rtm_family = AF_INET6;
-        attributes[0].nla_len = NLA_HDRLEN + 16;
-        data[0] = &config->gateway6;
-    }
-    keep_made(config, RTM_NEWROUTE, &info, sizeof(info), attributes, data, 2);
+    if (config->route_count == LWIP_ROUTES_MAX || inet_pton(info.rtm_family, text, data) != 1)
+        return -EINVAL;
+    config->routes[config->route_count++] =
+        (struct lwip_route){.to = network_of(info.rtm_family, any, 0),
+                            .has_gateway = true,
+                            .gateway = network_of(info.rtm_family, data, 0).addr};
+    keep_made(config, RTM_NEWROUTE, &info, sizeof(info), attributes, list, 2);
     return 0;
 }
 
@@ -310,20 +364,29 @@ static int change(int route, const struct nlmsghdr *m, uint16_t type, uint16_t f
     return result.error;
 }
 
-/* What gives everything back: addresses before the routes that need them. */
+/* 0: an address, 1: a route on the network, 2: one by a gateway; -1: none of these. */
+static int kind_of(const struct nlmsghdr *m)
+{
+    if (m->nlmsg_type == RTM_NEWADDR)
+        return 0;
+    if (m->nlmsg_type != RTM_NEWROUTE)
+        return -1;
+    return find_attribute(m, sizeof(struct rtmsg), RTA_GATEWAY, 4) ? 2 : 1;
+}
+
+/* What gives everything back: each kind before those that need it. */
 static size_t make_restoring(const struct lwip_config *config, uint8_t *ret)
 {
-    static const uint16_t types[] = {RTM_NEWADDR, RTM_NEWROUTE};
     size_t size = 0;
 
-    for (size_t i = 0; i < ARRAY_COUNT(types); i++)
+    for (int kind = 0; kind < 3; kind++)
         for (uint32_t at = 0; config->messages_size - at >= NLMSG_HDRLEN;) {
             const struct nlmsghdr *m =
                 (const struct nlmsghdr *)(const void *)(config->messages + at);
             struct nlmsghdr *copy = (struct nlmsghdr *)(void *)(ret + size);
 
             at += NLMSG_ALIGN(m->nlmsg_len);
-            if (m->nlmsg_type != types[i])
+            if (kind_of(m) != kind)
                 continue;
             memcpy(copy, m, m->nlmsg_len);
             copy->nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE;
@@ -344,6 +407,8 @@ static int take_over(struct asked *asked)
 
         if (m->nlmsg_type == RTM_NEWADDR)
             err = change(asked->route, m, RTM_DELADDR, 0);
+        if (err == -EADDRNOTAVAIL)
+            err = 0; /* a secondary one went with the first of its network */
         at += NLMSG_ALIGN(m->nlmsg_len);
     }
     return err;
@@ -363,7 +428,7 @@ static int ask_device(struct asked *asked)
         err = ask_all(asked, RTM_GETLINK, sizeof(struct ifinfomsg), take_link);
         if (!err)
             err = ask_all(asked, RTM_GETADDR, sizeof(struct ifaddrmsg), take_address);
-        if (err < 0 || !asked->own_addresses || config->has_v4 || config->v6_count ||
+        if (err < 0 || !asked->own_addresses || config->v4_count || config->v6_count ||
             tries == PATIENCE_MS / DUPLICATE_MS)
             break;
         host_poll(NULL, 0, DUPLICATE_MS);
@@ -424,7 +489,7 @@ int device_open(const struct option_device *option, struct lwip_config *ret)
     err = take_given(option, ret);
     if (err < 0)
         return err;
-    if (!ret->has_v4 && !ret->v6_count)
+    if (!ret->v4_count && !ret->v6_count)
         return failed(option->name, "it has no address; give one with address=", -EADDRNOTAVAIL);
     if (tap)
         become_other_side(ret);

@@ -278,18 +278,127 @@ def test_tap(command, platforms, tally):
                       f"the tap seen from inside on {platform}", got.stdout)
 
 
+# Datagrams of all sizes, each sent back reversed.
+REVERSE = r"""
+import socket, sys
+udp = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 400000)
+udp.bind((sys.argv[1], int(sys.argv[2])))
+print("ready", flush=True)
+while True:
+    data, sender = udp.recvfrom(70000)
+    udp.sendto(data[::-1], sender)
+"""
+ASK_REVERSE = r"""
+import os, socket, sys
+udp = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+udp.settimeout(2)
+udp.connect((sys.argv[1], int(sys.argv[2])))
+for size in 1, 1472, 1473, 9000, 14500, 30000, 65487:
+    data = os.urandom(size)
+    for _ in range(10):  # what is lost on the way is sent again
+        udp.send(data)
+        try:
+            answer = udp.recv(70000)
+        except TimeoutError:
+            continue
+        if len(answer) == size:
+            break
+    print(size, answer[::-1] == data)
+"""
+REVERSED = "".join(f"{size} True\n" for size in (1, 1472, 1473, 9000, 14500, 30000, 65487))
+
+
+def test_datagrams(cable, inside, platform, tally):
+    """As long as IP allows, by fragments, both ways."""
+    for address in "10.9.0.2", "fd09::2":
+        port = free_port()
+        with Server(cable.near, [*inside, PYTHON, "-c", REVERSE, address, port]):
+            judge(tally, f"datagrams of all sizes to {address} on {platform}",
+                  cable.far.run(PYTHON, "-c", ASK_REVERSE, address, port), REVERSED)
+
+
+# More connections than are kept half-open, each begun by one frame alone, from addresses that never answer.
+FLOOD = r"""
+import random, socket, struct, sys
+out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+def total(data):
+    value = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while value >> 16:
+        value = (value & 0xffff) + (value >> 16)
+    return ~value & 0xffff
+target = socket.inet_aton(sys.argv[1])
+for n in range(3000):
+    source = socket.inet_aton(f"203.0.113.{n % 250 + 1}")
+    tcp = struct.pack(">HHIIBBHHH", 20000 + n, int(sys.argv[2]), random.getrandbits(32), 0, 0x50, 2, 1000, 0, 0)
+    tcp = tcp[:16] + struct.pack(">H", total(source + target + struct.pack(">HH", 6, len(tcp)) + tcp)) + tcp[18:]
+    out.sendto(struct.pack(">BBHHHBBH4s4s", 0x45, 0, 40, n, 0, 64, 6, 0, source, target) + tcp, (sys.argv[1], 0))
+"""
+
+
+def test_half_open(cable, inside, platform, tally):
+    """While others only begin connections, who goes on with his is served."""
+    port = free_port()
+    with Server(cable.near, [*inside, PYTHON, "-c", ECHO, "10.9.0.2", port]):
+        flood = cable.far.run(PYTHON, "-c", FLOOD, "10.9.0.2", port)
+        tally.add("failed" if flood.returncode else "passed", f"3,000 begun connections on {platform}", flood.stderr[-300:])
+        judge(tally, f"served after 3,000 connections were begun on {platform}",
+              cable.far.run(PYTHON, "-c", ASK, "10.9.0.2", port), ASKED)
+
+
+MORE_NEAR = ("addr add 10.9.1.2/24 dev cable0", "addr add 10.9.0.22/24 dev cable0", "addr add 192.0.2.7/32 dev cable0",
+             "addr add fd19::2/64 dev cable0 nodad", "route add 10.20.0.0/16 via 10.9.1.1",
+             "route add 198.51.100.0/24 dev cable0 src 192.0.2.7", "-6 route add fd20::/16 via fd19::1")
+MORE_FAR = ("addr add 10.9.1.1/24 dev cable1", "addr add 10.20.0.1/32 dev lo", "addr add 198.51.100.1/24 dev cable1",
+            "route add 192.0.2.7/32 dev cable1", "addr add fd19::1/64 dev cable1 nodad", "addr add fd20::1/128 dev lo")
+
+
+def test_routes(command, platforms, tally):
+    """Several addresses and routes, as the namespace has them."""
+    with Cable() as cable:
+        for namespace, more in (cable.near, MORE_NEAR), (cable.far, MORE_FAR):
+            for words in more:
+                namespace.run("ip", *words.split())
+        cable.near.run("sleep", "2")
+        before = addresses(cable.near)
+        shown = ["sh", "-c", "ip -o addr | cut -d' ' -f2-7; ip route; ip -6 route"]
+        for platform in platforms:
+            inside = [command.program, f"--platform={platform}", "--network=sandbox,dev=cable0", "--"]
+            native = cable.near.run(*shown).stdout
+            judge(tally, f"all addresses and routes inside on {platform}", cable.near.run(*inside, *shown), native)
+            wait_for(before, cable.near, tally, f"all addresses are there again after {platform}")
+            for address in "10.9.0.2", "10.9.1.2", "10.9.0.22", "192.0.2.7", "fd09::2", "fd19::2":
+                talk(tally, f"to {address}, one of several, on {platform}", cable.near, cable.far, address, inside, [])
+            for address, source in (("10.20.0.1", "10.9.1.2"), ("198.51.100.1", "192.0.2.7"), ("10.9.0.1", "10.9.0.2"),
+                                    ("10.8.0.1", "10.9.0.2"), ("fd20::1", "fd19::2"), ("fd08::1", "fd09::2")):
+                talk(tally, f"by a route to {address} on {platform}", cable.far, cable.near, address, [], inside)
+                judge(tally, f"the address that one sends from to {address} on {platform}",
+                      cable.near.run(*inside, PYTHON, "-c", SOURCE, address), source + "\n")
+
+
+SOURCE = r"""
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], 9))
+print(s.getsockname()[0])
+"""
+
+
 def test_network_sandbox(command, platforms, tally):
     """--network=sandbox between two network namespaces."""
     if not can_make():
         tally.add("skipped", "network sandbox", "needs root to make network namespaces")
         return
     test_tap(command, platforms, tally)
+    test_routes(command, platforms, tally)
     with Cable() as cable:
         cable.near.run("sleep", "2")  # until the link-local address is no longer tentative
         before = addresses(cable.near)
         for platform in platforms:
             inside = [command.program, f"--platform={platform}", "--network=sandbox,dev=cable0", "--"]
             test_sandbox_on(cable, inside, platform, tally)
+            test_datagrams(cable, inside, platform, tally)
+            test_half_open(cable, inside, platform, tally)
             serve_programs(cable.near, cable.far, "10.9.0.2", inside, platform, tally)
             wait_for(before, cable.near, tally, f"the device has its addresses again after {platform}")
         test_frames(cable, inside, platform, tally)

@@ -63,9 +63,9 @@ static int one_route(const struct nlmsghdr *q, void (*each)(void *, const struct
     struct {
         struct nlmsghdr head;
         struct rtmsg route;
-        uint8_t attributes[64];
+        uint8_t attributes[96];
     } m = {.head = {.nlmsg_type = RTM_NEWROUTE, .nlmsg_len = NLMSG_LENGTH(sizeof(m.route))}};
-    struct in6_addr to = {.s6_addr32 = {0, 0, htonl(0xffff)}}, from;
+    struct in6_addr to = {.s6_addr32 = {0, 0, htonl(0xffff)}}, from, hop;
     const int index = stack_config()->index;
     struct rtmsg info;
     const void *dst;
@@ -85,14 +85,17 @@ static int one_route(const struct nlmsghdr *q, void (*each)(void *, const struct
                              .rtm_dst_len = (uint8_t)(bytes * 8),
                              .rtm_table = RT_TABLE_MAIN,
                              .rtm_type = RTN_UNICAST};
-    for (int i = 0; i < 3; i++) {
+    if (stack_next_hop(&to, &hop) < 0)
+        hop = to;
+    for (int i = 0; i < (IN6_ARE_ADDR_EQUAL(&hop, &to) ? 3 : 4); i++) {
         const struct {
             uint16_t type;
             const void *data;
             size_t size;
         } list[] = {{RTA_DST, dst, bytes},
                     {RTA_PREFSRC, (uint8_t *)&from + 16 - bytes, bytes},
-                    {RTA_OIF, &index, sizeof(index)}};
+                    {RTA_OIF, &index, sizeof(index)},
+                    {RTA_GATEWAY, (uint8_t *)&hop + 16 - bytes, bytes}};
         const struct nlattr a = {(uint16_t)(NLA_HDRLEN + list[i].size), list[i].type};
         uint8_t *at = (uint8_t *)&m + m.head.nlmsg_len;
 
@@ -138,6 +141,16 @@ static void put_v4(struct ifreq *r, uint32_t address)
     memcpy(&r->ifr_addr, &name, sizeof(name));
 }
 
+static struct lwip_address own_v4(uint32_t i)
+{
+    return stack_config()->addresses[i];
+}
+
+static uint32_t mask_of(const struct lwip_address *a)
+{
+    return a->bits > 96 ? htonl(UINT32_MAX << (128 - a->bits)) : 0;
+}
+
 static long list_interfaces(struct mm *mm, uint64_t arg)
 {
     const struct lwip_config *config = stack_config();
@@ -145,14 +158,16 @@ static long list_interfaces(struct mm *mm, uint64_t arg)
         int32_t size, pad;
         uint64_t requests;
     } conf;
-    struct ifreq list[2] = {{.ifr_name = LO_NAME}};
-    int32_t count = config->has_v4 ? 2 : 1;
+    struct ifreq list[1 + LWIP_V4_MAX] = {{.ifr_name = LO_NAME}};
+    int32_t count = 1 + (int32_t)config->v4_count;
 
     if (copy_struct_from_user(mm, &conf, arg) < 0)
         return -EFAULT;
     put_v4(&list[0], htonl(LO_ADDRESS));
-    memcpy(list[1].ifr_name, config->name, sizeof(config->name));
-    put_v4(&list[1], config->address.s_addr);
+    for (uint32_t i = 0; i < config->v4_count; i++) {
+        memcpy(list[1 + i].ifr_name, config->name, sizeof(config->name));
+        put_v4(&list[1 + i], own_v4(i).addr.s6_addr32[3]);
+    }
     if (conf.requests)
         count = MIN(count, MAX(conf.size, 0) / (int32_t)sizeof(list[0]));
     conf.size = count * (int32_t)sizeof(list[0]);
@@ -167,20 +182,22 @@ static int answer(const struct socket *s, uint32_t cmd, struct ifreq *r)
     const bool v4 = cmd == SIOCGIFADDR || cmd == SIOCGIFDSTADDR || cmd == SIOCGIFBRDADDR ||
                     cmd == SIOCGIFNETMASK;
 
+    const struct lwip_address first = own_v4(0);
+
     if (v4 && s->domain != AF_INET)
         return -ENOTTY;
-    if (v4 && !config->has_v4)
+    if (v4 && !config->v4_count)
         return -EADDRNOTAVAIL;
     switch (cmd) {
     case SIOCGIFADDR:
     case SIOCGIFDSTADDR:
-        put_v4(r, config->address.s_addr);
+        put_v4(r, first.addr.s6_addr32[3]);
         return 0;
     case SIOCGIFBRDADDR:
-        put_v4(r, config->address.s_addr | ~config->mask.s_addr);
+        put_v4(r, first.addr.s6_addr32[3] | ~mask_of(&first));
         return 0;
     case SIOCGIFNETMASK:
-        put_v4(r, config->mask.s_addr);
+        put_v4(r, mask_of(&first));
         return 0;
     case SIOCGIFFLAGS:
         r->ifr_flags = IFF_UP | IFF_BROADCAST | IFF_RUNNING | IFF_MULTICAST;
@@ -262,27 +279,35 @@ void about_device(struct net_device *ret)
     memcpy(ret->address, config->hardware, sizeof(ret->address));
 }
 
-static int route_line(char *buf, size_t size, uint32_t to, uint32_t gateway, uint32_t mask)
+static int route_line(char *buf, size_t size, const struct lwip_route *r)
 {
-    return snprintf(buf, size, "%s\t%08X\t%08X\t%04X\t0\t0\t0\t%08X\t0\t0\t0\n",
-                    stack_config()->name, to, gateway, gateway ? 3 : 1, mask);
+    uint32_t gateway = r->has_gateway ? r->gateway.s6_addr32[3] : 0;
+    unsigned flags = 1U | (gateway ? 2U : 0) | (r->to.bits == 128 ? 4U : 0); /* RTF_UP, ... */
+
+    return snprintf(buf, size, "%s\t%08X\t%08X\t%04X\t0\t0\t%u\t%08X\t0\t0\t0\n",
+                    stack_config()->name, r->to.addr.s6_addr32[3], gateway, flags, r->metric,
+                    mask_of(&r->to));
 }
 
 static ssize_t route_text(char *buf, size_t size)
 {
     const struct lwip_config *config = stack_config();
-    char lines[512];
-    int n = snprintf(lines, sizeof(lines), "%-127s\n",
+    char line[192];
+    int n = snprintf(line, sizeof(line), "%-127s\n",
                      "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow"
                      "\tIRTT");
+    size_t at = 0, total = 0;
 
-    if (config->has_v4 && config->gateway.s_addr)
-        n += route_line(lines + n, sizeof(lines) - (size_t)n, 0, config->gateway.s_addr, 0);
-    if (config->has_v4)
-        n += route_line(lines + n, sizeof(lines) - (size_t)n,
-                        config->address.s_addr & config->mask.s_addr, 0, config->mask.s_addr);
-    memcpy(buf, lines, MIN((size_t)n, size));
-    return n;
+    for (uint32_t i = 0;; i++) {
+        memcpy(buf + at, line, MIN((size_t)n, size - at));
+        at += MIN((size_t)n, size - at);
+        total += (size_t)n;
+        while (i < config->route_count && !IN6_IS_ADDR_V4MAPPED(&config->routes[i].to.addr))
+            i++;
+        if (i == config->route_count)
+            return (ssize_t)total;
+        n = route_line(line, sizeof(line), &config->routes[i]);
+    }
 }
 
 static ssize_t if_inet6_text(char *buf, size_t size)
@@ -293,12 +318,13 @@ static ssize_t if_inet6_text(char *buf, size_t size)
                      0x10, 0x80, LO_NAME);
 
     for (uint32_t i = 0; i < config->v6_count; i++) {
-        const uint32_t *w = config->v6[i].s6_addr32;
+        const struct lwip_address *a = &config->addresses[config->v4_count + i];
+        const uint32_t *w = a->addr.s6_addr32;
 
         n += snprintf(lines + n, sizeof(lines) - (size_t)n,
                       "%08x%08x%08x%08x %02x %02x %02x %02x %8s\n", ntohl(w[0]), ntohl(w[1]),
-                      ntohl(w[2]), ntohl(w[3]), (unsigned)config->index, config->v6_prefix[i],
-                      IN6_IS_ADDR_LINKLOCAL(&config->v6[i]) ? 0x20 : 0, 0x80, config->name);
+                      ntohl(w[2]), ntohl(w[3]), (unsigned)config->index, a->bits,
+                      IN6_IS_ADDR_LINKLOCAL(&a->addr) ? 0x20 : 0, 0x80, config->name);
     }
     memcpy(buf, lines, MIN((size_t)n, size));
     return n;

@@ -144,18 +144,13 @@ static int catch (u8_t protocol, raw_recv_fn fn)
     return 0;
 }
 
-/* Fragments are for lwIP alone. */
-static bool is_fragment(const uint8_t *ip)
-{
-    return ip[0] >> 4 == 4 ? get16(ip + 6) & 0x3fff : ip[6] == IPPROTO_FRAGMENT;
-}
-
 void stack_packet_arrived(const uint8_t *bytes, size_t size)
 {
     struct packet packet;
     size_t stated;
 
-    if (!datagrams || !datagrams->packet || !parse_ip(bytes, size, &packet) || is_fragment(bytes))
+    if (!datagrams || !datagrams->packet || !parse_ip(bytes, size, &packet) ||
+        stack_is_fragment(bytes, size))
         return;
     stated = packet.v4 ? get16(bytes + 2) : get16(bytes + 4) + 40U;
     if (packet.header >= 20 && stated >= packet.header && stated <= size)
@@ -176,7 +171,7 @@ int stack_packet_send(const struct in6_addr *to, const void *bytes, size_t size)
         return -ENOBUFS;
     lwip.pbuf_take(p, bytes, (u16_t)size);
     err =
-        stack_errno(lwip.raw_sendto_if_src(raw_sender, p, &packet.to, &stack_netif, &packet.from));
+        stack_errno(lwip.raw_sendto_if_src(raw_sender, p, &packet.to, stack_netifs, &packet.from));
     lwip.pbuf_free(p);
     return err;
 }
@@ -216,7 +211,7 @@ int stack_datagram_send(const struct stack_datagram *d, const void *data, size_t
     sender->tos = d->tos;
     sender->ttl = d->ttl;
     udp_set_multicast_ttl(sender, d->ttl);
-    err = stack_errno(lwip.udp_sendto_if_src(sender, p, &to, d->to.port, &stack_netif, &from));
+    err = stack_errno(lwip.udp_sendto_if_src(sender, p, &to, d->to.port, stack_netifs, &from));
     lwip.pbuf_free(p);
     return err;
 }

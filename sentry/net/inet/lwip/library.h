@@ -25,8 +25,11 @@
 
 #define LWIP_FUNCTIONS(F)                                                                          \
     F(etharp_output)                                                                               \
+    F(etharp_query)                                                                                \
     F(ethernet_input)                                                                              \
     F(ethip6_output)                                                                               \
+    F(ip4_input)                                                                                   \
+    F(ip6_input)                                                                                   \
     F(ip_chksum_pseudo)                                                                            \
     F(lwip_init)                                                                                   \
     F(nd6_tmr)                                                                                     \
@@ -48,6 +51,7 @@
     F(raw_sendto_if_src)                                                                           \
     F(sys_check_timeouts)                                                                          \
     F(sys_timeouts_sleeptime)                                                                      \
+    F(tcp_abandon)                                                                                 \
     F(tcp_abort)                                                                                   \
     F(tcp_accept)                                                                                  \
     F(tcp_arg)                                                                                     \
@@ -62,6 +66,7 @@
     F(tcp_recved)                                                                                  \
     F(tcp_sent)                                                                                    \
     F(tcp_shutdown)                                                                                \
+    F(tcp_update_rcv_ann_wnd)                                                                      \
     F(tcp_write)                                                                                   \
     F(udp_new_ip_type)                                                                             \
     F(udp_sendto_if_src)
@@ -75,7 +80,12 @@ struct lwip_library {
     struct tcp_pcb **tcp_active_pcbs;
 };
 extern struct lwip_library lwip;
-extern struct netif stack_netif;
+extern struct netif stack_netifs[LWIP_V4_MAX]; /* one for each address of IPv4, at least one */
+extern const struct in6_addr *stack_router;    /* IPv6's default gateway, which lwIP knows; NULL */
+/* device.c, for the netifs. */
+err_t stack_output_v4(struct netif *netif, struct pbuf *p, const ip4_addr_t *to);
+err_t stack_output_v6(struct netif *netif, struct pbuf *p, const ip6_addr_t *to);
+err_t stack_send_frame(struct netif *netif, struct pbuf *p);
 
 /* Between our addresses and the library's. */
 void stack_address_in(const struct in6_addr *from, ip_addr_t *to);

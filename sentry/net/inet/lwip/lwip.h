@@ -20,8 +20,24 @@
 
 #include "base/compiler.h"
 
-#define LWIP_ADDRESSES_MAX 5 /* of IPv6: LWIP_IPV6_NUM_ADDRESSES of the library, but for one */
-#define LWIP_MESSAGES_MAX  65536
+#define LWIP_V4_MAX       16
+#define LWIP_V6_MAX       5 /* LWIP_IPV6_NUM_ADDRESSES of the library, but for one */
+#define LWIP_ROUTES_MAX   256
+#define LWIP_MESSAGES_MAX 65536
+
+/* Of both families, as in all of sentry/net/inet: IPv4 is ::ffff:a.b.c.d. */
+struct lwip_address {
+    struct in6_addr addr;
+    uint8_t bits; /* of its network, of 128: IPv4's are 96 more */
+};
+
+struct lwip_route {
+    struct lwip_address to;
+    bool has_gateway, has_source;
+    struct in6_addr gateway; /* else what it leads to is on the device's own network */
+    struct in6_addr source;  /* what sockets without an address of their own send from */
+    uint32_t metric;
+};
 
 /* What the device is and which addresses it has, as told by the namespace that it comes from. */
 struct lwip_config {
@@ -30,14 +46,11 @@ struct lwip_config {
     int index;
     uint8_t hardware[6];
     uint32_t mtu;
-    bool raw; /* raw sockets reach the device: --net-raw */
-    bool has_v4;
-    struct in_addr address, mask, gateway; /* gateway 0: none */
-    uint32_t v6_count;
-    struct in6_addr v6[LWIP_ADDRESSES_MAX];
-    uint8_t v6_prefix[LWIP_ADDRESSES_MAX];
-    bool has_gateway6;
-    struct in6_addr gateway6;
+    bool raw;                    /* raw sockets reach the device: --net-raw */
+    uint32_t v4_count, v6_count; /* of the addresses: IPv4's come first */
+    struct lwip_address addresses[LWIP_V4_MAX + LWIP_V6_MAX];
+    uint32_t route_count;
+    struct lwip_route routes[LWIP_ROUTES_MAX];
     /* Messages of rtnetlink(7) that describe all this, one after the other, aligned. */
     uint32_t messages_size;
     uint8_t messages[LWIP_MESSAGES_MAX] __aligned_to(4);

@@ -16,7 +16,8 @@ struct stack_name {
     uint16_t port;        /* host order */
 };
 
-/* ---- device.c ---------------------------------------------------------------------------------
+/* ---- setup.c, device.c
+ * ---------------------------------------------------------------------------------
  */
 
 int stack_load(const char **ret_why);
@@ -26,9 +27,6 @@ int stack_add_device(const struct lwip_config *config);
 bool stack_input(void);
 /* Runs the timers that are due; milliseconds until the next. stack_lock is held. */
 uint32_t stack_timers(void);
-bool stack_owns(const struct in6_addr *addr);
-bool stack_is_broadcast(const struct in6_addr *addr);
-int stack_route(const struct in6_addr *dst, struct in6_addr *ret_src);
 const struct lwip_config *stack_config(void);
 /* Frames and bytes in and out, for those who count. */
 struct stack_counts {
@@ -40,6 +38,41 @@ extern struct stack_counts stack_counts; /* atomic each */
 void stack_watch(void (*seen)(const uint8_t *frame, size_t size, bool outgoing));
 /* One of at least a link header leaves as it is; stack_lock is held. -ENOBUFS. */
 int stack_frame_send(const void *frame, size_t size);
+
+/*
+ * While this is allowed, lwIP hands TCP's segments of IPv4 over in one piece, however long, to be
+ * cut by the device; else it makes fragments of what is longer than a packet. stack_lock is held.
+ */
+void stack_allow_long_segments(bool allow);
+/* Bytes of a TCP segment that fill a packet of the device's. */
+uint16_t stack_segment_size(bool v4);
+
+/* ---- routes.c: the addresses and routes that stack_config() has --------------------------------
+ */
+
+static inline bool stack_has_v4(void)
+{
+    return stack_config()->v4_count > 0;
+}
+
+bool stack_owns(const struct in6_addr *addr);
+bool stack_is_broadcast(const struct in6_addr *addr);
+/* From which address to `dst`. -ENETUNREACH. */
+int stack_route(const struct in6_addr *dst, struct in6_addr *ret_src);
+/* Whom on the device's network a packet to one address, no group and no broadcast, is given to. */
+int stack_next_hop(const struct in6_addr *dst, struct in6_addr *ret);
+/* Is `addr` in that network? */
+bool stack_in_network(const struct in6_addr *addr, const struct lwip_address *network);
+
+/* ---- reassembly.c: with stack_lock held --------------------------------------------------------
+ */
+
+#define STACK_PACKET_MAX 65535U /* bytes of a packet with its header: the library's counters */
+
+bool stack_is_fragment(const uint8_t *ip, size_t size);
+/* The packet that a fragment completes, of *ret STACK_PACKET_MAX bytes at most: its size, else 0.
+ */
+size_t stack_reassemble(const uint8_t *ip, size_t size, uint8_t *ret);
 
 /* ---- stream.c: with stack_lock held -----------------------------------------------------------
  */

@@ -9,8 +9,9 @@
 #include "base/list.h"
 #include "sentry/net/inet/lwip/library.h"
 
-#define BACKLOG 255
-#define BUCKETS 64
+#define BACKLOG      255
+#define BUCKETS      64
+#define LONG_SEGMENT 10 /* packets */
 
 struct stack_stream {
     struct tcp_pcb *pcb; /* NULL: gone */
@@ -59,11 +60,27 @@ static void let_go(struct stack_stream *c)
     lwip.tcp_close(pcb);
 }
 
+/*
+ * From now on segments may be ten times as long as a packet, what RFC 6928 sends at once: the
+ * device cuts them. Only where the other side takes what fills ours, since it is told one size for
+ * all, and over IPv4, where lwIP makes no fragments of them meanwhile.
+ */
+static void make_long_segments(struct tcp_pcb *pcb)
+{
+    const uint16_t size = stack_segment_size(true);
+
+    if (!IP_IS_V4(&pcb->remote_ip) || pcb->mss < size)
+        return;
+    pcb->mss = (u16_t)(size * LONG_SEGMENT);
+    pcb->cwnd = MAX(pcb->cwnd, pcb->mss);
+}
+
 static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 {
     struct stack_stream *c = arg;
 
     c->state = STREAM_OPEN;
+    make_long_segments(pcb);
     tell(c);
     return ERR_OK;
 }
@@ -127,6 +144,7 @@ static err_t on_accepted(void *arg, struct tcp_pcb *pcb, err_t err)
     to.port = pcb->local_port;
     c->state = STREAM_OPEN;
     attach(c, pcb);
+    make_long_segments(pcb);
     c->user = streams->incoming(c, &from, &to);
     if (c->user)
         return ERR_OK;
@@ -262,8 +280,11 @@ int stack_stream_write(struct stack_stream *c, const void *data, size_t size)
 
 void stack_stream_push(struct stack_stream *c)
 {
-    if (c->pcb)
-        lwip.tcp_output(c->pcb);
+    if (!c->pcb)
+        return;
+    stack_allow_long_segments(true);
+    lwip.tcp_output(c->pcb);
+    stack_allow_long_segments(false);
 }
 
 size_t stack_stream_peek(const struct stack_stream *c, const void **ret)
@@ -286,13 +307,23 @@ void stack_stream_take(struct stack_stream *c, size_t size)
         c->received = rest;
         c->offset = 0;
     }
-    if (c->pcb)
-        lwip.tcp_recved(c->pcb, (u16_t)size);
+    if (!c->pcb)
+        return;
+    stack_allow_long_segments(true);
+    lwip.tcp_recved(c->pcb, (u16_t)size);
+    stack_allow_long_segments(false);
 }
 
 bool stack_stream_ended(const struct stack_stream *c)
 {
     return !c->received && (c->fin || (c->state == STREAM_DEAD && !c->error));
+}
+
+static void shut_down(struct tcp_pcb *pcb)
+{
+    stack_allow_long_segments(true);
+    lwip.tcp_shutdown(pcb, 0, 1);
+    stack_allow_long_segments(false);
 }
 
 void stack_stream_finish(struct stack_stream *c)
@@ -303,7 +334,7 @@ void stack_stream_finish(struct stack_stream *c)
     if (c->pcb && c->fin)
         let_go(c);
     else if (c->pcb)
-        lwip.tcp_shutdown(c->pcb, 0, 1);
+        shut_down(c->pcb);
 }
 
 void stack_stream_keep_alive(struct stack_stream *c, uint32_t idle, uint32_t interval,
