@@ -336,6 +336,41 @@ for n in range(3000):
 """
 
 
+# A port is used again at once by who binds it, though the connection before has just ended.
+AGAIN = r"""
+import socket, sys
+for n in range(20):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("10.9.0.2", 20999))
+        s.connect((sys.argv[1], int(sys.argv[2])))
+        s.sendall(b"a\n")
+        assert s.recv(2) == b"A\n"
+        s.shutdown(socket.SHUT_WR)
+        assert s.recv(1) == b""
+print("done")
+"""
+ANSWER = r"""
+import socket, sys
+server = socket.create_server((sys.argv[1], int(sys.argv[2])))
+print("ready", flush=True)
+while True:
+    client, _ = server.accept()
+    with client, client.makefile("rwb") as stream:
+        for line in stream:
+            stream.write(line.upper())
+            stream.flush()
+"""
+
+
+def test_again(cable, inside, platform, tally):
+    """A connection of the same names as one that has just ended."""
+    port = free_port()
+    with Server(cable.far, [PYTHON, "-c", ANSWER, "10.9.0.1", port]):
+        judge(tally, f"the same port again and again on {platform}",
+              cable.near.run(*inside, PYTHON, "-c", AGAIN, "10.9.0.1", port), "done\n")
+
+
 def test_half_open(cable, inside, platform, tally):
     """While others only begin connections, who goes on with his is served."""
     port = free_port()
@@ -399,6 +434,7 @@ def test_network_sandbox(command, platforms, tally):
             test_sandbox_on(cable, inside, platform, tally)
             test_datagrams(cable, inside, platform, tally)
             test_half_open(cable, inside, platform, tally)
+            test_again(cable, inside, platform, tally)
             serve_programs(cable.near, cable.far, "10.9.0.2", inside, platform, tally)
             wait_for(before, cable.near, tally, f"the device has its addresses again after {platform}")
         test_frames(cable, inside, platform, tally)

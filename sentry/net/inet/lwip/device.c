@@ -239,6 +239,7 @@ static void make_room_for_syn(void)
         }
     if (n >= SYN_MAX)
         lwip.tcp_abandon(oldest, 0);
+    stack_stream_trim();
 }
 
 static bool is_syn(const uint8_t *tcp)

@@ -77,7 +77,7 @@ struct lwip_library {
 #undef F
     struct nd6_router_list_entry *default_router_list;
     struct nd6_neighbor_cache_entry *neighbor_cache;
-    struct tcp_pcb **tcp_active_pcbs;
+    struct tcp_pcb **tcp_active_pcbs, **tcp_tw_pcbs;
 };
 extern struct lwip_library lwip;
 extern struct netif stack_netifs[LWIP_V4_MAX]; /* one for each address of IPv4, at least one */

@@ -89,6 +89,7 @@ int stack_load(const char **ret_why)
     F(default_router_list)
     F(neighbor_cache)
     F(tcp_active_pcbs)
+    F(tcp_tw_pcbs)
 #undef F
     return 0;
 }

@@ -11,7 +11,8 @@
 
 #define BACKLOG      255
 #define BUCKETS      64
-#define LONG_SEGMENT 10 /* packets */
+#define LONG_SEGMENT 10   /* packets */
+#define ENDED_MAX    2048 /* connections in TIME_WAIT: tcp_max_tw_buckets */
 
 struct stack_stream {
     struct tcp_pcb *pcb; /* NULL: gone */
@@ -215,6 +216,34 @@ void stack_stream_deafen(uint16_t port)
 /* ---- connections ------------------------------------------------------------------------------
  */
 
+/*
+ * lwIP keeps what has ended for two minutes. A name that is wanted again is given back at once: the
+ * other side has nothing left of it, or answers to a SYN so that it is sent again, RFC 6191.
+ */
+static void forget_ended(const struct tcp_pcb *wanted, const ip_addr_t *to, uint16_t port)
+{
+    struct tcp_pcb *pcb, *next;
+
+    for (pcb = *lwip.tcp_tw_pcbs; pcb; pcb = next) {
+        next = pcb->next;
+        if (pcb->local_port == wanted->local_port && pcb->remote_port == port &&
+            ip_addr_cmp(&pcb->remote_ip, to) && ip_addr_cmp(&pcb->local_ip, &wanted->local_ip))
+            lwip.tcp_abandon(pcb, 0);
+    }
+}
+
+void stack_stream_trim(void)
+{
+    struct tcp_pcb *pcb = *lwip.tcp_tw_pcbs, *next;
+
+    for (int i = 0; pcb && i < ENDED_MAX; i++)
+        pcb = pcb->next;
+    for (; pcb; pcb = next) {
+        next = pcb->next;
+        lwip.tcp_abandon(pcb, 0);
+    }
+}
+
 static int open_stream(struct tcp_pcb *pcb, const struct stack_name *from,
                        const struct stack_name *to)
 {
@@ -225,8 +254,10 @@ static int open_stream(struct tcp_pcb *pcb, const struct stack_name *from,
     stack_address_in(&to->addr, &destination);
     ip_set_option(pcb, SOF_REUSEADDR);
     err = lwip.tcp_bind(pcb, &source, from->port);
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
+        forget_ended(pcb, &destination, to->port);
         err = lwip.tcp_connect(pcb, &destination, to->port, on_connected);
+    }
     return stack_errno(err);
 }
 
@@ -243,6 +274,7 @@ int stack_stream_connect(const struct stack_name *from, const struct stack_name 
         free(c);
         return -ENOBUFS;
     }
+    stack_stream_trim();
     c->user = user;
     attach(c, pcb);
     err = open_stream(pcb, from, to);
