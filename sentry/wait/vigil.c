@@ -4,9 +4,10 @@
  *   off  --`rest` short sleeps-->               on
  *   on   --out of credit, stuck, preempted-->   off, twice as long as the last time
  *
- * A vigil in which the wake-up came earns one credit; one in vain costs two, for it took processor
- * time and saved no sleep. So it goes on where two of three are won. A long sleep puts the next
- * trial off: who usually sleeps long never gets there, and pays one look at the clock for each.
+ * A vigil in which the wake-up came earns one credit. One in vain costs two, for it took processor
+ * time and saved no sleep; one in which it came late costs one. So it goes on where two of three
+ * are won. A long sleep puts the next trial off: who usually sleeps long never gets there, and pays
+ * one look at the clock for each.
  *
  * How long to stay awake follows from how long the won ones took. The least is what a sleep and a
  * wake-up cost, so that a vigil in vain costs no more than twice the best choice; with less, each
@@ -29,7 +30,8 @@
 #define SHORT_NS     100000U /* a sleep of this length might as well have been a vigil */
 #define BUDGET_MIN   20000U
 #define BUDGET_MAX   60000U
-#define APART_NS     16000U
+#define DEAR_NS      40000U /* a won one of that length cost more than the sleep would have */
+#define APART_NS     20000U
 #define PREEMPTED_NS 250000U
 #define CREDIT_FIRST 4
 #define CREDIT_MAX   16
@@ -94,14 +96,14 @@ void vigil_ended(struct vigil *v, uint64_t ns, bool won)
 {
     if (ns >= PREEMPTED_NS) {
         turn_off(v);
-    } else if (won) {
+    } else if (won && ns < DEAR_NS) {
         v->usual_ns = (7 * v->usual_ns + (uint32_t)ns) / 8;
         v->stuck = 0;
         v->credit = MIN(v->credit + 1, CREDIT_MAX);
         if (++v->won == PAYS)
             v->next_rest = REST_MIN;
     } else {
-        v->credit -= PRICE;
+        v->credit -= won ? 1 : PRICE;
         if (!vigil_is_on(v))
             turn_off(v);
     }

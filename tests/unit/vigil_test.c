@@ -90,9 +90,20 @@ Test(vigil, the_budget_follows_the_won_ones)
         vigil_ended(&v, 15000, true);
     many = vigil_budget(&v);
     cr_assert_lt(few, many);
+}
+
+Test(vigil, won_late_is_not_won)
+{
+    struct vigil v;
+    int rounds;
+
+    vigil_init(&v);
+    sleeps_until_on(&v);
     for (int i = 0; i < 100; i++)
-        vigil_ended(&v, 200000, true);
-    cr_assert_leq(vigil_budget(&v), 60000u);
+        vigil_ended(&v, NEAR, true);
+    for (rounds = 0; vigil_is_on(&v) && rounds < 1000; rounds++)
+        vigil_ended(&v, 45000, true);
+    cr_assert_lt(rounds, 1000);
 }
 
 Test(vigil, one_processor_is_left)
