@@ -135,15 +135,22 @@ int ipc_find_owned(struct task *task, const struct ipc_table *table, int id,
     return ipc_owns(task, object) ? 0 : -EPERM;
 }
 
-int ipc_find_by(struct task *task, const struct ipc_table *table, int id, enum ipc_stat_by by,
-                struct ipc_object **ret)
+int ipc_stat(struct task *task, struct ipc_table *table, int id, enum ipc_stat_by by,
+             void (*fill)(struct ipc_object *object, void *ret), void *ret)
 {
-    struct ipc_object *object = by == IPC_BY_ID ? ipc_find(table, id) : ipc_at(table, id);
+    struct ipc_object *object;
+    int result = -EINVAL;
 
-    if (!object)
-        return -EINVAL;
-    *ret = object;
-    return by == IPC_BY_SLOT_ANY || ipc_permits(task, object, 0444) ? 0 : -EACCES;
+    lock_acquire(&table->lock);
+    object = by == IPC_BY_ID ? ipc_find(table, id) : ipc_at(table, id);
+    if (object && by != IPC_BY_SLOT_ANY && !ipc_permits(task, object, 0444)) {
+        result = -EACCES;
+    } else if (object) {
+        fill(object, ret);
+        result = object->id;
+    }
+    lock_release(&table->lock);
+    return result;
 }
 
 int ipc_max_slot(const struct ipc_table *table)

@@ -107,10 +107,13 @@ int ipc_find_permitted(struct task *task, const struct ipc_table *table, int id,
 /* For changing and removing it: -EINVAL, -EPERM. */
 int ipc_find_owned(struct task *task, const struct ipc_table *table, int id,
                    struct ipc_object **ret);
-/* The object that a *_STAT command is about. -EINVAL, -EACCES. */
 enum ipc_stat_by { IPC_BY_ID, IPC_BY_SLOT, IPC_BY_SLOT_ANY /* without looking at permissions */ };
-int ipc_find_by(struct task *task, const struct ipc_table *table, int id, enum ipc_stat_by by,
-                struct ipc_object **ret);
+/*
+ * A *_STAT command: with the table's lock taken, fill() tells of the object; its id. -EINVAL,
+ * -EACCES.
+ */
+int ipc_stat(struct task *task, struct ipc_table *table, int id, enum ipc_stat_by by,
+             void (*fill)(struct ipc_object *object, void *ret), void *ret);
 /* The highest slot in use; 0 when there is none. */
 int ipc_max_slot(const struct ipc_table *table);
 void ipc_remove(struct ipc_table *table, struct ipc_object *object);

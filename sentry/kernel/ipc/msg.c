@@ -318,32 +318,27 @@ int msg_receive(struct task *task, int id, size_t room, int64_t type, int flags,
 
 /* ---- msgctl ------------------------------------------------------------------------------- */
 
+static void fill(struct ipc_object *object, void *arg)
+{
+    const struct msg_queue *q = container_of(object, struct msg_queue, ipc);
+    struct msqid_ds *ret = arg;
+
+    *ret = (struct msqid_ds){
+        .msg_stime = q->send_time,
+        .msg_rtime = q->receive_time,
+        .msg_ctime = q->change_time,
+        .__msg_cbytes = q->bytes,
+        .msg_qnum = q->count,
+        .msg_qbytes = q->max_bytes,
+        .msg_lspid = task_shown_pid(task_current(), q->last_sender),
+        .msg_lrpid = task_shown_pid(task_current(), q->last_receiver),
+    };
+    ipc_get_perm(object, &ret->msg_perm);
+}
+
 int msg_stat(struct task *task, int id, enum ipc_stat_by by, struct msqid_ds *ret)
 {
-    struct ipc_table *table = table_of(task_ipc_ns(task));
-    struct ipc_object *object;
-    int result;
-
-    lock_acquire(&table->lock);
-    result = ipc_find_by(task, table, id, by, &object);
-    if (result == 0) {
-        struct msg_queue *q = queue_of(object);
-
-        *ret = (struct msqid_ds){
-            .msg_stime = q->send_time,
-            .msg_rtime = q->receive_time,
-            .msg_ctime = q->change_time,
-            .__msg_cbytes = q->bytes,
-            .msg_qnum = q->count,
-            .msg_qbytes = q->max_bytes,
-            .msg_lspid = task_shown_pid(task_current(), q->last_sender),
-            .msg_lrpid = task_shown_pid(task_current(), q->last_receiver),
-        };
-        ipc_get_perm(&q->ipc, &ret->msg_perm);
-        result = q->ipc.id;
-    }
-    lock_release(&table->lock);
-    return result;
+    return ipc_stat(task, table_of(task_ipc_ns(task)), id, by, fill, ret);
 }
 
 static int set_locked(struct task *task, struct msg_queue *q, const struct msqid_ds *ds)

@@ -147,27 +147,22 @@ int sem_set_all(struct task *task, int id, const uint16_t *values, unsigned coun
     return err;
 }
 
+static void fill(struct ipc_object *object, void *arg)
+{
+    const struct sem_set *set = container_of(object, struct sem_set, ipc);
+    struct semid_ds *ret = arg;
+
+    *ret = (struct semid_ds){
+        .sem_otime = set->op_time,
+        .sem_ctime = set->change_time,
+        .sem_nsems = set->count,
+    };
+    ipc_get_perm(object, &ret->sem_perm);
+}
+
 int sem_stat(struct task *task, int id, enum ipc_stat_by by, struct semid_ds *ret)
 {
-    struct ipc_table *table = table_of(task_ipc_ns(task));
-    struct ipc_object *object;
-    int result;
-
-    lock_acquire(&table->lock);
-    result = ipc_find_by(task, table, id, by, &object);
-    if (result == 0) {
-        struct sem_set *set = container_of(object, struct sem_set, ipc);
-
-        *ret = (struct semid_ds){
-            .sem_otime = set->op_time,
-            .sem_ctime = set->change_time,
-            .sem_nsems = set->count,
-        };
-        ipc_get_perm(object, &ret->sem_perm);
-        result = object->id;
-    }
-    lock_release(&table->lock);
-    return result;
+    return ipc_stat(task, table_of(task_ipc_ns(task)), id, by, fill, ret);
 }
 
 /* The set, if the task may change and remove it. */

@@ -26,9 +26,17 @@ static int find_own(struct task *task, struct ipc_ns *ns, int id, struct shm_seg
     return err;
 }
 
-static void fill(const struct shm_segment *s, struct shmid_ds *ret)
+struct told {
+    struct shmid_ds *ds;
+    uint64_t *resident; /* NULL: is not wanted */
+};
+
+static void fill(struct ipc_object *object, void *arg)
 {
-    *ret = (struct shmid_ds){
+    const struct shm_segment *s = container_of(object, struct shm_segment, ipc);
+    const struct told *told = arg;
+
+    *told->ds = (struct shmid_ds){
         .shm_segsz = s->size,
         .shm_atime = s->attach_time,
         .shm_dtime = s->detach_time,
@@ -37,29 +45,17 @@ static void fill(const struct shm_segment *s, struct shmid_ds *ret)
         .shm_lpid = task_shown_pid(task_current(), s->last),
         .shm_nattch = s->attached,
     };
-    ipc_get_perm(&s->ipc, &ret->shm_perm);
+    ipc_get_perm(object, &told->ds->shm_perm);
+    if (told->resident)
+        *told->resident = shmem_resident_size(s->pages);
 }
 
 int shm_stat(struct task *task, int id, enum ipc_stat_by by, struct shmid_ds *ret,
              uint64_t *ret_resident)
 {
-    struct ipc_ns *ns = task_ipc_ns(task);
-    struct ipc_table *table = shm_table(ns);
-    struct ipc_object *object;
-    int result;
+    struct told told = {ret, ret_resident};
 
-    lock_acquire(&table->lock);
-    result = ipc_find_by(task, table, id, by, &object);
-    if (result == 0) {
-        struct shm_segment *s = container_of(object, struct shm_segment, ipc);
-
-        fill(s, ret);
-        if (ret_resident)
-            *ret_resident = shmem_resident_size(s->pages);
-        result = object->id;
-    }
-    lock_release(&table->lock);
-    return result;
+    return ipc_stat(task, shm_table(task_ipc_ns(task)), id, by, fill, &told);
 }
 
 int shm_set(struct task *task, int id, const struct shmid_ds *ds)
