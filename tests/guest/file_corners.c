@@ -14,7 +14,7 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
-#include "check.h"
+#include "kernel.h"
 
 /* Newer than Debian 12's headers. */
 struct map_query {
@@ -236,6 +236,7 @@ int main(void)
 {
     if (geteuid() != 0)
         check_skip("wants to be root");
+    need_kernel(6, 12);
     page = (size_t)sysconf(_SC_PAGESIZE);
     pages = mmap(NULL, 4 * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(mmap(pages, 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1,

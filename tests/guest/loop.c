@@ -8,7 +8,7 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
-#include "check.h"
+#include "kernel.h"
 
 #define FILE_SIZE 40960
 #define TRIES     200
@@ -335,6 +335,7 @@ int main(void)
 {
     if (geteuid() != 0 || access("/dev/loop-control", R_OK | W_OK) < 0)
         check_skip("no loop devices for us here");
+    need_kernel(6, 11);
     fill();
     file = make_file(file_name, sizeof(file_name));
     bind_free(file);

@@ -6,7 +6,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#include "check.h"
+#include "kernel.h"
 
 #define LINES 64
 
@@ -130,6 +130,7 @@ int main(void)
 {
     if (unshare(CLONE_NEWNS) < 0)
         check_skip("mount namespaces are not for us here");
+    need_kernel(6, 17);
     CHECK_EQ(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
     snprintf(base, sizeof(base), "/tmp/stacks.%d", getpid());
     CHECK_EQ(mkdir(base, 0755), 0);
