@@ -206,6 +206,14 @@ def test_sandbox_on(cable, inside, platform, tally):
                   got.stdout[-200:] + got.stderr[-200:])
     got = near.run(*inside, "ping", "-c", "1", "-W", "1", "10.9.0.1")
     tally.add("passed" if got.returncode else "failed", f"no ping without --net-raw on {platform}", got.stdout[-200:])
+    judge(tally, f"packet sockets on {platform}", near.run(*raw, PYTHON, "-c", PACKETS), PACKETS_SEEN)
+    got = near.run(*inside, PYTHON, "-c", PACKETS)
+    tally.add("passed" if got.returncode == 1 and got.stderr == "Operation not permitted\n" else "failed",
+              f"no packets of the device without --net-raw on {platform}", got.stdout + got.stderr)
+    judge(tally, f"interfaces in /sys on {platform}",
+          near.run(*inside, "sh", "-c", "cd /sys/class/net && ls && cat cable0/operstate && [ $(cat cable0/ifindex) = "
+                                        f"{index_of(near)} ] && [ $(cat cable0/statistics/rx_packets) -ge 0 ]"),
+          "cable0\nlo\nup\n")
     judge(tally, f"addresses inside on {platform}",
           near.run(*inside, "sh", "-c", "ip -o -4 addr; ip route; cat /proc/net/route | wc -l"),
           "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n"
@@ -250,6 +258,34 @@ for address in "127.0.0.1", "10.9.0.2":
     made.send(b"x")
     print(name[0], client.recv(1))
 """
+
+
+# A frame by hand asks who has an address, and the answer is seen; so is what a ping sends.
+PACKETS = r"""
+import socket, struct, subprocess
+packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+try:
+    packets.bind(("cable0", 0))
+except OSError as error:
+    raise SystemExit(error.strerror)
+packets.settimeout(20)
+mine = packets.getsockname()[4]
+packets.send(b"\xff" * 6 + mine + struct.pack("!HHHBBH", 0x806, 1, 0x800, 6, 4, 1) + mine +
+             socket.inet_aton("10.9.0.2") + bytes(6) + socket.inet_aton("10.9.0.1"))
+while True:
+    frame, name = packets.recvfrom(2000)
+    if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2" and name[2] == socket.PACKET_HOST:
+        print("arp", socket.inet_ntoa(frame[28:32]), frame[0:6] == mine)
+        break
+subprocess.run(["ping", "-c", "1", "10.9.0.1"], stdout=subprocess.DEVNULL)
+seen = set()
+while len(seen) < 2:
+    frame, name = packets.recvfrom(2000)
+    if frame[12:14] == b"\x08\0" and frame[23] == 1:
+        seen.add((name[2], frame[34]))
+print(sorted(seen))
+"""
+PACKETS_SEEN = f"arp 10.9.0.1 True\n[({socket.PACKET_HOST}, 0), ({socket.PACKET_OUTGOING}, 8)]\n"
 
 
 def index_of(namespace):

@@ -27,7 +27,7 @@ import images
 import terminal
 from attacks import test_attacks, test_frozen, test_million
 from clock import test_clock
-from connections import test_connections
+from connections import test_connections, test_floods
 from debuggers import test_debuggers
 from exercised import test_files, test_files_long
 from guest_outcome import Tally
@@ -309,7 +309,7 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*",
                         help="input, options, hosts, jail, debuggers, hostfiles, terminal, trees, overlay, bind, "
-                             "network, netsandbox, connections, clock, uds, kept, shares, attacks, frozen, files, "
+                             "network, netsandbox, connections, floods, clock, uds, kept, shares, attacks, frozen, files, "
                              "kill; all; by name alone: million, files-long")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
@@ -323,7 +323,7 @@ def main():
              "debuggers": test_debuggers, "hostfiles": test_host_files, "terminal": test_terminal,
              "trees": test_trees, "overlay": test_overlay, "bind": test_bind,
              "network": test_network_host, "netsandbox": test_network_sandbox,
-             "connections": test_connections,
+             "connections": test_connections, "floods": test_floods,
              "uds": test_uds, "clock": test_clock,
              "kept": test_kept, "shares": test_shares, "attacks": test_attacks, "frozen": test_frozen,
              "files": test_files,

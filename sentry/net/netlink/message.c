@@ -57,6 +57,20 @@ int netlink_deliver(struct socket *s, const void *data, size_t size)
     return netlink_enqueue(netlink_of(s), m, 0);
 }
 
+/*
+ * A dump that Linux would still be making, since its reader has not read: there is none beside it.
+ * So a queue has one long answer at most.
+ */
+static bool is_dumping(struct netlink_socket *n, const struct nlmsghdr *h)
+{
+    bool full;
+
+    lock_acquire(&n->sock.lock);
+    full = n->queued_bytes >= n->sock.opt.rcvbuf;
+    lock_release(&n->sock.lock);
+    return full && (h->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
+}
+
 /* netlink_rcv_skb(): one message after the other, as far as their lengths can be believed. */
 static void answer_all(struct netlink_socket *n, const uint8_t *data, size_t size)
 {
@@ -74,7 +88,7 @@ static void answer_all(struct netlink_socket *n, const uint8_t *data, size_t siz
         if (h->nlmsg_len < NLMSG_HDRLEN || h->nlmsg_len > size)
             return;
         if ((h->nlmsg_flags & NLM_F_REQUEST) && h->nlmsg_type >= NLMSG_MIN_TYPE)
-            err = answer(&r, &dumped);
+            err = is_dumping(n, h) ? -EBUSY : answer(&r, &dumped);
         if (err || ((h->nlmsg_flags & NLM_F_ACK) && !dumped))
             reply_error(&r, err);
         reply_flush(&r);

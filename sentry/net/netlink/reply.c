@@ -37,9 +37,15 @@ static struct netlink_message *new_datagram(void)
 
 static void send_datagram(struct netlink_reply *r)
 {
-    struct netlink_message *m = r->m;
+    struct netlink_message *m = r->m, *fitting;
 
     r->m = NULL;
+    /* It may lie in the queue for long: only what it is charged for. */
+    fitting = m ? realloc(m, sizeof(*m) + m->size) : NULL;
+    if (fitting) {
+        m = fitting;
+        list_init(&m->node);
+    }
     if (m)
         netlink_enqueue(r->to, m, r->multi ? NETLINK_DUMP_MAX : 0);
 }
