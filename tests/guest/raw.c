@@ -109,6 +109,7 @@ static void test_echo6(void)
     CHECK_EQ(recv(fd, &got, sizeof(got), 0), sizeof(got));
     CHECK_EQ(got.icmp6_type, ICMP6_ECHO_REPLY);
     CHECK_EQ(got.icmp6_id, htons(IDENT));
+    CHECK_ERRNO(sendto(fd, &h, 3, 0, (struct sockaddr *)&to, sizeof(to)), EINVAL); /* no checksum */
     close(fd);
 }
 

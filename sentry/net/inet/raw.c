@@ -252,6 +252,8 @@ static int send_bytes(struct raw_socket *r, struct socket_message *msg, const ui
             return -EINVAL;
         p = with_own_header(&from, bytes, size);
     } else {
+        if (r->checksum_at >= 0 && (size_t)r->checksum_at + 2 > size)
+            return -EINVAL;
         p = with_header(r, &mark, &from, &to, bytes, size);
     }
     if (!p)
