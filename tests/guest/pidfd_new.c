@@ -158,6 +158,33 @@ static void test_info(void)
     close(twin);
 }
 
+/* Nobody hears of a process that his pid namespace does not show. */
+static void test_info_across(void)
+{
+    struct {
+        uint64_t mask, rest[8];
+    } info = {.mask = 8};
+    pid_t pid = fork(), child;
+    int fd = (int)syscall(SYS_pidfd_open, pid ? pid : getpid(), 0), status = -1;
+
+    if (pid == 0)
+        _exit(0);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    child = fork();
+    if (child == 0) {
+        if (unshare(CLONE_NEWUSER | CLONE_NEWPID) < 0)
+            _exit(0); /* not for us here */
+        child = fork();
+        if (child == 0)
+            /* What was ESRCH is EREMOTE since 6.18.14. */
+            _exit(ioctl(fd, GET_INFO(72), &info) == -1 && (errno == ESRCH || errno == EREMOTE));
+        _exit(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 1 ? 0 : 1);
+    }
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+    close(fd);
+}
+
 int main(void)
 {
     signal(SIGUSR1, on_signal);
@@ -165,5 +192,6 @@ int main(void)
     test_group();
     test_thread_clone();
     test_info();
+    test_info_across();
     return check_done();
 }
