@@ -113,6 +113,34 @@ static void test_echo6(void)
     close(fd);
 }
 
+/* RFC 2292's names of what a datagram brings along. */
+static void test_old_names(void)
+{
+    struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_DGRAM, 0), hops = 0, infos = 0;
+    char control[256], byte;
+    struct iovec iov = {&byte, 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control,
+                         .msg_controllen = sizeof(control)};
+
+    CHECK_EQ(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+    name.sin6_port = htons((uint16_t)port_of(fd));
+    CHECK_EQ(set_option(fd, IPPROTO_IPV6, IPV6_2292PKTINFO, 1), 0);
+    CHECK_EQ(set_option(fd, IPPROTO_IPV6, IPV6_2292HOPLIMIT, 1), 0);
+    CHECK_EQ(option(fd, IPPROTO_IPV6, IPV6_2292HOPLIMIT), 1);
+    CHECK_EQ(sendto(fd, "x", 1, 0, (struct sockaddr *)&name, sizeof(name)), 1);
+    CHECK_EQ(recvmsg(fd, &msg, 0), 1);
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+        hops += c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_2292HOPLIMIT;
+        infos += c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_2292PKTINFO;
+    }
+    CHECK_EQ(hops, 1);
+    CHECK_EQ(infos, 1);
+    close(fd);
+}
+
 /* A datagram put together by hand comes to a socket of UDP, and what comes to nobody is told. */
 static void test_own_header(void)
 {
@@ -285,6 +313,7 @@ int main(void)
     test_echo();
     test_echo6();
     test_own_header();
+    test_old_names();
     test_datagrams();
     test_refused_programs();
     test_local();

@@ -68,6 +68,12 @@ static const struct ip_option options[] = {
     SWITCH_V6(OPT_IPV6_MULTICAST_ALL, multicast_all6),
     SWITCH_V6(IPV6_RECVPKTINFO, recvpktinfo),
     SWITCH_V6(IPV6_RECVHOPLIMIT, recvhoplimit),
+    /* RFC 2292's names for what has others by now. */
+    SWITCH_V6(IPV6_2292PKTINFO, pktinfo2292),
+    SWITCH_V6(IPV6_2292HOPLIMIT, hoplimit2292),
+    SWITCH_V6(IPV6_2292RTHDR, rthdr2292),
+    SWITCH_V6(IPV6_2292HOPOPTS, hopopts2292),
+    SWITCH_V6(IPV6_2292DSTOPTS, dstopts2292),
     SWITCH_V6(IPV6_RECVTCLASS, recvtclass),
     NUMBER_V6(IPV6_TCLASS, tclass, -1, 255),
     NUMBER_V6(IPV6_MTU_DISCOVER, mtu_discover6, 0, 5),

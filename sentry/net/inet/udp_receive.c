@@ -35,11 +35,14 @@ static void put_control_v6(struct inet_socket *s, struct socket_message *msg,
 {
     int hops = m->ttl, tclass = m->tos;
 
-    if (s->ip.recvpktinfo) {
-        struct in6_pktinfo info = {.ipi6_addr = m->to, .ipi6_ifindex = LO_INDEX};
+    struct in6_pktinfo info = {.ipi6_addr = m->to, .ipi6_ifindex = LO_INDEX};
 
+    if (s->ip.recvpktinfo)
         socket_control_put(msg, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
-    }
+    if (s->ip.pktinfo2292)
+        socket_control_put(msg, IPPROTO_IPV6, IPV6_2292PKTINFO, &info, sizeof(info));
+    if (s->ip.hoplimit2292)
+        socket_control_put(msg, IPPROTO_IPV6, IPV6_2292HOPLIMIT, &hops, sizeof(hops));
     if (s->ip.recvhoplimit)
         socket_control_put(msg, IPPROTO_IPV6, IPV6_HOPLIMIT, &hops, sizeof(hops));
     if (s->ip.recvtclass)
