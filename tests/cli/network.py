@@ -1,6 +1,7 @@
 """--network: programs inside and outside talk, in network namespaces of the test's own where they can be made."""
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -354,6 +355,72 @@ def test_datagrams(cable, inside, platform, tally):
                   cable.far.run(PYTHON, "-c", ASK_REVERSE, address, port), REVERSED)
 
 
+# Answers every name with 192.0.2.53.
+NAMES = r"""
+import socket, sys
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind((sys.argv[1], 53))
+print("ready", flush=True)
+while True:
+    question, sender = udp.recvfrom(512)
+    end = question.index(b"\0", 12) + 5
+    found = question[end - 4:end - 2] == b"\0\1"  # type A
+    udp.sendto(question[:2] + b"\x81\x80\0\1\0" + bytes([found]) + b"\0\0\0\0" + question[12:end] +
+               (b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4\xc0\0\2\x35" if found else b""), sender)
+"""
+RESOLV = 'printf "nameserver 10.9.0.1\n" >"$1" && mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
+
+
+def test_names(cable, inside, platform, tally):
+    """The resolver that the sandbox's surroundings name is asked over the sandbox's own stack."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, Server(cable.far, [PYTHON, "-c", NAMES, "10.9.0.1"]):
+        os.chmod(folder, 0o755)
+        got = cable.near.run("unshare", "-m", "sh", "-c", RESOLV, "sh", os.path.join(folder, "resolv.conf"), *inside,
+                             "getent", "ahostsv4", "some.test")
+        judge(tally, f"a name by DNS on {platform}", got,
+              "".join(f"{'192.0.2.53':15} {kind}\n" for kind in ("STREAM some.test", "DGRAM  ", "RAW    ")))
+
+
+# Connections that stay, each of which is asked once.
+KEEP = r"""
+import resource, select, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+server = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=4096)
+poll, clients = select.epoll(), {}
+poll.register(server, select.EPOLLIN)
+print("ready", flush=True)
+while True:
+    for fd, _ in poll.poll():
+        if fd == server.fileno():
+            client, _ = server.accept()
+            clients[client.fileno()] = client
+            poll.register(client, select.EPOLLIN)
+        elif data := clients[fd].recv(100):
+            clients[fd].send(data.upper())
+        else:
+            clients.pop(fd).close()
+"""
+MANY = r"""
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+clients = [socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) for _ in range(2000)]
+for client in clients:
+    client.send(b"x")
+print(sum(client.recv(1) == b"X" for client in clients), flush=True)
+"""
+
+
+def test_many(cable, inside, platform, tally):
+    """2,000 connections from outside at once."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 2500:
+        tally.add("skipped", f"2,000 connections from outside on {platform}", "the limit of open files is too low here")
+        return
+    port = free_port()
+    with Server(cable.near, [*inside, PYTHON, "-c", KEEP, "10.9.0.2", port]):
+        judge(tally, f"2,000 connections from outside on {platform}",
+              cable.far.run(PYTHON, "-c", MANY, "10.9.0.2", port), "2000\n")
+
+
 # More connections than are kept half-open, each begun by one frame alone, from addresses that never answer.
 FLOOD = r"""
 import random, socket, struct, sys
@@ -471,6 +538,8 @@ def test_network_sandbox(command, platforms, tally):
             test_datagrams(cable, inside, platform, tally)
             test_half_open(cable, inside, platform, tally)
             test_again(cable, inside, platform, tally)
+            test_names(cable, inside, platform, tally)
+            test_many(cable, inside, platform, tally)
             serve_programs(cable.near, cable.far, "10.9.0.2", inside, platform, tally)
             wait_for(before, cable.near, tally, f"the device has its addresses again after {platform}")
         test_frames(cable, inside, platform, tally)
