@@ -211,6 +211,10 @@ def test_sandbox_on(cable, inside, platform, tally):
     got = near.run(*inside, PYTHON, "-c", PACKETS)
     tally.add("passed" if got.returncode == 1 and got.stderr == "Operation not permitted\n" else "failed",
               f"no packets of the device without --net-raw on {platform}", got.stdout + got.stderr)
+    got = near.run(*inside, "sh", "-c", "ip -s -o link show cable0; curl -s -m 1 10.9.0.1:1; ip -s -o link show cable0")
+    lines = got.stdout.splitlines()
+    tally.add("passed" if len(lines) == 2 and lines[0] != lines[1] else "failed",
+              f"counters of the device on {platform}", got.stdout + got.stderr)
     judge(tally, f"interfaces in /sys on {platform}",
           near.run(*inside, "sh", "-c", "cd /sys/class/net && ls && cat cable0/operstate && [ $(cat cable0/ifindex) = "
                                         f"{index_of(near)} ] && [ $(cat cable0/statistics/rx_packets) -ge 0 ]"),

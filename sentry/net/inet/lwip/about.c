@@ -21,6 +21,43 @@
 /* ---- rtnetlink(7) -----------------------------------------------------------------------------
  */
 
+/* The device as it was told, but with what has passed it since. */
+static void tell_link(const struct nlmsghdr *m, void (*each)(void *, const struct nlmsghdr *),
+                      void *arg)
+{
+    uint8_t copy[4096] __aligned_to(4);
+    struct rtnl_link_stats64 all = {0};
+    struct rtnl_link_stats words = {0};
+    struct nlmsghdr *told = (struct nlmsghdr *)(void *)copy;
+    struct net_device d;
+    const void *at;
+    size_t size;
+
+    if (m->nlmsg_len > sizeof(copy)) {
+        each(arg, m);
+        return;
+    }
+    memcpy(copy, m, m->nlmsg_len);
+    about_device(&d);
+    all.rx_packets = d.in_frames;
+    all.rx_bytes = d.in_bytes;
+    all.rx_dropped = d.in_dropped;
+    all.tx_packets = d.out_frames;
+    all.tx_bytes = d.out_bytes;
+    words.rx_packets = (uint32_t)d.in_frames;
+    words.rx_bytes = (uint32_t)d.in_bytes;
+    words.rx_dropped = (uint32_t)d.in_dropped;
+    words.tx_packets = (uint32_t)d.out_frames;
+    words.tx_bytes = (uint32_t)d.out_bytes;
+    at = nlattr_find(told, sizeof(struct ifinfomsg), IFLA_STATS64, &size);
+    if (at)
+        memcpy(copy + ((const uint8_t *)at - copy), &all, MIN(size, sizeof(all)));
+    at = nlattr_find(told, sizeof(struct ifinfomsg), IFLA_STATS, &size);
+    if (at)
+        memcpy(copy + ((const uint8_t *)at - copy), &words, MIN(size, sizeof(words)));
+    each(arg, told);
+}
+
 static void all_of(uint16_t type, uint8_t family, void (*each)(void *, const struct nlmsghdr *),
                    void *arg)
 {
@@ -31,8 +68,12 @@ static void all_of(uint16_t type, uint8_t family, void (*each)(void *, const str
         const struct nlmsghdr *m = (const struct nlmsghdr *)(const void *)(config->messages + at);
 
         if (m->nlmsg_type == type &&
-            (family == AF_UNSPEC || family == *(const uint8_t *)NLMSG_DATA(m)))
-            each(arg, m);
+            (family == AF_UNSPEC || family == *(const uint8_t *)NLMSG_DATA(m))) {
+            if (type == RTM_NEWLINK)
+                tell_link(m, each, arg);
+            else
+                each(arg, m);
+        }
         at += NLMSG_ALIGN(m->nlmsg_len);
     }
 }
