@@ -359,6 +359,37 @@ def test_datagrams(cable, inside, platform, tally):
                   cable.far.run(PYTHON, "-c", ASK_REVERSE, address, port), REVERSED)
 
 
+COUNT = r"""
+import socket, sys
+udp = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind((sys.argv[1], int(sys.argv[2])))
+print("ready", flush=True)
+data, sender = udp.recvfrom(70000)
+sizes = [len(data)]
+while sizes[-1] != 500:
+    sizes.append(len(udp.recv(70000)))
+udp.sendto(repr(sizes).encode(), sender)
+"""
+SEGMENTS = r"""
+import socket, sys
+udp = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+udp.setsockopt(socket.SOL_UDP if hasattr(socket, "SOL_UDP") else 17, 103, 1000)  # UDP_SEGMENT
+udp.settimeout(20)
+udp.connect((sys.argv[1], int(sys.argv[2])))
+udp.send(b"x" * 4500)
+print(udp.recv(1000).decode())
+"""
+
+
+def test_segments(cable, inside, platform, tally):
+    """Datagrams that a peer hands to its device as one are several."""
+    for address in "10.9.0.2", "fd09::2":
+        port = free_port()
+        with Server(cable.near, [*inside, PYTHON, "-c", COUNT, address, port]):
+            judge(tally, f"datagrams sent as one to {address} on {platform}",
+                  cable.far.run(PYTHON, "-c", SEGMENTS, address, port), "[1000, 1000, 1000, 1000, 500]\n")
+
+
 # Answers every name with 192.0.2.53.
 NAMES = r"""
 import socket, sys
@@ -542,6 +573,7 @@ def test_network_sandbox(command, platforms, tally):
             test_datagrams(cable, inside, platform, tally)
             test_half_open(cable, inside, platform, tally)
             test_again(cable, inside, platform, tally)
+            test_segments(cable, inside, platform, tally)
             test_names(cable, inside, platform, tally)
             test_many(cable, inside, platform, tally)
             serve_programs(cable.near, cable.far, "10.9.0.2", inside, platform, tally)

@@ -13,6 +13,11 @@
 #include "host/packet.h"
 #include "sentry/net/inet/lwip/library.h"
 
+/* Newer than some headers. */
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
+
 #define BURST   64  /* frames between two looks at the timers */
 #define SYN_MAX 512 /* half-open connections that others may make */
 
@@ -378,6 +383,40 @@ static void take_frame(uint8_t *frame, size_t size, const struct virtio_net_hdr 
     stack_allow_long_segments(false);
 }
 
+/*
+ * Datagrams that their sender gave to its device as one, UDP_SEGMENT of udp(7), to be cut there:
+ * each with the headers in front, which say its own size.
+ */
+static void take_datagrams(const uint8_t *frame, size_t size, const struct virtio_net_hdr *head)
+{
+    static uint8_t piece[HOST_PACKET_MAX]; /* under stack_lock */
+    const size_t start = head->csum_start, headers = start + 8;
+    uint8_t *ip = piece + ETH_HLEN;
+    bool v4 = size > ETH_HLEN && frame[ETH_HLEN] >> 4 == 4;
+    size_t ip_size = v4 ? (frame[ETH_HLEN] & 15U) * 4 : 40, n;
+
+    if (!head->gso_size || start != ETH_HLEN + ip_size || ip_size < 20 || headers > size)
+        return;
+    for (size_t at = headers; at < size; at += n) {
+        n = MIN((size_t)head->gso_size, size - at);
+        memcpy(piece, frame, headers);
+        memcpy(piece + headers, frame + at, n);
+        if (v4) {
+            put16(ip + 2, (uint32_t)(ip_size + 8 + n));
+            put16(ip + 10, 0);
+            put16(ip + 10, ~sum_up(ip, ip_size, 0));
+        } else {
+            put16(ip + 4, (uint32_t)(8 + n));
+        }
+        put16(piece + start + 4, (uint32_t)(8 + n));
+        put16(piece + start + 6, sum_up(ip + (v4 ? 12 : 8), v4 ? 8 : 32, IPPROTO_UDP + 8 + n));
+        take_frame(piece, headers + n,
+                   &(struct virtio_net_hdr){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                                            .csum_start = head->csum_start,
+                                            .csum_offset = 6});
+    }
+}
+
 bool stack_input(void)
 {
     struct virtio_net_hdr head;
@@ -388,7 +427,10 @@ bool stack_input(void)
         if (n < (ssize_t)sizeof(head))
             return true;
         memcpy(&head, input_frame, sizeof(head));
-        take_frame(input_frame + sizeof(head), (size_t)n - sizeof(head), &head);
+        if (head.gso_type == VIRTIO_NET_HDR_GSO_UDP_L4)
+            take_datagrams(input_frame + sizeof(head), (size_t)n - sizeof(head), &head);
+        else
+            take_frame(input_frame + sizeof(head), (size_t)n - sizeof(head), &head);
     }
     return false;
 }
