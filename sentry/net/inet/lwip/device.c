@@ -104,10 +104,11 @@ uint16_t stack_segment_size(bool v4)
 }
 
 /*
- * A segment that is too long for the network, as stack_stream's are made: the device cuts it, or
- * the host for it, and sums up each piece, to which the sum of the names is given.
+ * A segment that is too long for the network, its first `piece` bytes here, as stack_stream's are
+ * made: the device cuts it, or the host for it, and sums up each piece, to which the sum of the
+ * names is given.
  */
-static void leave_to_device(uint8_t *frame, size_t size, struct virtio_net_hdr *head)
+static void leave_to_device(uint8_t *frame, size_t piece, size_t size, struct virtio_net_hdr *head)
 {
     uint8_t *ip = frame + ETH_HLEN;
     bool v4 = ip[0] >> 4 == 4;
@@ -115,7 +116,7 @@ static void leave_to_device(uint8_t *frame, size_t size, struct virtio_net_hdr *
     uint8_t *tcp = ip + ip_size;
     uint32_t length = (uint32_t)(size - ETH_HLEN - ip_size);
 
-    if (size < ETH_HLEN + ip_size + 20 || (v4 ? ip[9] : ip[6]) != IPPROTO_TCP)
+    if (piece < ETH_HLEN + ip_size + 20 || (v4 ? ip[9] : ip[6]) != IPPROTO_TCP)
         return;
     *head = (struct virtio_net_hdr){
         .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
@@ -137,8 +138,8 @@ err_t stack_send_frame(struct netif *netif, struct pbuf *p)
     int n = 1;
 
     show_outgoing(p);
-    if (size > stack_config()->mtu + ETH_HLEN && p->len >= ETH_HLEN + 60)
-        leave_to_device(p->payload, size, &head);
+    if (size > stack_config()->mtu + ETH_HLEN && p->len > ETH_HLEN + 20)
+        leave_to_device(p->payload, p->len, size, &head);
     for (; p && n < (int)ARRAY_COUNT(iov); p = p->next) {
         iov[n].iov_base = p->payload;
         iov[n++].iov_len = p->len;
