@@ -73,6 +73,12 @@ int network_run(const struct options *options)
     return options->network == NETWORK_SANDBOX ? lwip_start() : 0;
 }
 
+void network_finish(const struct options *options)
+{
+    if (options->network == NETWORK_SANDBOX)
+        lwip_finish();
+}
+
 uint32_t network_roles(const struct options *options)
 {
     return options->network == NETWORK_HOST ? JAIL_HOST_NET : 0;

@@ -432,6 +432,7 @@ int sandbox_run(const struct options *options)
         host_exit(status);
     }
     status = kernel_wait_exit(s->kernel);
+    network_finish(options);
     if (options->diff && s->tree.overlay) {
         int err = changes_write(s->tree.overlay, s->diff_fd);
 

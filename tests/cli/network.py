@@ -359,6 +359,36 @@ def test_datagrams(cable, inside, platform, tally):
                   cable.far.run(PYTHON, "-c", ASK_REVERSE, address, port), REVERSED)
 
 
+# Sends more than any queue holds at once, and ends.
+LEAVE = r"""
+import socket, sys
+server = socket.create_server((sys.argv[1], int(sys.argv[2])))
+print("ready", flush=True)
+client, _ = server.accept()
+client.sendall(b"x" * 1000000)
+"""
+SLOWLY = r"""
+import socket, sys, time
+client = socket.socket()
+client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20000)
+client.settimeout(20)
+client.connect((sys.argv[1], int(sys.argv[2])))
+time.sleep(0.5)
+size = 0
+while data := client.recv(50000):
+    size += len(data)
+print(size)
+"""
+
+
+def test_leave(cable, inside, platform, tally):
+    """What a program sent arrives, though it has ended, and the sandbox with it."""
+    port = free_port()
+    with Server(cable.near, [*inside, PYTHON, "-c", LEAVE, "10.9.0.2", port]):
+        judge(tally, f"bytes of a program that has ended on {platform}",
+              cable.far.run(PYTHON, "-c", SLOWLY, "10.9.0.2", port), "1000000\n")
+
+
 COUNT = r"""
 import socket, sys
 udp = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
@@ -574,6 +604,7 @@ def test_network_sandbox(command, platforms, tally):
             test_half_open(cable, inside, platform, tally)
             test_again(cable, inside, platform, tally)
             test_segments(cable, inside, platform, tally)
+            test_leave(cable, inside, platform, tally)
             test_names(cable, inside, platform, tally)
             test_many(cable, inside, platform, tally)
             serve_programs(cable.near, cable.far, "10.9.0.2", inside, platform, tally)

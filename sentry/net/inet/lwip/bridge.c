@@ -31,6 +31,7 @@ struct bridge {
     struct wait_entry entry;    /* in inside's queue */
     bool waits;                 /* came from outside, and no listener has it yet */
     bool sent_end, got_end;
+    bool ending; /* the program has closed it, and not all has left */
 };
 
 static struct net_ns *net; /* the first one: as long as the sandbox */
@@ -38,7 +39,7 @@ static struct lock pending_lock = LOCK_INIT;
 static struct list pending = LIST_INIT(pending); /* under pending_lock */
 static int kick_fd = -1;
 static bool kicked;                /* atomic: the thread will look */
-static int waiting;                /* under stack_lock */
+static int waiting, ending;        /* under stack_lock: how many are so */
 static uint8_t carried[CARRY_MAX]; /* likewise */
 static __thread bool is_stack_thread;
 
@@ -99,6 +100,7 @@ static void bridge_destroy(struct bridge *b, bool reset)
     if (b->stream)
         stack_stream_close(b->stream, reset);
     waiting -= b->waits;
+    ending -= b->ending;
     s->opt.linger = reset;
     s->opt.linger_seconds = 0;
     file_unref(&s->file);
@@ -272,8 +274,22 @@ static void bridge_look(struct bridge *b)
         keep_alive(b, program);
         socket_unref(tcp_sock(program));
     }
-    if (b->sent_end && (b->got_end || gone))
+    if (b->sent_end && (b->got_end || gone)) {
         bridge_destroy(b, false);
+    } else if (gone && !b->ending) {
+        b->ending = true;
+        ending++;
+    }
+}
+
+bool bridges_ending(void)
+{
+    bool looks;
+
+    lock_acquire(&pending_lock);
+    looks = !list_empty(&pending);
+    lock_release(&pending_lock);
+    return looks || ending > 0;
 }
 
 bool bridges_look(void)

@@ -22,6 +22,8 @@ void bridges_start(struct net_ns *first, int kick);
 void bridges_own_thread(void);
 /* Looks at what has changed, for a while; stack_lock is held. False: there is more. */
 bool bridges_look(void);
+/* Is there one that programs have closed, from which not all has left? stack_lock is held. */
+bool bridges_ending(void);
 /* struct inet_outward's. */
 int bridge_connect(struct tcp_socket *t);
 void bridge_cancel(struct tcp_socket *connecting);

@@ -12,6 +12,10 @@
 #include "sentry/net/inet/lwip/stack.h"
 #include "sentry/net/netns.h"
 
+#define FINISH_STEP_MS 5
+#define STALLED_MS     2000  /* nothing has left for so long: nobody takes it */
+#define FINISH_MS      30000 /* in all */
+
 static struct net_ns *net;
 static int kick_fd = -1;
 
@@ -86,4 +90,25 @@ int lwip_start(void)
     bridges_start(net, kick_fd);
     err = exchange_start(net);
     return err < 0 ? err : host_thread_start("network", stack_main, NULL);
+}
+
+void lwip_finish(void)
+{
+    uint64_t bytes = 0;
+    bool busy = true;
+
+    for (int all = 0, stalled = 0; all < FINISH_MS && stalled < STALLED_MS;
+         all += FINISH_STEP_MS, stalled += FINISH_STEP_MS) {
+        uint64_t now = __atomic_load_n(&stack_counts.out_bytes, __ATOMIC_RELAXED);
+
+        lock_acquire(&stack_lock);
+        busy = bridges_ending() || stack_streams_ending();
+        lock_release(&stack_lock);
+        if (!busy)
+            return;
+        if (now != bytes)
+            stalled = 0;
+        bytes = now;
+        host_poll(NULL, 0, FINISH_STEP_MS);
+    }
 }

@@ -61,5 +61,7 @@ struct lwip_config {
 int lwip_prepare(const struct lwip_config *config, const char **ret_why);
 /* Once the first network namespace is there: the thread starts. */
 int lwip_start(void);
+/* What programs have sent before they ended leaves, as from a kernel that goes on; not for ever. */
+void lwip_finish(void);
 
 #endif

@@ -94,6 +94,8 @@ enum stack_stream_state { STREAM_OPENING, STREAM_OPEN, STREAM_DEAD };
 /* -ENOBUFS, -EADDRNOTAVAIL, -ENETUNREACH. */
 int stack_stream_connect(const struct stack_name *from, const struct stack_name *to, void *user,
                          struct stack_stream **ret);
+/* Has the other side of some connection not heard all that was sent, the end included? */
+bool stack_streams_ending(void);
 /* Of the connections that have ended, the oldest go when there are too many. */
 void stack_stream_trim(void);
 /* Is told of connections to that port, or no more. */

@@ -232,6 +232,14 @@ static void forget_ended(const struct tcp_pcb *wanted, const ip_addr_t *to, uint
     }
 }
 
+bool stack_streams_ending(void)
+{
+    for (const struct tcp_pcb *pcb = *lwip.tcp_active_pcbs; pcb; pcb = pcb->next)
+        if (pcb->state == FIN_WAIT_1 || pcb->state == CLOSING || pcb->state == LAST_ACK)
+            return true;
+    return false;
+}
+
 void stack_stream_trim(void)
 {
     struct tcp_pcb *pcb = *lwip.tcp_tw_pcbs, *next;
