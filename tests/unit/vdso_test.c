@@ -284,7 +284,7 @@ Test(vdso, getcpu_by_rdtscp)
 /* A writer that republishes all the time, by the rule of timepage.h; time never goes back. */
 static void *republish(void *stop)
 {
-    while (!READ_ONCE(*(bool *)stop)) {
+    while (!__atomic_load_n((bool *)stop, __ATOMIC_RELAXED)) {
         struct timepage next = *page;
         uint64_t tsc = timepage_tsc();
 
@@ -310,6 +310,6 @@ Test(vdso, monotonic_across_updates)
         cr_assert_geq(now, last);
         last = now;
     }
-    WRITE_ONCE(stop, true);
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
     pthread_join(writer, NULL);
 }

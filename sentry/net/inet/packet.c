@@ -113,7 +113,8 @@ struct inet_packet *packet_create(const struct endpoint *from, const struct endp
     packet_put_header(p->bytes, &from->addr, &to->addr, protocol, TTL, 0, transport + size);
     if (transport > 0)
         put_transport(p, from, to);
-    memcpy(p->bytes + network + transport, bytes, size);
+    if (size > 0)
+        memcpy(p->bytes + network + transport, bytes, size);
     return p;
 }
 

@@ -131,9 +131,14 @@ static bool host_fits(const uint8_t *at, const struct inet_report *r, bool sourc
     return true;
 }
 
+/* What a question about ports has behind it. */
+static uint16_t port_at(const uint8_t *at)
+{
+    return op_at(at + STEP).no;
+}
+
 static bool answer(const uint8_t *at, const struct inet_report *r)
 {
-    uint16_t port = op_at(at + (at[0] == INET_DIAG_BC_JMP ? 0 : STEP)).no;
     struct inet_diag_markcond mark;
     uint32_t device;
 
@@ -141,17 +146,17 @@ static bool answer(const uint8_t *at, const struct inet_report *r)
     case INET_DIAG_BC_NOP:
         return true;
     case INET_DIAG_BC_S_EQ:
-        return r->local_port == port;
+        return r->local_port == port_at(at);
     case INET_DIAG_BC_S_GE:
-        return r->local_port >= port;
+        return r->local_port >= port_at(at);
     case INET_DIAG_BC_S_LE:
-        return r->local_port <= port;
+        return r->local_port <= port_at(at);
     case INET_DIAG_BC_D_EQ:
-        return r->remote_port == port;
+        return r->remote_port == port_at(at);
     case INET_DIAG_BC_D_GE:
-        return r->remote_port >= port;
+        return r->remote_port >= port_at(at);
     case INET_DIAG_BC_D_LE:
-        return r->remote_port <= port;
+        return r->remote_port <= port_at(at);
     case INET_DIAG_BC_AUTO:
         return !r->bound_port;
     case INET_DIAG_BC_S_COND:
