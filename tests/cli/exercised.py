@@ -20,7 +20,7 @@ def options_of(place, top):
     """The sandbox's options, and the folder to work in."""
     work = os.path.join(top, "work")
     if place == "tmpfs":
-        return [], "/tmp"
+        return [], "/dev/shm"
     if place == "folder":
         return [f"--overlay=dir:{os.path.join(top, 'kept')}"], work
     if place == "bind":

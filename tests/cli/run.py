@@ -26,7 +26,6 @@ sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import images
 import terminal
 from attacks import test_attacks, test_frozen, test_million
-from clock import test_clock
 from connections import test_connections, test_floods
 from debuggers import test_debuggers
 from exercised import test_files, test_files_long
@@ -36,6 +35,7 @@ from kept import test_kept
 from network import test_network_host, test_network_sandbox
 from overlay import test_bind, test_overlay
 from run_guest import PLATFORMS, usable_platforms
+from settings import test_settings
 from shares import test_shares
 from uds import test_uds
 
@@ -309,7 +309,7 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*",
                         help="input, options, hosts, jail, debuggers, hostfiles, terminal, trees, overlay, bind, "
-                             "network, netsandbox, connections, floods, clock, uds, kept, shares, attacks, frozen, files, "
+                             "network, netsandbox, connections, floods, settings, uds, kept, shares, attacks, frozen, files, "
                              "kill; all; by name alone: million, files-long")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
@@ -324,7 +324,7 @@ def main():
              "trees": test_trees, "overlay": test_overlay, "bind": test_bind,
              "network": test_network_host, "netsandbox": test_network_sandbox,
              "connections": test_connections, "floods": test_floods,
-             "uds": test_uds, "clock": test_clock,
+             "uds": test_uds, "settings": test_settings,
              "kept": test_kept, "shares": test_shares, "attacks": test_attacks, "frozen": test_frozen,
              "files": test_files,
              "kill": lambda *words: test_kill(*words, args.kills)}

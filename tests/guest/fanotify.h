@@ -80,7 +80,7 @@ static void show_info(char *line, const struct fanotify_event_metadata *e)
     }
 }
 
-static void show(int fd)
+__attribute__((unused)) static void show(int fd)
 {
     static char buf[65536] __attribute__((aligned(8)));
     ssize_t n;

@@ -52,34 +52,6 @@ static void show_errors(unsigned flags)
     close(fd);
 }
 
-static void show_overflow(unsigned flags)
-{
-    int fd = group(FAN_CLASS_NOTIF | flags, O_RDONLY), limit;
-    struct fanotify_event_metadata event = {0};
-    FILE *file = fopen("/proc/sys/fs/fanotify/max_queued_events", "r");
-    char name[32];
-
-    CHECK(file && fscanf(file, "%d", &limit) == 1);
-    fclose(file);
-    file = fopen("/proc/sys/fs/fanotify/max_queued_events", "w");
-    fprintf(file, "2\n");
-    fclose(file);
-    close(fd);
-    fd = group(FAN_CLASS_NOTIF | flags, O_RDONLY);
-    mark(fd, FAN_MARK_ADD | FAN_MARK_MOUNT, FAN_OPEN, ".");
-    for (int i = 0; i < 4; i++) {
-        snprintf(name, sizeof(name), "full%d", i);
-        make(name);
-    }
-    while (read(fd, &event, sizeof(event)) == sizeof(event) && event.fd >= 0)
-        close(event.fd);
-    note("overflow: mask %llx fd %d", (unsigned long long)event.mask, event.fd);
-    close(fd);
-    file = fopen("/proc/sys/fs/fanotify/max_queued_events", "w");
-    fprintf(file, "%d\n", limit);
-    fclose(file);
-}
-
 int main(void)
 {
     need_kernel(6, 14);
@@ -88,7 +60,5 @@ int main(void)
     test_unwatched_children();
     show_errors(0);
     show_errors(REPORT_FD_ERROR);
-    show_overflow(0);
-    show_overflow(REPORT_FD_ERROR);
     return end();
 }
