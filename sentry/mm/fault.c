@@ -307,7 +307,7 @@ static int copy_pages(struct fault *f, struct vma *vma)
 int mm_map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end, uint64_t only,
                    unsigned int *calls)
 {
-    while (start<end && * calls> 0) {
+    while (*calls > 0 && start < end) {
         uint64_t entry = mm_entry_settle(mm, pmap_get(&mm->pmap, start));
         uint64_t rights = mm_entry_rights(vma, entry), size = PAGE_SIZE;
         int err;
