@@ -56,7 +56,10 @@ class Boot:
 
     def machine(self, args):
         """A machine with what the tests need, and their jobs in order: native, sandboxed, ..."""
-        vm = machine.Machine(args.cache, bool(self.npt), self.cpus, job_timeout=args.timeout)
+        # Side by side with nested paging one run of unix_storm in 45 stops or ends in a triple fault: none
+        # in 120 with CPUs that take turns, none in 100 without nested paging.
+        vm = machine.Machine(args.cache, bool(self.npt), self.cpus, job_timeout=args.timeout,
+                             parallel=args.parallel or not self.npt)
         vm.add_program(args.kvmsentry, "/kvmsentry")
         vm.set_keeper("exec /kvmsentry --platform=kvm -- /bin/busybox sleep 1000000")
         for name in os.listdir(guest_table.DATA):
@@ -162,6 +165,8 @@ def parse_arguments():
     parser.add_argument("--cache", default=os.path.join(ROOT, "build", "nested"))
     parser.add_argument("--jobs", type=int, default=2, help="machines at once")
     parser.add_argument("--timeout", type=int, default=90, help="seconds for a test")
+    parser.add_argument("--parallel", action="store_true",
+                        help="emulated CPUs run side by side with nested paging, too")
     parser.add_argument("--console", action="store_true", help="print the machine's console, too")
     parser.add_argument("-v", "--verbose", action="store_true", help="name what passed, too")
     parser.add_argument("names", nargs="*", help="tests, as shell patterns; all")

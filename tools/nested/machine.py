@@ -61,9 +61,11 @@ def prepare(cache):
 class Machine:
     """One boot: collect files and jobs, then run()."""
 
-    def __init__(self, cache, npt=True, cpus=2, memory_mb=1024, job_timeout=60):
+    def __init__(self, cache, npt=True, cpus=2, memory_mb=1024, job_timeout=60, parallel=True):
+        """`parallel`: each emulated CPU has a thread of its own, else they take turns in one."""
         self._kernel = prepare(cache)
         self._cpus = cpus
+        self._threads = "multi" if parallel else "single"
         self._memory_mb = memory_mb
         self._job_timeout = job_timeout
         self._nonce = secrets.token_hex(16)
@@ -107,7 +109,7 @@ class Machine:
     def _command(self, folder):
         return [
             "qemu-system-x86_64",
-            *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
+            *("-machine", "q35", "-accel", f"tcg,thread={self._threads}", "-cpu", "max"),
             *("-smp", str(self._cpus), "-m", str(self._memory_mb)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-kernel", self._kernel.image, "-initrd", os.path.join(folder, "initramfs")),
