@@ -57,7 +57,7 @@ class Boot:
     def machine(self, args):
         """A machine with what the tests need, and their jobs in order: native, sandboxed, ..."""
         # Side by side with nested paging one run of unix_storm in 45 stops or ends in a triple fault: none
-        # in 120 with CPUs that take turns, none in 100 without nested paging.
+        # in 270 with CPUs that take turns, none in 100 without nested paging.
         vm = machine.Machine(args.cache, bool(self.npt), self.cpus, job_timeout=args.timeout,
                              parallel=args.parallel or not self.npt)
         vm.add_program(args.kvmsentry, "/kvmsentry")
