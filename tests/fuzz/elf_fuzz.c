@@ -13,6 +13,7 @@
 #include "loader/loader.h"
 #include "tests/unit/elf_make.h"
 #include "tests/unit/fake_mm.h"
+#include "tests/fuzz/fuzz.h"
 
 enum {
     WITH_PAGES = 1,      /* the file can be mapped, else it is copied */
@@ -22,16 +23,6 @@ enum {
     NO_INTERPRETER = 16, /* none can be opened */
     SMALL_STACK = 32,    /* RLIMIT_STACK of 64 KiB */
 };
-
-#define CHECK(cond)                                                                                \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            fprintf(stderr, "promise broken: %s\n", #cond);                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct world {
     struct fake_file input, good;

@@ -20,19 +20,11 @@
 #include "host/gofer_protocol.h"
 #include "host/message.h"
 #include "host/path.h"
-
-#define CHECK(cond)                                                                                \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            fprintf(stderr, "promise broken: %s\n", #cond);                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "tests/fuzz/fuzz.h"
 
 #define TREE_OBJECTS_MAX 16
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct gofer gofer;
 static int sentry; /* the other end */

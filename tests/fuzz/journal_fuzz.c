@@ -20,18 +20,10 @@
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/inode.h"
-
-#define CHECK(cond)                                                                                \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            fprintf(stderr, "promise broken: %s\n", #cond);                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "tests/fuzz/fuzz.h"
 
 #define JOURNAL_MAX (128U << 10)
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 /* What precedes a record: 0: `size` bytes follow as they are; else one is made. */

@@ -19,18 +19,9 @@
 #include "sentry/fs/gofer/goferfs.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/inode.h"
-
-#define CHECK(cond)                                                                                \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            fprintf(stderr, "promise broken: %s\n", #cond);                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "tests/fuzz/fuzz.h"
 
 #define REPLIES_MAX 24
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* What precedes a reply: either so many raw bytes follow, or it is made from the description. */
 struct form {

@@ -23,18 +23,10 @@
 #include "sentry/vfs/attr/acl.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/inode.h"
-
-#define CHECK(cond)                                                                                \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            fprintf(stderr, "promise broken: %s\n", #cond);                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "tests/fuzz/fuzz.h"
 
 #define REPLIES_MAX 60
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 /* What precedes a reply: either so many raw bytes follow, or it is made from the description. */
