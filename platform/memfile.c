@@ -18,7 +18,7 @@
  * The Sentry's mapping covers the limit from the start (address space costs nothing); bytes behind
  * the file's end are never handed out.
  */
-#include "platform/memfile.h"
+#include "platform/memfile_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,46 +26,13 @@
 #include <sys/mman.h>
 
 #include "base/bug.h"
-#include "base/lock.h"
 #include "base/log.h"
 #include "host/io.h"
 #include "host/memory.h"
-#include "platform/freemap.h"
-
-#define BLOCK_SIZE    HUGE_PAGE_SIZE
-#define DIRTY_MAX     64 /* pages for memfile_alloc_dirty() */
-
-#define WARM_MAX      (16UL << 20) /* bytes that are kept, at most this share of the limit: */
-#define WARM_SHARE    16
-#define WARM_RUN_MAX  (256UL << 10) /* so much is cleared at once */
-#define WARM_LOOK_MAX (1UL << 20)   /* bytes of a freed run that are asked about at once */
 
 /* The file grows by its own size, within these: few slots in the end, little to set up at first. */
 #define GROW_MIN (64UL << 20)
 #define GROW_MAX (1UL << 30)
-
-struct memfile {
-    int fd;
-    uint64_t limit;
-    uint8_t *base;
-    uint32_t *refs; /* one per page, touched atomically; demand-zero memory */
-    /* A bit per page, atomic, demand-zero: the Sentry's mapping has it, for writing, most likely.
-     */
-    uint64_t *mapped;
-
-    struct lock grow_lock; /* serialises growth; taken before `lock` */
-    memfile_grow_fn grow_fn;
-    void *grow_arg;
-
-    struct lock lock; /* guards what follows */
-    struct freemap map;
-    struct freemap warm; /* pages that the host has memory for, with old bytes */
-    uint64_t warm_bytes;
-    uint64_t extent;
-    uint64_t allocated;
-    uint64_t dirty[DIRTY_MAX]; /* offsets of pages that are neither counted nor punched */
-    uint32_t dirty_count;
-};
 
 static uint64_t refs_size(const struct memfile *mf)
 {
@@ -240,8 +207,7 @@ void memfile_make_ready(struct memfile *mf, struct memfile_range range)
 
 /* ---- the public calls --------------------------------------------------------------------- */
 
-/* Nobody knows these pages any more: empties them, then lets the allocator have them. */
-static void punch(struct memfile *mf, struct memfile_range r)
+void memfile_punch(struct memfile *mf, struct memfile_range r)
 {
     int err = host_punch_hole(mf->fd, r.start, r.size);
 
@@ -252,59 +218,6 @@ static void punch(struct memfile *mf, struct memfile_range r)
     lock_acquire(&mf->lock);
     freemap_give(&mf->map, r.start / PAGE_SIZE, r.size / PAGE_SIZE);
     lock_release(&mf->lock);
-}
-
-/* The lowest dirty page, or -1. */
-static int64_t take_dirty(struct memfile *mf)
-{
-    uint32_t lowest = 0;
-    int64_t page = -1;
-
-    lock_acquire(&mf->lock);
-    for (uint32_t i = 1; i < mf->dirty_count; i++) {
-        if (mf->dirty[i] < mf->dirty[lowest])
-            lowest = i;
-    }
-    if (mf->dirty_count > 0) {
-        page = (int64_t)mf->dirty[lowest];
-        mf->dirty[lowest] = mf->dirty[--mf->dirty_count];
-    }
-    lock_release(&mf->lock);
-    return page;
-}
-
-/* A run of what is kept warm, with its old bytes; false: there is none like that. */
-static bool take_warm(struct memfile *mf, uint64_t size, uint64_t align, struct memfile_range *ret)
-{
-    int64_t first = -1;
-
-    lock_acquire(&mf->lock);
-    if (mf->warm_bytes >= size)
-        first = freemap_take(&mf->warm, size / PAGE_SIZE, MAX(align / PAGE_SIZE, 1UL));
-    if (first >= 0)
-        mf->warm_bytes -= size;
-    lock_release(&mf->lock);
-    if (first >= 0)
-        *ret = (struct memfile_range){(uint64_t)first * PAGE_SIZE, size};
-    return first >= 0;
-}
-
-/* What is kept is let go. False: there was nothing. */
-static bool clean_dirty(struct memfile *mf)
-{
-    struct memfile_range warm;
-    bool any = false;
-    int64_t page;
-
-    while (take_warm(mf, PAGE_SIZE, PAGE_SIZE, &warm)) {
-        punch(mf, warm);
-        any = true;
-    }
-    while ((page = take_dirty(mf)) >= 0) {
-        punch(mf, (struct memfile_range){(uint64_t)page, PAGE_SIZE});
-        any = true;
-    }
-    return any;
 }
 
 /* The caller's from now on. */
@@ -319,11 +232,11 @@ static void hand_out(struct memfile *mf, struct memfile_range r)
 
 int memfile_alloc_dirty(struct memfile *mf, uint64_t size, struct memfile_range *ret)
 {
-    int64_t page = size == PAGE_SIZE ? take_dirty(mf) : -1;
+    int64_t page = size == PAGE_SIZE ? memfile_take_dirty(mf) : -1;
 
     if (page >= 0)
         *ret = (struct memfile_range){(uint64_t)page, PAGE_SIZE};
-    else if (!take_warm(mf, size, PAGE_SIZE, ret))
+    else if (!memfile_take_warm(mf, size, PAGE_SIZE, ret))
         return memfile_alloc(mf, size, PAGE_SIZE, ret);
     hand_out(mf, *ret);
     return 0;
@@ -331,7 +244,7 @@ int memfile_alloc_dirty(struct memfile *mf, uint64_t size, struct memfile_range 
 
 int memfile_alloc_soon(struct memfile *mf, uint64_t size, uint64_t align, struct memfile_range *ret)
 {
-    if (size > WARM_RUN_MAX || !take_warm(mf, size, align, ret))
+    if (size > WARM_RUN_MAX || !memfile_take_warm(mf, size, align, ret))
         return memfile_alloc(mf, size, align, ret);
     memfile_make_ready(mf, *ret);
     memset(mf->base + ret->start, 0, size);
@@ -359,7 +272,7 @@ int memfile_alloc(struct memfile *mf, uint64_t size, uint64_t align, struct memf
         if (first >= 0)
             break;
         err = grow(mf, seen_extent, size);
-        if (err && !clean_dirty(mf))
+        if (err && !memfile_let_all_go(mf))
             return err;
     }
     for (uint64_t i = 0; i < pages; i++)
@@ -387,84 +300,6 @@ void memfile_ref(struct memfile *mf, struct memfile_range range)
     }
 }
 
-static uint64_t warm_max(const struct memfile *mf)
-{
-    return MIN(WARM_MAX, mf->limit / WARM_SHARE);
-}
-
-/* False: it has too much already. */
-static bool keep_run(struct memfile *mf, struct memfile_range r)
-{
-    bool fits;
-
-    lock_acquire(&mf->lock);
-    fits = mf->warm_bytes + r.size <= warm_max(mf);
-    if (fits) {
-        mf->warm_bytes += r.size;
-        freemap_give(&mf->warm, r.start / PAGE_SIZE, r.size / PAGE_SIZE);
-    }
-    lock_release(&mf->lock);
-    return fits;
-}
-
-/* Keeps of the run what the host has memory for, while there is room; punches the rest. */
-static void keep_warm(struct memfile *mf, struct memfile_range r)
-{
-    uint8_t vec[WARM_LOOK_MAX / PAGE_SIZE];
-    uint64_t count = r.size / PAGE_SIZE, done = 0;
-
-    memfile_resident(mf, r, vec);
-    while (done < count) {
-        uint64_t end = done + 1;
-        struct memfile_range part;
-
-        while (end < count && vec[end] == vec[done])
-            end++;
-        part = (struct memfile_range){r.start + done * PAGE_SIZE, (end - done) * PAGE_SIZE};
-        if (!vec[done] || !keep_run(mf, part))
-            punch(mf, part);
-        done = end;
-    }
-}
-
-/* As good as full: not worth a look at what the host has memory for. */
-static bool warm_is_full(struct memfile *mf)
-{
-    uint64_t bytes;
-
-    lock_acquire(&mf->lock);
-    bytes = mf->warm_bytes;
-    lock_release(&mf->lock);
-    return bytes + WARM_RUN_MAX > warm_max(mf);
-}
-
-static void let_go(struct memfile *mf, struct memfile_range r)
-{
-    while (r.size > 0 && !warm_is_full(mf)) {
-        struct memfile_range part = {r.start, MIN(r.size, WARM_LOOK_MAX)};
-
-        keep_warm(mf, part);
-        r.start += part.size;
-        r.size -= part.size;
-    }
-    if (r.size > 0)
-        punch(mf, r);
-}
-
-static void release(struct memfile *mf, struct memfile_range r)
-{
-    bool keep;
-
-    lock_acquire(&mf->lock);
-    mf->allocated -= r.size;
-    keep = r.size == PAGE_SIZE && mf->dirty_count < DIRTY_MAX;
-    if (keep)
-        mf->dirty[mf->dirty_count++] = r.start;
-    lock_release(&mf->lock);
-    if (!keep)
-        let_go(mf, r);
-}
-
 void memfile_unref(struct memfile *mf, struct memfile_range range)
 {
     uint64_t end = range.start + range.size;
@@ -481,11 +316,11 @@ void memfile_unref(struct memfile *mf, struct memfile_range range)
             continue;
         }
         if (dead.size)
-            release(mf, dead);
+            memfile_release(mf, dead);
         dead = (struct memfile_range){at + PAGE_SIZE, 0};
     }
     if (dead.size)
-        release(mf, dead);
+        memfile_release(mf, dead);
 }
 
 uint32_t memfile_page_refs(struct memfile *mf, uint64_t offset)
