@@ -32,6 +32,7 @@ from exercised import test_files, test_files_long
 from guest_outcome import Tally
 from hostfiles import test_host_files
 from kept import test_kept
+from namespaces import leave_in_order
 from network import test_network_host, test_network_sandbox
 from overlay import test_bind, test_overlay
 from run_guest import PLATFORMS, usable_platforms
@@ -314,6 +315,7 @@ def main():
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
     args.kvmsentry = os.path.join(args.build, "kvmsentry")
+    leave_in_order()
     tally = Tally(args.verbose)
     command = Command(args)
     if not os.path.exists(command.program):

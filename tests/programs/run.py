@@ -16,17 +16,15 @@ The last line is `N passed, N failed, N skipped`.
 import argparse
 import fnmatch
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-import time
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
-from guest_outcome import Outcome, Tally, difference
+from guest_outcome import Tally, difference
+from namespaces import leave_in_order
+from program import Program
 import sides
 from run_guest import PLATFORMS, usable_platforms
 
@@ -54,23 +52,8 @@ def missing_packages(script):
 
 
 def run(script, prefix=()):
-    """One run, in a session and a folder of its own, of which nothing is left."""
-    folder = tempfile.mkdtemp(prefix="program.", dir="/tmp")
-    begin = time.monotonic()
-    process = subprocess.Popen(
-        [*prefix, "/bin/bash", script], cwd=folder, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    try:
-        out, err = process.communicate(timeout=TIMEOUT)
-        status = process.returncode
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
-        status = None
-    shutil.rmtree(folder, ignore_errors=True)
-    seconds = time.monotonic() - begin
-    name = folder.encode()
-    return Outcome(status, out.replace(name, b"FOLDER"), err.replace(name, b"FOLDER"), seconds)
+    with Program([*prefix, "/bin/bash", script], ENVIRONMENT) as program:
+        return program.finish(TIMEOUT)
 
 
 def judge(tally, label, native, got):
@@ -94,6 +77,7 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true", help="a line for each test")
     parser.add_argument("names", nargs="*", default=["*"], help="patterns")
     args = parser.parse_args()
+    leave_in_order()
     program = os.path.abspath(args.kvmsentry or os.path.join(args.build, "kvmsentry"))
     usable = usable_platforms(program)
     wanted = args.platform.split(",") if args.platform else PLATFORMS

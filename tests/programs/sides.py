@@ -6,13 +6,11 @@ client, or both, on its own TCP/IP stack and on the host's.
 """
 
 import os
-import shutil
 import subprocess
-import tempfile
-import time
 
 from guest_outcome import Outcome
 from namespaces import Cable, can_make
+from program import Program
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "network")
 SIDE = os.path.join(FOLDER, "side.sh")
@@ -27,29 +25,9 @@ VARIANTS = (
 ALL = tuple((what, mode, 1 - version) for what, mode, version in VARIANTS)
 
 
-class Side:
-    """One side of a group, running in a folder of its own."""
-
-    def __init__(self, namespace, words, environment, prefix=()):
-        self.folder = tempfile.mkdtemp(prefix="program.", dir="/tmp")
-        self.begin = time.monotonic()
-        self.process = subprocess.Popen(
-            [*namespace.prefix, *prefix, "/bin/bash", SIDE, *words], cwd=self.folder, env=environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-
-    def finish(self, timeout):
-        """Its outcome, after at most so many seconds; standard input ends, which a server waits for."""
-        try:
-            out, err = self.process.communicate(timeout=timeout)
-            status = self.process.returncode
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, 9)
-            out, err = self.process.communicate()
-            status = None
-        shutil.rmtree(self.folder, ignore_errors=True)
-        name = self.folder.encode()
-        return Outcome(status, out.replace(name, b"FOLDER"), err.replace(name, b"FOLDER"),
-                       time.monotonic() - self.begin)
+def side(namespace, words, environment, prefix=()):
+    """One side of a group, whose server stays until standard input ends."""
+    return Program([*namespace.prefix, *prefix, "/bin/bash", SIDE, *words], environment, subprocess.PIPE)
 
 
 def joined(client, server):
@@ -66,9 +44,9 @@ class Runner:
 
     def pair(self, script, server_at, client_at, address, inside):
         """`server_at`, `client_at`: namespaces; `inside`: each one's prefix."""
-        server = Side(server_at, ("serve", address, script), self.environment, inside[0])
-        client = Side(client_at, ("ask", address, script), self.environment, inside[1]).finish(self.timeout)
-        return joined(client, server.finish(30))
+        with side(server_at, ("serve", address, script), self.environment, inside[0]) as server:
+            with side(client_at, ("ask", address, script), self.environment, inside[1]) as client:
+                return joined(client.finish(self.timeout), server.finish(30))
 
     def native(self, cable, script):
         return self.pair(script, cable.near, cable.far, NEAR[0], ((), ()))
@@ -82,7 +60,8 @@ class Runner:
             return self.pair(script, cable.far, cable.near, FAR[version], ((), near))
         if what == "two sandboxes":
             return self.pair(script, cable.near, cable.far, NEAR[version], (near, far))
-        return Side(cable.near, ("both", NEAR[version], script), self.environment, near).finish(self.timeout)
+        with side(cable.near, ("both", NEAR[version], script), self.environment, near) as both:
+            return both.finish(self.timeout)
 
 
 def run_all(names, runner, platforms, tally, judge, missing, both_versions):
