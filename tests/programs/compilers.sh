@@ -17,7 +17,7 @@ int main()
 }
 P
 for cc in gcc clang; do for how in '' -static -static-pie '-O2 -flto'; do $cc $how a.c -o a && ./a; done; done
-for cxx in g++ clang++; do $cxx -O1 a.cc -o b -pthread && ./b; done
+for cxx in g++ clang++; do for how in '' -static -static-pie; do $cxx -O1 $how a.cc -o b -pthread && ./b; done; done
 gcc -g -fsanitize=address,undefined a.c -o c && ASAN_OPTIONS=detect_leaks=0 ./c
 for i in $(seq 10); do echo "int f$i(int x) { return x * $i; }" >f$i.c; done
 { for i in $(seq 10); do echo "int f$i(int);"; done; echo '#include <stdio.h>'; echo 'int main(void) { int s = 0;'
