@@ -11,6 +11,7 @@
 struct tree_super {
     struct super_block sb;
     int64_t magic;
+    int64_t block_size; /* st_blksize */
     void (*release)(void *arg);
     void *arg;
 };
@@ -171,6 +172,11 @@ static const struct inode_operations magic_operations = {
     .release = tree_inode_release,
 };
 
+int64_t tree_block_size(struct super_block *sb)
+{
+    return container_of(sb, struct tree_super, sb)->block_size;
+}
+
 static void tree_super_release(struct super_block *sb)
 {
     struct tree_super *super = container_of(sb, struct tree_super, sb);
@@ -195,6 +201,11 @@ int treefs_create_with(const struct tree_config *config, struct super_block **re
     super->sb.dev = (uint32_t)dev;
     super->sb.type = config->type;
     super->sb.no_questions = strcmp(config->type, "proc") == 0;
+    super->block_size = 1024;
+    if (strcmp(config->type, "sysfs") == 0 || strcmp(config->type, "cgroup2") == 0) {
+        super->block_size = PAGE_SIZE; /* kernfs */
+        super_make_uuid(&super->sb);
+    }
     super->magic = config->magic;
     super->release = config->release;
     super->arg = config->arg;

@@ -59,7 +59,7 @@ int tree_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
         .st_mode = node->mode,
         .st_rdev = makedev(node->major, node->minor),
         .st_size = node->target ? (int64_t)strlen(node->target) : 0,
-        .st_blksize = 4096,
+        .st_blksize = tree_block_size(dentry->sb),
     };
     put_times(ret, &tree_inode_of(dentry)->seen);
     attributes(dentry, &ret->st_mode, &ret->st_uid, &ret->st_gid);

@@ -68,4 +68,7 @@ void tree_file_release(struct file *f);
 /* treefs_dir.c */
 extern const struct file_operations tree_dir_operations;
 
+/* st_blksize of what is in it. */
+int64_t tree_block_size(struct super_block *sb);
+
 #endif

@@ -2,6 +2,7 @@
 #include <asm/ioctls.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/sockios.h>
 #include <linux/userfaultfd.h>
@@ -83,9 +84,17 @@ static long bytes_left(struct task *task, struct file *file, uaddr_t arg)
     return copy_struct_to_user(task->mm, arg, &left);
 }
 
+/* What a device is asked in spite of Landlock: is_masked_device_ioctl(). */
+static bool is_harmless(uint32_t cmd)
+{
+    return cmd == FIOQSIZE || cmd == FIFREEZE || cmd == FITHAW || cmd == FS_IOC_FIEMAP ||
+           cmd == FIGETBSZ || cmd == FICLONE || cmd == FICLONERANGE || cmd == FIDEDUPERANGE;
+}
+
 SYSCALL_DEFINE3(ioctl, int, fd, uint32_t, cmd, uint64_t, arg)
 {
     struct file *file = task_file(task, fd);
+    bool final = false;
     long result;
 
     if (!file)
@@ -110,6 +119,11 @@ SYSCALL_DEFINE3(ioctl, int, fd, uint32_t, cmd, uint64_t, arg)
         result = socket_is(file) ? owner(task, file, cmd, arg) : -ENOTTY;
         break;
     default:
+        result = -ENOTTY;
+        if (!(file->landlock_denied & LANDLOCK_IOCTL_DEV) || is_harmless(cmd))
+            result = ioctl_file(task, file, cmd, arg, &final);
+        if (final || result != -ENOTTY)
+            break;
         if (file->landlock_denied & LANDLOCK_IOCTL_DEV)
             result = -EACCES;
         else if (file->terminal)
@@ -122,8 +136,6 @@ SYSCALL_DEFINE3(ioctl, int, fd, uint32_t, cmd, uint64_t, arg)
             result = file->ops->ioctl ? file->ops->ioctl(file, task->mm, cmd, arg) : -ENOTTY;
         if (result == -ENOTTY && cmd == FIONREAD)
             result = bytes_left(task, file, arg);
-        else if (result == -ENOTTY)
-            result = ioctl_file(task, file, cmd, arg);
         break;
     }
     file_unref(file);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "host/io.h"
 #include "sentry/vfs/inode.h"
 #include "sentry/vfs/mount/mount.h"
 #include "sentry/vfs/notify.h"
@@ -97,6 +98,13 @@ int super_init(struct super_block *sb, struct inode *root, void (*release)(struc
     sb->release = release;
     sb->root = dentry_new(sb, NULL, (struct name){"", 0}, root);
     return sb->root ? 0 : -ENOMEM;
+}
+
+void super_make_uuid(struct super_block *sb)
+{
+    sb->has_uuid = host_random(sb->uuid, sizeof(sb->uuid)) == 0;
+    sb->uuid[6] = 0x40 | (sb->uuid[6] & 0xf); /* version 4, variant 1: RFC 9562 */
+    sb->uuid[8] = 0x80 | (sb->uuid[8] & 0x3f);
 }
 
 struct super_block *super_ref(struct super_block *sb)

@@ -172,17 +172,20 @@ struct inode {
 
 struct super_block {
     refcount_t refs;
-    const char *type;      /* static: the name in /proc/mounts */
-    bool read_only;        /* its names never change, so tree_lock is not needed */
-    bool remounted_ro;     /* atomic: made read-only by mount(2) */
-    uint32_t writers;      /* atomic: files open for writing */
-    uint32_t mounts;       /* atomic: how many there are of it */
-    uint64_t owner_id;     /* of the user namespace that made it; 0: the first one */
-    bool hidden;           /* mounted nowhere: its names are shown as if from a root */
-    bool checks_modes;     /* permissions are those in struct inode, not what ops->access says */
-    bool no_questions;     /* nobody may be asked before a file of it is opened (notify.h) */
-    bool has_flags;        /* fileattr.h */
-    bool has_acls;         /* acl.h; SB_POSIXACL */
+    const char *type;  /* static: the name in /proc/mounts */
+    bool read_only;    /* its names never change, so tree_lock is not needed */
+    bool remounted_ro; /* atomic: made read-only by mount(2) */
+    uint32_t writers;  /* atomic: files open for writing */
+    uint32_t mounts;   /* atomic: how many there are of it */
+    uint64_t owner_id; /* of the user namespace that made it; 0: the first one */
+    bool hidden;       /* mounted nowhere: its names are shown as if from a root */
+    bool checks_modes; /* permissions are those in struct inode, not what ops->access says */
+    bool no_questions; /* nobody may be asked before a file of it is opened (notify.h) */
+    bool has_flags;    /* fileattr.h */
+    bool has_acls;     /* acl.h; SB_POSIXACL */
+    bool has_uuid;     /* FS_IOC_GETFSUUID */
+    bool stacked;      /* answers requests as overlayfs does, by those it is made of */
+    uint8_t uuid[16];
     bool far;              /* looking a name up may take a round trip to somewhere else */
     struct lock tree_lock; /* unused where read_only */
     uint32_t dev;          /* st_dev of the objects that have none of their own */
@@ -254,6 +257,8 @@ void tree_unlock(struct super_block *sb);
 
 /* Makes `sb` (allocated by the file system) usable; takes over `root`'s reference. -ENOMEM. */
 int super_init(struct super_block *sb, struct inode *root, void (*release)(struct super_block *sb));
+/* Of a file system that is in memory alone: super_block->uuid. */
+void super_make_uuid(struct super_block *sb);
 /* The minor number of st_dev for a file system that has no fixed one. -ENOSPC. */
 int super_take_minor(uint32_t *ret);
 void super_give_minor(uint32_t minor);

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -51,6 +52,95 @@ static void test_requests(int a, int b, int folder, int pipe_end)
     CHECK_ERRNO(ioctl(a, BLKGETSIZE64, &large), ENOTTY);
     CHECK_ERRNO(ioctl(a, 0x12345678, 0), ENOTTY);
     close(event);
+}
+
+/* XFS's fallocate(2), of before there was one. */
+struct space_resv {
+    int16_t type, whence;
+    int64_t start, size;
+    int32_t sysid;
+    uint32_t pid, unused[4];
+};
+
+#define RESVSP64   0x4030582aUL
+#define UNRESVSP64 0x4030582bUL
+#define ZERO_RANGE 0x40305839UL
+#define GET_UUID   0x80111500UL
+
+static void test_space(int fd, int folder, int pipe_end)
+{
+    struct space_resv r = {.size = 4096};
+    char bytes[8];
+    struct stat st;
+
+    CHECK_EQ(pwrite(fd, "abcdefgh", 8, 0), 8);
+    r.start = 1 << 16;
+    CHECK_EQ(ioctl(fd, RESVSP64, &r), 0);
+    CHECK_EQ(fstat(fd, &st), 0);
+    CHECK_EQ(st.st_size, 8);
+    CHECK_EQ(st.st_blocks, 16);
+    r.start = -4;
+    r.whence = SEEK_END;
+    CHECK_EQ(ioctl(fd, UNRESVSP64, &r), 0);
+    CHECK_EQ(pread(fd, bytes, 8, 0), 8);
+    CHECK(memcmp(bytes, "abcd\0\0\0\0", 8) == 0);
+    CHECK_EQ(lseek(fd, 2, SEEK_SET), 2);
+    r = (struct space_resv){.whence = SEEK_CUR, .size = 1};
+    CHECK_EQ(ioctl(fd, UNRESVSP64, &r), 0);
+    CHECK_EQ(pread(fd, bytes, 8, 0), 8);
+    CHECK(memcmp(bytes, "ab\0d\0\0\0\0", 8) == 0);
+    CHECK_ERRNO(ioctl(fd, ZERO_RANGE, &r), EOPNOTSUPP);
+    r.whence = 3;
+    CHECK_ERRNO(ioctl(fd, RESVSP64, &r), EINVAL);
+    r.whence = 0;
+    r.start = -1;
+    CHECK_ERRNO(ioctl(fd, RESVSP64, &r), EINVAL);
+    r.start = r.size = 0;
+    CHECK_ERRNO(ioctl(fd, RESVSP64, &r), EINVAL);
+    r.size = 1;
+    CHECK_ERRNO(ioctl(folder, RESVSP64, &r), ENOTTY);
+    CHECK_ERRNO(ioctl(pipe_end, RESVSP64, &r), ENOTTY);
+    CHECK_ERRNO(ioctl(fd, RESVSP64, 8), EFAULT);
+}
+
+/* What every file is asked before it is looked at closer. */
+static void test_early(int fd, int other, int pipe_end, int event)
+{
+    unsigned char a[28] = {0}, b[17] = {0};
+    int number = 7;
+
+    if (geteuid() == 0) {
+        CHECK_ERRNO(ioctl(fd, FIBMAP, &number), EINVAL);
+        CHECK_EQ(number, 0);
+        CHECK_ERRNO(ioctl(fd, FIFREEZE, 0), EOPNOTSUPP);
+        CHECK_ERRNO(ioctl(pipe_end, FIFREEZE, 0), EOPNOTSUPP);
+        CHECK_ERRNO(ioctl(event, FITHAW, 0), EINVAL);
+    }
+    CHECK_EQ(ioctl(fd, GET_UUID, a), 0);
+    CHECK_EQ(ioctl(other, GET_UUID, b), 0);
+    CHECK_EQ(a[0], 16);
+    CHECK(memcmp(a, b, sizeof(b)) == 0 && (a[7] & 0xf0) == 0x40 && (a[9] & 0xc0) == 0x80);
+    CHECK_ERRNO(ioctl(fd, GET_UUID, 8), EFAULT);
+    CHECK_ERRNO(ioctl(pipe_end, GET_UUID, a), ENOTTY);
+    CHECK_ERRNO(ioctl(pipe_end, FS_IOC_SETFLAGS, 8), EFAULT);
+    CHECK_ERRNO(ioctl(pipe_end, FS_IOC_SETFLAGS, &number), ENOTTY);
+    CHECK_ERRNO(ioctl(event, FS_IOC_FSSETXATTR, 8), EFAULT);
+    a[3] = 0x20; /* no flag that there is */
+    CHECK_ERRNO(ioctl(event, FS_IOC_FSSETXATTR, a), EOPNOTSUPP);
+    CHECK_ERRNO(ioctl(event, GET_UUID, a), ENOTTY);
+    CHECK_EQ(ioctl(event, FIGETBSZ, &number), 0);
+    CHECK_EQ(number, 4096);
+}
+
+static void test_block_sizes(void)
+{
+    static const char *const names[] = {"/proc", "/proc/self/status", "/sys", "/dev"};
+    struct stat st;
+
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (stat(names[i], &st) == 0)
+            note("%s: %ld", names[i], (long)st.st_blksize);
+    }
 }
 
 static void test_flags(int fd)
@@ -105,6 +195,9 @@ int main(void)
     CHECK(a >= 0 && b >= 0 && folder >= 0);
     CHECK_EQ(pipe(pipes), 0);
     test_requests(a, b, folder, pipes[0]);
+    test_space(b, folder, pipes[0]);
+    test_early(a, b, pipes[0], epoll_create1(0));
+    test_block_sizes();
     test_flags(a);
     test_birth();
     return check_done();

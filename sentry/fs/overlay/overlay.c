@@ -137,6 +137,8 @@ static struct overlay *ov_new(const struct overlay_config *config)
     fs->sb.checks_modes = true;
     fs->sb.has_acls = true;
     fs->sb.has_flags = true;
+    fs->sb.stacked = true;
+    super_make_uuid(&fs->sb);
     fs->sb.far = true;
     fs->sb.read_only = config->read_only;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);

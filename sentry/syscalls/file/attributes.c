@@ -189,17 +189,21 @@ static int allocate(struct task *task, struct file *file, int mode, uint64_t off
     return err;
 }
 
+int file_allocate(struct task *task, struct file *file, int mode, int64_t offset, int64_t size)
+{
+    if (offset < 0 || size <= 0)
+        return -EINVAL;
+    return allocate(task, file, mode, (uint64_t)offset, (uint64_t)size);
+}
+
 SYSCALL_DEFINE4(fallocate, int, fd, int, mode, int64_t, offset, int64_t, size)
 {
     struct file *file = task_file(task, fd);
-    long err;
+    int err;
 
     if (!file)
         return -EBADF;
-    if (offset < 0 || size <= 0)
-        err = -EINVAL;
-    else
-        err = allocate(task, file, mode, (uint64_t)offset, (uint64_t)size);
+    err = file_allocate(task, file, mode, offset, size);
     file_unref(file);
     return err;
 }

@@ -33,17 +33,6 @@ static long get_flags(struct task *task, const struct path *at, uaddr_t arg)
     return copy_struct_to_user(task->mm, arg, &flags);
 }
 
-static long set_flags(struct task *task, const struct path *at, uaddr_t arg)
-{
-    struct fileattr attr = {0};
-    int flags;
-
-    if (copy_struct_from_user(task->mm, &flags, arg) < 0)
-        return -EFAULT;
-    attr.flags = (uint32_t)flags;
-    return vfs_fileattr_set(at, &attr);
-}
-
 static long get_xflags(struct task *task, const struct path *at, uaddr_t arg)
 {
     struct fsxattr x = {0};
@@ -56,40 +45,54 @@ static long get_xflags(struct task *task, const struct path *at, uaddr_t arg)
     return copy_struct_to_user(task->mm, arg, &x);
 }
 
-static long set_xflags(struct task *task, const struct path *at, uaddr_t arg)
+/* What is to be set; -EFAULT before anything else is looked at. */
+static long get_wish(struct task *task, uint32_t cmd, uaddr_t arg, struct fileattr *ret)
 {
-    struct fileattr attr;
     struct fsxattr x;
+    uint32_t flags;
 
+    if (cmd == FS_IOC_SETFLAGS) {
+        *ret = (struct fileattr){0};
+        if (copy_struct_from_user(task->mm, &flags, arg) < 0)
+            return -EFAULT;
+        ret->flags = flags;
+        return 0;
+    }
     if (copy_struct_from_user(task->mm, &x, arg) < 0)
         return -EFAULT;
-    attr = (struct fileattr){
+    if (x.fsx_xflags & ~XFLAGS_KNOWN)
+        return -EOPNOTSUPP;
+    *ret = (struct fileattr){
         .by_xflags = true,
         .xflags = x.fsx_xflags,
         .extent_size = x.fsx_extsize,
         .project = x.fsx_projid,
         .cow_extent_size = x.fsx_cowextsize,
     };
-    return vfs_fileattr_set(at, &attr);
+    return 0;
+}
+
+static bool has_flags(const struct file *file)
+{
+    uint32_t type = file->at.dentry ? inode_type(file->at.dentry->inode) : 0;
+
+    return file->at.mount && (type == S_IFREG || type == S_IFDIR) && file->at.dentry->sb->has_flags;
 }
 
 long ioctl_fileattr(struct task *task, struct file *file, uint32_t cmd, uint64_t arg)
 {
-    if (!file->at.dentry || !file->at.dentry->sb->has_flags || !file->at.mount)
+    bool change = cmd == FS_IOC_SETFLAGS || cmd == FS_IOC_FSSETXATTR;
+    struct fileattr wish;
+    long err = change ? get_wish(task, cmd, arg, &wish) : 0;
+
+    if (err < 0)
+        return err;
+    if (!has_flags(file))
         return -ENOTTY;
-    if (!S_ISREG(inode_mode(file->at.dentry->inode)) &&
-        !S_ISDIR(inode_mode(file->at.dentry->inode)))
-        return -ENOTTY;
-    switch (cmd) {
-    case FS_IOC_GETFLAGS:
-        return get_flags(task, &file->at, arg);
-    case FS_IOC_SETFLAGS:
-        return set_flags(task, &file->at, arg);
-    case FS_IOC_FSGETXATTR:
-        return get_xflags(task, &file->at, arg);
-    default:
-        return set_xflags(task, &file->at, arg);
-    }
+    if (change)
+        return vfs_fileattr_set(&file->at, &wish);
+    return cmd == FS_IOC_GETFLAGS ? get_flags(task, &file->at, arg)
+                                  : get_xflags(task, &file->at, arg);
 }
 
 /* ---- system calls --------------------------------------------------------------------------- */

@@ -64,6 +64,9 @@ int file_wait(struct task *task, struct file *file, uint32_t events);
 /* Until CLOCK_MONOTONIC `deadline_ns` of the host at the latest: then -ETIMEDOUT. */
 int file_wait_until(struct task *task, struct file *file, uint32_t events, uint64_t deadline_ns);
 
+/* fallocate(2) on a file: vfs_fallocate(). */
+int file_allocate(struct task *task, struct file *file, int mode, int64_t offset, int64_t size);
+
 /*
  * After -EAGAIN of an open or truncate, an attempt of which is `a` (sentry/vfs/lock/lease.h): waits
  * for a lease to go. 0: come again; else the answer.
