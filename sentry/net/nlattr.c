@@ -21,3 +21,16 @@ const void *nlattr_find(const struct nlmsghdr *m, size_t fixed, uint16_t type, s
     }
     return NULL;
 }
+
+bool nlattr_put(struct nlmsghdr *m, size_t room, uint16_t type, const void *data, size_t size)
+{
+    const struct nlattr a = {(uint16_t)(NLA_HDRLEN + size), type};
+    size_t at = NLMSG_ALIGN(m->nlmsg_len);
+
+    if (NLMSG_ALIGN(at + NLA_HDRLEN + size) > room)
+        return false;
+    memcpy((uint8_t *)m + at, &a, sizeof(a));
+    memcpy((uint8_t *)m + at + NLA_HDRLEN, data, size);
+    m->nlmsg_len = (uint32_t)NLMSG_ALIGN(at + a.nla_len);
+    return true;
+}

@@ -12,4 +12,10 @@
  */
 const void *nlattr_find(const struct nlmsghdr *m, size_t fixed, uint16_t type, size_t *ret_size);
 
+/*
+ * One attribute more at the end of a message that lies in `room` bytes of zeros. False: it does not
+ * fit, and nothing is done.
+ */
+bool nlattr_put(struct nlmsghdr *m, size_t room, uint16_t type, const void *data, size_t size);
+
 #endif

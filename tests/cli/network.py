@@ -227,6 +227,31 @@ def test_sandbox_on(cable, inside, platform, tally):
           "default via 10.9.0.1 dev cable0 \n10.9.0.0/24 dev cable0 proto kernel scope link src 10.9.0.2 \n3\n")
 
 
+# Those that answer and those that do not, as told by rtnetlink and by /proc; and that nothing is changed.
+NEIGHBOURS = r"""
+ask() { python3 -c "import socket; s = socket.socket($1, socket.SOCK_DGRAM); s.sendto(b'x', ('$2', 9))"; }
+ask socket.AF_INET 10.9.0.1; ask socket.AF_INET 10.9.0.77; ask socket.AF_INET6 fd08::1; ask socket.AF_INET6 fd09::77
+n=0
+while [ $(ip neigh | grep -c REACHABLE) != 2 ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
+ip neigh | sort
+ip neigh get 10.9.0.1 dev cable0
+ip neigh get 10.9.0.99 dev cable0 2>&1 | sed 's/Error: Neighbour entry not found./RTNETLINK answers: No such file or directory/'
+ip neigh show dev lo
+sort /proc/net/arp | tr -s ' '
+"""
+
+
+def test_neighbours(cable, inside, platform, tally):
+    """The tables of ARP and neighbour discovery; Linux's in the same namespace says the same."""
+    cable.near.run("ip", "neigh", "flush", "all")
+    want = cable.near.run("sh", "-c", NEIGHBOURS)
+    judge(tally, f"neighbours on {platform}", cable.near.run(*inside, "sh", "-c", NEIGHBOURS), want.stdout)
+    tally.add("passed" if len(want.stdout.splitlines()) == 9 else "failed", "neighbours on Linux", want.stdout)
+    got = cable.near.run(*inside, "ip", "neigh", "replace", "10.9.0.9", "lladdr", "02:00:00:00:00:01", "dev", "cable0")
+    tally.add("passed" if got.returncode and "not supported" in got.stderr else "failed",
+              f"no neighbours by hand on {platform}", got.stdout + got.stderr)
+
+
 def test_frames(cable, inside, platform, tally):
     """Whatever frames come, a server goes on to serve."""
     link = cable.near.run("ip", "-o", "link", "show", "cable0").stdout.split()
@@ -606,6 +631,7 @@ def test_network_sandbox(command, platforms, tally):
             test_segments(cable, inside, platform, tally)
             test_leave(cable, inside, platform, tally)
             test_names(cable, inside, platform, tally)
+            test_neighbours(cable, inside, platform, tally)
             test_many(cable, inside, platform, tally)
             serve_programs(cable.near, cable.far, "10.9.0.2", inside, platform, tally)
             wait_for(before, cable.near, tally, f"the device has its addresses again after {platform}")

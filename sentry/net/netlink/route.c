@@ -358,6 +358,29 @@ static void dump_rules(struct netlink_reply *r)
     }
 }
 
+/* neigh_get(): the loopback has no neighbours, and is the only interface here. */
+static int get_neighbour(const struct netlink_reply *r)
+{
+    const void *to;
+    struct ndmsg info;
+    size_t size;
+
+    if (payload_size(r) < sizeof(info))
+        return -EINVAL;
+    memcpy(&info, payload(r), sizeof(info));
+    if (info.ndm_pad1 || info.ndm_pad2 || info.ndm_state || info.ndm_type ||
+        (info.ndm_flags & ~NTF_PROXY) || !(info.ndm_ifindex || (info.ndm_flags & NTF_PROXY)))
+        return -EINVAL;
+    if (info.ndm_family != AF_INET && info.ndm_family != AF_INET6)
+        return -EAFNOSUPPORT;
+    to = nlattr_find(r->question, sizeof(info), NDA_DST, &size);
+    if (to && size != (info.ndm_family == AF_INET ? 4 : 16))
+        return -EINVAL;
+    if (info.ndm_ifindex && info.ndm_ifindex != LO_INDEX)
+        return -ENODEV;
+    return to ? -ENOENT : -EINVAL;
+}
+
 /* ---- from outside -----------------------------------------------------------------------------
  */
 
@@ -419,6 +442,8 @@ static int one(struct netlink_reply *r, uint16_t type)
         return set_link(r);
     case RTM_GETROUTE:
         return get_route(r);
+    case RTM_GETNEIGH:
+        return get_neighbour(r);
     default:
         return -EOPNOTSUPP;
     }

@@ -128,22 +128,11 @@ static int one_route(const struct nlmsghdr *q, void (*each)(void *, const struct
                              .rtm_type = RTN_UNICAST};
     if (stack_next_hop(&to, &hop) < 0)
         hop = to;
-    for (int i = 0; i < (IN6_ARE_ADDR_EQUAL(&hop, &to) ? 3 : 4); i++) {
-        const struct {
-            uint16_t type;
-            const void *data;
-            size_t size;
-        } list[] = {{RTA_DST, dst, bytes},
-                    {RTA_PREFSRC, (uint8_t *)&from + 16 - bytes, bytes},
-                    {RTA_OIF, &index, sizeof(index)},
-                    {RTA_GATEWAY, (uint8_t *)&hop + 16 - bytes, bytes}};
-        const struct nlattr a = {(uint16_t)(NLA_HDRLEN + list[i].size), list[i].type};
-        uint8_t *at = (uint8_t *)&m + m.head.nlmsg_len;
-
-        memcpy(at, &a, sizeof(a));
-        memcpy(at + NLA_HDRLEN, list[i].data, list[i].size);
-        m.head.nlmsg_len += a.nla_len;
-    }
+    nlattr_put(&m.head, sizeof(m), RTA_DST, dst, bytes);
+    nlattr_put(&m.head, sizeof(m), RTA_PREFSRC, (uint8_t *)&from + 16 - bytes, bytes);
+    nlattr_put(&m.head, sizeof(m), RTA_OIF, &index, sizeof(index));
+    if (!IN6_ARE_ADDR_EQUAL(&hop, &to))
+        nlattr_put(&m.head, sizeof(m), RTA_GATEWAY, (uint8_t *)&hop + 16 - bytes, bytes);
     each(arg, &m.head);
     return 0;
 }
@@ -166,6 +155,8 @@ int about_route(const struct nlmsghdr *q, void (*each)(void *arg, const struct n
             return q->nlmsg_type == RTM_GETROUTE ? one_route(q, each, arg) : -EOPNOTSUPP;
         all_of(q->nlmsg_type - 2, family, each, arg);
         return 0;
+    case RTM_GETNEIGH:
+        return about_neighbours(q, each, arg);
     default:
         return -EOPNOTSUPP;
     }
@@ -377,5 +368,7 @@ ssize_t about_proc_text(const char *name, char *buf, size_t size)
         return route_text(buf, size);
     if (strcmp(name, "if_inet6") == 0)
         return if_inet6_text(buf, size);
+    if (strcmp(name, "arp") == 0)
+        return about_arp_text(buf, size);
     return -ENOENT;
 }

@@ -43,5 +43,9 @@ int about_route(const struct nlmsghdr *question,
 long about_interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg);
 void about_device(struct net_device *ret);
 ssize_t about_proc_text(const char *name, char *buf, size_t size);
+/* about_neighbours.c: of that, RTM_GETNEIGH. One that is not there: -ENOENT, -ENODEV. */
+int about_neighbours(const struct nlmsghdr *question,
+                     void (*each)(void *arg, const struct nlmsghdr *answer), void *arg);
+ssize_t about_arp_text(char *buf, size_t size); /* /proc/net/arp */
 
 #endif

@@ -181,6 +181,7 @@ err_t stack_output_v4(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
         return ERR_RTE;
     next.addr = hop.s6_addr32[3];
     netif = netif_near(&hop);
+    stack_hop_used(netif, &next);
     return ip4_addr_netcmp(&next, netif_ip4_addr(netif), netif_ip4_netmask(netif))
                ? lwip.etharp_output(netif, p, &next)
                : lwip.etharp_query(netif, &next, p);

@@ -24,6 +24,8 @@
 #include "sentry/net/inet/lwip/stack.h"
 
 #define LWIP_FUNCTIONS(F)                                                                          \
+    F(etharp_find_addr)                                                                            \
+    F(etharp_get_entry)                                                                            \
     F(etharp_output)                                                                               \
     F(etharp_query)                                                                                \
     F(ethernet_input)                                                                              \
@@ -86,6 +88,8 @@ extern const struct in6_addr *stack_router;    /* IPv6's default gateway, which 
 err_t stack_output_v4(struct netif *netif, struct pbuf *p, const ip4_addr_t *to);
 err_t stack_output_v6(struct netif *netif, struct pbuf *p, const ip6_addr_t *to);
 err_t stack_send_frame(struct netif *netif, struct pbuf *p);
+/* neighbours.c: a packet leaves for that neighbour of IPv4. stack_lock is held. */
+void stack_hop_used(struct netif *netif, const ip4_addr_t *hop);
 
 /* Between our addresses and the library's. */
 void stack_address_in(const struct in6_addr *from, ip_addr_t *to);

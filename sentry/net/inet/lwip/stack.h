@@ -64,6 +64,20 @@ int stack_next_hop(const struct in6_addr *dst, struct in6_addr *ret);
 /* Is `addr` in that network? */
 bool stack_in_network(const struct in6_addr *addr, const struct lwip_address *network);
 
+/* ---- neighbours.c -----------------------------------------------------------------------------
+ */
+
+#define STACK_NEIGHBOURS_MAX 32
+
+struct stack_neighbour {
+    struct in6_addr addr;
+    uint8_t hardware[6];
+    uint16_t state; /* NUD_* of rtnetlink(7) */
+    bool has_hardware, is_router;
+};
+/* How many the stack knows; takes stack_lock. */
+uint32_t stack_neighbours(struct stack_neighbour ret[STACK_NEIGHBOURS_MAX]);
+
 /* ---- reassembly.c: with stack_lock held --------------------------------------------------------
  */
 
