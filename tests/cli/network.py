@@ -576,9 +576,11 @@ def test_half_open(cable, inside, platform, tally):
 
 MORE_NEAR = ("addr add 10.9.1.2/24 dev cable0", "addr add 10.9.0.22/24 dev cable0", "addr add 192.0.2.7/32 dev cable0",
              "addr add fd19::2/64 dev cable0 nodad", "route add 10.20.0.0/16 via 10.9.1.1",
-             "route add 198.51.100.0/24 dev cable0 src 192.0.2.7", "-6 route add fd20::/16 via fd19::1")
+             "route add 198.51.100.0/24 dev cable0 src 192.0.2.7", "-6 route add fd20::/16 via fd19::1",
+             "-6 route add fd77::/64 dev cable0", "-6 route add fd78:1::/32 via fd77::1")
 MORE_FAR = ("addr add 10.9.1.1/24 dev cable1", "addr add 10.20.0.1/32 dev lo", "addr add 198.51.100.1/24 dev cable1",
-            "route add 192.0.2.7/32 dev cable1", "addr add fd19::1/64 dev cable1 nodad", "addr add fd20::1/128 dev lo")
+            "route add 192.0.2.7/32 dev cable1", "addr add fd19::1/64 dev cable1 nodad", "addr add fd20::1/128 dev lo",
+            "addr add fd77::1/64 dev cable1 nodad", "addr add fd78:1::1/128 dev lo")
 
 
 def test_routes(command, platforms, tally):
@@ -597,6 +599,8 @@ def test_routes(command, platforms, tally):
             wait_for(before, cable.near, tally, f"all addresses are there again after {platform}")
             for address in "10.9.0.2", "10.9.1.2", "10.9.0.22", "192.0.2.7", "fd09::2", "fd19::2":
                 talk(tally, f"to {address}, one of several, on {platform}", cable.near, cable.far, address, inside, [])
+            for address in "fd77::1", "fd78:1::1":  # near, though no address of the device's is in that network
+                talk(tally, f"to {address} by a route alone on {platform}", cable.far, cable.near, address, [], inside)
             for address, source in (("10.20.0.1", "10.9.1.2"), ("198.51.100.1", "192.0.2.7"), ("10.9.0.1", "10.9.0.2"),
                                     ("10.8.0.1", "10.9.0.2"), ("fd20::1", "fd19::2"), ("fd08::1", "fd09::2")):
                 talk(tally, f"by a route to {address} on {platform}", cable.far, cable.near, address, [], inside)

@@ -77,9 +77,10 @@ static void put16(uint8_t *at, uint32_t value)
     at[1] = (uint8_t)value;
 }
 
-/* RFC 1071, eight bytes at once; in the order of the network, folded, not inverted. */
-static uint32_t sum_up(const uint8_t *bytes, size_t size, uint64_t sum)
+/* Eight bytes at once. */
+uint32_t stack_sum(const void *data, size_t size, uint64_t sum)
 {
+    const uint8_t *bytes = data;
     uint64_t all = 0, word;
     uint8_t rest[8] = {0};
 
@@ -126,7 +127,7 @@ static void leave_to_device(uint8_t *frame, size_t piece, size_t size, struct vi
         .csum_start = (uint16_t)(ETH_HLEN + ip_size),
         .csum_offset = 16,
     };
-    put16(tcp + 16, sum_up(ip + names, v4 ? 8 : 32, length + IPPROTO_TCP));
+    put16(tcp + 16, stack_sum(ip + names, v4 ? 8 : 32, length + IPPROTO_TCP));
 }
 
 /* What the device has no room for is lost, as on any network. */
@@ -187,15 +188,19 @@ err_t stack_output_v4(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
                : lwip.etharp_query(netif, &next, p);
 }
 
-/* lwIP takes what shares 64 bits with an address of its own for near. */
-static bool seems_near(const struct in6_addr *addr)
+/* To a neighbour of whom lwIP knows no prefix: for the moment it gets one of 64 bits. */
+static err_t output_near(struct pbuf *p, const struct in6_addr *hop, const ip6_addr_t *next)
 {
-    const struct lwip_config *config = stack_config();
+    struct nd6_prefix_list_entry *last = &lwip.prefix_list[LWIP_ND6_NUM_PREFIXES - 1], own = *last;
+    err_t err;
 
-    for (uint32_t i = 0; i < config->v6_count; i++)
-        if (memcmp(addr, &config->addresses[config->v4_count + i].addr, 8) == 0)
-            return true;
-    return false;
+    last->prefix = *next;
+    last->netif = stack_netifs;
+    last->invalidation_timer = UINT32_MAX;
+    err = lwip.ethip6_output(stack_netifs, p, next);
+    *last = own;
+    stack_ask_neighbour(hop);
+    return err;
 }
 
 err_t stack_output_v6(struct netif *netif, struct pbuf *p, const ip6_addr_t *to)
@@ -209,10 +214,12 @@ err_t stack_output_v6(struct netif *netif, struct pbuf *p, const ip6_addr_t *to)
     if (stack_next_hop(&dst, &hop) < 0)
         return ERR_RTE;
     /* It remembers the path MTU of what it sends by its own router. */
-    if (stack_router && IN6_ARE_ADDR_EQUAL(&hop, stack_router) && !seems_near(&dst))
+    if (stack_router && IN6_ARE_ADDR_EQUAL(&hop, stack_router) && !stack_seems_near(&dst) &&
+        stack_seems_near(&hop))
         return lwip.ethip6_output(stack_netifs, p, to);
     stack_address_in(&hop, &next);
-    return lwip.ethip6_output(stack_netifs, p, ip_2_ip6(&next));
+    return stack_seems_near(&hop) ? lwip.ethip6_output(stack_netifs, p, ip_2_ip6(&next))
+                                  : output_near(p, &hop, ip_2_ip6(&next));
 }
 
 /* ---- in ---------------------------------------------------------------------------------------
@@ -226,7 +233,7 @@ static void complete_checksum(uint8_t *frame, size_t size, const struct virtio_n
 
     if (start > size || size - start < 2 || at > size - 2)
         return;
-    sum = ~sum_up(frame + start, size - start, 0) & 0xffff;
+    sum = ~stack_sum(frame + start, size - start, 0) & 0xffff;
     put16(frame + at, sum ? sum : 0xffff);
 }
 
@@ -406,12 +413,12 @@ static void take_datagrams(const uint8_t *frame, size_t size, const struct virti
         if (v4) {
             put16(ip + 2, (uint32_t)(ip_size + 8 + n));
             put16(ip + 10, 0);
-            put16(ip + 10, ~sum_up(ip, ip_size, 0));
+            put16(ip + 10, ~stack_sum(ip, ip_size, 0));
         } else {
             put16(ip + 4, (uint32_t)(8 + n));
         }
         put16(piece + start + 4, (uint32_t)(8 + n));
-        put16(piece + start + 6, sum_up(ip + (v4 ? 12 : 8), v4 ? 8 : 32, IPPROTO_UDP + 8 + n));
+        put16(piece + start + 6, stack_sum(ip + (v4 ? 12 : 8), v4 ? 8 : 32, IPPROTO_UDP + 8 + n));
         take_frame(piece, headers + n,
                    &(struct virtio_net_hdr){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
                                             .csum_start = head->csum_start,

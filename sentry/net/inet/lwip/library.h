@@ -14,6 +14,7 @@
 #include <lwip/pbuf.h>
 #include <lwip/priv/nd6_priv.h>
 #include <lwip/priv/tcp_priv.h>
+#include <lwip/prot/nd6.h>
 #include <lwip/prot/udp.h>
 #include <lwip/raw.h>
 #include <lwip/tcp.h>
@@ -79,6 +80,7 @@ struct lwip_library {
 #undef F
     struct nd6_router_list_entry *default_router_list;
     struct nd6_neighbor_cache_entry *neighbor_cache;
+    struct nd6_prefix_list_entry *prefix_list;
     struct tcp_pcb **tcp_active_pcbs, **tcp_tw_pcbs;
 };
 extern struct lwip_library lwip;
@@ -90,6 +92,12 @@ err_t stack_output_v6(struct netif *netif, struct pbuf *p, const ip6_addr_t *to)
 err_t stack_send_frame(struct netif *netif, struct pbuf *p);
 /* neighbours.c: a packet leaves for that neighbour of IPv4. stack_lock is held. */
 void stack_hop_used(struct netif *netif, const ip4_addr_t *hop);
+/* Does lwIP take it for near, as it does what shares 64 bits with an address of its own? */
+bool stack_seems_near(const struct in6_addr *addr);
+/* Likewise for one that lwIP does not: if it is not known yet, it is asked for. */
+void stack_ask_neighbour(const struct in6_addr *hop);
+/* Asks again for those, once a second. stack_lock is held. */
+void stack_ask_again(void);
 
 /* Between our addresses and the library's. */
 void stack_address_in(const struct in6_addr *from, ip_addr_t *to);

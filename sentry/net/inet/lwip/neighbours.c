@@ -1,8 +1,10 @@
 /*
  * Whose hardware addresses the stack knows on the device's network: arp(7), and neighbour discovery
  * of RFC 4861. lwIP's tables have ten places each. Those of IPv4 that still wait for an answer it
- * does not tell of, so it is remembered here who was asked for.
+ * does not tell of, so it is remembered here who was asked for. And of IPv6 it asks only for those
+ * whose first 64 bits are those of an address of its own: for others the question is made here.
  */
+#include <linux/if_ether.h>
 #include <linux/neighbour.h>
 #include <string.h>
 
@@ -36,6 +38,105 @@ void stack_hop_used(struct netif *netif, const ip4_addr_t *hop)
     asked[i].addr = hop->addr;
     asked[i].last_ns = now;
 }
+
+/* ---- asking for neighbours beyond our prefixes ------------------------------------------------
+ */
+
+#define ASK_NS 1000000000ULL /* RetransTimer of RFC 4861 */
+
+bool stack_seems_near(const struct in6_addr *addr)
+{
+    const struct lwip_config *config = stack_config();
+
+    for (uint32_t i = 0; i < config->v6_count; i++)
+        if (memcmp(addr, &config->addresses[config->v4_count + i].addr, 8) == 0)
+            return true;
+    return false;
+}
+
+/* A neighbour solicitation, RFC 4861 4.3, to the group of its address. */
+static void solicit(const struct in6_addr *target)
+{
+    struct __attribute__((packed)) {
+        uint8_t to[6], from[6], type[2];
+        uint8_t version[4], size[2], next, hops;
+        struct in6_addr src, dst;
+        uint8_t icmp[8];
+        struct in6_addr target;
+        uint8_t option[2], hardware[6];
+    } frame = {
+        .to = {0x33, 0x33, 0xff, target->s6_addr[13], target->s6_addr[14], target->s6_addr[15]},
+        .type = {ETH_P_IPV6 >> 8, ETH_P_IPV6 & 0xff},
+        .version = {0x60},
+        .size = {0, 32},
+        .next = IPPROTO_ICMPV6,
+        .hops = ND6_HOPLIM,
+        .dst = {.s6_addr = {0xff, 2, [11] = 1, [12] = 0xff, [13] = target->s6_addr[13],
+                            [14] = target->s6_addr[14], [15] = target->s6_addr[15]}},
+        .icmp = {ICMP6_TYPE_NS},
+        .target = *target,
+        .option = {ND6_OPTION_TYPE_SOURCE_LLADDR, 1}};
+    struct in6_addr src;
+    uint32_t sum;
+
+    static_assert(sizeof(frame) == ETH_HLEN + 72, "no gaps");
+    if (stack_route(target, &src) < 0)
+        return;
+    memcpy(frame.from, stack_config()->hardware, sizeof(frame.from));
+    memcpy(frame.hardware, frame.from, sizeof(frame.hardware));
+    frame.src = src;
+    sum = ~stack_sum(&frame.src, 64, 32 + IPPROTO_ICMPV6) & 0xffff;
+    frame.icmp[2] = (uint8_t)(sum >> 8);
+    frame.icmp[3] = (uint8_t)sum;
+    (void)stack_frame_send(&frame, sizeof(frame));
+}
+
+static struct nd6_neighbor_cache_entry *find_entry(const struct in6_addr *addr)
+{
+    for (size_t i = 0; i < LWIP_ND6_NUM_NEIGHBORS; i++)
+        if (lwip.neighbor_cache[i].state != ND6_NO_ENTRY &&
+            memcmp(lwip.neighbor_cache[i].next_hop_address.addr, addr, sizeof(*addr)) == 0)
+            return &lwip.neighbor_cache[i];
+    return NULL;
+}
+
+void stack_ask_neighbour(const struct in6_addr *hop)
+{
+    static struct in6_addr last;
+    static uint64_t last_ns;
+    const struct nd6_neighbor_cache_entry *e = find_entry(hop);
+    uint64_t now;
+
+    if (!e || e->state != ND6_INCOMPLETE)
+        return;
+    now = host_monotonic_ns();
+    if (IN6_ARE_ADDR_EQUAL(hop, &last) && now - last_ns < ASK_NS)
+        return;
+    last = *hop;
+    last_ns = now;
+    solicit(hop);
+}
+
+void stack_ask_again(void)
+{
+    static uint64_t last_ns;
+    uint64_t now = host_monotonic_ns();
+
+    if (now - last_ns < ASK_NS)
+        return;
+    last_ns = now;
+    for (size_t i = 0; i < LWIP_ND6_NUM_NEIGHBORS; i++) {
+        const struct nd6_neighbor_cache_entry *e = &lwip.neighbor_cache[i];
+        struct in6_addr addr;
+
+        memcpy(&addr, e->next_hop_address.addr, sizeof(addr));
+        if ((e->state == ND6_INCOMPLETE || e->state == ND6_PROBE) && !stack_seems_near(&addr))
+            solicit(&addr);
+    }
+}
+
+/* ---- listing ----------------------------------------------------------------------------------
+ */
 
 static bool is_known(uint32_t addr)
 {

@@ -88,6 +88,7 @@ int stack_load(const char **ret_why)
     LWIP_FUNCTIONS(F)
     F(default_router_list)
     F(neighbor_cache)
+    F(prefix_list)
     F(tcp_active_pcbs)
     F(tcp_tw_pcbs)
 #undef F
@@ -206,6 +207,7 @@ int stack_add_device(const struct lwip_config *given)
 uint32_t stack_timers(void)
 {
     lwip.sys_check_timeouts();
+    stack_ask_again();
     /* lwIP counts a router's seconds down; this one was told to us for good. */
     if (stack_router)
         lwip.default_router_list[0].invalidation_timer = UINT32_MAX;

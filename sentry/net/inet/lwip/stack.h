@@ -38,6 +38,8 @@ extern struct stack_counts stack_counts; /* atomic each */
 void stack_watch(void (*seen)(const uint8_t *frame, size_t size, bool outgoing));
 /* One of at least a link header leaves as it is; stack_lock is held. -ENOBUFS. */
 int stack_frame_send(const void *frame, size_t size);
+/* RFC 1071: `sum` and what the bytes sum up to, as the network's words, folded, not inverted. */
+uint32_t stack_sum(const void *bytes, size_t size, uint64_t sum);
 
 /*
  * While this is allowed, lwIP hands TCP's segments of IPv4 over in one piece, however long, to be
