@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 
+#include "sentry/kernel/ns/mntns.h"
 #include "sentry/kernel/ns/userns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
 #include "sentry/vfs/attr/handle.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/mount/mount.h"
 #include "sentry/vfs/path/open.h"
 
 /* Newer than Debian 12's headers. */
@@ -106,6 +108,13 @@ SYSCALL_DEFINE5(name_to_handle_at, int, dirfd, uaddr_t, path, uaddr_t, handle_pt
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
+/* What has to be so with an object that is found: enum handle_to_path_flags. */
+enum check {
+    CHECK_RIGHTS = 1,    /* the caller could get at it, and through every directory above it */
+    CHECK_BELOW = 2,     /* it lies below the place that was named */
+    CHECK_DIRECTORY = 4, /* it is one */
+};
+
 static int get_handle(struct task *task, uaddr_t ptr, struct handle *ret)
 {
     struct handle_head head;
@@ -117,7 +126,7 @@ static int get_handle(struct task *task, uaddr_t ptr, struct handle *ret)
     if (head.type < 0 || ((head.type & ~0xffff) & ~TYPE_FLAGS))
         return -EINVAL;
     *ret = (struct handle){.type = head.type, .size = head.bytes};
-    return 0;
+    return copy_from_user(task->mm, ret->bytes, ptr + sizeof(head), ret->size) < 0 ? -EFAULT : 0;
 }
 
 /* The place whose file system is meant. */
@@ -129,7 +138,7 @@ static int get_root(struct task *task, int fd, struct path *ret)
         *ret = fs_context_cwd(task->fs);
         return 0;
     }
-    file = fdtable_get(task->files, fd);
+    file = task_file(task, fd);
     if (!file)
         return -EBADF;
     *ret = file->at.dentry && file->at.mount ? path_ref(file->at) : (struct path){NULL, NULL};
@@ -137,32 +146,68 @@ static int get_root(struct task *task, int fd, struct path *ret)
     return ret->dentry ? 0 : -ESTALE;
 }
 
-/* may_decode_fh(): `ret_checked`: only directories, and only those that the caller may search. */
-static int may_decode(struct task *task, const struct path *root, uint32_t flags, bool *ret_checked)
+/*
+ * may_decode_fh(): who may mount the file system, or make a bind mount of the place, could get at
+ * what is there by its name. Only at directories, whose way up is known.
+ */
+static int may_decode(struct task *task, const struct path *root, uint32_t flags,
+                      unsigned *ret_checks)
 {
-    const struct vfs_identity *id = vfs_identity();
-    const uint64_t needed = 1UL << CAP_DAC_READ_SEARCH | 1UL << CAP_SYS_ADMIN;
-    uint64_t owner = root->dentry->sb->owner_id;
+    const struct user_ns *own = task->cred->user_ns;
+    bool admin = cred_has_ns_cap(task->cred, own, CAP_SYS_ADMIN);
+    unsigned checks = CHECK_RIGHTS | CHECK_DIRECTORY;
 
-    *ret_checked = false;
+    *ret_checks = 0;
     if (vfs_has_cap(CAP_DAC_READ_SEARCH))
         return 0;
-    *ret_checked = true;
-    if (!(flags & O_DIRECTORY) || owner == 0 || owner != task->cred->user_ns->ns.id)
+    if (!(flags & O_DIRECTORY))
         return -EPERM;
-    return (id->caps & needed) == needed ? 0 : -EPERM;
+    if (!task_may_change_super(task, root->dentry->sb)) {
+        if (!admin || !path_is_bindable(root, own))
+            return -EPERM;
+        checks |= CHECK_BELOW;
+    }
+    *ret_checks = checks;
+    return cred_has_ns_cap(task->cred, own, CAP_DAC_READ_SEARCH) ? 0 : -EPERM;
 }
 
-static int check_found(const struct path *found)
+static bool is_reachable(const struct inode *inode)
 {
-    const struct inode *inode = found->dentry->inode;
-
-    if (inode_type(inode) != S_IFDIR)
-        return -ENOTDIR;
     return vfs_has_cap_over(__atomic_load_n(&inode->uid, __ATOMIC_RELAXED),
-                            __atomic_load_n(&inode->gid, __ATOMIC_RELAXED), CAP_DAC_READ_SEARCH)
-               ? 0
-               : -EPERM;
+                            __atomic_load_n(&inode->gid, __ATOMIC_RELAXED), CAP_DAC_READ_SEARCH);
+}
+
+/* vfs_dentry_acceptable() */
+static int check_found(struct dentry *found, const struct path *root, unsigned checks)
+{
+    struct dentry *at = dentry_ref(found), *parent;
+    bool good = true;
+
+    if ((checks & CHECK_DIRECTORY) && inode_type(found->inode) != S_IFDIR)
+        good = false;
+    if ((checks & CHECK_RIGHTS) && !is_reachable(found->inode))
+        good = false;
+    while (good && at != root->dentry && (parent = dentry_parent(at)) != NULL) {
+        good = !(checks & CHECK_RIGHTS) || is_reachable(parent->inode);
+        dentry_unref(at);
+        at = parent;
+    }
+    if ((checks & CHECK_BELOW) && at != root->dentry)
+        good = false;
+    dentry_unref(at);
+    return good ? 0 : -ESTALE;
+}
+
+static int decode(const struct path *root, struct handle *handle, unsigned checks, struct path *ret)
+{
+    bool placed = handle->type & TYPE_CONNECTABLE;
+    int err;
+
+    checks |= (placed ? (unsigned)CHECK_BELOW : 0) |
+              (handle->type & TYPE_DIRECTORY ? (unsigned)CHECK_DIRECTORY : 0);
+    handle->type &= ~TYPE_FLAGS;
+    err = handle_decode(root, handle, placed, ret);
+    return err < 0 || checks == 0 ? err : check_found(ret->dentry, root, checks);
 }
 
 SYSCALL_DEFINE3(open_by_handle_at, int, mount_fd, uaddr_t, handle_ptr, int, flags)
@@ -170,25 +215,16 @@ SYSCALL_DEFINE3(open_by_handle_at, int, mount_fd, uaddr_t, handle_ptr, int, flag
     struct path root, found = {NULL, NULL};
     struct handle handle;
     struct file *file;
-    bool checked;
-    int err = get_handle(task, handle_ptr, &handle);
+    unsigned checks;
+    int err = get_root(task, mount_fd, &root);
 
-    if (!err)
-        err = get_root(task, mount_fd, &root);
     if (err < 0)
         return err;
-    err = may_decode(task, &root, (uint32_t)flags, &checked);
-    if (!err && copy_from_user(task->mm, handle.bytes, handle_ptr + sizeof(struct handle_head),
-                               handle.size) < 0)
-        err = -EFAULT;
-    if (!err) {
-        bool placed = handle.type & TYPE_CONNECTABLE;
-
-        handle.type &= ~TYPE_FLAGS;
-        err = handle_decode(&root, &handle, placed, &found);
-    }
-    if (!err && checked)
-        err = check_found(&found);
+    err = may_decode(task, &root, (uint32_t)flags, &checks);
+    if (!err)
+        err = get_handle(task, handle_ptr, &handle);
+    if (!err)
+        err = decode(&root, &handle, checks, &found);
     if (!err)
         err = vfs_open_found(&found, (uint32_t)flags, &file);
     path_unref(&found);

@@ -319,6 +319,24 @@ bool mount_reaches(struct mount *mount, struct dentry *dentry)
     return mount->root == mount->sb->root || dentry_is_below(dentry, mount->root);
 }
 
+bool path_is_bindable(const struct path *path, const void *owner)
+{
+    struct mount *m = path->mount, *child;
+    bool good;
+
+    mount_lock();
+    good = m->ns && m->ns->owner == owner;
+    if (good) {
+        list_for_each (child, &m->children, sibling) {
+            if ((mount_get_flags(child) & MOUNT_LOCKED) &&
+                dentry_is_below(child->over.dentry, path->dentry))
+                good = false;
+        }
+    }
+    mount_unlock();
+    return good;
+}
+
 /* ---- what mounts forbid -------------------------------------------------------------------- */
 
 int mount_get_write(struct mount *mount)

@@ -148,6 +148,12 @@ void mount_leave_removed(struct dentry *dentry);
 /* Can `dentry` be reached from the root of the mount? A bind mount's directory may be moved out. */
 bool mount_reaches(struct mount *mount, struct dentry *dentry);
 
+/*
+ * Is the place in a tree of a namespace of `owner`, with nothing locked upon it or below? Who may
+ * do as he likes in that namespace could then see all that is there.
+ */
+bool path_is_bindable(const struct path *path, const void *owner);
+
 /* ---- what mounts forbid -------------------------------------------------------------------- */
 
 static inline uint32_t mount_get_flags(const struct mount *mount)
