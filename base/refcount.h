@@ -43,6 +43,19 @@ static inline bool refcount_get_unless_zero(refcount_t *r)
     return false;
 }
 
+/* False, and nothing done, when this is the last reference: refcount_put() is to give that up. */
+static inline bool refcount_put_unless_last(refcount_t *r)
+{
+    uint32_t old = __atomic_load_n(&r->count, __ATOMIC_RELAXED);
+
+    while (old > 1) {
+        if (__atomic_compare_exchange_n(&r->count, &old, old - 1, true, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED))
+            return true;
+    }
+    return false;
+}
+
 /* True when this was the last reference: the caller frees the object. */
 static inline bool refcount_put(refcount_t *r)
 {

@@ -1,4 +1,11 @@
-/* The tree of dentries in use (inode.h). */
+/*
+ * The tree of dentries (inode.h), and those that nobody uses.
+ *
+ *   in use   refs > 0, in its bucket unless `gone`
+ *   idle     refs = 0, in its bucket and in sb->idle: one that found() takes is in use again
+ *
+ * Only under sb->lock does a count become zero or leave it.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,19 +92,34 @@ static struct dentry *dentry_new(struct super_block *sb, struct dentry *parent, 
     memcpy(d->name, name.text, name.size);
     d->name[name.size] = '\0';
     list_init(&d->bucket);
+    list_init(&d->idle_node);
     return d;
 }
 
 int super_init(struct super_block *sb, struct inode *root, void (*release)(struct super_block *sb))
 {
+    uint32_t count = MAX(sb->idle_limit, (uint32_t)DENTRY_BUCKETS);
+    struct dentry *dentry = dentry_new(sb, NULL, (struct name){"", 0}, root);
+    struct list *buckets = calloc(count, sizeof(*buckets));
+
+    if (!dentry || !buckets) {
+        if (dentry)
+            free(dentry->name);
+        free(dentry);
+        free(buckets);
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        list_init(&buckets[i]);
     refcount_set(&sb->refs, 1);
     lock_init(&sb->lock);
     lock_init(&sb->tree_lock);
-    for (int i = 0; i < DENTRY_BUCKETS; i++)
-        list_init(&sb->buckets[i]);
+    list_init(&sb->idle);
+    sb->buckets = buckets;
+    sb->bucket_count = count;
     sb->release = release;
-    sb->root = dentry_new(sb, NULL, (struct name){"", 0}, root);
-    return sb->root ? 0 : -ENOMEM;
+    sb->root = dentry;
+    return 0;
 }
 
 void super_make_uuid(struct super_block *sb)
@@ -105,23 +127,6 @@ void super_make_uuid(struct super_block *sb)
     sb->has_uuid = host_random(sb->uuid, sizeof(sb->uuid)) == 0;
     sb->uuid[6] = 0x40 | (sb->uuid[6] & 0xf); /* version 4, variant 1: RFC 9562 */
     sb->uuid[8] = 0x80 | (sb->uuid[8] & 0x3f);
-}
-
-struct super_block *super_ref(struct super_block *sb)
-{
-    refcount_get(&sb->refs);
-    return sb;
-}
-
-struct super_block *super_unref(struct super_block *sb)
-{
-    if (sb && refcount_put(&sb->refs)) {
-        dentry_unref(sb->root);
-        lock_destroy(&sb->lock);
-        lock_destroy(&sb->tree_lock);
-        sb->release(sb);
-    }
-    return NULL;
 }
 
 void tree_lock(struct super_block *sb) __no_lock_analysis
@@ -140,7 +145,7 @@ static struct list *bucket_of(struct dentry *parent, struct name name)
 {
     uint64_t hash = XXH3_64bits_withSeed(name.text, name.size, (uintptr_t)parent);
 
-    return &parent->sb->buckets[hash % DENTRY_BUCKETS];
+    return &parent->sb->buckets[hash % parent->sb->bucket_count];
 }
 
 static struct dentry *find_locked(struct dentry *parent, struct name name)
@@ -150,8 +155,7 @@ static struct dentry *find_locked(struct dentry *parent, struct name name)
     struct dentry *d;
 
     list_for_each (d, bucket, bucket) {
-        if (d->parent == parent && d->name_size == name.size &&
-            memcmp(d->name, name.text, name.size) == 0)
+        if (d->parent == parent && name_same(dentry_name(d), name))
             return d;
     }
     return NULL;
@@ -163,25 +167,96 @@ struct dentry *dentry_ref(struct dentry *dentry)
     return dentry;
 }
 
+/* A reference on one that stands in its bucket. */
+static struct dentry *found_locked(struct dentry *d) __must_hold(d->sb->lock)
+{
+    if (list_empty(&d->idle_node)) {
+        dentry_ref(d);
+    } else {
+        list_del_init(&d->idle_node);
+        d->sb->idle_count--;
+        refcount_set(&d->refs, 1);
+    }
+    return d;
+}
+
+/*
+ * Nobody uses `d` any more: it becomes idle, if its name leads to it still. Returns which one is to
+ * be freed, out of the tree; NULL: none.
+ */
+static struct dentry *retire_locked(struct dentry *d) __must_hold(d->sb->lock)
+{
+    struct super_block *sb = d->sb;
+
+    if (sb->idle_limit > 0 && !list_empty(&d->bucket)) {
+        list_add(&sb->idle, &d->idle_node);
+        if (++sb->idle_count <= sb->idle_limit)
+            return NULL;
+        d = list_last(&sb->idle, struct dentry, idle_node);
+        list_del_init(&d->idle_node);
+        sb->idle_count--;
+    }
+    list_del_init(&d->bucket);
+    return d;
+}
+
+/* Gives up the last reference, as it seems. Returns the one to give up next: a parent's, or NULL.
+ */
+static struct dentry *put_last(struct dentry *dentry)
+{
+    struct super_block *sb = dentry->sb;
+    struct dentry *parent, *dead = NULL;
+
+    lock_acquire(&sb->lock);
+    if (refcount_put(&dentry->refs))
+        dead = retire_locked(dentry);
+    lock_release(&sb->lock);
+    if (!dead)
+        return NULL;
+    parent = dead->parent;
+    inode_unref(dead->inode);
+    free(dead->name);
+    free(dead);
+    return parent;
+}
+
 struct dentry *dentry_unref(struct dentry *dentry)
 {
-    while (dentry) {
-        struct dentry *parent;
-        bool last;
+    while (dentry && !refcount_put_unless_last(&dentry->refs))
+        dentry = put_last(dentry);
+    return NULL;
+}
 
-        /* Under the lock, so that dentry_find() never meets one whose count is zero. */
-        lock_acquire(&dentry->sb->lock);
-        last = refcount_put(&dentry->refs);
-        parent = dentry->parent;
-        if (last)
-            list_del_init(&dentry->bucket);
-        lock_release(&dentry->sb->lock);
-        if (!last)
-            break;
-        inode_unref(dentry->inode);
-        free(dentry->name);
-        free(dentry);
-        dentry = parent;
+/* The file system goes. */
+static void drop_idle(struct super_block *sb)
+{
+    lock_acquire(&sb->lock);
+    sb->idle_limit = 0;
+    while (!list_empty(&sb->idle)) {
+        struct dentry *d = found_locked(list_first(&sb->idle, struct dentry, idle_node));
+
+        lock_release(&sb->lock);
+        dentry_unref(d);
+        lock_acquire(&sb->lock);
+    }
+    lock_release(&sb->lock);
+}
+
+struct super_block *super_ref(struct super_block *sb)
+{
+    refcount_get(&sb->refs);
+    return sb;
+}
+
+struct super_block *super_unref(struct super_block *sb)
+{
+    if (sb && refcount_put(&sb->refs)) {
+        drop_idle(sb);
+        dentry_unref(sb->root);
+        free(sb->buckets);
+        lock_destroy(&sb->lock);
+        lock_destroy(&sb->tree_lock);
+        sb->release(sb);
     }
     return NULL;
 }
@@ -193,16 +268,28 @@ struct dentry *dentry_find(struct dentry *parent, struct name name)
     lock_acquire(&parent->sb->lock);
     d = find_locked(parent, name);
     if (d)
-        dentry_ref(d);
+        found_locked(d);
     lock_release(&parent->sb->lock);
     return d;
 }
 
-/* The name leads elsewhere or nowhere from now on. */
-static void leave_locked(struct dentry *d) __must_hold(d->sb->lock)
+static void set_gone(struct dentry *d)
 {
+    __atomic_store_n(&d->gone, true, __ATOMIC_RELAXED);
+}
+
+/*
+ * The name leads elsewhere or nowhere from now on. `d` NULL: it did so before. Returns `d`
+ * referenced, to be given up without the lock, since it may be that nobody else uses it.
+ */
+static struct dentry *leave_locked(struct dentry *d) __must_hold(d->sb->lock)
+{
+    if (!d)
+        return NULL;
+    found_locked(d);
     list_del_init(&d->bucket);
-    d->gone = true;
+    set_gone(d);
+    return d;
 }
 
 static bool same_object(const struct inode *a, const struct inode *b)
@@ -210,30 +297,53 @@ static bool same_object(const struct inode *a, const struct inode *b)
     return a->ino == b->ino && a->dev == b->dev && inode_type(a) == inode_type(b);
 }
 
+/* The dentry of that name, referenced, if it is the same object's; `inode` is taken over then. */
+static struct dentry *reuse(struct dentry *parent, struct name name, struct inode *inode)
+{
+    struct dentry *d;
+
+    lock_acquire(&parent->sb->lock);
+    d = find_locked(parent, name);
+    if (d && same_object(d->inode, inode))
+        found_locked(d);
+    else
+        d = NULL;
+    lock_release(&parent->sb->lock);
+    if (!d)
+        return NULL;
+    if (d->inode != inode && d->inode->ops->refresh)
+        d->inode->ops->refresh(d->inode, inode);
+    inode_unref(inode);
+    return d;
+}
+
 struct dentry *dentry_attach(struct dentry *parent, struct name name, struct inode *inode)
 {
     struct super_block *sb = parent->sb;
-    struct dentry *old, *fresh = dentry_new(sb, parent, name, inode);
+    struct dentry *d = reuse(parent, name, inode), *old;
 
-    if (!fresh) {
+    if (d)
+        return d;
+    d = dentry_new(sb, parent, name, inode);
+    if (!d) {
         inode_unref(inode);
         return NULL;
     }
     lock_acquire(&sb->lock);
     old = find_locked(parent, name);
-    if (old && same_object(old->inode, inode)) {
-        dentry_ref(old);
-        lock_release(&sb->lock);
-        if (old->inode->ops->refresh)
-            old->inode->ops->refresh(old->inode, inode);
-        dentry_unref(fresh);
-        return old;
+    if (unlikely(old && same_object(old->inode, inode))) {
+        /* In a read-only tree somebody else was quicker. */
+        struct dentry *ours = d;
+
+        d = found_locked(old);
+        old = ours;
+    } else {
+        old = leave_locked(old);
+        list_add(bucket_of(parent, name), &d->bucket);
     }
-    if (old)
-        leave_locked(old);
-    list_add(bucket_of(parent, name), &fresh->bucket);
     lock_release(&sb->lock);
-    return fresh;
+    dentry_unref(old);
+    return d;
 }
 
 void dentry_detach(struct dentry *parent, struct name name)
@@ -241,16 +351,16 @@ void dentry_detach(struct dentry *parent, struct name name)
     struct dentry *d;
 
     lock_acquire(&parent->sb->lock);
-    d = find_locked(parent, name);
-    if (d)
-        leave_locked(d);
+    d = leave_locked(find_locked(parent, name));
     lock_release(&parent->sb->lock);
+    dentry_unref(d);
 }
 
 void dentry_remove(struct dentry *dentry)
 {
     lock_acquire(&dentry->sb->lock);
-    leave_locked(dentry);
+    list_del_init(&dentry->bucket);
+    set_gone(dentry);
     lock_release(&dentry->sb->lock);
 }
 
@@ -261,8 +371,7 @@ void dentry_move(struct dentry *dentry, struct dentry *parent, struct name name)
 
     lock_acquire(&parent->sb->lock);
     there = find_locked(parent, name);
-    if (there && there != dentry)
-        leave_locked(there);
+    there = there != dentry ? leave_locked(there) : NULL;
     list_del_init(&dentry->bucket);
     if (text) {
         old_parent = dentry->parent;
@@ -273,9 +382,10 @@ void dentry_move(struct dentry *dentry, struct dentry *parent, struct name name)
         list_add(bucket_of(parent, name), &dentry->bucket);
     } else {
         /* Without memory for its name, whoever stands there loses sight of where that is. */
-        dentry->gone = true;
+        set_gone(dentry);
     }
     lock_release(&parent->sb->lock);
+    dentry_unref(there);
     dentry_unref(old_parent);
     free(old_text);
 }
@@ -307,18 +417,13 @@ struct dentry *dentry_unnamed(struct dentry *parent, struct name name, struct in
     if (!d)
         inode_unref(inode);
     else
-        d->gone = true;
+        set_gone(d);
     return d;
 }
 
 bool dentry_gone(struct dentry *dentry)
 {
-    bool gone;
-
-    lock_acquire(&dentry->sb->lock);
-    gone = dentry->gone;
-    lock_release(&dentry->sb->lock);
-    return gone;
+    return __atomic_load_n(&dentry->gone, __ATOMIC_RELAXED);
 }
 
 bool dentry_is_below(struct dentry *dentry, const struct dentry *top)

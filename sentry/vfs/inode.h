@@ -5,7 +5,8 @@
  *   struct inode         an object: its type, its identity, its operations
  *   struct dentry        a name in a directory; the tree of dentries that are in use now. There is
  *                        one per (parent, name), so mount points and working directories have an
- *                        identity; nobody's dentries are freed at once
+ *                        identity; nobody's dentries are freed at once, or stay for the next walk
+ *                        where the file system has an `idle_limit`: there making an object is dear
  *
  * A dentry holds its parent and its inode; the inode never changes while it lives, parent and name
  * only by rename(2). Whether a name still leads to the same object is asked anew by each walk
@@ -22,6 +23,7 @@
 #ifndef SENTRY_VFS_INODE_H
 #define SENTRY_VFS_INODE_H
 
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -51,6 +53,11 @@ struct name {
     const char *text;
     size_t size;
 };
+
+static inline bool name_same(struct name a, struct name b)
+{
+    return a.size == b.size && memcmp(a.text, b.text, a.size) == 0;
+}
 
 /* What a magic link (/proc/self/exe, /proc/self/fd/N) leads to: one of them, referenced. */
 struct link_target {
@@ -168,7 +175,7 @@ struct inode {
     const struct super_block *unlinked_from;
 };
 
-#define DENTRY_BUCKETS 64
+#define DENTRY_BUCKETS 64 /* at least */
 
 struct super_block {
     refcount_t refs;
@@ -190,8 +197,12 @@ struct super_block {
     struct lock tree_lock; /* unused where read_only */
     uint32_t dev;          /* st_dev of the objects that have none of their own */
     struct dentry *root;
+    uint32_t idle_limit; /* so many dentries without a user stay; set before super_init() */
     struct lock lock;
-    struct list buckets[DENTRY_BUCKETS] __guarded_by(lock);
+    struct list *buckets __guarded_by(lock); /* owned */
+    uint32_t bucket_count;
+    struct list idle __guarded_by(lock); /* the last used first */
+    uint32_t idle_count __guarded_by(lock);
     void (*release)(struct super_block *sb); /* after the last dentry is gone; frees sb */
     /* Options beyond ro, as /proc/mounts shows them, each with a comma in front; may be NULL. */
     void (*show_options)(struct super_block *sb, char *buf, size_t size);
@@ -212,8 +223,9 @@ struct dentry {
     struct dentry *parent; /* owned; NULL for a root */
     char *name;            /* owned, terminated */
     uint32_t name_size;
-    bool gone;          /* removed or replaced: the name is what it had last */
+    bool gone;          /* atomic: removed or replaced: the name is what it had last */
     struct list bucket; /* empty once gone */
+    struct list idle_node;
 };
 
 void inode_init(struct inode *inode, const struct inode_operations *ops, uint32_t mode,
@@ -289,6 +301,13 @@ static inline struct name dentry_name(const struct dentry *dentry)
     return (struct name){dentry->name, dentry->name_size};
 }
 bool dentry_gone(struct dentry *dentry);
+/* Does `name` in `parent` mean it? With tree_lock held where the tree can change. */
+static inline bool dentry_is_at(const struct dentry *dentry, const struct dentry *parent,
+                                struct name name)
+{
+    return dentry->parent == parent && name_same(dentry_name(dentry), name) &&
+           !__atomic_load_n(&dentry->gone, __ATOMIC_RELAXED);
+}
 /* Is it `top`, or somewhere below? */
 bool dentry_is_below(struct dentry *dentry, const struct dentry *top);
 /* A new reference; NULL for a root. */

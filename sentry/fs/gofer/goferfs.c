@@ -86,9 +86,10 @@ static void last_seen(struct gofer_inode *g, struct linux_stat *ret)
 }
 
 /*
- * Was the directory looked at in this tick of the host's clock, and has nothing come from outside
- * since? Then nobody in the sandbox can know of a change, and what was seen is as good as new. A
- * walk meets the same directories over and over, and each look is a call of the host.
+ * Was it looked at in this tick of the host's clock, and has nothing come from outside since? Then
+ * nobody in the sandbox can know of a change, and what was seen is as good as new. Walks meet the
+ * same directories over and over, who opens a file has just found it, and each look is a call of
+ * the host.
  */
 static bool seen_just_now(struct gofer_inode *g, const struct look *now, struct linux_stat *ret)
 {
@@ -128,8 +129,6 @@ bool gofer_inode_look(struct gofer_inode *g, struct linux_stat *ret)
         last_seen(g, ret);
         return true;
     }
-    if (inode_type(&g->inode) != S_IFDIR)
-        return ask_host(g, ret);
     now = (struct look){host_clock_ns(CLOCK_MONOTONIC_COARSE), host_news()};
     if (seen_just_now(g, &now, ret))
         return true;

@@ -69,7 +69,7 @@ struct gofer_inode {
     struct lock lock;
     struct linux_stat stat __guarded_by(lock); /* as last seen */
     struct gofer_about about __guarded_by(lock);
-    struct look look __guarded_by(lock); /* directories: the last one */
+    struct look look __guarded_by(lock); /* the last one */
     uint32_t granted __guarded_by(lock); /* R_OK, W_OK, X_OK: what the host permitted ... */
     struct stamp granted_at __guarded_by(lock);
 
@@ -111,9 +111,9 @@ void gofer_inode_learn(struct gofer_inode *g, const struct gofer_entry *entry);
 /* The host just said this of the object. */
 void gofer_inode_update(struct gofer_inode *g, const struct linux_stat *st);
 /*
- * The object's attributes now: from the host by the handle that is held; where the tree is ours
- * alone, as they are remembered, and a directory's likewise for a moment, unless something has come
- * from outside. False: the gofer has to be asked.
+ * The object's attributes now: from the host by the handle that is held; as they are remembered
+ * where the tree is ours alone, and for a moment elsewhere too, unless something has come from
+ * outside. False: the gofer has to be asked.
  */
 bool gofer_inode_look(struct gofer_inode *g, struct linux_stat *ret);
 /* The object open for reading, from what is held or by the gofer. `alone`: by nobody else. */

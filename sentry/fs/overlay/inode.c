@@ -138,6 +138,23 @@ void ov_follow_upper(struct ov_inode *ov)
             __atomic_load_n(&upper->gid, __ATOMIC_RELAXED));
 }
 
+bool ov_follow_lower(struct ov_inode *ov)
+{
+    const struct inode *lower = ov->lower->inode;
+    struct linux_stat st;
+
+    if (lower->ops->stat(ov->lower, true, &st) < 0)
+        return false;
+    /* By another name it may be another object of ours already. */
+    if (!S_ISDIR(st.st_mode) && st.st_nlink > 1 && list_empty(&ov->link_node))
+        return false;
+    set_ids(ov, inode_type(&ov->inode) | (st.st_mode & ~(uint32_t)S_IFMT), st.st_uid, st.st_gid);
+    __atomic_store_n(&ov->inode.flags, inode_flags(lower), __ATOMIC_RELAXED);
+    if (!ov->counted)
+        __atomic_store_n(&ov->nlink, (uint32_t)MIN(st.st_nlink, UINT32_MAX), __ATOMIC_RELAXED);
+    return true;
+}
+
 void ov_refresh(struct inode *inode, struct inode *fresh)
 {
     struct ov_inode *ov = container_of(inode, struct ov_inode, inode);

@@ -33,6 +33,7 @@
 #include "sentry/vfs/inode.h"
 
 #define OV_LINK_BUCKETS 256
+#define OV_IDLE_NAMES   1024         /* about 1 KiB each, with all that is below */
 #define OV_RECENT       64           /* files of changed bytes that stay at hand */
 #define OV_XATTR_BYTES  (64UL << 10) /* XATTR_SIZE_MAX, XATTR_LIST_MAX */
 /* What is made here gets numbers that no usual file system gives, and that are exact as doubles. */
@@ -158,6 +159,8 @@ void ov_link_enter(struct ov_inode *ov);
 void ov_refresh(struct inode *inode, struct inode *fresh);
 /* Takes over what upper says of mode and owner. */
 void ov_follow_upper(struct ov_inode *ov);
+/* Takes over what lower says of one that has no upper half. False: it has to be found anew. */
+bool ov_follow_lower(struct ov_inode *ov);
 /* From now on nlink is kept here; with tree_lock held. */
 void ov_count(struct ov_inode *ov);
 void ov_change_nlink(struct ov_inode *ov, int by);

@@ -8,24 +8,53 @@
 #include "sentry/fs/overlay/internal.h"
 #include "sentry/vfs/attr/permission.h"
 
-/* Turns `found` lower inodes (taken over) into objects, one below the other. Returns how many. */
-static int adopt(struct overlay *fs, struct dentry *lower_dir, const struct name *names, int found,
-                 struct inode **inodes)
+/*
+ * The name is in use, and nothing was changed: the object that it leads to, referenced, with what
+ * `inode`, just found below, says of it. NULL: an object is to be found or made.
+ */
+static struct ov_inode *known_object(struct dentry *known, struct dentry *lower_dir,
+                                     struct name name, struct inode *inode)
 {
-    struct dentry *at = dentry_ref(lower_dir);
+    struct ov_inode *ov = known ? ov_of(known) : NULL;
+
+    if (!ov || ov_upper(ov) || !ov->lower || ov->lower->inode != inode ||
+        !dentry_is_at(ov->lower, lower_dir, name) || !ov_follow_lower(ov))
+        return NULL;
+    inode_ref(&ov->inode);
+    return ov;
+}
+
+/*
+ * Turns `found` lower inodes (taken over) into objects, one below the other. Returns how many.
+ * `dir`, in which names[0] is, NULL: its dentry is not known.
+ */
+static int adopt(struct overlay *fs, struct dentry *dir, struct dentry *lower_dir,
+                 const struct name *names, int found, struct inode **inodes)
+{
+    struct dentry *at = dir ? dentry_ref(dir) : NULL, *lower = dentry_ref(lower_dir);
     int done = 0;
 
     while (done < found) {
-        struct dentry *child = dentry_attach(at, names[done], inodes[done]);
-        struct ov_inode *ov;
+        struct dentry *known = at ? dentry_find(at, names[done]) : NULL;
+        struct dentry *child;
+        struct ov_inode *ov = known_object(known, lower, names[done], inodes[done]);
 
+        if (ov) {
+            child = dentry_ref(ov->lower);
+            inode_unref(inodes[done]);
+        } else {
+            child = dentry_attach(lower, names[done], inodes[done]);
+            ov = child ? ov_inode_of_lower(fs, dentry_ref(child)) : NULL;
+        }
+        dentry_unref(lower);
         dentry_unref(at);
-        at = child ? dentry_ref(child) : NULL;
-        ov = child ? ov_inode_of_lower(fs, child) : NULL;
+        lower = child;
+        at = known;
         if (!ov)
             break;
         inodes[done++] = &ov->inode;
     }
+    dentry_unref(lower);
     dentry_unref(at);
     if (done == found)
         return done;
@@ -36,10 +65,25 @@ static int adopt(struct overlay *fs, struct dentry *lower_dir, const struct name
     return -ENOMEM;
 }
 
-static int ask_lower(struct ov_inode *dir, const struct name *names, int count,
-                     struct inode **ret_inodes, int *ret_error)
+/* Where names[0 .. done) lead from `dentry`, referenced; NULL: nobody knows a dentry of it. */
+static struct dentry *place_of(struct dentry *dentry, const struct name *names, int done)
 {
-    struct dentry *lower = dir->lower;
+    struct dentry *at = dentry_ref(dentry);
+
+    for (int i = 0; i < done && at; i++) {
+        struct dentry *next = dentry_find(at, names[i]);
+
+        dentry_unref(at);
+        at = next;
+    }
+    return at;
+}
+
+/* Asks for what is left of `names` below `dir`, where names[0 .. done) led. */
+static int ask_lower(struct ov_inode *dir, struct dentry *dentry, const struct name *names,
+                     int done, int count, struct inode **ret_inodes, int *ret_error)
+{
+    struct dentry *lower = dir->lower, *place;
     int found;
 
     if (!lower) {
@@ -47,9 +91,13 @@ static int ask_lower(struct ov_inode *dir, const struct name *names, int count,
         return 0;
     }
     tree_lock(lower->sb);
-    found = lower->inode->ops->lookup(lower, names, count, ret_inodes, ret_error);
-    if (found > 0)
-        found = adopt(dir->fs, lower, names, found, ret_inodes);
+    found =
+        lower->inode->ops->lookup(lower, names + done, count - done, ret_inodes + done, ret_error);
+    if (found > 0) {
+        place = place_of(dentry, names, done);
+        found = adopt(dir->fs, place, lower, names + done, found, ret_inodes + done);
+        dentry_unref(place);
+    }
     tree_unlock(lower->sb);
     return found;
 }
@@ -84,7 +132,7 @@ int ov_lookup(struct dentry *dentry, const struct name *names, int count, struct
             break;
         }
         if (!entry) {
-            found = ask_lower(dir, names + done, count - done, ret_inodes + done, ret_error);
+            found = ask_lower(dir, dentry, names, done, count, ret_inodes, ret_error);
             break;
         }
         dir = entry->inode;

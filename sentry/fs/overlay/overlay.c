@@ -140,6 +140,7 @@ static struct overlay *ov_new(const struct overlay_config *config)
     fs->sb.stacked = true;
     super_make_uuid(&fs->sb);
     fs->sb.far = true;
+    fs->sb.idle_limit = OV_IDLE_NAMES;
     fs->sb.read_only = config->read_only;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);
     fs->entry_limit = config->entry_limit;

@@ -17,9 +17,8 @@
 #define AT_EMPTY_PATH 0x1000
 #endif
 
-/* What stat(2) says, and where the object is seen. */
-struct seen {
-    struct linux_stat st;
+/* What statx(2) says beyond stat(2): where the object is seen, and what it is like. */
+struct place {
     uint64_t mount_id; /* the unique number; 0: it is in no tree */
     uint32_t mount_number;
     bool mount_root;
@@ -28,7 +27,7 @@ struct seen {
     struct timespec birth;
 };
 
-static void look_at_place(const struct path *path, struct seen *ret)
+static void look_at_place(const struct path *path, struct place *ret)
 {
     const struct inode_operations *ops = path->dentry ? path->dentry->inode->ops : NULL;
 
@@ -42,38 +41,37 @@ static void look_at_place(const struct path *path, struct seen *ret)
     ret->mount_root = path->mount && path->dentry == path->mount->root;
 }
 
-static int stat_found(const struct walk_result *found, struct seen *ret)
-{
-    struct dentry *dentry = found->path.dentry;
-
-    look_at_place(found->file ? &found->file->at : &found->path, ret);
-    if (found->file)
-        return file_stat(found->file, &ret->st);
-    return dentry->inode->ops->stat(dentry, found->fresh, &ret->st);
-}
-
+/* ret_place NULL, here and below: it is not asked for. */
 static int stat_path(struct task *task, int dirfd, uaddr_t path, unsigned walk_flags,
-                     struct seen *ret)
+                     struct linux_stat *ret, struct place *ret_place)
 {
     struct walk_result found;
+    struct dentry *dentry;
     int err = at_path_walk(task, dirfd, path, walk_flags, &found);
 
     if (err < 0)
         return err;
-    err = stat_found(&found, ret);
+    dentry = found.path.dentry;
+    if (ret_place)
+        look_at_place(found.file ? &found.file->at : &found.path, ret_place);
+    if (found.file)
+        err = file_stat(found.file, ret);
+    else
+        err = dentry->inode->ops->stat(dentry, found.fresh, ret);
     walk_result_unref(&found);
     return err;
 }
 
-static int stat_fd(struct task *task, int fd, struct seen *ret)
+static int stat_fd(struct task *task, int fd, struct linux_stat *ret, struct place *ret_place)
 {
     struct file *file = fdtable_get(task->files, fd);
     int err;
 
     if (!file)
         return -EBADF;
-    look_at_place(&file->at, ret);
-    err = file_stat(file, &ret->st);
+    if (ret_place)
+        look_at_place(&file->at, ret_place);
+    err = file_stat(file, ret);
     file_unref(file);
     return err;
 }
@@ -89,54 +87,56 @@ static bool is_empty_path(struct task *task, uaddr_t path)
     return copy_struct_from_user(task->mm, &first, path) == 0 && first == '\0';
 }
 
-static int stat_at(struct task *task, int dirfd, uaddr_t path, int flags, struct seen *ret)
+static int stat_at(struct task *task, int dirfd, uaddr_t path, int flags, struct linux_stat *ret,
+                   struct place *ret_place)
 {
     unsigned walk_flags = flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW;
 
     if ((flags & AT_EMPTY_PATH) && dirfd != AT_FDCWD && is_empty_path(task, path))
-        return stat_fd(task, dirfd, ret);
+        return stat_fd(task, dirfd, ret, ret_place);
     if (flags & AT_EMPTY_PATH)
         walk_flags |= WALK_EMPTY;
-    return stat_path(task, dirfd, path, walk_flags, ret);
+    return stat_path(task, dirfd, path, walk_flags, ret, ret_place);
 }
 
-static long give_stat(struct task *task, uaddr_t buf, int err, struct seen *seen)
+static long give_stat(struct task *task, uaddr_t buf, int err, struct linux_stat *st)
 {
     if (err < 0)
         return err;
-    seen->st.st_uid = cred_shown_uid(task->cred, seen->st.st_uid);
-    seen->st.st_gid = cred_shown_gid(task->cred, seen->st.st_gid);
-    return copy_struct_to_user(task->mm, buf, &seen->st);
+    st->st_uid = cred_shown_uid(task->cred, st->st_uid);
+    st->st_gid = cred_shown_gid(task->cred, st->st_gid);
+    return copy_struct_to_user(task->mm, buf, st);
 }
 
 SYSCALL_DEFINE2(stat, uaddr_t, path, uaddr_t, buf)
 {
-    struct seen st;
+    struct linux_stat st;
 
-    return give_stat(task, buf, stat_at(task, AT_FDCWD, path, 0, &st), &st);
+    return give_stat(task, buf, stat_at(task, AT_FDCWD, path, 0, &st, NULL), &st);
 }
 
 SYSCALL_DEFINE2(lstat, uaddr_t, path, uaddr_t, buf)
 {
-    struct seen st;
+    struct linux_stat st;
+    int err = stat_at(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &st, NULL);
 
-    return give_stat(task, buf, stat_at(task, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &st), &st);
+    return give_stat(task, buf, err, &st);
 }
 
 SYSCALL_DEFINE2(fstat, int, fd, uaddr_t, buf)
 {
-    struct seen st;
+    struct linux_stat st;
 
-    return give_stat(task, buf, stat_fd(task, fd, &st), &st);
+    return give_stat(task, buf, stat_fd(task, fd, &st, NULL), &st);
 }
 
 SYSCALL_DEFINE4(newfstatat, int, dirfd, uaddr_t, path, uaddr_t, buf, int, flags)
 {
-    struct seen st;
+    struct linux_stat st;
 
     if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH))
         return -EINVAL;
-    return give_stat(task, buf, stat_at(task, dirfd, path, flags, &st), &st);
+    return give_stat(task, buf, stat_at(task, dirfd, path, flags, &st, NULL), &st);
 }
 
 static struct statx_timestamp statx_time(uint64_t sec, uint64_t nsec)
@@ -160,9 +160,9 @@ static void fill_direct(const struct linux_stat *st, struct statx *ret)
     ret->stx_dio_offset_align = view.block_size;
 }
 
-static void fill_statx(const struct seen *seen, unsigned mask, struct statx *ret)
+static void fill_statx(const struct linux_stat *st, const struct place *place, unsigned mask,
+                       struct statx *ret)
 {
-    const struct linux_stat *st = &seen->st;
     bool unique = mask & STATX_MOUNT_ID_UNIQUE;
 
     *ret = (struct statx){
@@ -184,15 +184,15 @@ static void fill_statx(const struct seen *seen, unsigned mask, struct statx *ret
         .stx_dev_minor = minor(st->st_dev),
     };
     static_assert(sizeof(*ret) == 256, "struct statx");
-    ret->stx_attributes_mask = seen->attributes_known | STATX_ATTR_MOUNT_ROOT;
-    ret->stx_attributes = seen->attributes | (seen->mount_root ? STATX_ATTR_MOUNT_ROOT : 0);
-    if (seen->has_birth) {
+    ret->stx_attributes_mask = place->attributes_known | STATX_ATTR_MOUNT_ROOT;
+    ret->stx_attributes = place->attributes | (place->mount_root ? STATX_ATTR_MOUNT_ROOT : 0);
+    if (place->has_birth) {
         ret->stx_mask |= STATX_BTIME;
-        ret->stx_btime = statx_time((uint64_t)seen->birth.tv_sec, (uint64_t)seen->birth.tv_nsec);
+        ret->stx_btime = statx_time((uint64_t)place->birth.tv_sec, (uint64_t)place->birth.tv_nsec);
     }
-    if (seen->mount_id) {
+    if (place->mount_id) {
         ret->stx_mask |= unique ? STATX_MOUNT_ID_UNIQUE : STATX_MNT_ID;
-        ret->stx_mnt_id = unique ? seen->mount_id : seen->mount_number;
+        ret->stx_mnt_id = unique ? place->mount_id : place->mount_number;
     }
     if (mask & STATX_DIOALIGN)
         fill_direct(st, ret);
@@ -200,7 +200,8 @@ static void fill_statx(const struct seen *seen, unsigned mask, struct statx *ret
 
 SYSCALL_DEFINE5(statx, int, dirfd, uaddr_t, path, int, flags, unsigned, mask, uaddr_t, buf)
 {
-    struct seen seen;
+    struct place place;
+    struct linux_stat st;
     struct statx stx;
     int err;
 
@@ -210,14 +211,14 @@ SYSCALL_DEFINE5(statx, int, dirfd, uaddr_t, path, int, flags, unsigned, mask, ua
         return -EINVAL;
     if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE))
         return -EINVAL;
-    err = stat_at(task, dirfd, path, flags, &seen);
+    err = stat_at(task, dirfd, path, flags, &st, &place);
     if (err < 0)
         return err;
-    seen.st.st_uid = cred_shown_uid(task->cred, seen.st.st_uid);
-    seen.st.st_gid = cred_shown_gid(task->cred, seen.st.st_gid);
-    if (!seen.mount_id)
-        (void)mount_kernel_id(seen.st.st_dev, &seen.mount_number, &seen.mount_id);
-    fill_statx(&seen, mask, &stx);
+    st.st_uid = cred_shown_uid(task->cred, st.st_uid);
+    st.st_gid = cred_shown_gid(task->cred, st.st_gid);
+    if (!place.mount_id)
+        (void)mount_kernel_id(st.st_dev, &place.mount_number, &place.mount_id);
+    fill_statx(&st, &place, mask, &stx);
     return copy_struct_to_user(task->mm, buf, &stx);
 }
 

@@ -160,52 +160,54 @@ int walk_follow(struct walk *w, struct dentry *link, struct file **ret_file)
     return prepend(w, text, (size_t)n);
 }
 
-/*
- * Collects the names that may be looked up in one go below w->at, starting with `first`, into
- * `names`. Known mount points end the run: what is below them is another file system's.
+/* Names that are looked up in one go, and the dentries that they had before: referenced, or NULL.
  */
-static int collect_run(struct walk *w, struct name first, struct name *names)
+struct run {
+    int count;
+    struct name names[WALK_RUN_MAX];
+    struct dentry *known[WALK_RUN_MAX];
+};
+
+static bool has_mount(const struct dentry *dentry)
 {
-    struct dentry *known = dentry_ref(w->at.dentry);
+    return __atomic_load_n(&dentry->mount_count, __ATOMIC_RELAXED) > 0;
+}
+
+/*
+ * Collects the names that may be looked up in one go below w->at, starting with `first`. Known
+ * mount points end the run: what is below them is another file system's.
+ */
+static void collect_run(struct walk *w, struct name first, struct run *ret)
+{
+    struct dentry *known = w->at.dentry;
     const char *rest = w->rest;
     int count = 0;
 
     for (struct name name = first; count < WALK_RUN_MAX; name = next_name(&rest)) {
-        struct dentry *child;
-
         if (name.size == 0 || name.size > VFS_NAME_MAX || !is_plain(name) ||
             (w->last_only_parent && nothing_left(name.text + name.size)))
             break;
-        names[count++] = name;
-        child = known ? dentry_find(known, name) : NULL;
-        dentry_unref(known);
-        known = child;
-        if (child && __atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) > 0)
+        known = known ? dentry_find(known, name) : NULL;
+        ret->names[count] = name;
+        ret->known[count++] = known;
+        if (known && has_mount(known))
             break;
     }
-    dentry_unref(known);
-    return count;
+    ret->count = count;
 }
 
-/*
- * A name that is covered by a mount needs no look-up: the file system below is not consulted.
- * Returns 1 when it was one, 0, or -errno.
- */
-static int enter_mount(struct walk *w, struct name name)
+static void run_unref(struct run *run)
 {
-    struct dentry *child = dentry_find(w->at.dentry, name);
-    int err;
+    for (int i = 0; i < run->count; i++)
+        dentry_unref(run->known[i]);
+}
 
-    if (!child)
-        return 0;
-    if (__atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) == 0) {
-        dentry_unref(child);
-        return 0;
-    }
-    go_to(w, (struct path){mount_ref(w->at.mount), child});
-    err = cross_down(w);
+/* A name that is covered by a mount needs no look-up: the file system below is not consulted. */
+static int enter_mount(struct walk *w, struct dentry *child)
+{
+    go_to(w, (struct path){mount_ref(w->at.mount), dentry_ref(child)});
     w->fresh = false;
-    return err < 0 ? err : 1;
+    return cross_down(w);
 }
 
 int walk_search_permission(struct dentry *dir)
@@ -213,12 +215,23 @@ int walk_search_permission(struct dentry *dir)
     return dir->sb->checks_modes ? dentry_permission(dir, X_OK) : 0;
 }
 
+/* The dentry of names[i] in w->at, which is `inode` (taken over): the known one as a rule. */
+static struct dentry *attach(struct walk *w, const struct run *run, int i, struct inode *inode)
+{
+    struct dentry *known = run->known[i];
+
+    if (!known || known->inode != inode || !dentry_is_at(known, w->at.dentry, run->names[i]))
+        return dentry_attach(w->at.dentry, run->names[i], inode);
+    inode_unref(inode);
+    return dentry_ref(known);
+}
+
 /*
- * Takes the inodes that a look-up of `names` found (`found` of them, references taken over) into
+ * Takes the inodes that a look-up of `run` found (`found` of them, references taken over) into
  * the walk, as far as the path leads through them. Returns the symbolic link where it stopped
  * (with w->at its directory and w->rest behind it) in ret_link.
  */
-static int advance(struct walk *w, const struct name *names, int found, struct inode **inodes,
+static int advance(struct walk *w, const struct run *run, int found, struct inode **inodes,
                    struct dentry **ret_link)
 {
     int i = 0, err = 0;
@@ -232,8 +245,8 @@ static int advance(struct walk *w, const struct name *names, int found, struct i
         err = i > 0 ? walk_search_permission(w->at.dentry) : 0;
         if (err < 0)
             break;
-        child = dentry_attach(w->at.dentry, names[i], inodes[i]);
-        w->rest = names[i].text + names[i].size;
+        child = attach(w, run, i, inodes[i]);
+        w->rest = run->names[i].text + run->names[i].size;
         i++;
         if (!child) {
             err = -ENOMEM;
@@ -243,9 +256,10 @@ static int advance(struct walk *w, const struct name *names, int found, struct i
             *ret_link = child;
             break;
         }
-        go_to(w, (struct path){mount_ref(w->at.mount), child});
+        dentry_unref(w->at.dentry);
+        w->at.dentry = child;
         w->fresh = true;
-        if (__atomic_load_n(&child->mount_count, __ATOMIC_RELAXED) > 0) {
+        if (has_mount(child)) {
             err = cross_down(w);
             w->fresh = false;
             break;
@@ -256,59 +270,59 @@ static int advance(struct walk *w, const struct name *names, int found, struct i
     return err;
 }
 
-/* RESOLVE_CACHED: is the name in use, or its file system in memory? */
-static bool is_known(struct dentry *dir, struct name name)
-{
-    struct dentry *child;
-
-    if (!dir->sb->far)
-        return true;
-    child = dentry_find(dir, name);
-    dentry_unref(child);
-    return child != NULL;
-}
-
-/* Looks up `first` and what follows it; ret_link as in advance(). */
-static int step_down(struct walk *w, struct name first, struct dentry **ret_link)
+/* Looks up the names of `run`; ret_link as in advance(). */
+static int look_up(struct walk *w, const struct run *run, struct dentry **ret_link)
 {
     const struct inode_operations *ops = w->at.dentry->inode->ops;
-    struct super_block *sb;
+    struct super_block *sb = w->at.dentry->sb;
     struct inode *inodes[WALK_RUN_MAX];
-    struct name names[WALK_RUN_MAX];
-    int count, found, err, error = 0;
+    int found, err = 0, error = 0;
 
-    *ret_link = NULL;
-    if (inode_type(w->at.dentry->inode) != S_IFDIR || !ops->lookup)
-        return -ENOTDIR;
-    if (first.size > VFS_NAME_MAX)
-        return -ENAMETOOLONG;
-    err = walk_search_permission(w->at.dentry);
-    if (err < 0)
-        return err;
-    err = enter_mount(w, first);
-    if (err != 0)
-        return MIN(err, 0);
-    if ((w->flags & WALK_CACHED) && !is_known(w->at.dentry, first))
-        return -EAGAIN;
-    count = collect_run(w, first, names);
-    sb = w->at.dentry->sb;
     tree_lock(sb);
-    found = ops->lookup(w->at.dentry, names, count, inodes, &error);
+    found = ops->lookup(w->at.dentry, run->names, run->count, inodes, &error);
     if (found > 0)
-        err = advance(w, names, found, inodes, ret_link);
+        err = advance(w, run, found, inodes, ret_link);
     else if (found == 0 && error == -ENOENT)
-        dentry_detach(w->at.dentry, first);
+        dentry_detach(w->at.dentry, run->names[0]);
     tree_unlock(sb);
     if (found <= 0)
         return found < 0 ? found : error;
     /* The run went through all that was found, and the next name was not. */
     if (!err && !*ret_link && w->fresh && error < 0) {
         if (error == -ENOENT)
-            dentry_detach(w->at.dentry, names[found]);
+            dentry_detach(w->at.dentry, run->names[found]);
         err = walk_search_permission(w->at.dentry);
         if (!err)
             err = error;
     }
+    return err;
+}
+
+/* Looks up `first` and what follows it; ret_link as in advance(). */
+static int step_down(struct walk *w, struct name first, struct dentry **ret_link)
+{
+    struct dentry *dir = w->at.dentry, *known;
+    struct run run;
+    int err;
+
+    *ret_link = NULL;
+    if (inode_type(dir->inode) != S_IFDIR || !dir->inode->ops->lookup)
+        return -ENOTDIR;
+    if (first.size > VFS_NAME_MAX)
+        return -ENAMETOOLONG;
+    err = walk_search_permission(dir);
+    if (err < 0)
+        return err;
+    collect_run(w, first, &run);
+    known = run.known[0];
+    if (known && has_mount(known))
+        err = enter_mount(w, known);
+    else if ((w->flags & WALK_CACHED) && dir->sb->far && !known)
+        err =
+            -EAGAIN; /* RESOLVE_CACHED: the name is not in use, and its file system not in memory */
+    else
+        err = look_up(w, &run, ret_link);
+    run_unref(&run);
     return err;
 }
 
@@ -318,16 +332,20 @@ int walk_begin(struct walk *w, struct fs_context *fs, const struct path *start, 
     *w = (struct walk){.fs = fs, .rest = name, .flags = flags};
     if (start && !start->dentry) /* something without a place in the tree */
         return -ENOTDIR;
-    w->at = start ? path_ref(*start) : fs_context_cwd(fs);
-    w->root = flags & WALK_IN_ROOT ? path_ref(w->at) : fs_context_root(fs);
-    if (flags & WALK_BENEATH)
-        w->top = path_ref(w->at);
     if (strlen(name) >= PATH_MAX)
         return -ENAMETOOLONG;
     if (*name == '/' && (flags & WALK_BENEATH))
         return -EXDEV;
-    if (*name == '/')
-        go_to(w, path_ref(w->root));
+    if (!(flags & WALK_IN_ROOT))
+        w->root = fs_context_root(fs);
+    if (*name == '/' && !(flags & WALK_IN_ROOT))
+        w->at = path_ref(w->root);
+    else
+        w->at = start ? path_ref(*start) : fs_context_cwd(fs);
+    if (flags & WALK_IN_ROOT)
+        w->root = path_ref(w->at);
+    if (flags & WALK_BENEATH)
+        w->top = path_ref(w->at);
     return 0;
 }
 
@@ -400,8 +418,10 @@ int path_walk(struct fs_context *fs, const struct path *start, const char *name,
     }
     if (!err) {
         *ret = (struct walk_result){.file = file, .fresh = w.fresh};
-        if (!file)
-            ret->path = path_ref(w.at);
+        if (!file) {
+            ret->path = w.at;
+            w.at = (struct path){NULL, NULL};
+        }
     }
     walk_end(&w);
     return err;
