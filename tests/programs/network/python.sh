@@ -1,7 +1,8 @@
 # packages: python3 curl
 serve() {
     seq 1 100000 >numbers
-    python3 -m http.server 17016 --bind "$address" >log 2>&1 & http=$!
+    # It asks for the address's name; nobody answers.
+    RES_OPTIONS='timeout:1 attempts:1' python3 -m http.server 17016 --bind "$address" >log 2>&1 & http=$!
     python3 - "$address" <<'P' & server=$!
 import asyncio, socket, sys
 class Datagrams(asyncio.DatagramProtocol):
