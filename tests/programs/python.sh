@@ -22,9 +22,12 @@ db.executemany("insert into t values(?)", [(i,) for i in range(1000)])
 db.commit()
 print(sqlite3.connect("t.db").execute("select sum(a) from t").fetchone())
 print(ctypes.CDLL(None).strlen(b"hello"), ctypes.CDLL(None, use_errno=True).getppid() == os.getppid())
-signal.signal(signal.SIGALRM, lambda *_: print("alarm"))
-signal.setitimer(signal.ITIMER_REAL, 0.05)
+alarms = []
+signal.signal(signal.SIGALRM, lambda *_: alarms.append(1))
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
 signal.pause()
+signal.setitimer(signal.ITIMER_REAL, 0)
+print("alarm", len(alarms) > 0)
 P
 cat >pool.py <<'P'
 import multiprocessing, sys

@@ -7,6 +7,6 @@ ask() {
     head -c 3000000 /dev/zero | tr '\0' x | cli -x set big; cli strlen big; cli get big | sha256sum
     redis-benchmark -h "$address" -p 17001 -n 2000 -t set,get -q 2>&1 | tr '\r' '\n' | grep -c 'requests per second'
     redis-benchmark -h "$address" -p 17001 -n 4000 -P 16 -d 1000 -t set,get -q 2>&1 | tr '\r' '\n' | grep -c 'requests per second'
-    timeout 0.5 redis-cli -h "$address" -p 17001 subscribe c | head -1 | wc -l
+    redis-cli -h "$address" -p 17001 subscribe c >heard & listener=$!; patiently test -s heard; cli publish c word; patiently grep -x word heard; kill $listener
 }
 stop() { finish $server; }
