@@ -10,6 +10,8 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from namespaces import TIMEOUT, Cable, Namespace, can_make
+from network_link import test_groups, test_neighbours
+from network_peers import Server, free_port, judge
 
 PYTHON = sys.executable
 # Answers each line of a connection in capitals, once for each of its arguments' ports.
@@ -57,34 +59,6 @@ try:
 except OSError as error:
     print(error.strerror)
 """
-
-
-class Server:
-    """A program in the background; `ready`: the first line that it prints."""
-
-    def __init__(self, namespace, words, ready=True):
-        self.process = namespace.start(*words)
-        if ready:
-            self.process.stdout.readline()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.communicate(timeout=TIMEOUT)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
-def judge(tally, label, result, wanted):
-    good = result.returncode == 0 and result.stdout == wanted
-    tally.add("passed" if good else "failed", label,
-              f"status {result.returncode}: {result.stdout[:500]}{result.stderr[:500]}")
 
 
 def talk(tally, label, server, client, address, server_prefix, client_prefix):
@@ -225,31 +199,6 @@ def test_sandbox_on(cable, inside, platform, tally):
           f"{index_of(near)}: cable0    inet 10.9.0.2/24 scope global cable0\\       valid_lft forever "
           "preferred_lft forever\n"
           "default via 10.9.0.1 dev cable0 \n10.9.0.0/24 dev cable0 proto kernel scope link src 10.9.0.2 \n3\n")
-
-
-# Those that answer and those that do not, as told by rtnetlink and by /proc; and that nothing is changed.
-NEIGHBOURS = r"""
-ask() { python3 -c "import socket; s = socket.socket($1, socket.SOCK_DGRAM); s.sendto(b'x', ('$2', 9))"; }
-ask socket.AF_INET 10.9.0.1; ask socket.AF_INET 10.9.0.77; ask socket.AF_INET6 fd08::1; ask socket.AF_INET6 fd09::77
-n=0
-while [ $(ip neigh | grep -c REACHABLE) != 2 ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
-ip neigh | sort
-ip neigh get 10.9.0.1 dev cable0
-ip neigh get 10.9.0.99 dev cable0 2>&1 | sed 's/Error: Neighbour entry not found./RTNETLINK answers: No such file or directory/'
-ip neigh show dev lo
-sort /proc/net/arp | tr -s ' '
-"""
-
-
-def test_neighbours(cable, inside, platform, tally):
-    """The tables of ARP and neighbour discovery; Linux's in the same namespace says the same."""
-    cable.near.run("ip", "neigh", "flush", "all")
-    want = cable.near.run("sh", "-c", NEIGHBOURS)
-    judge(tally, f"neighbours on {platform}", cable.near.run(*inside, "sh", "-c", NEIGHBOURS), want.stdout)
-    tally.add("passed" if len(want.stdout.splitlines()) == 9 else "failed", "neighbours on Linux", want.stdout)
-    got = cable.near.run(*inside, "ip", "neigh", "replace", "10.9.0.9", "lladdr", "02:00:00:00:00:01", "dev", "cable0")
-    tally.add("passed" if got.returncode and "not supported" in got.stderr else "failed",
-              f"no neighbours by hand on {platform}", got.stdout + got.stderr)
 
 
 def test_frames(cable, inside, platform, tally):
@@ -636,6 +585,7 @@ def test_network_sandbox(command, platforms, tally):
             test_leave(cable, inside, platform, tally)
             test_names(cable, inside, platform, tally)
             test_neighbours(cable, inside, platform, tally)
+            test_groups(cable, inside, platform, tally)
             test_many(cable, inside, platform, tally)
             serve_programs(cable.near, cable.far, "10.9.0.2", inside, platform, tally)
             wait_for(before, cable.near, tally, f"the device has its addresses again after {platform}")

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "abi/loopback.h"
 #include "sentry/net/inet/internal.h"
 #include "sentry/net/netns.h"
 
@@ -89,6 +90,8 @@ int endpoint_parse(const struct inet_socket *s, const struct socket_address *add
 
 void endpoint_put(const struct inet_socket *s, const struct endpoint *e, struct socket_address *ret)
 {
+    const struct inet_outward *outward = inet_ns_of(s->sock.net)->outward;
+
     memset(&ret->storage, 0, sizeof(ret->storage));
     if (s->sock.domain == AF_INET) {
         ret->size = sizeof(ret->in);
@@ -100,15 +103,26 @@ void endpoint_put(const struct inet_socket *s, const struct endpoint *e, struct 
         ret->in6.sin6_family = AF_INET6;
         ret->in6.sin6_port = htons(e->port);
         ret->in6.sin6_addr = e->addr;
+        if (outward && IN6_IS_ADDR_LINKLOCAL(&e->addr))
+            ret->in6.sin6_scope_id = (uint32_t)outward->index;
     }
+}
+
+/* Does the socket send to that group over lo though there is another way? */
+static bool stays_on_lo(const struct inet_socket *s, const struct in6_addr *dst)
+{
+    return addr_is_multicast(dst) &&
+           (addr_is_v4(dst) ? s->ip.multicast_if : s->ip.multicast_if6) == LO_INDEX;
 }
 
 const struct inet_outward *endpoint_outward(const struct inet_socket *s, const struct in6_addr *dst)
 {
     const struct inet_outward *outward = inet_ns_of(s->sock.net)->outward;
 
-    return !outward || addr_is_any(dst) || addr_is_loopback(dst) || outward->owns(dst) ? NULL
-                                                                                       : outward;
+    return !outward || stays_on_lo(s, dst) || addr_is_any(dst) || addr_is_loopback(dst) ||
+                   outward->owns(dst)
+               ? NULL
+               : outward;
 }
 
 /* From which address to one that is neither any nor the loopback's. */
@@ -148,7 +162,7 @@ int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6
         return -ENETUNREACH;
     if (addr_is_any(&dst->addr))
         dst->addr = v4 ? addr_v4(INADDR_LOOPBACK) : loopback_v6;
-    if (outward && !addr_is_loopback(&dst->addr))
+    if (outward && !addr_is_loopback(&dst->addr) && !stays_on_lo(s, &dst->addr))
         return route_outward(s, outward, &dst->addr, ret_src);
     if (!net_ns_lo_is_up(s->sock.net))
         return -ENETUNREACH;

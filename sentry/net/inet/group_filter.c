@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "abi/loopback.h"
 #include "sentry/net/inet/internal.h"
 
 #define SIZE_V4  offsetof(struct ip_msfilter, imsf_slist)
@@ -15,23 +14,28 @@ struct filter {
     struct in6_addr group;
     uint32_t mode, count;
     size_t fixed, each; /* bytes: before the sources, and of each */
+    int interface;
 };
 
-static int read_v4(const void *value, size_t size, struct filter *ret)
+static int read_v4(const struct inet_socket *s, const void *value, size_t size, struct filter *ret)
 {
     struct ip_msfilter f;
 
     if (size < SIZE_V4)
         return -EINVAL;
     memcpy(&f, value, SIZE_V4);
-    *ret = (struct filter){addr_v4(ntohl(f.imsf_multiaddr.s_addr)), f.imsf_fmode, f.imsf_numsrc,
-                           SIZE_V4, sizeof(struct in_addr)};
+    *ret = (struct filter){.group = addr_v4(ntohl(f.imsf_multiaddr.s_addr)),
+                           .mode = f.imsf_fmode,
+                           .count = f.imsf_numsrc,
+                           .fixed = SIZE_V4,
+                           .each = sizeof(struct in_addr)};
     if (!addr_is_multicast(&ret->group))
         return -EINVAL;
-    return group_device_ok(ntohl(f.imsf_interface.s_addr)) ? 0 : -ENODEV;
+    return group_interface(s, &ret->group, 0, ntohl(f.imsf_interface.s_addr), &ret->interface);
 }
 
-static int read_any(int level, const void *value, size_t size, struct filter *ret)
+static int read_any(const struct inet_socket *s, int level, const void *value, size_t size,
+                    struct filter *ret)
 {
     struct group_filter f;
 
@@ -44,13 +48,14 @@ static int read_any(int level, const void *value, size_t size, struct filter *re
                            .each = sizeof(struct sockaddr_storage)};
     if (!group_read_address(level, &f.gf_group, &ret->group) || !addr_is_multicast(&ret->group))
         return -EINVAL;
-    return f.gf_interface <= LO_INDEX ? 0 : -ENODEV;
+    return group_interface(s, &ret->group, (int)f.gf_interface, 0, &ret->interface);
 }
 
-static int read_filter(int level, int name, const void *value, size_t size, struct filter *ret)
+static int read_filter(const struct inet_socket *s, int level, int name, const void *value,
+                       size_t size, struct filter *ret)
 {
-    return name == IP_MSFILTER && level == IPPROTO_IP ? read_v4(value, size, ret)
-                                                      : read_any(level, value, size, ret);
+    return name == IP_MSFILTER && level == IPPROTO_IP ? read_v4(s, value, size, ret)
+                                                      : read_any(s, level, value, size, ret);
 }
 
 static bool read_source(int level, const struct filter *f, const uint8_t *at, struct in6_addr *ret)
@@ -72,7 +77,7 @@ int group_filter_set(struct inet_socket *s, int level, int name, const void *val
     uint32_t max = level == IPPROTO_IP ? GROUP_SOURCES_MAX_V4 : GROUP_SOURCES_MAX_V6;
     struct in6_addr *sources;
     struct filter f;
-    int err = read_filter(level, name, value, size, &f);
+    int err = read_filter(s, level, name, value, size, &f);
 
     if (err < 0)
         return err;
@@ -90,7 +95,7 @@ int group_filter_set(struct inet_socket *s, int level, int name, const void *val
             free(sources);
             return -EADDRNOTAVAIL;
         }
-    return groups_set_filter(s, &f.group, (int)f.mode, sources, f.count);
+    return groups_set_filter(s, &f.group, f.interface, (int)f.mode, sources, f.count);
 }
 
 static void write_source(int level, const struct filter *f, const struct in6_addr *a, uint8_t *at)
@@ -124,11 +129,11 @@ int groups_getsockopt(struct inet_socket *s, int level, int name, void *value, s
 
     if (name != MCAST_MSFILTER && !(level == IPPROTO_IP && name == IP_MSFILTER))
         return -ENOPROTOOPT;
-    err = read_filter(level, name, value, *size, &f);
+    err = read_filter(s, level, name, value, *size, &f);
     if (!err && f.count > (*size - f.fixed) / f.each)
         err = -EINVAL;
     if (!err)
-        err = groups_get_filter(s, &f.group, &mode, sources, &count);
+        err = groups_get_filter(s, &f.group, f.interface, &mode, sources, &count);
     if (err < 0)
         return err;
     asked = MIN(f.count, count);

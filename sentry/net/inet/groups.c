@@ -1,105 +1,27 @@
 /*
  * Multicast groups: IP_ADD_MEMBERSHIP and its kin of ip(7), MCAST_JOIN_GROUP and its kin of RFC
- * 3678, and the filters of sources; net/ipv4/igmp.c, net/ipv6/mcast.c. Nobody outside is told.
- *
- * A group belongs to an interface, and there is only lo: where Linux would look for a route, lo is
- * what it finds here.
+ * 3678, and the filters of sources; net/ipv4/igmp.c, net/ipv6/mcast.c. A group belongs to an
+ * interface: the same on another is another one. joined.c has what all sockets are in.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "abi/loopback.h"
 #include "sentry/net/inet/internal.h"
 
 #define GROUPS_MAX_V6 256
 
-/* A group in the namespace's list, as long as a socket is in it. */
-struct joined {
-    struct list node;
-    struct in6_addr addr;
-    uint32_t count;
-};
-
-/* ---- the namespace's list ---------------------------------------------------------------------
- */
-
-static struct joined *joined_find_locked(struct inet_ns *ns, const struct in6_addr *group)
-{
-    struct joined *j;
-
-    list_for_each (j, &ns->groups, node)
-        if (addr_equal(&j->addr, group))
-            return j;
-    return NULL;
-}
-
-static int joined_add(struct inet_ns *ns, const struct in6_addr *group)
-{
-    struct joined *j;
-
-    lock_acquire(&ns->groups_lock);
-    j = joined_find_locked(ns, group);
-    if (!j) {
-        j = calloc(1, sizeof(*j));
-        if (j) {
-            j->addr = *group;
-            list_add_tail(&ns->groups, &j->node);
-        }
-    }
-    if (j)
-        j->count++;
-    lock_release(&ns->groups_lock);
-    return j ? 0 : -ENOMEM;
-}
-
-static void joined_drop(struct inet_ns *ns, const struct in6_addr *group)
-{
-    struct joined *j;
-
-    lock_acquire(&ns->groups_lock);
-    j = joined_find_locked(ns, group);
-    if (j && --j->count == 0) {
-        list_del_init(&j->node);
-        free(j);
-    }
-    lock_release(&ns->groups_lock);
-}
-
-/* All hosts are in the first group of each kind. */
-bool groups_joined(struct inet_ns *ns, const struct in6_addr *group)
-{
-    bool found;
-
-    if (addr_is_v4(group) ? addr_get_v4(group) == INADDR_ALLHOSTS_GROUP
-                          : IN6_IS_ADDR_MC_LINKLOCAL(group) && group->s6_addr[15] == 1)
-        return true;
-    lock_acquire(&ns->groups_lock);
-    found = joined_find_locked(ns, group) != NULL;
-    lock_release(&ns->groups_lock);
-    return found;
-}
-
-void groups_each(struct net_ns *net,
-                 void (*show)(void *arg, const struct in6_addr *group, uint32_t count), void *arg)
-{
-    struct inet_ns *ns = inet_ns_of(net);
-    struct joined *j;
-
-    lock_acquire(&ns->groups_lock);
-    list_for_each (j, &ns->groups, node)
-        show(arg, &j->addr, j->count);
-    lock_release(&ns->groups_lock);
-}
-
 /* ---- a socket's list; sock.lock held ----------------------------------------------------------
  */
 
-static struct inet_group *find_locked(struct inet_socket *s, const struct in6_addr *group)
+/* `interface` 0: the first, on whichever. */
+static struct inet_group *find_locked(struct inet_socket *s, const struct in6_addr *group,
+                                      int interface)
 {
     for (uint32_t i = 0; i < s->group_count; i++)
-        if (addr_equal(&s->groups[i].addr, group))
+        if (addr_equal(&s->groups[i].addr, group) &&
+            (!interface || s->groups[i].interface == interface))
             return &s->groups[i];
     return NULL;
 }
@@ -112,12 +34,12 @@ static int find_source(const struct inet_group *g, const struct in6_addr *source
     return -1;
 }
 
-static int join_locked(struct inet_socket *s, const struct in6_addr *group, int mode)
+static int join_locked(struct inet_socket *s, const struct in6_addr *group, int interface, int mode)
 {
     struct inet_group *more;
     int err;
 
-    if (find_locked(s, group))
+    if (find_locked(s, group, interface))
         return -EADDRINUSE;
     if (s->group_count >= (addr_is_v4(group) ? INET_GROUPS_MAX : GROUPS_MAX_V6))
         return -ENOBUFS;
@@ -125,30 +47,48 @@ static int join_locked(struct inet_socket *s, const struct in6_addr *group, int 
     if (!more)
         return -ENOMEM;
     s->groups = more;
-    err = joined_add(inet_ns_of(s->sock.net), group);
+    err = joined_add(inet_ns_of(s->sock.net), group, interface);
     if (!err)
-        s->groups[s->group_count++] = (struct inet_group){.addr = *group, .mode = mode};
+        s->groups[s->group_count++] =
+            (struct inet_group){.addr = *group, .interface = interface, .mode = mode};
     return err;
 }
 
-static int leave_locked(struct inet_socket *s, const struct in6_addr *group)
+static int leave_locked(struct inet_socket *s, const struct in6_addr *group, int interface)
 {
-    struct inet_group *g = find_locked(s, group);
+    struct inet_group *g = find_locked(s, group, interface);
 
     if (!g)
         return -EADDRNOTAVAIL;
-    joined_drop(inet_ns_of(s->sock.net), group);
+    joined_drop(inet_ns_of(s->sock.net), group, g->interface);
     free(g->sources);
     *g = s->groups[--s->group_count];
     return 0;
 }
 
+enum group_request {
+    GROUP_JOIN,
+    GROUP_LEAVE,
+    SOURCE_JOIN,
+    SOURCE_LEAVE,
+    SOURCE_BLOCK,
+    SOURCE_UNBLOCK
+};
+
+/* A request, whichever structure it came in. */
+struct group_change {
+    enum group_request request;
+    struct in6_addr group, source;
+    int interface;   /* 0: not named */
+    uint32_t device; /* of IPv4, in host order: the interface's address; 0: not named */
+};
+
 /* As ip_mc_source(): one more in the list of sources, or one less. */
-static int source_locked(struct inet_socket *s, const struct in6_addr *group,
-                         const struct in6_addr *source, int mode, bool add)
+static int source_locked(struct inet_socket *s, const struct group_change *c, int mode, bool add)
 {
-    struct inet_group *g = find_locked(s, group);
-    uint32_t max = addr_is_v4(group) ? GROUP_SOURCES_MAX_V4 : GROUP_SOURCES_MAX_V6;
+    const struct in6_addr *source = &c->source;
+    struct inet_group *g = find_locked(s, &c->group, c->interface);
+    uint32_t max = addr_is_v4(&c->group) ? GROUP_SOURCES_MAX_V4 : GROUP_SOURCES_MAX_V6;
     struct in6_addr *more;
     int at;
 
@@ -160,7 +100,7 @@ static int source_locked(struct inet_socket *s, const struct in6_addr *group,
         if (at < 0)
             return -EADDRNOTAVAIL;
         if (g->count == 1 && mode == MCAST_INCLUDE)
-            return leave_locked(s, group);
+            return leave_locked(s, &c->group, c->interface);
         g->sources[at] = g->sources[--g->count];
         return 0;
     }
@@ -177,14 +117,14 @@ static int source_locked(struct inet_socket *s, const struct in6_addr *group,
 }
 
 /* As ip_mc_msfilter(): another list; `sources` is taken over. */
-static int filter_locked(struct inet_socket *s, const struct in6_addr *group, int mode,
-                         struct in6_addr **sources, uint32_t count)
+static int filter_locked(struct inet_socket *s, const struct in6_addr *group, int interface,
+                         int mode, struct in6_addr **sources, uint32_t count)
 {
     struct inet_group *g;
 
     if (mode == MCAST_INCLUDE && count == 0)
-        return leave_locked(s, group);
-    g = find_locked(s, group);
+        return leave_locked(s, group, interface);
+    g = find_locked(s, group, interface);
     if (!g)
         return -EINVAL;
     free(g->sources);
@@ -195,25 +135,27 @@ static int filter_locked(struct inet_socket *s, const struct in6_addr *group, in
     return 0;
 }
 
-int groups_set_filter(struct inet_socket *s, const struct in6_addr *group, int mode,
+int groups_set_filter(struct inet_socket *s, const struct in6_addr *group, int interface, int mode,
                       struct in6_addr *sources, uint32_t count)
 {
     int err;
 
     lock_acquire(&s->sock.lock);
-    err = filter_locked(s, group, mode, &sources, count);
+    err = filter_locked(s, group, interface, mode, &sources, count);
     lock_release(&s->sock.lock);
+    joined_tell(s->sock.net, group);
     free(sources);
     return err;
 }
 
-int groups_get_filter(struct inet_socket *s, const struct in6_addr *group, int *ret_mode,
-                      struct in6_addr ret_sources[GROUP_SOURCES_MAX], uint32_t *ret_count)
+int groups_get_filter(struct inet_socket *s, const struct in6_addr *group, int interface,
+                      int *ret_mode, struct in6_addr ret_sources[GROUP_SOURCES_MAX],
+                      uint32_t *ret_count)
 {
     struct inet_group *g;
 
     lock_acquire(&s->sock.lock);
-    g = find_locked(s, group);
+    g = find_locked(s, group, interface);
     if (g) {
         *ret_mode = g->mode;
         *ret_count = g->count;
@@ -227,7 +169,8 @@ int groups_get_filter(struct inet_socket *s, const struct in6_addr *group, int *
 void groups_leave_all(struct inet_socket *s)
 {
     for (uint32_t i = 0; i < s->group_count; i++) {
-        joined_drop(inet_ns_of(s->sock.net), &s->groups[i].addr);
+        joined_drop(inet_ns_of(s->sock.net), &s->groups[i].addr, s->groups[i].interface);
+        joined_tell(s->sock.net, &s->groups[i].addr);
         free(s->groups[i].sources);
     }
     free(s->groups);
@@ -236,13 +179,14 @@ void groups_leave_all(struct inet_socket *s)
 }
 
 /* As ip_mc_sf_allow(). */
-bool groups_wants(struct inet_socket *s, const struct in6_addr *group, const struct in6_addr *from)
+bool groups_wants(struct inet_socket *s, const struct in6_addr *group, const struct in6_addr *from,
+                  int interface)
 {
     struct inet_group *g;
     bool wants;
 
     lock_acquire(&s->sock.lock);
-    g = find_locked(s, group);
+    g = find_locked(s, group, interface);
     if (g)
         wants = (find_source(g, from) >= 0) == (g->mode == MCAST_INCLUDE);
     else
@@ -251,38 +195,8 @@ bool groups_wants(struct inet_socket *s, const struct in6_addr *group, const str
     return wants;
 }
 
-bool group_device_ok(uint32_t device)
-{
-    return device == INADDR_ANY || device >> 24 == IN_LOOPBACKNET;
-}
-
 /* ---- what programs ask ------------------------------------------------------------------------
  */
-
-enum group_request {
-    GROUP_JOIN,
-    GROUP_LEAVE,
-    SOURCE_JOIN,
-    SOURCE_LEAVE,
-    SOURCE_BLOCK,
-    SOURCE_UNBLOCK
-};
-
-/* A request, whichever structure it came in. */
-struct group_change {
-    enum group_request request;
-    struct in6_addr group, source;
-    int interface;   /* 0: not named */
-    bool by_address; /* of IPv4: `device` names it */
-    uint32_t device; /* host order */
-};
-
-static int check_interface(const struct group_change *c)
-{
-    if (c->interface)
-        return c->interface == LO_INDEX ? 0 : -ENODEV;
-    return c->by_address && !group_device_ok(c->device) ? -ENODEV : 0;
-}
 
 static int change_locked(struct inet_socket *s, const struct group_change *c)
 {
@@ -290,33 +204,36 @@ static int change_locked(struct inet_socket *s, const struct group_change *c)
 
     switch (c->request) {
     case GROUP_JOIN:
-        return join_locked(s, &c->group, MCAST_EXCLUDE);
+        return join_locked(s, &c->group, c->interface, MCAST_EXCLUDE);
     case GROUP_LEAVE:
-        return leave_locked(s, &c->group);
+        return leave_locked(s, &c->group, c->interface);
     case SOURCE_JOIN:
-        err = join_locked(s, &c->group, MCAST_INCLUDE);
+        err = join_locked(s, &c->group, c->interface, MCAST_INCLUDE);
         if (err < 0 && err != -EADDRINUSE)
             return err;
-        return source_locked(s, &c->group, &c->source, MCAST_INCLUDE, true);
+        return source_locked(s, c, MCAST_INCLUDE, true);
     case SOURCE_LEAVE:
-        return source_locked(s, &c->group, &c->source, MCAST_INCLUDE, false);
+        return source_locked(s, c, MCAST_INCLUDE, false);
     default:
-        return source_locked(s, &c->group, &c->source, MCAST_EXCLUDE, c->request == SOURCE_BLOCK);
+        return source_locked(s, c, MCAST_EXCLUDE, c->request == SOURCE_BLOCK);
     }
 }
 
-static int change(struct inet_socket *s, const struct group_change *c)
+static int change(struct inet_socket *s, struct group_change *c)
 {
-    int err;
+    int err = 0;
 
     if (!addr_is_multicast(&c->group))
         return c->request == GROUP_LEAVE ? -EADDRNOTAVAIL : -EINVAL;
-    err = check_interface(c);
+    /* IPV6_LEAVE_GROUP without a number: on whichever it is. */
+    if (addr_is_v4(&c->group) || c->interface || c->request != GROUP_LEAVE)
+        err = group_interface(s, &c->group, c->interface, c->device, &c->interface);
     if (err < 0)
         return err;
     lock_acquire(&s->sock.lock);
     err = change_locked(s, c);
     lock_release(&s->sock.lock);
+    joined_tell(s->sock.net, &c->group);
     return err;
 }
 
@@ -324,7 +241,7 @@ static int change(struct inet_socket *s, const struct group_change *c)
 static int change_v4(struct inet_socket *s, const void *value, size_t size,
                      enum group_request request)
 {
-    struct group_change c = {.request = request, .by_address = true};
+    struct group_change c = {.request = request};
     struct ip_mreqn req = {0};
 
     if (s->sock.type == SOCK_STREAM)
@@ -341,7 +258,7 @@ static int change_v4(struct inet_socket *s, const void *value, size_t size,
 static int change_source_v4(struct inet_socket *s, const void *value, size_t size,
                             enum group_request request)
 {
-    struct group_change c = {.request = request, .by_address = true};
+    struct group_change c = {.request = request};
     struct ip_mreq_source req;
 
     if (size != sizeof(req))

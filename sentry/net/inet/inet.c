@@ -23,7 +23,7 @@ void inet_socket_init(struct inet_socket *s, struct net_ns *net,
 
 void inet_socket_fini(struct inet_socket *s)
 {
-    groups_leave_all(s);
+    groups_leave_all(s); /* has been done unless the socket never became a file */
 }
 
 /* Addresses that bind(2) takes: the loopback's, any, and for datagrams those of groups. */

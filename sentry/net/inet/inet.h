@@ -55,8 +55,9 @@ void inet_packet_arrived(struct net_ns *net, uint16_t protocol, const uint8_t *p
  */
 void inet_for_each(struct net_ns *net, int family, int protocol, inet_report_fn show, void *arg);
 
-/* Calls `show` for each multicast group that sockets are in, and how many; under a lock. */
-void groups_each(struct net_ns *net,
+/* Calls `show` for each multicast group of an interface that sockets are in, and how many; under a
+ * lock. */
+void groups_each(struct net_ns *net, int interface,
                  void (*show)(void *arg, const struct in6_addr *group, uint32_t count), void *arg);
 
 #endif

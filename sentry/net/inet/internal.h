@@ -5,7 +5,7 @@
  *   ports.c        who has which port; finding the receiver
  *   inet.c         what TCP and UDP share: bind(2), names, making sockets
  *   options.c      IPPROTO_IP and IPPROTO_IPV6
- *   groups.c       multicast groups
+ *   groups.c       multicast groups; joined.c: those of all sockets
  *   tcp.c          a TCP socket's life: states, poll(2), shutdown(2)
  *   tcp_connect.c  connect(2), listen(2), accept(2)
  *   tcp_conn.c     the connection: two queues of bytes
@@ -59,6 +59,11 @@ struct inet_outward {
     void (*cancel)(struct tcp_socket *connecting);
     /* Somebody began or ceased to listen there: port_has_listener(). */
     void (*listening_changed)(struct inet_ns *ns, uint16_t port);
+    /* Sockets have joined or left that group on the device, or neither: groups_joined(). */
+    void (*groups_changed)(struct inet_ns *ns, const struct in6_addr *group);
+    /* Is there a way to that group? */
+    bool (*has_way)(const struct in6_addr *group);
+    int index; /* of the device */
     /* A packet with its header of IP, whose destination is `to`. NULL: -EPERM. */
     int (*send_packet)(const struct in6_addr *to, const void *bytes, size_t size);
     /* A datagram, whose message stays the caller's. */
@@ -73,9 +78,10 @@ struct inet_ns {
     struct list ports[INET_PROTOCOLS][INET_BUCKETS] __guarded_by(lock); /* of struct port */
     uint32_t low, high;                                                 /* ip_local_port_range */
     struct lock groups_lock;
-    struct list groups __guarded_by(groups_lock); /* that any socket has joined: groups.c */
-    struct list raws __guarded_by(lock);          /* raw sockets: raw.c */
-    uint32_t raw_count;                           /* atomic: of those */
+    struct list groups __guarded_by(groups_lock);      /* that any socket has joined: joined.c */
+    uint32_t outward_groups __guarded_by(groups_lock); /* of those: not on lo */
+    struct list raws __guarded_by(lock);               /* raw sockets: raw.c */
+    uint32_t raw_count;                                /* atomic: of those */
     const struct inet_outward
         *outward;                     /* set once, before programs run; NULL: the loopback alone */
     uint64_t counters[INET_COUNTERS]; /* atomic */
@@ -95,6 +101,8 @@ struct port {
 struct ip_options {
     int tos, ttl, mtu_discover, minttl, multicast_ttl, unicast_if;
     int recverr, recvopts, retopts, pktinfo, recvttl, recvtos, freebind, transparent, origdstaddr;
+    int multicast_if;              /* IP_MULTICAST_IF's interface; 0: as the way leads */
+    struct in_addr multicast_from; /* and its address, as it was named */
     int nodefrag, bind_no_port, multicast_loop, multicast_all, recvfragsize, checksum, passsec;
     int v6only, unicast_hops, multicast_hops, multicast_if6, multicast_loop6, multicast_all6;
     int recvpktinfo, recvhoplimit, recvtclass, tclass, mtu_discover6, recverr6, dontfrag;
@@ -109,7 +117,7 @@ struct ip_options {
 /* A multicast group that a socket has joined, and from whom it wants to hear. */
 struct inet_group {
     struct in6_addr addr;
-    int interface; /* as it was named; 0: not at all */
+    int interface; /* on which */
     int mode;      /* MCAST_EXCLUDE or MCAST_INCLUDE: what `sources` says */
     uint32_t count;
     struct in6_addr *sources; /* owned; NULL: the list was never begun */
@@ -199,9 +207,9 @@ struct inet_socket *port_find(struct net_ns *net, int protocol, const struct end
 int port_set_chooser(struct socket *sock, struct socket_filter *program);
 /* Each socket at that port which `wants`, with a reference, up to `max`; how many. */
 int port_find_all(const struct inet_socket *from, const struct endpoint *dst,
-                  const struct endpoint *src, struct inet_socket **ret, int max,
+                  const struct endpoint *src, int interface, struct inet_socket **ret, int max,
                   bool (*wants)(struct inet_socket *s, const struct endpoint *dst,
-                                const struct endpoint *src));
+                                const struct endpoint *src, int interface));
 
 /* ---- inet.c -----------------------------------------------------------------------------------
  */
@@ -238,19 +246,36 @@ int groups_getsockopt(struct inet_socket *s, int level, int name, void *value, s
 #define GROUP_SOURCES_MAX_V6 64 /* mld_max_msf */
 #define GROUP_SOURCES_MAX    GROUP_SOURCES_MAX_V6
 /* `sources` is taken over. -EINVAL: not a member. */
-int groups_set_filter(struct inet_socket *s, const struct in6_addr *group, int mode,
+int groups_set_filter(struct inet_socket *s, const struct in6_addr *group, int interface, int mode,
                       struct in6_addr *sources, uint32_t count);
 /* -EADDRNOTAVAIL: not a member. */
-int groups_get_filter(struct inet_socket *s, const struct in6_addr *group, int *ret_mode,
-                      struct in6_addr ret_sources[GROUP_SOURCES_MAX], uint32_t *ret_count);
-bool group_device_ok(uint32_t device); /* lo's address, or none; host order */
+int groups_get_filter(struct inet_socket *s, const struct in6_addr *group, int interface,
+                      int *ret_mode, struct in6_addr ret_sources[GROUP_SOURCES_MAX],
+                      uint32_t *ret_count);
 /* An address of RFC 3678's structures; false: not of the level's family. */
 bool group_read_address(int level, const struct sockaddr_storage *ss, struct in6_addr *ret);
-/* Somebody in the namespace is a member. */
-bool groups_joined(struct inet_ns *ns, const struct in6_addr *group);
-/* Does the socket want what `from` sends to the group? */
-bool groups_wants(struct inet_socket *s, const struct in6_addr *group, const struct in6_addr *from);
+/* Does the socket want what `from` sends to the group on that interface? */
+bool groups_wants(struct inet_socket *s, const struct in6_addr *group, const struct in6_addr *from,
+                  int interface);
+/* Whose last user has gone; no lock is held. */
 void groups_leave_all(struct inet_socket *s);
+
+/* ---- joined.c ---------------------------------------------------------------------------------
+ */
+
+/* A socket is in that group, or no more. -ENOBUFS. */
+int joined_add(struct inet_ns *ns, const struct in6_addr *group, int interface);
+void joined_drop(struct inet_ns *ns, const struct in6_addr *group, int interface);
+/* Thereafter, with no lock held. */
+void joined_tell(struct net_ns *net, const struct in6_addr *group);
+/* Somebody in the namespace is a member. */
+bool groups_joined(struct inet_ns *ns, const struct in6_addr *group, int interface);
+/*
+ * Which interface is meant: that of `index`; else that of the address `device` of IPv4, in host
+ * order; both 0: the one that leads to the group. -ENODEV.
+ */
+int group_interface(const struct inet_socket *s, const struct in6_addr *group, int index,
+                    uint32_t device, int *ret);
 
 /* ---- tcp.c, udp.c ------------------------------------------------------------------------------
  */

@@ -63,7 +63,7 @@ static const struct ip_option options[] = {
     SWITCH_V6(IPV6_V6ONLY, v6only),
     NUMBER_V6(IPV6_UNICAST_HOPS, unicast_hops, -1, 255),
     NUMBER_V6(IPV6_MULTICAST_HOPS, multicast_hops, -1, 255),
-    NUMBER_V6(IPV6_MULTICAST_IF, multicast_if6, 0, LO_INDEX),
+    NUMBER_V6(IPV6_MULTICAST_IF, multicast_if6, INT32_MIN, INT32_MAX),
     NUMBER_V6(IPV6_MULTICAST_LOOP, multicast_loop6, 0, 1),
     SWITCH_V6(OPT_IPV6_MULTICAST_ALL, multicast_all6),
     SWITCH_V6(IPV6_RECVPKTINFO, recvpktinfo),
@@ -120,10 +120,12 @@ static int *field_of(struct inet_socket *s, int level, int name, const struct ip
     return NULL;
 }
 
-/* IP_MULTICAST_IF: an address, or a device; only lo's will do. */
-static int set_multicast_if(const void *value, size_t size)
+/* IP_MULTICAST_IF: an address, or a device. */
+static int set_multicast_if(struct inet_socket *s, const void *value, size_t size)
 {
+    const struct in6_addr any_group = addr_v4(INADDR_ALLHOSTS_GROUP);
     struct ip_mreqn req = {0};
+    int interface = 0;
 
     if (size < sizeof(struct in_addr))
         return -EINVAL;
@@ -131,12 +133,15 @@ static int set_multicast_if(const void *value, size_t size)
         memcpy(&req, value, MIN(size, sizeof(req)));
     else
         memcpy(&req.imr_address, value, sizeof(struct in_addr));
-    if (req.imr_ifindex)
-        return req.imr_ifindex == LO_INDEX ? 0 : -EADDRNOTAVAIL;
-    return req.imr_address.s_addr == htonl(INADDR_ANY) ||
-                   ntohl(req.imr_address.s_addr) >> 24 == IN_LOOPBACKNET
-               ? 0
-               : -EADDRNOTAVAIL;
+    if ((req.imr_ifindex || req.imr_address.s_addr) &&
+        group_interface(s, &any_group, req.imr_ifindex, ntohl(req.imr_address.s_addr), &interface) <
+            0)
+        return -EADDRNOTAVAIL;
+    lock_acquire(&s->sock.lock);
+    s->ip.multicast_if = interface;
+    s->ip.multicast_from = req.imr_address;
+    lock_release(&s->sock.lock);
+    return 0;
 }
 
 /* ---- setting ----------------------------------------------------------------------------------
@@ -161,6 +166,12 @@ static int check_option(const struct inet_socket *s, const struct ip_option *o, 
         return -EINVAL;
     if (o->level == IPPROTO_IP && o->name == IP_TTL && value == 0)
         return -EINVAL;
+    if (o->level == IPPROTO_IPV6 && o->name == IPV6_MULTICAST_IF && value) {
+        const struct in6_addr all = {.s6_addr = {0xff, 2, [15] = 1}};
+
+        return s->sock.type == SOCK_STREAM ? -ENOPROTOOPT
+                                           : group_interface(s, &all, value, 0, &value);
+    }
     if (o->level == IPPROTO_IPV6 && o->name == IPV6_V6ONLY && s->local.port)
         return -EINVAL;
     if (((o->level == IPPROTO_IP && o->name == IP_TRANSPARENT) ||
@@ -211,7 +222,7 @@ static int set_other(struct inet_socket *s, int level, int name, const void *val
     }
     switch (name) {
     case IP_MULTICAST_IF:
-        return s->sock.type == SOCK_STREAM ? -EINVAL : set_multicast_if(value, size);
+        return s->sock.type == SOCK_STREAM ? -EINVAL : set_multicast_if(s, value, size);
     case OPT_IP_LOCAL_PORT_RANGE:
         if (size != sizeof(number))
             return -EINVAL;
@@ -265,7 +276,6 @@ static int give_number(int level, void *value, size_t *size, int number)
 
 static int get_other(struct inet_socket *s, int level, int name, void *value, size_t *size)
 {
-    static const struct in_addr none = {0};
     bool connected = s->remote.port != 0;
     int err = groups_getsockopt(s, level, name, value, size);
 
@@ -280,7 +290,7 @@ static int get_other(struct inet_socket *s, int level, int name, void *value, si
     case IP_MTU:
         return connected ? give_number(level, value, size, net_ns_lo_mtu(s->sock.net)) : -ENOTCONN;
     case IP_MULTICAST_IF:
-        return socket_option_put(value, size, &none, sizeof(none));
+        return socket_option_put(value, size, &s->ip.multicast_from, sizeof(s->ip.multicast_from));
     case OPT_IP_LOCAL_PORT_RANGE:
         return socket_option_put(value, size, &s->ip.port_range, sizeof(s->ip.port_range));
     case IP_OPTIONS:

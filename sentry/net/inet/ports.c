@@ -382,9 +382,9 @@ int port_set_chooser(struct socket *sock, struct socket_filter *program)
 }
 
 int port_find_all(const struct inet_socket *from, const struct endpoint *dst,
-                  const struct endpoint *src, struct inet_socket **ret, int max,
+                  const struct endpoint *src, int interface, struct inet_socket **ret, int max,
                   bool (*wants)(struct inet_socket *s, const struct endpoint *dst,
-                                const struct endpoint *src))
+                                const struct endpoint *src, int interface))
 {
     struct inet_ns *ns = inet_ns_of(from->sock.net);
     struct inet_socket *s;
@@ -395,7 +395,7 @@ int port_find_all(const struct inet_socket *from, const struct endpoint *dst,
     port = find_locked(ns, index_of(from->sock.protocol), dst->port);
     if (port)
         list_for_each (s, &port->sockets, port_node)
-            if (count < max && wants(s, dst, src)) {
+            if (count < max && wants(s, dst, src, interface)) {
                 socket_ref(&s->sock);
                 ret[count++] = s;
             }

@@ -419,6 +419,7 @@ static void raw_close(struct socket *s)
     list_del_init(&raw_of(s)->node);
     __atomic_sub_fetch(&ns->raw_count, 1, __ATOMIC_RELAXED);
     lock_release(&ns->lock);
+    groups_leave_all(inet_of(s));
     __atomic_store_n(&udp_of(s)->shut, 3, __ATOMIC_RELEASE);
     udp_purge(udp_of(s));
 }

@@ -16,6 +16,7 @@ static void tcp_close(struct socket *s)
     /* SO_LINGER with no time at all: what is on its way is forgotten. */
     tcp_disconnect(t, s->opt.linger && s->opt.linger_seconds == 0);
     port_drop(&t->inet);
+    groups_leave_all(&t->inet);
 }
 
 static void tcp_free(struct socket *s)

@@ -50,6 +50,7 @@ static void udp_close(struct socket *s)
     struct udp_socket *u = udp_of(s);
 
     port_drop(&u->inet);
+    groups_leave_all(&u->inet);
     __atomic_store_n(&u->shut, 3, __ATOMIC_RELEASE);
     udp_purge(u);
 }

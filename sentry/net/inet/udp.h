@@ -13,6 +13,7 @@ struct udp_message {
     struct in6_addr to;
     uint64_t time_ns;    /* CLOCK_REALTIME of its arrival */
     uint32_t size, room; /* bytes */
+    int interface;       /* by which it came */
     uint8_t tos, ttl;
     char data[];
 };

@@ -3,9 +3,22 @@
 #include <poll.h>
 #include <string.h>
 
-#include "abi/loopback.h"
 #include "sentry/mm/uio.h"
 #include "sentry/net/inet/udp.h"
+
+/* fib_compute_spec_dst(): our own address, from which an answer would be sent. */
+static struct in_addr own_address(const struct inet_socket *s, const struct udp_message *m)
+{
+    const struct inet_outward *outward = inet_ns_of(s->sock.net)->outward;
+    struct in6_addr own = addr_v4(INADDR_LOOPBACK);
+
+    if (!addr_is_multicast(&m->to) && !addr_is_broadcast(&m->to) &&
+        !(outward && outward->is_broadcast(&m->to)))
+        own = m->to;
+    else if (outward && m->interface == outward->index)
+        (void)outward->route(&m->from.addr, &own);
+    return (struct in_addr){.s_addr = own.s6_addr32[3]};
+}
 
 static void put_control_v4(struct inet_socket *s, struct socket_message *msg,
                            const struct udp_message *m)
@@ -14,7 +27,8 @@ static void put_control_v4(struct inet_socket *s, struct socket_message *msg,
     int ttl = m->ttl;
 
     if (s->ip.pktinfo) {
-        struct in_pktinfo info = {.ipi_ifindex = LO_INDEX, .ipi_spec_dst = dst, .ipi_addr = dst};
+        struct in_pktinfo info = {
+            .ipi_ifindex = m->interface, .ipi_spec_dst = own_address(s, m), .ipi_addr = dst};
 
         socket_control_put(msg, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
     }
@@ -35,7 +49,7 @@ static void put_control_v6(struct inet_socket *s, struct socket_message *msg,
 {
     int hops = m->ttl, tclass = m->tos;
 
-    struct in6_pktinfo info = {.ipi6_addr = m->to, .ipi6_ifindex = LO_INDEX};
+    struct in6_pktinfo info = {.ipi6_addr = m->to, .ipi6_ifindex = (unsigned)m->interface};
 
     if (s->ip.recvpktinfo)
         socket_control_put(msg, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));

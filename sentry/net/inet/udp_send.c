@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/loopback.h"
 #include "host/clock.h"
 #include "sentry/mm/uio.h"
 #include "sentry/net/filter.h"
@@ -219,7 +220,7 @@ static void deliver(struct udp_socket *to, struct udp_message *m)
 }
 
 static bool wants_group(struct inet_socket *s, const struct endpoint *dst,
-                        const struct endpoint *src)
+                        const struct endpoint *src, int interface)
 {
     bool any = addr_is_any(&s->local.addr) || addr_equal(&s->local.addr, &dst->addr);
 
@@ -227,7 +228,8 @@ static bool wants_group(struct inet_socket *s, const struct endpoint *dst,
         return false;
     if (s->remote.port && (s->remote.port != src->port || !addr_equal(&s->remote.addr, &src->addr)))
         return false;
-    return any && (!addr_is_multicast(&dst->addr) || groups_wants(s, &dst->addr, &src->addr));
+    return any &&
+           (!addr_is_multicast(&dst->addr) || groups_wants(s, &dst->addr, &src->addr, interface));
 }
 
 static int deliver_to_group(struct udp_socket *u, const struct endpoint *to, struct udp_message *m)
@@ -236,8 +238,10 @@ static int deliver_to_group(struct udp_socket *u, const struct endpoint *to, str
     int count = 0;
 
     /* What goes out over lo comes back by lo, whatever IP_MULTICAST_LOOP says of other devices. */
-    if (!addr_is_multicast(&to->addr) || groups_joined(inet_ns_of(u->inet.sock.net), &to->addr))
-        count = port_find_all(&u->inet, to, &m->from, found, RECEIVERS_MAX, wants_group);
+    if (!addr_is_multicast(&to->addr) ||
+        groups_joined(inet_ns_of(u->inet.sock.net), &to->addr, m->interface))
+        count =
+            port_find_all(&u->inet, to, &m->from, m->interface, found, RECEIVERS_MAX, wants_group);
     for (int i = 0; i < count; i++) {
         struct udp_message *copy = udp_message_create(m->size);
 
@@ -300,7 +304,8 @@ static int send_outward(struct udp_socket *u, const struct inet_outward *outward
 {
     int err = outward->send(&u->inet, to, m);
 
-    if (addr_is_multicast(&to->addr) && u->inet.ip.multicast_loop && u->inet.ip.multicast_loop6)
+    if (addr_is_multicast(&to->addr) &&
+        (addr_is_v4(&to->addr) ? u->inet.ip.multicast_loop : u->inet.ip.multicast_loop6))
         return deliver_to_group(u, to, m);
     udp_message_free(m);
     return err;
@@ -327,6 +332,7 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
     m->to = to->addr;
     m->time_ns = host_sandbox_realtime_ns();
     outward = endpoint_outward(s, &to->addr);
+    m->interface = outward ? outward->index : LO_INDEX;
     if (outward)
         return send_outward(u, outward, to, m);
     wire_datagram(s->sock.net, &m->from, to, (uint8_t)s->sock.protocol, m->data, m->size);
@@ -363,6 +369,7 @@ void udp_receive_packet(struct net_ns *net, const struct inet_packet *packet)
     if (m) {
         m->from = from;
         m->to = to.addr;
+        m->interface = LO_INDEX;
         m->ttl = 64;
         m->time_ns = host_sandbox_realtime_ns();
         memcpy(m->data, packet->bytes + packet->network_size + sizeof(udp), size);

@@ -226,8 +226,17 @@ ssize_t proc_net_snmp6_text(uint64_t tid, char *buf, size_t size)
 
 struct groups {
     struct proc_text text;
+    struct net_device device;
     bool v4;
+    int count;
 };
+
+static void count_group(void *arg, const struct in6_addr *group, uint32_t count)
+{
+    struct groups *g = arg;
+
+    g->count += IN6_IS_ADDR_V4MAPPED(group);
+}
 
 static void show_group(void *arg, const struct in6_addr *group, uint32_t count)
 {
@@ -240,33 +249,49 @@ static void show_group(void *arg, const struct in6_addr *group, uint32_t count)
     if (g->v4)
         proc_printf(&g->text, "\t\t\t\t%08X %5u 0:%08X\t\t0\n", word[3], count, 0);
     else
-        proc_printf(&g->text, "%-4d %-15s %08x%08x%08x%08x %5u %08X 0\n", LO_INDEX, LO_NAME,
-                    ntohl(word[0]), ntohl(word[1]), ntohl(word[2]), ntohl(word[3]), count, 4);
+        proc_printf(&g->text, "%-4d %-15s %08x%08x%08x%08x %5u %08X 0\n", g->device.index,
+                    g->device.name, ntohl(word[0]), ntohl(word[1]), ntohl(word[2]), ntohl(word[3]),
+                    count, 4);
+}
+
+/* One interface: the groups of sockets, and those that every host is in. */
+static void show_groups(struct net_ns *net, struct groups *g)
+{
+    static const char *const everybody[] = {"::ffff:224.0.0.1", "ff02::1", "ff01::1"};
+    const bool lo = g->device.index == LO_INDEX;
+
+    g->count = 1;
+    if (g->v4)
+        groups_each(net, g->device.index, count_group, g);
+    if (g->v4)
+        proc_printf(&g->text, "%d\t%-10s: %5d %7s\n", g->device.index, g->device.name, g->count,
+                    lo ? "V3" : "V2");
+    groups_each(net, g->device.index, show_group, g);
+    for (size_t i = 0; (!lo || net_ns_lo_is_up(net)) && i < ARRAY_COUNT(everybody); i++) {
+        struct in6_addr all;
+
+        inet_pton(AF_INET6, everybody[i], &all);
+        show_group(g, &all, 1);
+    }
 }
 
 static ssize_t groups_text(uint64_t tid, bool v4, char *buf, size_t size)
 {
-    struct groups g = {{buf, size, 0}, v4};
-    struct in6_addr all;
+    struct groups g = {.text = {buf, size, 0}, .v4 = v4};
+    const struct net_outward *outward;
     struct ns *ns;
     struct net_ns *net = proc_find_net(tid, &ns);
 
     if (!net)
         return -ESRCH;
     if (v4)
-        proc_printf(&g.text,
-                    "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n"
-                    "%d\t%-10s: %5d %7s\n",
-                    LO_INDEX, LO_NAME, 1, "V3");
-    groups_each(net, show_group, &g);
-    if (v4 && net_ns_lo_is_up(net)) {
-        inet_pton(AF_INET6, "::ffff:224.0.0.1", &all);
-        show_group(&g, &all, 1);
-    } else if (!v4 && net_ns_lo_is_up(net)) {
-        inet_pton(AF_INET6, "ff02::1", &all);
-        show_group(&g, &all, 1);
-        inet_pton(AF_INET6, "ff01::1", &all);
-        show_group(&g, &all, 1);
+        proc_printf(&g.text, "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n");
+    if (net_ns_device(net, LO_INDEX, &g.device) == 0)
+        show_groups(net, &g);
+    outward = net_ns_outward(net);
+    if (outward && outward->device) {
+        outward->device(&g.device);
+        show_groups(net, &g);
     }
     ns_unref(ns);
     return (ssize_t)g.text.length;

@@ -37,6 +37,8 @@ int exchange_send_frame(const void *bytes, size_t size);
 int exchange_send(const struct inet_socket *s, const struct endpoint *to,
                   const struct udp_message *m);
 
+void exchange_groups_changed(struct inet_ns *ns, const struct in6_addr *group);
+
 /* about.c: struct net_outward's. */
 int about_route(const struct nlmsghdr *question,
                 void (*each)(void *arg, const struct nlmsghdr *answer), void *arg);

@@ -25,6 +25,7 @@ static bool arrived(const struct stack_datagram *d, size_t size,
     copy(arg, m->data, size);
     m->from = (struct endpoint){d->from.addr, d->from.port};
     m->to = d->to.addr;
+    m->interface = stack_config()->index;
     m->time_ns = host_sandbox_realtime_ns();
     m->tos = d->tos;
     m->ttl = d->ttl;
@@ -115,11 +116,21 @@ int exchange_send(const struct inet_socket *s, const struct endpoint *to,
         int hops = addr_is_v4(&to->addr) ? s->ip.multicast_ttl : s->ip.multicast_hops;
 
         d.ttl = (uint8_t)(hops < 0 ? 1 : hops);
+        if (d.ttl == 0)
+            return 0; /* for those inside alone */
     }
     lock_acquire(&stack_lock);
     err = stack_datagram_send(&d, m->data, m->size);
     lock_release(&stack_lock);
     return err;
+}
+
+void exchange_groups_changed(struct inet_ns *ns, const struct in6_addr *group)
+{
+    lock_acquire(&stack_lock);
+    /* Without memory the group is not asked for, as if the question had been lost. */
+    (void)stack_group_set(group, groups_joined(ns, group, stack_config()->index));
+    lock_release(&stack_lock);
 }
 
 int exchange_start(struct net_ns *first)

@@ -8,7 +8,9 @@
 #include <lwip/etharp.h>
 #include <lwip/ethip6.h>
 #include <lwip/inet_chksum.h>
+#include <lwip/igmp.h>
 #include <lwip/init.h>
+#include <lwip/mld6.h>
 #include <lwip/nd6.h>
 #include <lwip/netif.h>
 #include <lwip/pbuf.h>
@@ -31,10 +33,16 @@
     F(etharp_query)                                                                                \
     F(ethernet_input)                                                                              \
     F(ethip6_output)                                                                               \
+    F(igmp_joingroup_netif)                                                                        \
+    F(igmp_leavegroup_netif)                                                                       \
+    F(igmp_lookfor_group)                                                                          \
     F(ip4_input)                                                                                   \
     F(ip6_input)                                                                                   \
     F(ip_chksum_pseudo)                                                                            \
     F(lwip_init)                                                                                   \
+    F(mld6_joingroup_netif)                                                                        \
+    F(mld6_leavegroup_netif)                                                                       \
+    F(mld6_lookfor_group)                                                                          \
     F(nd6_tmr)                                                                                     \
     F(netif_add)                                                                                   \
     F(netif_ip6_addr_set)                                                                          \

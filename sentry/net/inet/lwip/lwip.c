@@ -51,9 +51,12 @@ static void attach(struct net_ns *first)
         .cancel = bridge_cancel,
         .listening_changed = bridge_listening_changed,
         .send = exchange_send,
+        .groups_changed = exchange_groups_changed,
+        .has_way = stack_has_way,
     };
 
     net = first;
+    outward.index = stack_config()->index;
     if (stack_config()->raw)
         outward.send_packet = exchange_send_packet;
     inet_ns_of(first)->outward = &outward;

@@ -107,6 +107,13 @@ int stack_next_hop(const struct in6_addr *dst, struct in6_addr *ret)
     return 0;
 }
 
+/* Linux has one for all groups of IPv6 with each device. */
+bool stack_has_way(const struct in6_addr *dst)
+{
+    return (!is_v4(dst) && IN6_IS_ADDR_MULTICAST(dst) && stack_config()->v6_count) ||
+           find_route(dst);
+}
+
 /* The first of the scope; IPv4's have one. */
 static const struct lwip_address *any_address(bool v4, bool link_local)
 {

@@ -63,6 +63,8 @@ bool stack_is_broadcast(const struct in6_addr *addr);
 int stack_route(const struct in6_addr *dst, struct in6_addr *ret_src);
 /* Whom on the device's network a packet to one address, no group and no broadcast, is given to. */
 int stack_next_hop(const struct in6_addr *dst, struct in6_addr *ret);
+/* Is there a way to there, be it a group? */
+bool stack_has_way(const struct in6_addr *dst);
 /* Is `addr` in that network? */
 bool stack_in_network(const struct in6_addr *addr, const struct lwip_address *network);
 
@@ -79,6 +81,9 @@ struct stack_neighbour {
 };
 /* How many the stack knows; takes stack_lock. */
 uint32_t stack_neighbours(struct stack_neighbour ret[STACK_NEIGHBOURS_MAX]);
+
+/* groups.c: the device is to be in that multicast group, or not. stack_lock is held. -ENOBUFS. */
+int stack_group_set(const struct in6_addr *group, bool member);
 
 /* ---- reassembly.c: with stack_lock held --------------------------------------------------------
  */

@@ -1,0 +1,122 @@
+"""What else is on the link of --network=sandbox: neighbours, and groups that hear of each other."""
+
+import sys
+
+from network_peers import Server, free_port, judge
+
+PYTHON = sys.executable
+# Those that answer and those that do not, as told by rtnetlink and by /proc; and that nothing is changed.
+NEIGHBOURS = r"""
+ask() { python3 -c "import socket; s = socket.socket($1, socket.SOCK_DGRAM); s.sendto(b'x', ('$2', 9))"; }
+ask socket.AF_INET 10.9.0.1; ask socket.AF_INET 10.9.0.77; ask socket.AF_INET6 fd08::1; ask socket.AF_INET6 fd09::77
+n=0
+while [ $(ip neigh | grep -c REACHABLE) != 2 ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
+ip neigh | sort
+ip neigh get 10.9.0.1 dev cable0
+ip neigh get 10.9.0.99 dev cable0 2>&1 | sed 's/Error: Neighbour entry not found./RTNETLINK answers: No such file or directory/'
+ip neigh show dev lo
+sort /proc/net/arp | tr -s ' '
+"""
+
+
+def test_neighbours(cable, inside, platform, tally):
+    """The tables of ARP and neighbour discovery; Linux's in the same namespace says the same."""
+    cable.near.run("ip", "neigh", "flush", "all")
+    want = cable.near.run("sh", "-c", NEIGHBOURS)
+    judge(tally, f"neighbours on {platform}", cable.near.run(*inside, "sh", "-c", NEIGHBOURS), want.stdout)
+    tally.add("passed" if len(want.stdout.splitlines()) == 9 else "failed", "neighbours on Linux", want.stdout)
+    got = cable.near.run(*inside, "ip", "neigh", "replace", "10.9.0.9", "lladdr", "02:00:00:00:00:01", "dev", "cable0")
+    tally.add("passed" if got.returncode and "not supported" in got.stderr else "failed",
+              f"no neighbours by hand on {platform}", got.stdout + got.stderr)
+
+
+# Sends to a group, then to the asker, whenever it is asked; and answers what comes to the group itself.
+FAR_GROUP = r"""
+import select, socket, struct, sys
+group, port = sys.argv[1], int(sys.argv[2])
+family = socket.AF_INET6 if ":" in group else socket.AF_INET
+index = socket.if_nametoindex("cable1")
+asked, heard = socket.socket(family, socket.SOCK_DGRAM), socket.socket(family, socket.SOCK_DGRAM)
+asked.bind(("", port))
+heard.bind(("", port + 1))
+if family == socket.AF_INET:
+    name = socket.inet_aton(group) + bytes(4) + struct.pack("i", index)
+    asked.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, name)
+    heard.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, name)
+else:
+    asked.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+    heard.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(family, group) + struct.pack("i", index))
+print("ready", flush=True)
+while True:
+    for s in select.select([asked, heard], [], [])[0]:
+        data, sender = s.recvfrom(100)
+        if s is asked:
+            asked.sendto(data, (group, sender[1]))
+            asked.sendto(b"end", sender)
+        else:
+            heard.sendto(data.upper(), sender)
+"""
+# Not a member, a member, no member any more; then what leaves: to those outside, by lo, with no hops.
+NEAR_GROUP = r"""
+import socket, struct, sys
+group, port, far = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+v6 = ":" in group
+family, level = (socket.AF_INET6, socket.IPPROTO_IPV6) if v6 else (socket.AF_INET, socket.IPPROTO_IP)
+def make():
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.settimeout(20)
+    s.bind(("", 0))
+    s.setsockopt(level, socket.IPV6_RECVPKTINFO if v6 else 8, 1)
+    return s
+def name(index):
+    if v6:
+        return socket.inet_pton(family, group) + struct.pack("i", index)
+    return socket.inet_aton(group) + bytes(4) + struct.pack("i", index)
+def ask(text):
+    s.sendto(text, (far, port))
+    while True:
+        data, control, _, sender = s.recvmsg(100, 200)
+        print(text, data, [c[2] for c in control], sender[0] == far or sender[0][:4], flush=True)
+        if data == b"end":
+            return
+s = make()
+join, leave = (socket.IPV6_JOIN_GROUP, socket.IPV6_LEAVE_GROUP) if v6 else (socket.IP_ADD_MEMBERSHIP, socket.IP_DROP_MEMBERSHIP)
+device = socket.if_nametoindex("cable0")
+ask(b"before")
+s.setsockopt(level, join, name(0))
+ask(b"member")
+try:
+    s.setsockopt(level, join, name(device))
+except OSError as error:
+    print(error)
+s.setsockopt(level, leave, name(device))
+ask(b"after")
+out = make()
+out.setsockopt(level, socket.IPV6_MULTICAST_IF if v6 else socket.IP_MULTICAST_IF, device if v6 else name(device))
+out.sendto(b"outward", (group, port + 1))
+print(out.recv(100))
+if not v6:  # of IPv6, Linux's lo has no route for groups
+    lo = socket.if_nametoindex("lo")
+    s.setsockopt(level, join, name(lo))
+    out.setsockopt(level, socket.IP_MULTICAST_IF, name(lo))
+    out.sendto(b"inward", (group, s.getsockname()[1]))
+    print(s.recvmsg(100, 200)[0])
+    ask(b"member on lo")
+for index in 99, -1:
+    try:
+        s.setsockopt(level, join, name(index))
+    except OSError as error:
+        print(error)
+"""
+
+
+def test_groups(cable, inside, platform, tally):
+    """Multicast: what a Linux in the same place hears and says, a program in the sandbox does."""
+    for group, far in ("239.1.2.3", "10.9.0.1"), ("ff05::77", "fd09::1"):
+        port = free_port()
+        with Server(cable.far, [PYTHON, "-c", FAR_GROUP, group, port]):
+            want = cable.near.run(PYTHON, "-c", NEAR_GROUP, group, port, far)
+            tally.add("passed" if want.returncode == 0 and "OUTWARD" in want.stdout else "failed",
+                      f"the group {group} on Linux", want.stdout + want.stderr)
+            judge(tally, f"the group {group} on {platform}",
+                  cable.near.run(*inside, PYTHON, "-c", NEAR_GROUP, group, port, far), want.stdout)
