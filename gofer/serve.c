@@ -113,24 +113,31 @@ static void read_target(int link, struct gofer_reply *reply)
     reply->head.target_size = n < 0 ? 0 : (uint32_t)n;
 }
 
-/* The descriptors of all that was found are left in `found`, reply->head.count of them. */
-static void walk(struct gofer *g, struct gofer_request *req, uint32_t names,
-                 struct gofer_reply *reply, int *found)
+/* The root, or the last name alone: nothing on the way needs a descriptor. */
+static void walk_to_one(struct gofer *g, const struct gofer_request *req, struct gofer_reply *reply,
+                        int *found)
+{
+    int fd = step(g->root, req->path, &reply->entries[0]);
+
+    if (fd < 0) {
+        reply->head.error = fd == -ELOOP ? -ENOTDIR : fd; /* as start_walk() */
+        return;
+    }
+    found[reply->head.count++] = fd;
+    if (S_ISLNK(reply->entries[0].stat.st_mode))
+        read_target(fd, reply);
+}
+
+static void walk_through(struct gofer *g, struct gofer_request *req, uint32_t left,
+                         struct gofer_reply *reply, int *found)
 {
     struct gofer_reply_head *head = &reply->head;
-    uint32_t left = names - req->head.skip;
     char *rest;
     int start = start_walk(g, req->path, req->head.skip, &rest), dir = start;
 
     if (start < 0) {
         head->error = start;
         return;
-    }
-    if (names == 0) {
-        /* The root itself. */
-        head->error = report(start, &reply->entries[0]);
-        head->count = head->error ? 0 : 1;
-        found[0] = start;
     }
     while (left > 0 && head->count < GOFER_WALK_MAX) {
         struct gofer_entry *entry = &reply->entries[head->count];
@@ -153,17 +160,18 @@ static void walk(struct gofer *g, struct gofer_request *req, uint32_t names,
         rest = more ? end + 1 : end;
         left--;
     }
-    if (head->count == 0 || found[0] != start)
-        host_close(start);
+    host_close(start);
 }
 
-static bool may_open(int fd, mode_t mode, int *ret_err)
+/* `looking`: nobody has asked for it yet. */
+static bool may_open(int fd, mode_t mode, bool looking, int *ret_err)
 {
     struct statfs fs;
 
     if (S_ISREG(mode) || S_ISDIR(mode)) {
         /* The host's view of its processes, ourselves among them, is not for the guest. */
-        if (host_fstatfs(fd, &fs) == 0 && fs.f_type != PROC_SUPER_MAGIC)
+        if (host_fstatfs(fd, &fs) == 0 && fs.f_type != PROC_SUPER_MAGIC &&
+            !(looking && fs.f_type == AUTOFS_SUPER_MAGIC))
             return true;
         *ret_err = -EACCES;
     } else if (S_ISLNK(mode)) {
@@ -175,6 +183,41 @@ static bool may_open(int fd, mode_t mode, int *ret_err)
     return false;
 }
 
+/*
+ * The last that was found, open for reading where that is what comes next: who looks at a directory
+ * often lists it. Not an automount point, which is not sprung by looking at it.
+ */
+static void open_last(struct gofer *g, const struct gofer_request *req, struct gofer_reply *reply,
+                      int *found)
+{
+    struct gofer_entry *last = &reply->entries[reply->head.count - 1];
+    int *fd = &found[reply->head.count - 1], opened, err;
+    mode_t mode = last->stat.st_mode;
+
+    if (!S_ISDIR(mode) && !(S_ISREG(mode) && (req->head.mode & GOFER_WALK_OPEN)))
+        return;
+    opened = may_open(*fd, mode, true, &err) ? host_reopen(g->proc_fds, *fd) : err;
+    if (opened < 0)
+        return;
+    host_close(*fd);
+    *fd = opened;
+    last->flags |= GOFER_READABLE;
+}
+
+/* The descriptors of all that was found are left in `found`, reply->head.count of them. */
+static void walk(struct gofer *g, struct gofer_request *req, uint32_t names,
+                 struct gofer_reply *reply, int *found)
+{
+    uint32_t left = names - req->head.skip;
+
+    if (names == 0 || left == 1)
+        walk_to_one(g, req, reply, found);
+    else
+        walk_through(g, req, left, reply, found);
+    if ((req->head.mode & GOFER_WALK_DONATE) && reply->head.count == MAX(left, 1U))
+        open_last(g, req, reply, found);
+}
+
 /* The descriptor to donate, or -errno. */
 static int open_object(struct gofer *g, struct gofer_request *req, struct gofer_reply *reply)
 {
@@ -184,7 +227,7 @@ static int open_object(struct gofer *g, struct gofer_request *req, struct gofer_
     if (fd < 0)
         return fd;
     opened = report(fd, &reply->entries[0]);
-    if (opened == 0 && may_open(fd, reply->entries[0].stat.st_mode, &err))
+    if (opened == 0 && may_open(fd, reply->entries[0].stat.st_mode, false, &err))
         opened = host_reopen(g->proc_fds, fd);
     else if (opened == 0)
         opened = err;

@@ -16,7 +16,9 @@
  *                  not a directory, or GOFER_WALK_MAX are. `error` says why the next one was not
  *                  found. When the last found is a symbolic link, its target follows. With
  *                  GOFER_WALK_DONATE each reported object's O_PATH descriptor comes along, good for
- *                  nothing but its status.
+ *                  nothing but its status. In place of the last one's, when that is a directory
+ *                  and may be listed, comes what GOFER_OPEN would give: GOFER_READABLE. With
+ *                  GOFER_WALK_OPEN that goes for a regular file, too.
  *   GOFER_OPEN     opens a regular file or a directory for reading and donates it; reports it
  *   GOFER_ACCESS   faccessat(2) with `mode`, as the user who runs the sandbox
  *   GOFER_STATFS   the file system of the object, after the head in place of entries
@@ -32,19 +34,21 @@
 #include "abi/stat.h"
 #include "base/compiler.h"
 
-#define GOFER_PATH_MAX    4095 /* bytes of a path */
-#define GOFER_NAME_MAX    255
-#define GOFER_WALK_MAX    16
-#define GOFER_TARGET_MAX  4095
+#define GOFER_PATH_MAX   4095 /* bytes of a path */
+#define GOFER_NAME_MAX   255
+#define GOFER_WALK_MAX   16
+#define GOFER_TARGET_MAX 4095
 
-#define GOFER_WALK_DONATE 1 /* `mode` of GOFER_WALK */
+/* `mode` of GOFER_WALK. */
+#define GOFER_WALK_DONATE 1
+#define GOFER_WALK_OPEN   2
 
 enum gofer_op { GOFER_WALK = 1, GOFER_OPEN, GOFER_ACCESS, GOFER_STATFS };
 
 struct gofer_request_head {
     uint32_t op;
     uint32_t skip; /* GOFER_WALK */
-    uint32_t mode; /* GOFER_ACCESS: R_OK|W_OK|X_OK; GOFER_WALK: GOFER_WALK_DONATE */
+    uint32_t mode; /* GOFER_ACCESS: R_OK|W_OK|X_OK; GOFER_WALK: GOFER_WALK_* */
     uint32_t path_size;
 };
 static_assert(sizeof(struct gofer_request_head) == 16, "gofer request");
@@ -61,6 +65,7 @@ enum gofer_entry_flags {
     GOFER_HAS_BIRTH = 1,
     GOFER_HAS_ACL = 2, /* POSIX ACLs: acl(5) */
     GOFER_HAS_DEFAULT_ACL = 4,
+    GOFER_READABLE = 8, /* its descriptor is open for reading */
 };
 
 struct gofer_entry {

@@ -88,6 +88,14 @@ static int ask(enum gofer_op op, const char *path, uint32_t skip, uint32_t mode,
     return reply.head.error;
 }
 
+static uint32_t gofer_names(const char *path)
+{
+    uint32_t names = 0;
+
+    cr_assert(gofer_path_valid(path, strlen(path), &names));
+    return names;
+}
+
 TestSuite(gofer, .init = setup, .fini = teardown, .timeout = 20);
 
 Test(gofer, walks_many_names_in_one_round_trip)
@@ -138,6 +146,35 @@ Test(gofer, donates_what_it_may)
     cr_expect_eq(ask(GOFER_ACCESS, "a/b/file", 0, X_OK, NULL), -EACCES);
     cr_expect_eq(ask(GOFER_STATFS, "a", 0, 0, NULL), 0);
     cr_expect_gt(reply.statfs.f_bsize, 0);
+}
+
+/* What comes along with one name: is it open for reading, as the reply says? */
+static bool comes_open(const char *path, uint32_t mode)
+{
+    bool open;
+    int fd = -1;
+
+    cr_expect_eq(ask(GOFER_WALK, path, gofer_names(path) - 1, mode, &fd), 0);
+    cr_assert_eq(reply.head.count, 1);
+    cr_assert_geq(fd, 0);
+    open = !(fcntl(fd, F_GETFL) & O_PATH);
+    cr_expect_eq(open, (reply.entries[0].flags & GOFER_READABLE) != 0, "%s", path);
+    if (open)
+        cr_expect_eq(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+    close(fd);
+    return open;
+}
+
+Test(gofer, opens_at_the_end_of_a_walk)
+{
+    const uint32_t to_open = GOFER_WALK_DONATE | GOFER_WALK_OPEN;
+
+    cr_expect(comes_open("a/b", GOFER_WALK_DONATE));
+    cr_expect_not(comes_open("a/b/file", GOFER_WALK_DONATE));
+    cr_expect(comes_open("a/b/file", to_open));
+    cr_expect_not(comes_open("link", to_open));
+    cr_expect_not(comes_open("a/b/up", to_open));
+    cr_expect_not(comes_open("fifo", to_open));
 }
 
 Test(gofer, refuses_to_leave_the_tree)

@@ -62,21 +62,36 @@ void handle_give(struct gofer_inode *g, int fd)
     host_file_unref(fresh);
 }
 
-void handle_keep(struct gofer_inode *g, struct host_file *host, const struct stamp *opened_at)
+/* `fresh`, its reference taken over, in place of what `g` has. */
+static void keep(struct gofer_inode *g, struct host_file *fresh, const struct stamp *opened_at)
 {
     struct host_file *old, *out;
     struct handles *h = &g->fs->handles;
 
     lock_acquire(&h->lock);
     old = take_locked(h, g);
-    out = put_locked(h, g, host_file_ref(host));
-    if (g->handle == host) {
+    out = put_locked(h, g, fresh);
+    if (g->handle == fresh) {
         g->readable = true;
         g->opened_at = *opened_at;
     }
     lock_release(&h->lock);
     host_file_unref(old);
     host_file_unref(out);
+}
+
+void handle_keep(struct gofer_inode *g, struct host_file *host, const struct stamp *opened_at)
+{
+    keep(g, host_file_ref(host), opened_at);
+}
+
+void handle_give_readable(struct gofer_inode *g, int fd, const char *name,
+                          const struct stamp *opened_at)
+{
+    struct host_file *fresh = host_file_create(fd, name);
+
+    if (fresh)
+        keep(g, fresh, opened_at);
 }
 
 struct host_file *handle_get(struct gofer_inode *g)

@@ -160,6 +160,9 @@ void namecache_forget(struct namecache *cache, struct gofer_inode *dir, struct n
 void handles_init(struct handles *h, uint32_t limit);
 /* Takes over `fd`, O_PATH, for `g` if it has none. */
 void handle_give(struct gofer_inode *g, int fd);
+/* Takes over `fd`, open for reading since `opened_at`, in place of what `g` has. */
+void handle_give_readable(struct gofer_inode *g, int fd, const char *name,
+                          const struct stamp *opened_at);
 /* `host`, open for reading since `opened_at`, is remembered in place of what `g` has. */
 void handle_keep(struct gofer_inode *g, struct host_file *host, const struct stamp *opened_at);
 /* A reference on what `g` has; NULL. */

@@ -13,6 +13,7 @@
 #include "host/io.h"
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/internal.h"
+#include "sentry/vfs/path/namei.h"
 
 #define NS_PER_S 1000000000UL
 /* Longer than any tick of Linux, and what a file system may add to it. */
@@ -149,6 +150,8 @@ static int ask(struct goferfs *fs, struct gofer_request *req, struct gofer_reply
     int err;
 
     req->head.mode = fs->exclusive ? 0 : GOFER_WALK_DONATE;
+    if (req->head.mode && walk_is_to_open())
+        req->head.mode |= GOFER_WALK_OPEN;
     err = gofer_ask(fs->client, req, ret_reply, ret_fds);
     if (err == -ENFILE) {
         handles_shrink(&fs->handles);
@@ -159,11 +162,32 @@ static int ask(struct goferfs *fs, struct gofer_request *req, struct gofer_reply
 }
 
 /*
+ * The descriptor that came along with what the reply says of `g`. One that can be read is of what
+ * the whole path leads to.
+ */
+static void take_handle(struct gofer_inode *g, const struct gofer_request *req,
+                        const struct gofer_entry *entry, int fd)
+{
+    struct stamp stamp = stamp_of(&entry->stat);
+    char name[GOFER_PATH_MAX + 2];
+
+    if (!(entry->flags & GOFER_READABLE)) {
+        handle_give(g, fd);
+        return;
+    }
+    name[0] = '/';
+    memcpy(name + 1, req->path, req->head.path_size);
+    name[1 + req->head.path_size] = '\0';
+    handle_give_readable(g, fd, name, &stamp);
+}
+
+/*
  * Takes entry `i` of the reply, the object that `name` means, into *ret, remembers it and goes
  * there. A descriptor that came along is its handle.
  */
-static int take_entry(struct place *at, struct name name, const struct gofer_reply *reply,
-                      uint32_t i, int fd, uint64_t now, struct inode **ret)
+static int take_entry(struct place *at, const struct gofer_request *req, struct name name,
+                      const struct gofer_reply *reply, uint32_t i, int fd, uint64_t now,
+                      struct inode **ret)
 {
     const struct linux_stat *st = &reply->entries[i].stat;
     bool link = i + 1 == reply->head.count && S_ISLNK(st->st_mode);
@@ -175,7 +199,7 @@ static int take_entry(struct place *at, struct name name, const struct gofer_rep
         return -ENOMEM;
     }
     if (fd >= 0)
-        handle_give(g, fd);
+        take_handle(g, req, &reply->entries[i], fd);
     if (at->fs->exclusive || handle_held(g))
         remember(at, name, g, now);
     *ret = &g->inode;
@@ -190,8 +214,8 @@ static void close_rest(const int *fds, uint32_t from, uint32_t count)
 }
 
 /* The reply's first entry is the directory itself, whose handle had been let go. */
-static void take_own(struct place *at, const struct gofer_reply *reply, const int *fds,
-                     bool donated)
+static void take_own(struct place *at, const struct gofer_request *req,
+                     const struct gofer_reply *reply, const int *fds, bool donated)
 {
     const struct linux_stat *st = &reply->entries[0].stat;
 
@@ -199,7 +223,7 @@ static void take_own(struct place *at, const struct gofer_reply *reply, const in
         gofer_inode_learn(at->dir, &reply->entries[0]);
         enter(at, at->dir, st);
         if (donated)
-            handle_give(at->dir, fds[0]);
+            take_handle(at->dir, req, &reply->entries[0], fds[0]);
     } else if (donated) {
         host_close(fds[0]);
     }
@@ -225,10 +249,10 @@ static int walk_gofer(struct place *at, struct gofer_request *req, const struct 
         return err;
     passed = gofer_reply_passed(&reply, GOFER_WALK, req->head.mode);
     if (own && reply.head.count > 0)
-        take_own(at, &reply, fds, passed > 0);
+        take_own(at, req, &reply, fds, passed > 0);
     for (; i < reply.head.count && found < asked && !err && !ended; i++) {
-        err =
-            take_entry(at, names[found], &reply, i, passed ? fds[i] : -1, now, &ret_inodes[found]);
+        err = take_entry(at, req, names[found], &reply, i, passed ? fds[i] : -1, now,
+                         &ret_inodes[found]);
         found += err ? 0 : 1;
         ended = !err && inode_type(&at->dir->inode) != S_IFDIR;
     }

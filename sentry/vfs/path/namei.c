@@ -22,6 +22,13 @@
 #define WALK_LINKS_MAX 40
 #define WALK_RUN_MAX   16
 
+static _Thread_local bool to_open;
+
+bool walk_is_to_open(void)
+{
+    return to_open;
+}
+
 static bool is_plain(struct name name)
 {
     return !name_is(name, ".") && !name_is(name, "..");
@@ -279,7 +286,9 @@ static int look_up(struct walk *w, const struct run *run, struct dentry **ret_li
     int found, err = 0, error = 0;
 
     tree_lock(sb);
+    to_open = w->flags & WALK_OPEN;
     found = ops->lookup(w->at.dentry, run->names, run->count, inodes, &error);
+    to_open = false;
     if (found > 0)
         err = advance(w, run, found, inodes, ret_link);
     else if (found == 0 && error == -ENOENT)

@@ -18,7 +18,11 @@ enum walk_flags {
     WALK_BENEATH = 0x40,       /* -EXDEV when the path would leave `start` */
     WALK_IN_ROOT = 0x80,       /* `start` is the root */
     WALK_CACHED = 0x100,       /* -EAGAIN where a name would have to be looked up far away */
+    WALK_OPEN = 0x200,         /* what is found will be opened: no more than a hint */
 };
+
+/* Does the calling thread look up what it is going to open? For inode_operations.lookup. */
+bool walk_is_to_open(void);
 
 struct walk_result {
     struct path path;  /* referenced, unless `file` is set */

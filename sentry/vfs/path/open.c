@@ -303,6 +303,7 @@ int vfs_open_within(struct fs_context *fs, const struct path *start, const char 
     int err;
 
     flags = known_flags(flags);
+    walk_flags |= flags & O_PATH ? 0 : WALK_OPEN;
     if ((flags & O_TMPFILE) == O_TMPFILE && !(flags & O_CREAT))
         return open_tmpfile(fs, start, name, flags, mode, walk_flags, ret);
     if (flags & TMPFILE_BIT)
@@ -361,7 +362,7 @@ int vfs_open_exec(struct fs_context *fs, const struct path *start, const char *n
     struct walk_result found;
     int err;
 
-    err = path_walk(fs, start, name, walk_flags, &found);
+    err = path_walk(fs, start, name, walk_flags | WALK_OPEN, &found);
     if (err < 0)
         return err;
     err = found.file ? -EACCES : vfs_open_exec_at(&found.path, ret);
