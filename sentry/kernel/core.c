@@ -15,6 +15,7 @@
 #include "sentry/mm/mm.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/path/modify.h"
 #include "sentry/vfs/path/open.h"
@@ -299,7 +300,7 @@ static bool is_safe(const struct task *task, struct file *file)
     struct linux_stat st;
 
     return file_stat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 &&
-           st.st_uid == task->cred->fsuid && file->ops->write;
+           seen_uid(path_map(&file->at), st.st_uid) == task->cred->fsuid && file->ops->write;
 }
 
 /* What is there under that name goes: nobody who had it open sees our memory. */

@@ -14,6 +14,7 @@
 #include "sentry/kernel/ns/userns.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/attr/filecaps.h"
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/fs_context.h"
 #include "sentry/vfs/attr/permission.h"
 
@@ -104,7 +105,7 @@ static bool leads_namespace(const struct cred *cred, uint32_t root)
 static int take_file_caps(struct cred *cred, struct file *exe, bool *ret_effective, bool *ret_found)
 {
     struct file_caps caps;
-    int err = exe->at.dentry ? file_caps_read(exe->at.dentry, &caps) : -ENODATA;
+    int err = exe->at.dentry ? file_caps_read(&exe->at, &caps) : -ENODATA;
 
     if (err == -ENODATA || (err == 0 && !leads_namespace(cred, caps.root)))
         return 0;
@@ -135,7 +136,7 @@ static bool can_read(struct file *exe)
 {
     struct dentry *dentry = exe->at.dentry;
 
-    return !dentry || !dentry->sb->checks_modes || dentry_permission(dentry, R_OK) == 0;
+    return !dentry || !dentry->sb->checks_modes || path_permission(&exe->at, R_OK) == 0;
 }
 
 /* security/commoncap.c:cap_bprm_creds_from_file(), from the ids and file capabilities on. */
@@ -183,6 +184,8 @@ int privilege_of_exec(struct task *task, struct file *exe, struct exec_identity 
     if (!cred)
         return -ENOMEM;
     err = file_stat(exe, &st);
+    if (!err)
+        mount_map_stat(path_map(&exe->at), &st);
     may_give = err == 0 && file_may_give_privileges(exe);
     if (may_give && !distrust.no_new_privs)
         take_ids(cred, &st, &identity);

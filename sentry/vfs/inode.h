@@ -193,6 +193,7 @@ struct super_block {
     bool has_uuid;     /* FS_IOC_GETFSUUID */
     bool stacked;      /* answers requests as overlayfs does, by those it is made of */
     uint8_t uuid[16];
+    bool has_maps;         /* its mounts may have one: mountmap.h */
     bool far;              /* looking a name up may take a round trip to somewhere else */
     struct lock tree_lock; /* unused where read_only */
     uint32_t dev;          /* st_dev of the objects that have none of their own */

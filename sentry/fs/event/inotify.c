@@ -20,6 +20,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/notify.h"
 #include "sentry/wait/wait.h"
 
@@ -256,6 +257,7 @@ int inotify_add_file(struct file *f, struct file *watched, uint32_t mask)
 
     if (err < 0)
         return err;
+    mount_map_stat(path_map(&watched->at), &st);
     if (st.st_uid != id->uid && !(st.st_mode & S_IROTH) &&
         !vfs_has_cap_over(st.st_uid, st.st_gid, CAP_DAC_READ_SEARCH))
         return -EACCES;

@@ -85,6 +85,7 @@ int tmpfs_create(const struct tmpfs_config *config, struct super_block **ret)
     fs->sb.checks_modes = true;
     fs->sb.has_acls = true;
     fs->sb.has_flags = true;
+    fs->sb.has_maps = true;
     super_make_uuid(&fs->sb);
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);
     fs->memfile = config->memfile;

@@ -324,7 +324,7 @@ int unix_walk(const char *path, struct walk_result *ret)
     err = path_walk(caller.fs, NULL, path, WALK_FOLLOW, ret);
     if (err < 0)
         return err;
-    err = ret->file ? -ECONNREFUSED : dentry_permission(ret->path.dentry, W_OK);
+    err = ret->file ? -ECONNREFUSED : path_permission(&ret->path, W_OK);
     if (!err && inode_type(ret->path.dentry->inode) != S_IFSOCK)
         err = -ECONNREFUSED;
     if (err < 0)

@@ -8,6 +8,7 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/attr/permission.h"
 
 /* Newer than Debian 12's headers. */
@@ -36,11 +37,9 @@ static int count_cached(struct task *task, struct mappable *object, uint64_t fir
 /* can_do_cachestat(): may write, or owns it. */
 static bool allowed(const struct task *task, const struct file *file, const struct linux_stat *st)
 {
-    struct dentry *dentry = file->at.dentry;
-
-    if (file_can_write(file) || task->cred->fsuid == st->st_uid)
+    if (file_can_write(file) || task->cred->fsuid == seen_uid(path_map(&file->at), st->st_uid))
         return true;
-    return dentry && (inode_owned(dentry->inode) || dentry_permission(dentry, W_OK) == 0);
+    return file->at.dentry && (path_owned(&file->at) || path_permission(&file->at, W_OK) == 0);
 }
 
 static int file_cached(struct task *task, struct file *file, const struct cachestat_range *range,

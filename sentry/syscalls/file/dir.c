@@ -135,7 +135,7 @@ SYSCALL_DEFINE2(getcwd, uaddr_t, buf, uint64_t, size)
 /* Search permission on the directory, as chdir(2) wants it. */
 static int enter(struct task *task, struct path to)
 {
-    int err = dentry_permission(to.dentry, X_OK);
+    int err = path_permission(&to, X_OK);
 
     if (!err)
         fs_context_set_cwd(task->fs, to);
@@ -161,7 +161,7 @@ SYSCALL_DEFINE1(chroot, uaddr_t, path)
 
     if (err < 0)
         return err;
-    err = dentry_permission(found.path.dentry, X_OK);
+    err = path_permission(&found.path, X_OK);
     if (!err && !task_has_own_cap(task, CAP_SYS_CHROOT))
         err = -EPERM;
     if (!err)

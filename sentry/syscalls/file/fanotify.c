@@ -61,7 +61,7 @@ static int mark(struct task *task, struct file *file, struct fanotify_request *r
     if (err < 0)
         return err;
     /* What has no place in the tree, a pipe, cannot be watched. */
-    err = found.file ? -EINVAL : dentry_permission(found.path.dentry, R_OK);
+    err = found.file ? -EINVAL : path_permission(&found.path, R_OK);
     if (!err)
         err = fanotify_mark(file, request, &found.path);
     walk_result_unref(&found);

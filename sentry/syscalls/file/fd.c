@@ -142,7 +142,7 @@ static long set_hint(struct task *task, struct file *file, uaddr_t arg)
     struct inode *inode = file->at.dentry ? file->at.dentry->inode : NULL;
     uint64_t hint;
 
-    if (!inode || !inode_owned(inode))
+    if (!inode || !path_owned(&file->at))
         return -EPERM;
     if (copy_struct_from_user(task->mm, &hint, arg) < 0)
         return -EFAULT;

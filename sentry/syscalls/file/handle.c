@@ -10,7 +10,7 @@
 #include "sentry/syscalls/file/files.h"
 #include "sentry/vfs/attr/handle.h"
 #include "sentry/vfs/attr/identity.h"
-#include "sentry/vfs/mount/mount.h"
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/path/open.h"
 
 /* Newer than Debian 12's headers. */
@@ -171,10 +171,9 @@ static int may_decode(struct task *task, const struct path *root, uint32_t flags
     return cred_has_ns_cap(task->cred, own, CAP_DAC_READ_SEARCH) ? 0 : -EPERM;
 }
 
-static bool is_reachable(const struct inode *inode)
+static bool is_reachable(const struct path *root, const struct inode *inode)
 {
-    return vfs_has_cap_over(__atomic_load_n(&inode->uid, __ATOMIC_RELAXED),
-                            __atomic_load_n(&inode->gid, __ATOMIC_RELAXED), CAP_DAC_READ_SEARCH);
+    return inode_has_cap(path_map(root), inode, CAP_DAC_READ_SEARCH);
 }
 
 /* vfs_dentry_acceptable() */
@@ -185,10 +184,10 @@ static int check_found(struct dentry *found, const struct path *root, unsigned c
 
     if ((checks & CHECK_DIRECTORY) && inode_type(found->inode) != S_IFDIR)
         good = false;
-    if ((checks & CHECK_RIGHTS) && !is_reachable(found->inode))
+    if ((checks & CHECK_RIGHTS) && !is_reachable(root, found->inode))
         good = false;
     while (good && at != root->dentry && (parent = dentry_parent(at)) != NULL) {
-        good = !(checks & CHECK_RIGHTS) || is_reachable(parent->inode);
+        good = !(checks & CHECK_RIGHTS) || is_reachable(root, parent->inode);
         dentry_unref(at);
         at = parent;
     }

@@ -49,7 +49,7 @@ static int add(struct task *task, struct file *file, uaddr_t path, uint32_t mask
     err = at_path_walk(task, AT_FDCWD, path, walk, &found);
     if (err < 0)
         return err;
-    err = found.file ? 0 : dentry_permission(found.path.dentry, R_OK);
+    err = found.file ? 0 : path_permission(&found.path, R_OK);
     if (!err)
         err = found.file ? inotify_add_file(file, found.file, mask)
                          : inotify_add(file, &found.path, mask);

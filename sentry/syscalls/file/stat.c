@@ -11,6 +11,7 @@
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
 #include "sentry/vfs/attr/fileattr.h"
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/attr/permission.h"
 
 #ifndef AT_EMPTY_PATH
@@ -58,6 +59,8 @@ static int stat_path(struct task *task, int dirfd, uaddr_t path, unsigned walk_f
         err = file_stat(found.file, ret);
     else
         err = dentry->inode->ops->stat(dentry, found.fresh, ret);
+    if (!err)
+        mount_map_stat(path_map(found.file ? &found.file->at : &found.path), ret);
     walk_result_unref(&found);
     return err;
 }
@@ -72,6 +75,8 @@ static int stat_fd(struct task *task, int fd, struct linux_stat *ret, struct pla
     if (ret_place)
         look_at_place(&file->at, ret_place);
     err = file_stat(file, ret);
+    if (!err)
+        mount_map_stat(path_map(&file->at), ret);
     file_unref(file);
     return err;
 }
@@ -239,11 +244,11 @@ static int access_found(const struct walk_result *found, int mode)
     if ((mode & W_OK) && path_read_only(&found->path) &&
         (type == S_IFREG || type == S_IFDIR || type == S_IFLNK)) {
         /* access(2) looks at the permissions first and at the file system afterwards. */
-        int err = mode & ~W_OK ? dentry_permission(dentry, mode & ~W_OK) : 0;
+        int err = mode & ~W_OK ? path_permission(&found->path, mode & ~W_OK) : 0;
 
         return err < 0 ? err : -EROFS;
     }
-    return mode == F_OK ? 0 : dentry_permission(dentry, mode);
+    return mode == F_OK ? 0 : path_permission(&found->path, mode);
 }
 
 static long do_access(struct task *task, int dirfd, uaddr_t path, int mode, int flags)

@@ -1,14 +1,19 @@
 /* Mounts by descriptors: open_tree(2), move_mount(2), mount_setattr(2), open_tree_attr(2). */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
 #include <linux/mount.h>
 #include <string.h>
 
 #include "sentry/kernel/ns/mntns.h"
+#include "sentry/kernel/ns/nsfile.h"
+#include "sentry/kernel/ns/userns.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/mount/mount.h"
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/landlock/landlock.h"
 #include "sentry/vfs/mount/mount_ops.h"
 #include "sentry/vfs/path/open.h"
@@ -246,16 +251,78 @@ static int take_attr(const struct guest_mount_attr *attr, struct mount_change *c
     return attr->set & MOUNT_ATTR__ATIME ? -EINVAL : 0;
 }
 
-static int set_attr(struct task *task, const struct path *at, const struct guest_mount_attr *attr,
-                    bool tree)
+/* One of a deeper user namespace's keeps ids that only that one's maps explain: not done here. */
+static bool controls(const struct super_block *sb)
 {
-    struct mount_change change = {.tree = tree};
+    struct task *task = task_current();
+
+    return sb->owner_id == task->cred->user_ns->ns.id && task_may_change_super(task, sb);
+}
+
+/* The user namespace of that descriptor, by whose maps a mount may be seen. */
+static int find_user_ns(struct task *task, uint64_t fd, struct user_ns **ret)
+{
+    struct file *file = fd <= INT_MAX ? task_file(task, (int)fd) : NULL;
+    struct ns *ns = file ? ns_of_file(file) : NULL;
+    int err = 0;
+
+    if (!file)
+        return fd <= INT_MAX ? -EBADF : -EINVAL;
+    if (!ns || ns->type != NS_USER)
+        err = -EINVAL;
+    else if (user_ns_of(ns) == &user_ns_first ||
+             !task_has_ns_cap(task, user_ns_of(ns), CAP_SYS_ADMIN))
+        err = -EPERM;
+    else
+        *ret = user_ns_ref(user_ns_of(ns));
+    file_unref(file);
+    return err;
+}
+
+/*
+ * build_mount_idmapped(). Who asks controls the file system, so that belongs to his own user
+ * namespace or to the first one.
+ */
+static int take_map(struct task *task, const struct guest_mount_attr *attr,
+                    struct mount_change *change)
+{
+    const struct user_ns *own = task->cred->user_ns;
+    struct id_maps to, fs = {NULL, NULL};
+    struct user_ns *ns;
+    int err;
+
+    if (!((attr->set | attr->clear) & MOUNT_ATTR_IDMAP))
+        return 0;
+    if ((attr->clear & MOUNT_ATTR_IDMAP) && !change->replace)
+        return -EINVAL;
+    change->remap = true;
+    change->controls = controls;
+    if (!(attr->set & MOUNT_ATTR_IDMAP))
+        return 0;
+    err = find_user_ns(task, attr->userns_fd, &ns);
+    if (err < 0)
+        return err;
+    to = (struct id_maps){user_ns_map(ns, ID_USER), user_ns_map(ns, ID_GROUP)};
+    if (own != &user_ns_first)
+        fs = (struct id_maps){user_ns_map(own, ID_USER), user_ns_map(own, ID_GROUP)};
+    err = mount_map_create(to, fs, &change->map);
+    change->map_owner = ns->ns.id;
+    user_ns_unref(ns);
+    return err;
+}
+
+static int set_attr(struct task *task, const struct path *at, const struct guest_mount_attr *attr,
+                    unsigned flags)
+{
+    struct mount_change change = {.tree = flags & TREE_RECURSIVE, .replace = flags & TREE_CLONE};
     int err = take_attr(attr, &change);
 
-    /* No file system here can be mapped to other ids. */
-    if (!err && ((attr->set | attr->clear) & MOUNT_ATTR_IDMAP))
-        err = -EINVAL;
-    return err ? err : vfs_mount_setattr(task_mount_ns(task), at, &change);
+    if (!err)
+        err = take_map(task, attr, &change);
+    if (!err)
+        err = vfs_mount_setattr(task_mount_ns(task), at, &change);
+    mount_map_unref(change.map);
+    return err;
 }
 
 static bool says_nothing(const struct guest_mount_attr *attr)
@@ -280,7 +347,7 @@ SYSCALL_DEFINE5(mount_setattr, int, dirfd, uaddr_t, path, unsigned, flags, uaddr
     err = find_place(task, dirfd, path, walk_flags(flags), &at);
     if (err < 0)
         return err;
-    err = set_attr(task, &at, &attr, flags & TREE_RECURSIVE);
+    err = set_attr(task, &at, &attr, flags);
     path_unref(&at);
     return err;
 }
@@ -302,7 +369,7 @@ SYSCALL_DEFINE5(open_tree_attr, int, dirfd, uaddr_t, path, unsigned, flags, uadd
     if (!err && !task_may_mount(task))
         err = -EPERM;
     if (!err && !says_nothing(&attr))
-        err = set_attr(task, &at, &attr, flags & TREE_RECURSIVE);
+        err = set_attr(task, &at, &attr, flags);
     if (err < 0) {
         if (flags & TREE_CLONE)
             vfs_mount_dissolve(at.mount);

@@ -125,7 +125,7 @@ static void fill_mount(struct answer *a, const struct mount *m, const struct mou
     a->st.mnt_parent_id = parent->unique_id;
     a->st.mnt_id_old = m->id;
     a->st.mnt_parent_id_old = parent->id;
-    a->st.mnt_attr = mount_attr_of_flags(mount_get_flags(m));
+    a->st.mnt_attr = mount_attr_of_flags(mount_get_flags(m)) | (m->map ? MOUNT_ATTR_IDMAP : 0);
     a->st.mnt_propagation = (peers->group ? MS_SHARED : 0UL) | (peers->master ? MS_SLAVE : 0UL);
     if (mount_get_flags(m) & MOUNT_UNBINDABLE)
         a->st.mnt_propagation |= MS_UNBINDABLE;

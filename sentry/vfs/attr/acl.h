@@ -14,6 +14,8 @@
 #define ACL_ACCESS_NAME  "system.posix_acl_access"
 #define ACL_DEFAULT_NAME "system.posix_acl_default"
 
+struct mount_map;
+
 enum acl_kind { ACL_ACCESS, ACL_DEFAULT };
 
 struct acl_entry {
@@ -46,6 +48,8 @@ int acl_validate(const struct acl *acl);
 int acl_get(struct inode *inode, struct dentry *dentry, enum acl_kind kind, struct acl **ret);
 /* May the caller, by the ACL of an object that is uid's and gid's? 0, -EACCES. */
 int acl_permission(const struct acl *acl, uint32_t uid, uint32_t gid, int mask);
+/* Kept ids become those that are seen through the mount; ID_NONE for nobody. */
+void acl_to_seen(struct acl *acl, const struct mount_map *map);
 /* What the permissions of `mode` make of the ACL. */
 void acl_chmod(struct acl *acl, uint32_t mode);
 /* The permissions that the ACL means; true when they say all of it. */
@@ -59,7 +63,7 @@ int acl_inherit(struct dentry *dir, struct inode_make *make);
 void acl_inherited_free(struct inode_make *make);
 
 /* getxattr(2), setxattr(2) of the two; `value` NULL or without entries removes. As vfs_setxattr. */
-ssize_t acl_getxattr(struct dentry *dentry, enum acl_kind kind, void *buf, size_t size);
-int acl_setxattr(struct dentry *dentry, enum acl_kind kind, const void *value, size_t size);
+ssize_t acl_getxattr(const struct path *path, enum acl_kind kind, void *buf, size_t size);
+int acl_setxattr(const struct path *path, enum acl_kind kind, const void *value, size_t size);
 
 #endif

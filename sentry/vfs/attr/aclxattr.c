@@ -11,6 +11,7 @@
 
 #include "sentry/vfs/attr/acl.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/attr/permission.h"
 
 static bool has_acls(const struct dentry *dentry)
@@ -47,8 +48,36 @@ static int translate(struct acl *acl, bool to_kernel)
     return 0;
 }
 
-ssize_t acl_getxattr(struct dentry *dentry, enum acl_kind kind, void *buf, size_t size)
+void acl_to_seen(struct acl *acl, const struct mount_map *map)
 {
+    for (uint32_t i = 0; map && i < acl->count; i++) {
+        struct acl_entry *e = &acl->entries[i];
+
+        if (e->tag == ACL_USER)
+            e->id = seen_uid(map, e->id);
+        else if (e->tag == ACL_GROUP)
+            e->id = seen_gid(map, e->id);
+    }
+}
+
+/* And back: -EINVAL where one cannot be kept. */
+static int to_kept(struct acl *acl, const struct mount_map *map)
+{
+    for (uint32_t i = 0; map && i < acl->count; i++) {
+        struct acl_entry *e = &acl->entries[i];
+
+        if (e->tag != ACL_USER && e->tag != ACL_GROUP)
+            continue;
+        e->id = e->tag == ACL_USER ? kept_uid(map, e->id) : kept_gid(map, e->id);
+        if (e->id == ID_NONE)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+ssize_t acl_getxattr(const struct path *path, enum acl_kind kind, void *buf, size_t size)
+{
+    struct dentry *dentry = path->dentry;
     struct acl *acl;
     ssize_t n;
     int err;
@@ -64,6 +93,7 @@ ssize_t acl_getxattr(struct dentry *dentry, enum acl_kind kind, void *buf, size_
     if (size > 0 && size < (size_t)n)
         n = -ERANGE;
     if (n > 0 && size > 0) {
+        acl_to_seen(acl, path_map(path));
         translate(acl, false);
         acl_format(acl, buf);
     }
@@ -91,10 +121,11 @@ static int store(struct dentry *dentry, enum acl_kind kind, const struct acl *ac
 }
 
 /* The mode follows, and an ACL that says no more than that goes: posix_acl_update_mode(). */
-static int set_access(struct dentry *dentry, const struct acl *acl)
+static int set_access(const struct path *path, const struct acl *acl)
 {
+    struct dentry *dentry = path->dentry;
     struct inode *inode = dentry->inode;
-    uint32_t gid = __atomic_load_n(&inode->gid, __ATOMIC_RELAXED);
+    const struct mount_map *map = path_map(path);
     struct inode_attr attr = {.mask = ATTR_MODE};
     uint32_t permissions;
     bool all;
@@ -107,14 +138,14 @@ static int set_access(struct dentry *dentry, const struct acl *acl)
     if (err < 0)
         return err;
     attr.mode = (inode_mode(inode) & 07000) | permissions;
-    if (!vfs_in_group(gid) &&
-        !vfs_has_cap_over(__atomic_load_n(&inode->uid, __ATOMIC_RELAXED), gid, CAP_FSETID))
+    if (!vfs_in_group(inode_gid(map, inode)) && !inode_has_cap(map, inode, CAP_FSETID))
         attr.mode &= ~(uint32_t)S_ISGID;
     return inode->ops->setattr(dentry, &attr);
 }
 
-int acl_setxattr(struct dentry *dentry, enum acl_kind kind, const void *value, size_t size)
+int acl_setxattr(const struct path *path, enum acl_kind kind, const void *value, size_t size)
 {
+    struct dentry *dentry = path->dentry;
     const struct inode_operations *ops = dentry->inode->ops;
     struct acl *acl = NULL;
     int err = 0;
@@ -123,6 +154,8 @@ int acl_setxattr(struct dentry *dentry, enum acl_kind kind, const void *value, s
         err = acl_parse(value, size, &acl);
     if (!err && acl)
         err = translate(acl, true);
+    if (!err && acl)
+        err = to_kept(acl, path_map(path));
     if (!err && (!has_acls(dentry) || !ops->setxattr || !ops->setattr))
         err = -EOPNOTSUPP;
     if (!err && kind == ACL_DEFAULT && inode_type(dentry->inode) != S_IFDIR) {
@@ -130,12 +163,12 @@ int acl_setxattr(struct dentry *dentry, enum acl_kind kind, const void *value, s
         free(acl);
         return err;
     }
-    if (!err && !inode_owned(dentry->inode))
+    if (!err && !path_owned(path))
         err = -EPERM;
     if (!err && acl)
         err = acl_validate(acl);
     if (!err)
-        err = kind == ACL_DEFAULT ? store(dentry, kind, acl) : set_access(dentry, acl);
+        err = kind == ACL_DEFAULT ? store(dentry, kind, acl) : set_access(path, acl);
     free(acl);
     return err;
 }

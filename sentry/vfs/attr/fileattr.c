@@ -97,7 +97,7 @@ int vfs_fileattr_set(const struct path *path, const struct fileattr *attr)
         return -EROFS;
     if (!has_flags(dentry) || !dentry->inode->ops->set_flags)
         return -EOPNOTSUPP;
-    if (!inode_owned(dentry->inode))
+    if (!path_owned(path))
         return -EPERM;
     if (to.by_xflags)
         to.flags = to_flags(to.xflags);

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/mountmap.h"
 
 /* Little-endian on disk; the root id is in the third revision alone. */
 struct kept {
@@ -48,11 +49,11 @@ static ssize_t load(struct dentry *dentry, struct kept *ret)
     return (size_t)n >= sizeof(ret->magic) && form_known(ret, (size_t)n) ? n : -EINVAL;
 }
 
-int file_caps_read(struct dentry *dentry, struct file_caps *ret)
+int file_caps_read(const struct path *path, struct file_caps *ret)
 {
     const uint64_t all = (1UL << (CAP_LAST_CAP + 1)) - 1;
     struct kept kept;
-    ssize_t n = load(dentry, &kept);
+    ssize_t n = load(path->dentry, &kept);
 
     if (n < 0)
         return (int)n;
@@ -60,9 +61,9 @@ int file_caps_read(struct dentry *dentry, struct file_caps *ret)
         .permitted = (kept.half[0].permitted | (uint64_t)kept.half[1].permitted << 32) & all,
         .inheritable = (kept.half[0].inheritable | (uint64_t)kept.half[1].inheritable << 32) & all,
         .effective = kept.magic & VFS_CAP_FLAGS_EFFECTIVE,
-        .root = kept.root,
+        .root = seen_uid(path_map(path), kept.root),
     };
-    return 0;
+    return ret->root == ID_NONE ? -ENODATA : 0;
 }
 
 /* The asker's map of user ids; NULL: every id is itself. */
@@ -73,15 +74,20 @@ static const struct id_map *own_map(void)
     return id->uids ? __atomic_load_n(id->uids, __ATOMIC_ACQUIRE) : NULL;
 }
 
-ssize_t file_caps_get(struct dentry *dentry, void *buf, size_t size)
+ssize_t file_caps_get(const struct path *path, void *buf, size_t size)
 {
     struct kept kept;
-    ssize_t n = load(dentry, &kept);
+    ssize_t n = load(path->dentry, &kept);
     uint32_t root;
 
     if (n < 0)
         return n;
-    root = vfs_identity()->uids ? id_map_from_kernel(own_map(), kept.root) : kept.root;
+    root = seen_uid(path_map(path), kept.root);
+    if (root != kept.root && n == XATTR_CAPS_SZ_2) { /* of other namespaces than it says */
+        kept.magic = (kept.magic & ~VFS_CAP_REVISION_MASK) | VFS_CAP_REVISION_3;
+        n = XATTR_CAPS_SZ_3;
+    }
+    root = vfs_identity()->uids ? id_map_from_kernel(own_map(), root) : root;
     if ((kept.magic & VFS_CAP_REVISION_MASK) == VFS_CAP_REVISION_3) {
         if (root == ID_NONE)
             return -EOVERFLOW;
@@ -99,16 +105,15 @@ ssize_t file_caps_get(struct dentry *dentry, void *buf, size_t size)
     return n;
 }
 
-static bool may_change(const struct dentry *dentry)
+static bool may_change(const struct path *path)
 {
-    const struct inode *inode = dentry->inode;
-
-    return vfs_has_cap_over(__atomic_load_n(&inode->uid, __ATOMIC_RELAXED),
-                            __atomic_load_n(&inode->gid, __ATOMIC_RELAXED), CAP_SETFCAP);
+    return inode_has_cap(path_map(path), path->dentry->inode, CAP_SETFCAP);
 }
 
-int file_caps_set(struct dentry *dentry, const void *value, size_t size, int flags)
+int file_caps_set(const struct path *path, const void *value, size_t size, int flags)
 {
+    struct dentry *dentry = path->dentry;
+    const struct mount_map *map = path_map(path);
     const struct inode_operations *ops = dentry->inode->ops;
     bool nested = vfs_identity()->uids != NULL;
     struct kept kept = {0};
@@ -116,18 +121,19 @@ int file_caps_set(struct dentry *dentry, const void *value, size_t size, int fla
     if (!ops->setxattr)
         return -EOPNOTSUPP;
     if (!value)
-        return may_change(dentry) ? ops->setxattr(dentry, FILE_CAPS_NAME, NULL, 0, flags) : -EPERM;
+        return may_change(path) ? ops->setxattr(dentry, FILE_CAPS_NAME, NULL, 0, flags) : -EPERM;
     if (size < XATTR_CAPS_SZ_2 || size > sizeof(kept))
         return -EINVAL;
     memcpy(&kept, value, size);
     if (!form_known(&kept, size))
         return -EINVAL;
-    if (!may_change(dentry))
+    if (!may_change(path))
         return -EPERM;
     /* Of a namespace below, they count there and below alone. */
-    if (nested || (kept.magic & VFS_CAP_REVISION_MASK) == VFS_CAP_REVISION_3) {
+    if (nested || map || (kept.magic & VFS_CAP_REVISION_MASK) == VFS_CAP_REVISION_3) {
         kept.magic = (kept.magic & ~VFS_CAP_REVISION_MASK) | VFS_CAP_REVISION_3;
         kept.root = nested ? id_map_to_kernel(own_map(), kept.root) : kept.root;
+        kept.root = kept.root == ID_NONE ? ID_NONE : kept_uid(map, kept.root);
         if (kept.root == ID_NONE)
             return -EINVAL;
         size = XATTR_CAPS_SZ_3;

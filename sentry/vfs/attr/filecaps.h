@@ -16,13 +16,13 @@ struct file_caps {
     uint32_t root; /* kernel id */
 };
 
-/* As kept. -ENODATA: it has none; -EINVAL: no form that is known. */
-int file_caps_read(struct dentry *dentry, struct file_caps *ret);
+/* As seen there. -ENODATA: it has none, or nobody's; -EINVAL: no form that is known. */
+int file_caps_read(const struct path *path, struct file_caps *ret);
 
 /* As the attribute that a program reads: its size, of at most 24 bytes. -ENODATA, -EOVERFLOW... */
-ssize_t file_caps_get(struct dentry *dentry, void *buf, size_t size);
+ssize_t file_caps_get(const struct path *path, void *buf, size_t size);
 /* What a program writes. -EINVAL, -EPERM, and as vfs_setxattr(). */
-int file_caps_set(struct dentry *dentry, const void *value, size_t size, int flags);
+int file_caps_set(const struct path *path, const void *value, size_t size, int flags);
 /* The file was written to, or has another owner: it has none any more. */
 void file_caps_drop(struct dentry *dentry);
 

@@ -8,22 +8,12 @@
 
 #include "sentry/vfs/attr/acl.h"
 #include "sentry/vfs/attr/identity.h"
-
-static uint32_t load(const uint32_t *field)
-{
-    return __atomic_load_n(field, __ATOMIC_RELAXED);
-}
-
-/* Capabilities over a file count where its ids are mapped. */
-static bool has_cap(const struct inode *inode, int cap)
-{
-    return vfs_has_cap_over(load(&inode->uid), load(&inode->gid), cap);
-}
+#include "sentry/vfs/attr/mountmap.h"
 
 /* By the ACL, if there is one, else by the mode: acl_permission_check(). */
-static int check(struct inode *inode, struct dentry *dentry, int mask)
+static int check(const struct mount_map *map, struct inode *inode, struct dentry *dentry, int mask)
 {
-    uint32_t mode = inode_mode(inode), uid = load(&inode->uid), gid = load(&inode->gid);
+    uint32_t mode = inode_mode(inode), uid = inode_uid(map, inode), gid = inode_gid(map, inode);
     struct acl *acl = NULL;
     int err;
 
@@ -36,6 +26,7 @@ static int check(struct inode *inode, struct dentry *dentry, int mask)
             return err;
     }
     if (acl) {
+        acl_to_seen(acl, map);
         err = acl_permission(acl, uid, gid, mask);
         free(acl);
         return err;
@@ -45,37 +36,44 @@ static int check(struct inode *inode, struct dentry *dentry, int mask)
     return (uint32_t)mask & ~mode & 7 ? -EACCES : 0;
 }
 
-static int permission(struct inode *inode, struct dentry *dentry, int mask)
+static int permission(const struct mount_map *map, struct inode *inode, struct dentry *dentry,
+                      int mask)
 {
     uint32_t mode = inode_mode(inode);
-    int err = (mask & W_OK) && inode_is_immutable(inode) ? -EPERM : check(inode, dentry, mask);
+    int err;
 
+    if ((mask & W_OK) && inode_is_immutable(inode))
+        return -EPERM;
+    if ((mask & W_OK) && inode_is_unmapped(map, inode))
+        return -EACCES;
+    err = check(map, inode, dentry, mask);
     if (err != -EACCES)
         return err;
     if (S_ISDIR(mode)) {
-        if (has_cap(inode, CAP_DAC_OVERRIDE) ||
-            (!(mask & W_OK) && has_cap(inode, CAP_DAC_READ_SEARCH)))
+        if (inode_has_cap(map, inode, CAP_DAC_OVERRIDE) ||
+            (!(mask & W_OK) && inode_has_cap(map, inode, CAP_DAC_READ_SEARCH)))
             return 0;
         return -EACCES;
     }
-    if (mask == R_OK && has_cap(inode, CAP_DAC_READ_SEARCH))
+    if (mask == R_OK && inode_has_cap(map, inode, CAP_DAC_READ_SEARCH))
         return 0;
-    if ((!(mask & X_OK) || (mode & 0111)) && has_cap(inode, CAP_DAC_OVERRIDE))
+    if ((!(mask & X_OK) || (mode & 0111)) && inode_has_cap(map, inode, CAP_DAC_OVERRIDE))
         return 0;
     return -EACCES;
 }
 
 int inode_permission(struct inode *inode, int mask)
 {
-    return permission(inode, NULL, mask);
+    return permission(NULL, inode, NULL, mask);
 }
 
-int dentry_permission(struct dentry *dentry, int mask)
+int path_permission(const struct path *path, int mask)
 {
+    struct dentry *dentry = path->dentry;
     const struct inode_operations *ops = dentry->inode->ops;
 
     if (dentry->sb->checks_modes)
-        return permission(dentry->inode, dentry, mask);
+        return permission(path_map(path), dentry->inode, dentry, mask);
     return ops->access ? ops->access(dentry, mask) : 0;
 }
 
@@ -89,44 +87,60 @@ bool inode_is_append(const struct inode *inode)
     return inode_flags(inode) & FS_APPEND_FL;
 }
 
-bool inode_owned(const struct inode *inode)
+bool path_owned(const struct path *path)
 {
-    return vfs_identity()->uid == load(&inode->uid) || has_cap(inode, CAP_FOWNER);
+    const struct mount_map *map = path_map(path);
+    const struct inode *inode = path->dentry->inode;
+
+    return vfs_identity()->uid == inode_uid(map, inode) || inode_has_cap(map, inode, CAP_FOWNER);
 }
 
-int may_make(struct dentry *dir)
+int may_make(const struct path *dir)
 {
-    return dentry_permission(dir, W_OK | X_OK);
+    const struct mount_map *map = path_map(dir);
+    const struct vfs_identity *id = vfs_identity();
+
+    if (unlikely(map != NULL) &&
+        (kept_uid(map, id->uid) == ID_NONE || kept_gid(map, id->gid) == ID_NONE))
+        return -EOVERFLOW;
+    return path_permission(dir, W_OK | X_OK);
 }
 
-int may_remove(struct dentry *dir, const struct inode *victim)
+int may_remove(const struct path *dir, const struct inode *victim)
 {
+    const struct mount_map *map = path_map(dir);
+    const struct inode *inode = dir->dentry->inode;
     uint32_t uid = vfs_identity()->uid;
-    int err = dentry_permission(dir, W_OK | X_OK);
+    int err;
 
+    if (inode_is_unmapped(map, victim))
+        return -EOVERFLOW;
+    err = path_permission(dir, W_OK | X_OK);
     if (err < 0)
         return err;
-    if (inode_is_append(dir->inode) || inode_is_append(victim) || inode_is_immutable(victim))
+    if (inode_is_append(inode) || inode_is_append(victim) || inode_is_immutable(victim))
         return -EPERM;
-    if ((inode_mode(dir->inode) & S_ISVTX) && load(&victim->uid) != uid &&
-        load(&dir->inode->uid) != uid && !has_cap(victim, CAP_FOWNER))
+    if ((inode_mode(inode) & S_ISVTX) && inode_uid(map, victim) != uid &&
+        inode_uid(map, inode) != uid && !inode_has_cap(map, victim, CAP_FOWNER))
         return -EPERM;
     return 0;
 }
 
-void make_owner(const struct inode *dir, struct inode_make *make)
+void make_owner(const struct path *dir, struct inode_make *make)
 {
-    uint32_t dir_mode = inode_mode(dir), dir_gid = load(&dir->gid);
+    const struct mount_map *map = path_map(dir);
+    const struct inode *inode = dir->dentry->inode;
     const uint32_t both = S_ISGID | S_IXGRP;
 
-    make->uid = vfs_identity()->uid;
-    make->gid = vfs_identity()->gid;
-    if (!(dir_mode & S_ISGID))
+    make->uid = kept_uid(map, vfs_identity()->uid);
+    make->gid = kept_gid(map, vfs_identity()->gid);
+    if (!(inode_mode(inode) & S_ISGID))
         return;
-    make->gid = dir_gid;
+    make->gid = __atomic_load_n(&inode->gid, __ATOMIC_RELAXED);
     if (S_ISDIR(make->mode))
         make->mode |= S_ISGID;
-    else if ((make->mode & both) == both && !vfs_in_group(dir_gid) && !has_cap(dir, CAP_FSETID))
+    else if ((make->mode & both) == both && !vfs_in_group(inode_gid(map, inode)) &&
+             !inode_has_cap(map, inode, CAP_FSETID))
         make->mode &= ~(uint32_t)S_ISGID;
 }
 
@@ -134,10 +148,10 @@ uint32_t mode_without_privileges(const struct inode *inode)
 {
     uint32_t mode = inode_mode(inode);
 
-    if (!S_ISREG(mode) || has_cap(inode, CAP_FSETID))
+    if (!S_ISREG(mode) || inode_has_cap(NULL, inode, CAP_FSETID))
         return mode;
     mode &= ~(uint32_t)S_ISUID;
-    if ((mode & S_IXGRP) || !vfs_in_group(load(&inode->gid)))
+    if ((mode & S_IXGRP) || !vfs_in_group(inode_gid(NULL, inode)))
         mode &= ~(uint32_t)S_ISGID;
     return mode;
 }

@@ -7,6 +7,7 @@
 #include "host/clock.h"
 #include "sentry/vfs/attr/filecaps.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/lock/lease.h"
 #include "sentry/vfs/mount/mount.h"
 #include "sentry/vfs/notify.h"
@@ -17,13 +18,6 @@ struct timespec vfs_now(void)
     uint64_t ns = host_sandbox_realtime_ns();
 
     return (struct timespec){(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
-}
-
-/* Over the file itself, as the asker's user namespace maps its ids. */
-static bool has_cap(const struct inode *inode, int cap)
-{
-    return vfs_has_cap_over(__atomic_load_n(&inode->uid, __ATOMIC_RELAXED),
-                            __atomic_load_n(&inode->gid, __ATOMIC_RELAXED), cap);
 }
 
 /* fsnotify_change(): one of the times alone is as if it had been read or written. */
@@ -50,65 +44,87 @@ static bool is_fixed(const struct inode *inode)
     return inode_is_immutable(inode) || inode_is_append(inode);
 }
 
+/* notify_change(): what would stay nobody's cannot be written back. `set`: ATTR_UID, ATTR_GID. */
+static int check_ids(const struct mount_map *map, const struct inode *inode, unsigned set)
+{
+    if ((!(set & ATTR_UID) && inode_uid(map, inode) == ID_NONE) ||
+        (!(set & ATTR_GID) && inode_gid(map, inode) == ID_NONE))
+        return map ? -EOVERFLOW : 0;
+    return 0;
+}
+
 int vfs_chmod(const struct path *path, uint32_t mode)
 {
     struct dentry *dentry = path->dentry;
     struct inode *inode = dentry->inode;
     struct inode_attr attr = {.mask = ATTR_MODE, .mode = mode & 07777};
+    const struct mount_map *map = path_map(path);
 
     if (path_read_only(path))
         return -EROFS;
     if (inode_type(inode) == S_IFLNK)
         return -EOPNOTSUPP;
-    if (is_fixed(inode) || !inode_owned(inode))
+    if (is_fixed(inode))
         return -EPERM;
-    if (!vfs_in_group(__atomic_load_n(&inode->gid, __ATOMIC_RELAXED)) &&
-        !has_cap(inode, CAP_FSETID))
+    if (check_ids(map, inode, 0) < 0)
+        return -EOVERFLOW;
+    if (!path_owned(path))
+        return -EPERM;
+    if (!vfs_in_group(inode_gid(map, inode)) && !inode_has_cap(map, inode, CAP_FSETID))
         attr.mode &= ~(uint32_t)S_ISGID;
     return change(path, &attr);
 }
 
 /* chown_common(): what is no directory loses its setuid bit, whoever asks. */
-static uint32_t mode_after_chown(const struct inode *inode)
+static uint32_t mode_after_chown(const struct mount_map *map, const struct inode *inode)
 {
     uint32_t mode = inode_mode(inode);
 
     if (S_ISDIR(mode))
         return mode & 07777;
     mode &= ~(uint32_t)S_ISUID;
-    if ((mode & S_IXGRP) || (!vfs_in_group(inode->gid) && !has_cap(inode, CAP_FSETID)))
+    if ((mode & S_IXGRP) ||
+        (!vfs_in_group(inode_gid(map, inode)) && !inode_has_cap(map, inode, CAP_FSETID)))
         mode &= ~(uint32_t)S_ISGID;
     return mode & 07777;
 }
 
+/* chown_ok(): who may do so to what is nobody's may do so to everything. */
+static bool may_give_away(const struct mount_map *map, const struct inode *inode)
+{
+    return inode_has_cap(map, inode, CAP_CHOWN) ||
+           (inode_is_unmapped(map, inode) && vfs_has_cap(CAP_CHOWN));
+}
+
 int vfs_chown(const struct path *path, uint32_t uid, uint32_t gid)
 {
-    struct dentry *dentry = path->dentry;
-    struct inode *inode = dentry->inode;
-    uint32_t old_uid = __atomic_load_n(&inode->uid, __ATOMIC_RELAXED);
-    uint32_t old_gid = __atomic_load_n(&inode->gid, __ATOMIC_RELAXED);
-    bool owner = vfs_identity()->uid == old_uid, may = has_cap(inode, CAP_CHOWN);
-    struct inode_attr attr = {.mask = ATTR_MODE, .uid = uid, .gid = gid};
+    struct inode *inode = path->dentry->inode;
+    const struct mount_map *map = path_map(path);
+    uint32_t old_uid = inode_uid(map, inode), old_gid = inode_gid(map, inode);
+    bool owner = vfs_identity()->uid == old_uid, may = may_give_away(map, inode);
+    struct inode_attr attr = {
+        .mask = ATTR_MODE | (uid != ID_NONE ? (unsigned)ATTR_UID : 0) |
+                (gid != ID_NONE ? (unsigned)ATTR_GID : 0),
+        .uid = uid != ID_NONE ? kept_uid(map, uid) : ID_NONE,
+        .gid = gid != ID_NONE ? kept_gid(map, gid) : ID_NONE,
+    };
     int err;
 
     if (path_read_only(path))
         return -EROFS;
     if (is_fixed(inode))
         return -EPERM;
-    if (uid != UINT32_MAX) {
-        attr.mask |= ATTR_UID;
-        if (!may && !(owner && uid == old_uid))
-            return -EPERM;
-    }
-    if (gid != UINT32_MAX) {
-        attr.mask |= ATTR_GID;
-        if (!may && !(owner && (gid == old_gid || vfs_in_group(gid))))
-            return -EPERM;
-    }
-    attr.mode = mode_after_chown(inode);
+    if (((attr.mask & ATTR_UID) && attr.uid == ID_NONE) ||
+        ((attr.mask & ATTR_GID) && attr.gid == ID_NONE) || check_ids(map, inode, attr.mask) < 0)
+        return -EOVERFLOW;
+    if ((attr.mask & ATTR_UID) && !may && !(owner && uid == old_uid))
+        return -EPERM;
+    if ((attr.mask & ATTR_GID) && !may && !(owner && (gid == old_gid || vfs_in_group(gid))))
+        return -EPERM;
+    attr.mode = mode_after_chown(map, inode);
     err = change(path, &attr);
     if (err == 0)
-        file_caps_drop(dentry);
+        file_caps_drop(path->dentry);
     return err;
 }
 
@@ -124,12 +140,16 @@ int vfs_set_times(const struct path *path, const struct timespec times[2])
         return -EROFS;
     if (now ? inode_is_immutable(dentry->inode) : is_fixed(dentry->inode))
         return -EPERM;
+    if (!now && check_ids(path_map(path), dentry->inode, 0) < 0)
+        return -EOVERFLOW;
     /* Anybody who may write may say that he has written just now. */
-    if (!inode_owned(dentry->inode)) {
-        err = now ? dentry_permission(dentry, W_OK) : -EPERM;
+    if (!path_owned(path)) {
+        err = now ? path_permission(path, W_OK) : -EPERM;
         if (err < 0)
             return err;
     }
+    if (check_ids(path_map(path), dentry->inode, 0) < 0)
+        return -EOVERFLOW;
     present = vfs_now();
     if (!times || times[0].tv_nsec != UTIME_OMIT) {
         attr.mask |= ATTR_ATIME;
@@ -153,7 +173,7 @@ int vfs_may_truncate(const struct path *path)
         return -EINVAL;
     if (path_read_only(path))
         return -EROFS;
-    err = dentry_permission(path->dentry, W_OK);
+    err = path_permission(path, W_OK);
     return !err && inode_is_append(path->dentry->inode) ? -EPERM : err;
 }
 

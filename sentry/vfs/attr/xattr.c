@@ -56,10 +56,10 @@ static int check_permission(const struct path *path, const char *name, bool writ
     if (in_space(name, XATTR_USER_PREFIX)) {
         if (!S_ISREG(mode) && !S_ISDIR(mode))
             return write ? -EPERM : -ENODATA;
-        if (S_ISDIR(mode) && (mode & S_ISVTX) && write && !inode_owned(dentry->inode))
+        if (S_ISDIR(mode) && (mode & S_ISVTX) && write && !path_owned(path))
             return -EPERM;
     }
-    return dentry_permission(dentry, write ? W_OK : R_OK);
+    return path_permission(path, write ? W_OK : R_OK);
 }
 
 ssize_t vfs_getxattr(const struct path *path, const char *name, void *buf, size_t size)
@@ -69,14 +69,14 @@ ssize_t vfs_getxattr(const struct path *path, const char *name, void *buf, size_
     int err;
 
     if (acl_kind_of(name, &kind))
-        return acl_getxattr(path->dentry, kind, buf, size);
+        return acl_getxattr(path, kind, buf, size);
     err = check_permission(path, name, false);
     if (!err)
         err = xattr_check_name(name);
     if (err < 0)
         return err;
     if (is_file_caps(name))
-        return file_caps_get(path->dentry, buf, size);
+        return file_caps_get(path, buf, size);
     return ops->getxattr ? ops->getxattr(path->dentry, name, buf, size) : -ENODATA;
 }
 
@@ -93,13 +93,13 @@ int vfs_setxattr(const struct path *path, const char *name, const void *value, s
     if (err < 0)
         return err;
     if (is_acl) {
-        err = acl_setxattr(path->dentry, kind, value, size);
+        err = acl_setxattr(path, kind, value, size);
         if (!err)
             notify_path(path, NOTIFY_ATTRIB);
         return err;
     }
     if (is_file_caps(name))
-        err = file_caps_set(path->dentry, value, size, flags);
+        err = file_caps_set(path, value, size, flags);
     else
         err = ops->setxattr ? ops->setxattr(path->dentry, name, value, size, flags) : -EOPNOTSUPP;
     if (!err)
@@ -121,7 +121,7 @@ int vfs_removexattr(const struct path *path, const char *name)
     if (err < 0)
         return err;
     if (is_file_caps(name))
-        err = file_caps_set(path->dentry, NULL, 0, XATTR_REPLACE);
+        err = file_caps_set(path, NULL, 0, XATTR_REPLACE);
     else
         err =
             ops->setxattr ? ops->setxattr(path->dentry, name, NULL, 0, XATTR_REPLACE) : -EOPNOTSUPP;

@@ -6,6 +6,7 @@
 
 #include "host/clock.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/mountmap.h"
 
 struct lease {
     struct list node;
@@ -163,8 +164,7 @@ int lease_set(struct file *f, int type, int32_t pid, void (*broken)(struct file 
         return -EINVAL;
     if (!inode)
         return -EINVAL;
-    if (vfs_identity()->uid != __atomic_load_n(&inode->uid, __ATOMIC_RELAXED) &&
-        !vfs_has_cap(CAP_LEASE))
+    if (vfs_identity()->uid != inode_uid(path_map(&f->at), inode) && !vfs_has_cap(CAP_LEASE))
         return -EACCES;
     if (inode_type(inode) != S_IFREG)
         return -EINVAL;

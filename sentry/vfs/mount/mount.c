@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "sentry/vfs/attr/handle.h"
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/notify.h"
 
 #define BUCKETS      256
@@ -156,6 +157,7 @@ struct mount *mount_unref(struct mount *mount)
         }
         super_unref(mount->sb);
         mount_give_number(NUMBER_MOUNT, mount->id);
+        mount_map_unref(mount->map);
         free(mount->source);
         free(mount);
     }

@@ -21,6 +21,7 @@
 
 #include "sentry/vfs/inode.h"
 
+struct mount_map;
 struct peer_group;
 
 enum mount_flags {
@@ -71,6 +72,8 @@ struct mount {
     struct super_block *sb;
     struct dentry *root; /* what of sb is seen */
     char *source;        /* owned; NULL: "none" */
+    /* mountmap.h; owned; atomic: changes only while the mount is in no namespace. NULL: none. */
+    struct mount_map *map;
 
     /* Under mount_lock(): */
     struct mount_ns *ns; /* borrowed: takes its mounts out before it goes; NULL: in no tree */

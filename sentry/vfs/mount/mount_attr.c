@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sys/mount.h>
 
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/mount/mount_internal.h"
 #include "sentry/vfs/mount/mount_ops.h"
 
@@ -133,14 +134,44 @@ static uint32_t changed(const struct mount *m, const struct mount_change *change
     return ((mount_get_flags(m) & ~change->clear) | change->set) & MOUNT_SETTABLE;
 }
 
+/* can_idmap_mount() */
+static int check_map(const struct mount *m, const struct mount_change *change)
+{
+    if (!change->remap)
+        return 0;
+    if (change->map && change->map_owner == m->sb->owner_id)
+        return -EINVAL;
+    if (!change->replace && m->map)
+        return -EPERM;
+    if (!m->sb->has_maps)
+        return -EINVAL;
+    if (!change->controls(m->sb))
+        return -EPERM;
+    return m->ns && m->ns->anonymous ? 0 : -EINVAL;
+}
+
+static void set_map(struct mount *m, const struct mount_change *change)
+{
+    struct mount_map *old = m->map;
+
+    if (!change->remap)
+        return;
+    __atomic_store_n(&m->map, mount_map_ref(change->map), __ATOMIC_RELEASE);
+    mount_map_unref(old);
+}
+
 /* All or nothing: those that cannot become read-only are found before anything is changed. */
 static int check_setattr(struct mount *top, const struct mount_change *change)
 {
     for (struct mount *m = top; m; m = change->tree ? mount_next_locked(m, top) : NULL) {
         uint32_t flags = changed(m, change);
 
-        if (!may_change(m, flags))
-            return -EPERM;
+        int err = may_change(m, flags) ? check_map(m, change) : -EPERM;
+
+        if (err < 0)
+            return err;
+        if (change->remap && __atomic_load_n(&m->writers, __ATOMIC_SEQ_CST) > 0)
+            return -EBUSY;
         if ((flags & MOUNT_READ_ONLY) && !(mount_get_flags(m) & MOUNT_READ_ONLY) &&
             __atomic_load_n(&m->writers, __ATOMIC_SEQ_CST) > 0)
             return -EBUSY;
@@ -157,8 +188,10 @@ int vfs_mount_setattr(struct mount_ns *ns, const struct path *path,
     mount_lock();
     if (path_is_mount_root(path) && (top->ns == ns || (top->ns && top->ns->anonymous)))
         err = check_setattr(top, change);
-    for (struct mount *m = top; m && !err; m = change->tree ? mount_next_locked(m, top) : NULL)
+    for (struct mount *m = top; m && !err; m = change->tree ? mount_next_locked(m, top) : NULL) {
+        set_map(m, change);
         err = set_flags(m, changed(m, change));
+    }
     if (!err && change->propagation)
         err = change_types(top, change->propagation, change->tree);
     if (!err)

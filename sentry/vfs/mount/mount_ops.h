@@ -33,7 +33,13 @@ struct mount_change {
     uint32_t set, clear;  /* MOUNT_SETTABLE flags */
     unsigned propagation; /* MS_*, or 0 */
     bool tree;
+    bool remap;            /* `map` is to be set; NULL: none */
+    bool replace;          /* the mounts are new: whatever map they have goes */
+    struct mount_map *map; /* borrowed */
+    uint64_t map_owner;    /* the user namespace whose map it is */
+    bool (*controls)(const struct super_block *sb); /* may the caller do so to the file system? */
 };
+/* -EINVAL, -EPERM, -EBUSY. */
 int vfs_mount_setattr(struct mount_ns *ns, const struct path *path,
                       const struct mount_change *change);
 

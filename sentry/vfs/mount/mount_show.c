@@ -6,6 +6,8 @@
 #include "sentry/vfs/mount/mount_internal.h"
 #include "sentry/vfs/path/namei.h"
 
+#define SHOWN_MAPPED 0x8000U /* no flag, but told like one */
+
 void mount_show_flags_locked(const struct mount *m, char buf[MOUNT_OPTIONS_MAX])
 {
     static const struct {
@@ -15,9 +17,9 @@ void mount_show_flags_locked(const struct mount *m, char buf[MOUNT_OPTIONS_MAX])
         {MOUNT_NOSUID, ",nosuid"},           {MOUNT_NODEV, ",nodev"},
         {MOUNT_NOEXEC, ",noexec"},           {MOUNT_NOATIME, ",noatime"},
         {MOUNT_NODIRATIME, ",nodiratime"},   {MOUNT_RELATIME, ",relatime"},
-        {MOUNT_NOSYMFOLLOW, ",nosymfollow"},
+        {MOUNT_NOSYMFOLLOW, ",nosymfollow"}, {SHOWN_MAPPED, ",idmapped"},
     };
-    uint32_t flags = mount_get_flags(m);
+    uint32_t flags = mount_get_flags(m) | (m->map ? SHOWN_MAPPED : 0);
     size_t at = 0;
 
     for (size_t i = 0; i < ARRAY_COUNT(words); i++) {

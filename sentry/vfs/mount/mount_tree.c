@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/mount/mount_internal.h"
 
 struct mount *mount_next_locked(struct mount *m, const struct mount *top)
@@ -53,6 +54,7 @@ static int copy_one(struct mount *old, struct dentry *root, unsigned flags, stru
     if (err < 0)
         return err;
     m->copied_from = old->unique_id;
+    m->map = mount_map_ref(old->map);
     if (flags & COPY_LOCKED)
         m->flags |= MOUNT_LOCKED | MOUNT_FLAGS_LOCKED(m->flags & MOUNT_SETTABLE);
     if ((flags & COPY_SLAVE) || ((flags & COPY_SHARED_TO_SLAVE) && old->group)) {

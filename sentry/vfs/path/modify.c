@@ -10,6 +10,7 @@
 #include "sentry/vfs/attr/fileattr.h"
 #include "sentry/vfs/attr/handle.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/landlock/landlock.h"
 #include "sentry/vfs/notify.h"
 #include "sentry/vfs/attr/permission.h"
@@ -25,8 +26,8 @@ static struct name last_name(const struct walk_parent *parent)
  */
 static int check_new_name(const struct walk_parent *parent, uint32_t mode)
 {
-    struct dentry *dir = parent->path.dentry, *there;
-    int err = dentry_lookup_locked(dir, parent->name, &there);
+    struct dentry *there;
+    int err = dentry_lookup_locked(parent->path.dentry, parent->name, &there);
 
     if (err == 0) {
         dentry_unref(there);
@@ -39,7 +40,7 @@ static int check_new_name(const struct walk_parent *parent, uint32_t mode)
     if (path_read_only(&parent->path))
         return -EROFS;
     err = mode ? landlock_check_make(&parent->path, mode) : 0;
-    return err ? err : may_make(dir);
+    return err ? err : may_make(&parent->path);
 }
 
 static bool is_device(const struct inode_make *make)
@@ -67,7 +68,7 @@ static int make_locked(const struct walk_parent *parent, struct inode_make *make
         err = -EPERM;
     if (err < 0)
         return err;
-    make_owner(dir->inode, make);
+    make_owner(&parent->path, make);
     make->flags = fileattr_inherited(dir->inode, make->mode);
     err = acl_inherit(dir, make);
     if (!err)
@@ -136,10 +137,10 @@ int vfs_make_unnamed(const struct path *dir, struct inode_make *make, bool linka
         return -EROFS;
     if (!ops->tmpfile)
         return -EOPNOTSUPP;
-    err = may_make(dir->dentry);
+    err = may_make(dir);
     if (err < 0)
         return err;
-    make_owner(dir->dentry->inode, make);
+    make_owner(dir, make);
     make->flags = fileattr_inherited(dir->dentry->inode, make->mode);
     tree_lock(dir->dentry->sb);
     err = acl_inherit(dir->dentry, make);
@@ -178,8 +179,11 @@ static int link_locked(const struct walk_parent *parent, const struct walk_resul
     int err = check_new_name(parent, 0);
 
     /* Another mount goes before the directory's permissions, and after EEXIST and EROFS. */
-    if ((!err || err == -EACCES) && (object->file || object->path.mount != parent->path.mount))
+    if ((!err || err == -EACCES || err == -EOVERFLOW) &&
+        (object->file || object->path.mount != parent->path.mount))
         return -EXDEV;
+    if (inode_is_unmapped(path_map(&parent->path), object->path.dentry->inode))
+        return -EOVERFLOW;
     if (!err)
         err = check_link_rules(parent, object->path.dentry);
     if (err < 0)
@@ -238,7 +242,7 @@ static int check_removal(const struct walk_parent *parent, struct dentry *victim
         return is_dir ? -EISDIR : -EROFS;
     err = landlock_check_remove(&parent->path, victim);
     if (!err)
-        err = may_remove(dir, victim->inode);
+        err = may_remove(&parent->path, victim->inode);
     if (err < 0)
         return err;
     if (directory && !is_dir)

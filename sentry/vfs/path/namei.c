@@ -217,9 +217,9 @@ static int enter_mount(struct walk *w, struct dentry *child)
     return cross_down(w);
 }
 
-int walk_search_permission(struct dentry *dir)
+int walk_search_permission(const struct path *dir)
 {
-    return dir->sb->checks_modes ? dentry_permission(dir, X_OK) : 0;
+    return dir->dentry->sb->checks_modes ? path_permission(dir, X_OK) : 0;
 }
 
 /* The dentry of names[i] in w->at, which is `inode` (taken over): the known one as a rule. */
@@ -249,7 +249,7 @@ static int advance(struct walk *w, const struct run *run, int found, struct inod
         struct dentry *child;
 
         /* The caller has looked at the first directory; the others were not known then. */
-        err = i > 0 ? walk_search_permission(w->at.dentry) : 0;
+        err = i > 0 ? walk_search_permission(&w->at) : 0;
         if (err < 0)
             break;
         child = attach(w, run, i, inodes[i]);
@@ -300,7 +300,7 @@ static int look_up(struct walk *w, const struct run *run, struct dentry **ret_li
     if (!err && !*ret_link && w->fresh && error < 0) {
         if (error == -ENOENT)
             dentry_detach(w->at.dentry, run->names[found]);
-        err = walk_search_permission(w->at.dentry);
+        err = walk_search_permission(&w->at);
         if (!err)
             err = error;
     }
@@ -319,7 +319,7 @@ static int step_down(struct walk *w, struct name first, struct dentry **ret_link
         return -ENOTDIR;
     if (first.size > VFS_NAME_MAX)
         return -ENAMETOOLONG;
-    err = walk_search_permission(dir);
+    err = walk_search_permission(&w->at);
     if (err < 0)
         return err;
     collect_run(w, first, &run);
@@ -381,7 +381,7 @@ int walk_names(struct walk *w, unsigned flags, struct file **ret_file)
         if (!is_plain(name)) {
             if (inode_type(w->at.dentry->inode) != S_IFDIR)
                 return -ENOTDIR;
-            err = walk_search_permission(w->at.dentry);
+            err = walk_search_permission(&w->at);
             if (err < 0)
                 return err;
             err = name.size == 2 ? go_up(w) : 0;

@@ -52,6 +52,6 @@ int walk_names(struct walk *w, unsigned flags, struct file **ret_file);
 /* `link` (its reference is taken over) is a symbolic link in w->at; ret_file as walk_result. */
 int walk_follow(struct walk *w, struct dentry *link, struct file **ret_file);
 /* May `dir` be searched? Elsewhere the file system's lookup() checks it on the way. */
-int walk_search_permission(struct dentry *dir);
+int walk_search_permission(const struct path *dir);
 
 #endif

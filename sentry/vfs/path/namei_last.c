@@ -34,7 +34,7 @@ static int walk_to_last(struct walk *w)
         file_unref(file);
         err = -ENOTDIR;
     }
-    return err ? err : walk_search_permission(w->at.dentry);
+    return err ? err : walk_search_permission(&w->at);
 }
 
 int path_walk_parent(struct fs_context *fs, const struct path *start, const char *name,

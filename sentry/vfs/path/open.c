@@ -83,8 +83,8 @@ static int check_open(const struct path *at, uint32_t flags)
         ((mount_get_flags(at->mount) & MOUNT_NODEV) || dentry->sb->owner_id))
         return -EACCES;
     if (dentry->sb->checks_modes) {
-        err = dentry_permission(dentry, wanted_access(flags));
-        if (!err && (flags & O_NOATIME) && !inode_owned(dentry->inode))
+        err = path_permission(at, wanted_access(flags));
+        if (!err && (flags & O_NOATIME) && !path_owned(at))
             err = -EPERM;
         if (!err && inode_is_append(dentry->inode) &&
             ((flags & O_TRUNC) || ((flags & O_ACCMODE) != O_RDONLY && !(flags & O_APPEND))))
@@ -345,7 +345,7 @@ int vfs_open_exec_at(const struct path *at, struct file **ret)
         return -ELOOP;
     if (inode_type(inode) != S_IFREG || (mount_get_flags(at->mount) & MOUNT_NOEXEC))
         return -EACCES;
-    err = dentry_permission(at->dentry, X_OK);
+    err = path_permission(at, X_OK);
     if (!err)
         err = inode_deny_write(inode);
     if (!err) {

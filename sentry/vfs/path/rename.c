@@ -68,7 +68,7 @@ static int check_shape(const struct renaming *r)
 
 static int check_target(const struct renaming *r)
 {
-    struct dentry *dir = r->new_parent->path.dentry;
+    const struct path *dir = &r->new_parent->path;
     int err;
 
     if (!r->target)
@@ -84,16 +84,17 @@ static int check_target(const struct renaming *r)
 static int check_permissions(const struct renaming *r)
 {
     struct dentry *old_dir = r->old_parent->path.dentry, *new_dir = r->new_parent->path.dentry;
-    int err = may_remove(old_dir, r->old->inode);
+    struct mount *mount = r->old_parent->path.mount;
+    int err = may_remove(&r->old_parent->path, r->old->inode);
 
     if (!err)
         err = check_target(r);
     /* Its ".." changes. */
     if (!err && old_dir->inode != new_dir->inode) {
         if (is_dir(r->old))
-            err = dentry_permission(r->old, W_OK);
+            err = path_permission(&(struct path){mount, r->old}, W_OK);
         if (!err && (r->flags & RENAME_EXCHANGE) && is_dir(r->target))
-            err = dentry_permission(r->target, W_OK);
+            err = path_permission(&(struct path){mount, r->target}, W_OK);
     }
     return err;
 }
@@ -107,7 +108,7 @@ static int leave_whiteout(const struct renaming *r)
     struct inode *inode;
     int err;
 
-    make_owner(dir->inode, &make);
+    make_owner(&r->old_parent->path, &make);
     err = dir->inode->ops->make(dir, name, &make, &inode);
     if (!err)
         inode_unref(inode);
