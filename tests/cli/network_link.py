@@ -1,4 +1,4 @@
-"""What else is on the link of --network=sandbox: neighbours, and groups that hear of each other."""
+"""What is between a sandbox and who is on its link: neighbours, groups, windows."""
 
 import sys
 
@@ -120,3 +120,55 @@ def test_groups(cable, inside, platform, tally):
                       f"the group {group} on Linux", want.stdout + want.stderr)
             judge(tally, f"the group {group} on {platform}",
                   cable.near.run(*inside, PYTHON, "-c", NEAR_GROUP, group, port, far), want.stdout)
+
+
+# A stream of 32 MiB each way, by its hash; and what TCP was told of the other side's window.
+FAR_STREAM = r"""
+import hashlib, socket, struct, sys
+server = socket.create_server((sys.argv[1], int(sys.argv[2])), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+print("ready", flush=True)
+while True:
+    client, _ = server.accept()
+    seed, size, widest = b"far", 32 << 20, 0
+    with client:
+        while size:
+            seed = hashlib.sha512(seed).digest()
+            block = seed * 1024
+            client.sendall(block)
+            size -= len(block)
+            info = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+            if len(info) >= 232:
+                widest = max(widest, struct.unpack_from("=I", info, 228)[0])
+        whole = hashlib.sha512()
+        got = 0
+        while got < 32 << 20:
+            data = client.recv(1 << 20)
+            whole.update(data)
+            got += len(data)
+        client.sendall(whole.digest() + bytes([info[6] & 15, widest > 65535 or len(info) < 232]))
+"""
+NEAR_STREAM = r"""
+import hashlib, socket, sys
+near = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+seed, size, same = b"far", 32 << 20, True
+with near.makefile("rb") as stream:
+    while size:
+        seed = hashlib.sha512(seed).digest()
+        same &= stream.read(len(seed) * 1024) == seed * 1024
+        size -= len(seed) * 1024
+    whole = hashlib.sha512()
+    for n in range(512):
+        seed = hashlib.sha512(seed).digest()
+        near.sendall(seed * 1024)
+        whole.update(seed * 1024)
+    print(same, stream.read(64) == whole.digest(), list(stream.read(2)))
+"""
+
+
+def test_windows(cable, inside, platform, tally):
+    """More is under way at once than 64 KiB, where it comes quickly, and comes whole."""
+    for address in "10.9.0.1", "fd09::1":
+        port = free_port()
+        with Server(cable.far, [PYTHON, "-c", FAR_STREAM, address, port]):
+            judge(tally, f"32 MiB to and from {address} on {platform}",
+                  cable.near.run(*inside, PYTHON, "-c", NEAR_STREAM, address, port), "True True [7, 1]\n")

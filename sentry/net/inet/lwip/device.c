@@ -12,14 +12,16 @@
 #include "host/io.h"
 #include "host/packet.h"
 #include "sentry/net/inet/lwip/library.h"
+#include "sentry/net/inet/lwip/window.h"
 
 /* Newer than some headers. */
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
-#define BURST   64  /* frames between two looks at the timers */
-#define SYN_MAX 512 /* half-open connections that others may make */
+#define BURST        64 /* frames between two looks at the timers */
+#define SYN_SIZE_MAX (ETH_HLEN + 60 + 60)
+#define SYN_MAX      512 /* half-open connections that others may make */
 
 struct stack_counts stack_counts;
 
@@ -138,6 +140,8 @@ err_t stack_send_frame(struct netif *netif, struct pbuf *p)
     const size_t size = p->tot_len;
     int n = 1;
 
+    if (p->len == size && size <= SYN_SIZE_MAX)
+        window_tell_scale(p->payload, size);
     show_outgoing(p);
     if (size > stack_config()->mtu + ETH_HLEN && p->len > ETH_HLEN + 20)
         leave_to_device(p->payload, p->len, size, &head);

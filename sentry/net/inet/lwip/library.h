@@ -52,7 +52,6 @@
     F(netif_set_up)                                                                                \
     F(pbuf_add_header_force)                                                                       \
     F(pbuf_alloc)                                                                                  \
-    F(pbuf_cat)                                                                                    \
     F(pbuf_copy_partial)                                                                           \
     F(pbuf_free)                                                                                   \
     F(pbuf_remove_header)                                                                          \
@@ -70,11 +69,11 @@
     F(tcp_close)                                                                                   \
     F(tcp_connect)                                                                                 \
     F(tcp_err)                                                                                     \
+    F(tcp_free_ooseq)                                                                              \
     F(tcp_listen_with_backlog)                                                                     \
     F(tcp_new_ip_type)                                                                             \
     F(tcp_output)                                                                                  \
     F(tcp_recv)                                                                                    \
-    F(tcp_recved)                                                                                  \
     F(tcp_sent)                                                                                    \
     F(tcp_shutdown)                                                                                \
     F(tcp_update_rcv_ann_wnd)                                                                      \

@@ -6,6 +6,7 @@
 #include "host/io.h"
 #include "host/library.h"
 #include "sentry/net/inet/lwip/library.h"
+#include "sentry/net/inet/lwip/window.h"
 
 #define LIBRARY "liblwip.so.0"
 
@@ -208,6 +209,7 @@ uint32_t stack_timers(void)
 {
     lwip.sys_check_timeouts();
     stack_ask_again();
+    window_trim_unordered();
     /* lwIP counts a router's seconds down; this one was told to us for good. */
     if (stack_router)
         lwip.default_router_list[0].invalidation_timer = UINT32_MAX;

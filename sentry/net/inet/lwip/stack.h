@@ -126,7 +126,7 @@ enum stack_stream_state stack_stream_state(const struct stack_stream *c);
 /* Why it is dead: -ECONNREFUSED, -ECONNRESET, -ETIMEDOUT...; 0: it has ended well. */
 int stack_stream_error(const struct stack_stream *c);
 /* Bytes that may be written now. */
-size_t stack_stream_room(const struct stack_stream *c);
+size_t stack_stream_room(struct stack_stream *c);
 /* All `size` bytes, of which there is room. -ENOBUFS: later. */
 int stack_stream_write(struct stack_stream *c, const void *data, size_t size);
 void stack_stream_push(struct stack_stream *c); /* what was written may leave */

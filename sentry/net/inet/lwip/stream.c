@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/list.h"
-#include "sentry/net/inet/lwip/library.h"
+#include "sentry/net/inet/lwip/window.h"
 
 #define BACKLOG      255
 #define BUCKETS      64
@@ -18,9 +18,11 @@ struct stack_stream {
     struct tcp_pcb *pcb; /* NULL: gone */
     enum stack_stream_state state;
     int error;
-    struct pbuf *received; /* not taken yet */
-    uint16_t offset;       /* bytes of its first piece that are */
-    bool fin, finished;    /* nothing more comes; nothing more is written */
+    struct pbuf *received, *last; /* not taken yet: a chain, longer than lwIP's own can be */
+    size_t unread;                /* bytes of it */
+    uint16_t offset;              /* bytes of its first piece that are taken */
+    struct stack_window window;
+    bool fin, finished; /* nothing more comes; nothing more is written */
     void *user;
 };
 
@@ -56,8 +58,7 @@ static void let_go(struct stack_stream *c)
     lwip.tcp_recv(pcb, NULL);
     lwip.tcp_sent(pcb, NULL);
     lwip.tcp_err(pcb, NULL);
-    if (c->received)
-        lwip.tcp_recved(pcb, (u16_t)(c->received->tot_len - c->offset));
+    window_close(&c->window, pcb, 0);
     lwip.tcp_close(pcb);
 }
 
@@ -81,6 +82,7 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
     struct stack_stream *c = arg;
 
     c->state = STREAM_OPEN;
+    window_open(&c->window, pcb);
     make_long_segments(pcb);
     tell(c);
     return ERR_OK;
@@ -94,10 +96,14 @@ static err_t on_received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t e
         c->fin = true;
         if (c->finished)
             let_go(c);
-    } else if (!c->received) {
-        c->received = p;
     } else {
-        lwip.pbuf_cat(c->received, p);
+        c->unread += p->tot_len;
+        if (c->received)
+            c->last->next = p;
+        else
+            c->received = p;
+        for (c->last = p; c->last->next;)
+            c->last = c->last->next;
     }
     tell(c);
     return ERR_OK;
@@ -115,6 +121,7 @@ static void on_error(void *arg, err_t err)
     struct stack_stream *c = arg;
 
     c->pcb = NULL;
+    window_close(&c->window, NULL, 0);
     c->error = err == ERR_CLSD ? 0 : stack_errno(err);
     if (c->state == STREAM_OPENING && c->error == -ECONNRESET)
         c->error = -ECONNREFUSED;
@@ -145,11 +152,13 @@ static err_t on_accepted(void *arg, struct tcp_pcb *pcb, err_t err)
     to.port = pcb->local_port;
     c->state = STREAM_OPEN;
     attach(c, pcb);
+    window_open(&c->window, pcb);
     make_long_segments(pcb);
     c->user = streams->incoming(c, &from, &to);
     if (c->user)
         return ERR_OK;
     lwip.tcp_err(pcb, NULL);
+    window_close(&c->window, pcb, 0);
     lwip.tcp_abort(pcb);
     free(c);
     return ERR_ABRT;
@@ -306,11 +315,9 @@ int stack_stream_error(const struct stack_stream *c)
     return c->error;
 }
 
-size_t stack_stream_room(const struct stack_stream *c)
+size_t stack_stream_room(struct stack_stream *c)
 {
-    if (c->state != STREAM_OPEN || c->finished || tcp_sndqueuelen(c->pcb) >= TCP_SND_QUEUELEN / 2)
-        return 0;
-    return tcp_sndbuf(c->pcb);
+    return c->state != STREAM_OPEN || c->finished ? 0 : window_room(&c->window, c->pcb);
 }
 
 int stack_stream_write(struct stack_stream *c, const void *data, size_t size)
@@ -338,6 +345,7 @@ size_t stack_stream_peek(const struct stack_stream *c, const void **ret)
 void stack_stream_take(struct stack_stream *c, size_t size)
 {
     c->offset = (uint16_t)(c->offset + size);
+    c->unread -= size;
     if (c->offset == c->received->len) {
         struct pbuf *rest = c->received->next;
 
@@ -350,7 +358,7 @@ void stack_stream_take(struct stack_stream *c, size_t size)
     if (!c->pcb)
         return;
     stack_allow_long_segments(true);
-    lwip.tcp_recved(c->pcb, (u16_t)size);
+    window_taken(&c->window, c->pcb, size, !c->received);
     stack_allow_long_segments(false);
 }
 
@@ -401,6 +409,7 @@ void stack_stream_close(struct stack_stream *c, bool reset)
         lwip.tcp_recv(pcb, NULL);
         lwip.tcp_sent(pcb, NULL);
         lwip.tcp_err(pcb, NULL);
+        window_close(&c->window, pcb, c->unread);
         /* tcp_close() may answer that it has no memory; it is not asked again then. */
         if (reset || lwip.tcp_close(pcb) != ERR_OK)
             lwip.tcp_abort(pcb);
