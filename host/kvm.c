@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define KICK_SIGNAL SIGUSR2 /* of no meaning to the sandbox's caller */
@@ -55,6 +57,16 @@ bool host_kvm_nested_paging(void)
         return value == 'Y';
     }
     return false;
+}
+
+bool host_kvm_threads_may_change(void)
+{
+    struct utsname name;
+    unsigned int major, minor;
+
+    if (uname(&name) < 0 || sscanf(name.release, "%u.%u", &major, &minor) != 2)
+        return false;
+    return major > 6 || (major == 6 && minor >= 13);
 }
 
 ssize_t host_kvm_read_stats(int fd, void *buf, size_t size, uint64_t offset)

@@ -21,6 +21,11 @@ int host_kvm_ioctl_number(int fd, unsigned long request, unsigned long arg);
  * its modules in sysfs); false where it keeps shadows of them, or when nobody knows.
  */
 bool host_kvm_nested_paging(void);
+/*
+ * True where a vCPU may be run by one thread after another at no cost: from Linux 6.13 on. Before,
+ * KVM waits for an RCU grace period each time (milliseconds).
+ */
+bool host_kvm_threads_may_change(void);
 /* pread(2) of a descriptor of KVM_GET_STATS_FD: bytes read, or -errno. */
 ssize_t host_kvm_read_stats(int fd, void *buf, size_t size, uint64_t offset);
 

@@ -35,6 +35,7 @@ code_start:
     STEP    IN_RCX, IN_NO_REG, \number
     sysretq
 .endm
+    .set    leave_guest, miss
 #include "ring0/fastpath.S"
 
     .org    CODE_SYSRET, 0xcc

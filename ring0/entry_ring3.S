@@ -44,6 +44,7 @@ ring3_\number:
 .endm
 #include "ring0/fastpath.S"
 #include "ring0/gates.S"
+#include "ring0/exchange.S"
 
     .globl  ring3_code_end
     .hidden ring3_code_end

@@ -5,7 +5,8 @@
  *   on entry   rax = number, rcx = where the program goes on, r11 = its flags; nothing else is ours
  *   served     rax = result, all else as on entry, back to the program by FASTPATH_RETURN;
  *              FASTPATH_CHECK may still decide against it and jump to off_NUMBER
- *   not ours   all as on entry, out of the guest at CODE_OUT
+ *   not ours   all as on entry, to leave_guest: out of the guest at CODE_OUT, unless the call is handed
+ *              over before that (ring0/exchange.S)
  *
  * No stack, no scratch memory (another thread could overwrite what ring 3 can write), and no
  * instruction that changes the flags, which in ring 3 are still the program's own: so the number is
@@ -59,7 +60,7 @@ off_\number:
     STEP    IN_RCX, IN_NO_REG, \number
     movl    $\number, %eax
     STEP    IN_RCX, IN_RAX, 0
-    jmp     miss
+    jmp     leave_guest
 .endm
 
     STEP    IN_RCX, IN_RAX, 0
@@ -76,7 +77,7 @@ off_\number:
     STEP    IN_RAX, IN_RCX, 0
     xchgq   %rax, %rcx
     STEP    IN_RCX, IN_RAX, 0
-    jmp     miss
+    jmp     leave_guest
     HOP     39
     HOP     102
     HOP     104

@@ -72,11 +72,16 @@
 #define CODE_STUBS      0x480 /* gate of exception n: CODE_STUBS + n * CODE_STUB_SIZE */
 #define CODE_STUB_SIZE  4
 #define CODE_STUB_COUNT 32
+#define CODE_GAVE_UP    0x520 /* ring 3 only, ring0/exchange.S: the way out of a call handed over */
 
 /* Places in the records of STEP, see ring0/fastpath.S; enum ring0_step_place. */
-#define IN_RCX    0
-#define IN_RAX    1
-#define IN_NO_REG 2
+#define IN_RCX      0
+#define IN_RAX      1
+#define IN_NO_REG   2
+#define IN_R11      3
+#define IN_PAGE     4    /* in the exchange page, the call not yet posted */
+#define POSTED      5    /* in the exchange page, posted: perhaps answered by now */
+#define RSP_IN_PAGE 0x80 /* in addition to the number's place */
 
 /* struct fastpath_page */
 #define FASTPATH_ENABLED 0
@@ -88,5 +93,36 @@
 #define FASTPATH_GID     24
 #define FASTPATH_EGID    28
 #define FASTPATH_SERVED  32
+
+/* In the page "data", behind struct fastpath_page: where the exchange page is, or 0. */
+#define DATA_EXCHANGE 128
+
+/*
+ * Exchange pages, one for each thread of the VMM that may run a vCPU for another (index n at
+ * EXCHANGE_BASE + n * 4K). Unlike the areas these are an address space's own, for ring 3 writes
+ * them.
+ */
+#define EXCHANGE_BASE       0xfffffe8000000000
+#define EXCHANGE_PML4_INDEX 509
+/* struct exchange_page; what an answer needs is one cache line */
+#define EXCHANGE_STATE  0
+#define EXCHANGE_RAX    8
+#define EXCHANGE_RIP    16
+#define EXCHANGE_RFLAGS 24
+#define EXCHANGE_RSP    64
+#define EXCHANGE_RBX    72
+#define EXCHANGE_RDX    80
+#define EXCHANGE_RSI    88
+#define EXCHANGE_RDI    96
+#define EXCHANGE_RBP    104
+#define EXCHANGE_R8     112
+#define EXCHANGE_R9     120
+#define EXCHANGE_R10    128
+#define EXCHANGE_R12    136
+#define EXCHANGE_R13    144
+#define EXCHANGE_R14    152
+#define EXCHANGE_R15    160
+/* How often it looks for the answer before it leaves: some 30 us. */
+#define EXCHANGE_LOOKS 700
 
 #endif

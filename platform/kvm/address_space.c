@@ -67,6 +67,7 @@ bool shells_reclaim(struct kvm_platform *p)
         return false;
     settle(p);
     list_for_each_safe (as, tmp, &shells, node) {
+        exchange_free(as);
         pagetable_free(&as->pt);
         lock_destroy(&as->lock);
         free(as);

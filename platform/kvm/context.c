@@ -6,6 +6,7 @@
  * fetched only when somebody asks or the vCPU changes hands.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,6 +112,7 @@ void kvm_ctx_destroy(struct context *base)
 {
     struct kvm_context *ctx = to_context(base);
 
+    exitless_leave(ctx);
     pool_forget(ctx);
     free(ctx->fp);
     free(ctx);
@@ -157,6 +159,7 @@ int kvm_ctx_get_fp(struct context *base, void *buf, uint32_t size)
     xsave = new_xsave(p);
     if (!xsave)
         return -ENOMEM;
+    exitless_leave(ctx);
     v = pool_acquire_own(ctx);
     if (v) {
         err = read_fp(p, v, xsave);
@@ -196,9 +199,11 @@ static int sanitise(struct kvm_platform *p, uint8_t *xsave)
 static int replace_fp(struct kvm_context *ctx, void *xsave)
 {
     struct kvm_platform *p = ctx->platform;
-    struct vcpu *v = pool_acquire_own(ctx);
+    struct vcpu *v;
     int err = 0;
 
+    exitless_leave(ctx);
+    v = pool_acquire_own(ctx);
     if (v) {
         err = write_fp(v, xsave);
         pool_release(p, v);
@@ -245,8 +250,10 @@ void kvm_ctx_reset_fp(struct context *base)
 void kvm_ctx_get_bases(struct context *base, uint64_t *ret_fs, uint64_t *ret_gs)
 {
     struct kvm_context *ctx = to_context(base);
-    struct vcpu *v = pool_acquire_own(ctx);
+    struct vcpu *v;
 
+    exitless_leave(ctx);
+    v = pool_acquire_own(ctx);
     if (v && !ctx->bases_changed) {
         if (vcpu_know_sregs(v) < 0)
             BUG("KVM does not tell the segment bases");
@@ -280,18 +287,28 @@ struct fastpath_page *kvm_ctx_fastpath(struct context *ctx)
     return &to_context(ctx)->fastpath;
 }
 
-/* The guest runs on the thread itself. */
+/*
+ * The guest runs on the thread itself, or on a runner while that changes nothing: not where the
+ * thread may use but one processor, or is to leave them to others.
+ */
 void kvm_ctx_set_cpus(struct context *ctx, const uint64_t *mask, size_t size)
 {
+    int count = 0;
+
+    for (size_t i = 0; i < size / sizeof(*mask); i++)
+        count += __builtin_popcountll(mask[i]);
+    to_context(ctx)->exitless.one_cpu = count < 2;
     host_set_affinity(0, mask, size);
 }
 
 void kvm_ctx_set_nice(struct context *ctx, int nice)
 {
+    to_context(ctx)->exitless.is_nice = nice > 0;
     host_set_nice(0, nice);
 }
 
 void kvm_ctx_set_policy(struct context *ctx, int policy, int priority)
 {
+    to_context(ctx)->exitless.special_policy = policy != SCHED_OTHER;
     host_set_policy(policy, priority);
 }

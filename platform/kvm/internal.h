@@ -9,6 +9,8 @@
  *   address_space.c  as_*
  *   context.c        ctx_*, fp and segment bases
  *   trap.c, switch.c leaving and entering the guest; window.c
+ *   exitless.c, runner.c, exchange.c
+ *                    calls served while the guest waits for the answer, instead of leaving
  *   vm.c             the whole; probe.c, stats.c
  *
  * Locks, outermost first: the caller's (one per address space), the address space's own, pool_lock,
@@ -24,6 +26,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "platform/kvm/kvm.h"
+#include "ring0/exchange.h"
 #include "ring0/layout.h"
 #include "ring0/pagetable.h"
 
@@ -76,6 +79,30 @@ struct vcpu {
     } window; /* KIND_RING3: see window.c */
 };
 
+#define RUNNER_MAX 8U
+
+/* A thread that runs a vCPU while the context's own thread serves its calls. See exitless.c. */
+struct runner {
+    struct kvm_platform *platform;
+    unsigned int index;
+    bool started;          /* of whoever has claimed it */
+    uint32_t claimed;      /* atomic: some context has it */
+    pid_t tid;             /* atomic; 0 until the thread is there */
+    uint32_t turn;         /* atomic, futex: enum runner_turn */
+    uint32_t dozing;       /* atomic: the runner sleeps on `turn` */
+    uint32_t owner_sleeps; /* atomic: the owner does */
+    struct kvm_context *ctx;
+    struct vcpu *v;
+    int result; /* of KVM_RUN */
+};
+
+enum exitless_state {
+    EXITLESS_OFF,
+    EXITLESS_ON,      /* the context's thread is in ctx_switch() with a runner of its own */
+    EXITLESS_SERVING, /* it serves a call; the guest waits for the answer, but not for ever */
+    EXITLESS_LEAVING, /* it waited too long; the runner brings things in order and turns it off */
+};
+
 struct kvm_context {
     struct context base;
     struct kvm_platform *platform;
@@ -86,6 +113,19 @@ struct kvm_context {
     void *fp; /* xsave_size bytes, or NULL for a fresh program's state */
     uint64_t fs_base, gs_base;
     bool bases_changed; /* fs_base and gs_base are newer than the vCPU's */
+
+    struct {
+        uint32_t state; /* atomic, enum exitless_state */
+        struct runner *runner;
+        struct exchange_page *page; /* in the VMM */
+        struct kvm_address_space *as;
+        struct cpu_regs posted;                /* the call that is being served */
+        bool taken;                            /* there is one */
+        bool hot;                              /* the last switch would have gone on */
+        bool one_cpu, is_nice, special_policy; /* of its thread: then never */
+        int credit;
+        uint32_t calls, streak, need;
+    } exitless;
 
     /* ctx_interrupt(), from any thread: */
     uint32_t interrupted;    /* atomic latch */
@@ -99,8 +139,11 @@ struct kvm_address_space {
     const struct address_space *like; /* of which it was a twin; never followed */
     struct lock lock;                 /* guards what follows: the first switch changes it, too */
     struct pagetable pt;
-    bool retired;     /* atomic; pagetable_sweep() is due */
-    struct list node; /* in platform.shells once destroyed */
+    bool retired;            /* atomic; pagetable_sweep() is due */
+    uint64_t exchange_table; /* guest-physical, the lowest one; 0: none */
+    uint64_t exchange_tables[2];
+    struct exchange_page *exchange[RUNNER_MAX]; /* for runner n, made when it first comes */
+    struct list node;                           /* in platform.shells once destroyed */
 };
 
 /* Pages for page tables and vCPU areas: guest-physical 0 and up, in the VMM at base. */
@@ -150,6 +193,12 @@ struct kvm_platform {
     struct vcpu **vcpus;   /* vcpu_max pointers; filled from 0 */
     uint32_t vcpu_count;   /* atomic; entries below are set */
     unsigned int steal_hand;
+
+    struct runner runners[RUNNER_MAX];
+    unsigned int runner_count; /* 0: calls always leave the guest */
+    uint32_t runner_threads;   /* atomic, futex */
+    unsigned int cpus;
+    uint32_t inside; /* atomic: contexts in ctx_switch(), or with a guest that waits inside */
 
     char why[160]; /* see platform_blame() */
 };
@@ -247,7 +296,55 @@ enum verdict kvm_trap_decode(struct kvm_context *ctx, struct kvm_address_space *
                              int result, enum trap *ret_trap, struct trap_info *ret_info);
 bool trap_is_canonical(uint64_t address);
 
+/* exchange.c */
+/* The page that runner n and the programs of this address space share, mapped. -ENOMEM. */
+int exchange_open(struct kvm_address_space *as, unsigned int n, struct exchange_page **ret);
+/* With the tables themselves forgotten by all vCPUs. */
+void exchange_free(struct kvm_address_space *as);
+
+/* runner.c */
+enum runner_turn { TURN_OWNER, TURN_RUNNER, TURN_END };
+/* One that is free and awake, or with `wake` soon will be; claimed. NULL: none. */
+struct runner *runner_claim(struct kvm_platform *p, bool wake);
+void runner_unclaim(struct runner *r);
+/* Lets it enter the guest with r->v; r->turn is TURN_OWNER again when it has come back. */
+void runner_go(struct runner *r);
+/* Waits for that, making the guest leave. */
+void runner_call_back(struct runner *r);
+void runners_stop(struct kvm_platform *p);
+
+/* exitless.c */
+void exitless_init(struct kvm_platform *p);
+/* The exchange page that the guest may be using, or NULL. */
+static inline struct exchange_page *exitless_page(const struct kvm_context *ctx)
+{
+    return __atomic_load_n(&ctx->exitless.state, __ATOMIC_RELAXED) == EXITLESS_ON
+               ? ctx->exitless.page
+               : NULL;
+}
+/* The context's thread is back with a runner still at work; its vCPU, held. NULL: there is none. */
+struct vcpu *exitless_rejoin(struct kvm_context *ctx);
+/*
+ * After exitless_rejoin(): answers the call, and the guest runs on until a trap. False: it is over,
+ * nobody is inside, and the context has the registers.
+ */
+bool exitless_answer(struct kvm_context *ctx, struct kvm_address_space *as, enum trap *ret_trap,
+                     struct trap_info *ret_info);
+/* Is it worth it now? Then the context has a runner for this vCPU, which holds its registers. */
+bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v);
+/* Runs it by the runner until a trap; false as above. */
+bool exitless_run(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info *ret_info);
+/* At the end of a switch. True: the guest waits for an answer, and the vCPU is not ours. */
+bool exitless_end(struct kvm_context *ctx);
+/* A call left the guest, `ns` after it was entered; or something else did. */
+void exitless_learn(struct kvm_context *ctx, enum trap trap, uint64_t ns);
+/* Own thread, outside of ctx_switch(): the vCPU is in the pool again. */
+void exitless_leave(struct kvm_context *ctx);
+/* By the runner: the guest has left with nobody watching. True: there is nothing to tell. */
+bool exitless_abandon(struct runner *r);
+
 /* window.c: for KIND_RING3 */
+void window_off(struct vcpu *v);
 void window_init(struct vcpu *v);
 /* A system call left the guest. */
 void window_called(struct vcpu *v);
@@ -257,6 +354,9 @@ void window_missed(struct vcpu *v);
 bool window_leaves_to_fastpath(struct vcpu *v, const struct fastpath_page *page, uint64_t number);
 
 /* switch.c */
+/* The context's registers into the vCPU, which it holds; for this address space. -errno. */
+int switch_enter(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v);
+bool switch_take_interrupt(struct kvm_context *ctx);
 enum trap kvm_ctx_switch(struct context *ctx, struct address_space *as, struct trap_info *ret_info);
 
 /* probe.c */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "host/clock.h"
 #include "host/kvm.h"
 #include "platform/kvm/internal.h"
 
@@ -83,7 +84,7 @@ static int load_sregs(struct kvm_context *ctx, struct vcpu *v, uint64_t root)
     return 0;
 }
 
-static int enter(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v)
+int switch_enter(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v)
 {
     bool ring3 = ctx->platform->kind == KIND_RING3;
     uint64_t rflags = (ctx->base.regs.rflags & RFLAGS_USER_MASK) | RFLAGS_FIXED;
@@ -110,7 +111,7 @@ static void copy_fastpath(struct kvm_context *ctx, struct vcpu *v)
     WRITE_ONCE(guest->served, 0);
 }
 
-static bool take_interrupt(struct kvm_context *ctx)
+bool switch_take_interrupt(struct kvm_context *ctx)
 {
     return __atomic_load_n(&ctx->interrupted, __ATOMIC_SEQ_CST) &&
            __atomic_exchange_n(&ctx->interrupted, 0, __ATOMIC_SEQ_CST);
@@ -126,7 +127,7 @@ static enum trap run(struct kvm_context *ctx, struct kvm_address_space *as, stru
         int result;
 
         __atomic_store_n(&ctx->running, v->run, __ATOMIC_SEQ_CST);
-        if (!midway && take_interrupt(ctx))
+        if (!midway && switch_take_interrupt(ctx))
             return TRAP_INTERRUPT;
         result = host_kvm_ioctl_number(v->fd, KVM_RUN, 0);
         /* Ordered before the next look at `interrupted`: kvm_ctx_interrupt() stores both. */
@@ -145,36 +146,65 @@ static enum trap run(struct kvm_context *ctx, struct kvm_address_space *as, stru
     }
 }
 
+/* From the registers to a trap, in the usual way or with a runner. */
+static enum trap enter_and_run(struct kvm_context *ctx, struct kvm_address_space *as,
+                               struct vcpu *v, struct trap_info *ret_info)
+{
+    uint64_t start;
+    enum trap trap;
+
+    if (unlikely(__atomic_load_n(&as->retired, __ATOMIC_ACQUIRE)))
+        kvm_as_sweep(as);
+    if (unlikely(switch_enter(ctx, as, v) < 0))
+        goto fail;
+    if (exitless_begin(ctx, as, v)) {
+        if (exitless_run(ctx, &trap, ret_info))
+            return trap;
+        if (unlikely(switch_enter(ctx, as, v) < 0))
+            goto fail;
+    }
+    WRITE_ONCE(ctx->tid, pool_thread_id());
+    v->tid = ctx->tid;
+    start = host_monotonic_ns();
+    trap = run(ctx, as, v, ret_info);
+    exitless_learn(ctx, trap, host_monotonic_ns() - start);
+    return trap;
+
+fail:
+    log_error("kvm: the registers of vCPU %u cannot be read", v->index);
+    return TRAP_KILLED;
+}
+
 enum trap kvm_ctx_switch(struct context *base, struct address_space *as, struct trap_info *ret_info)
 {
     struct kvm_context *ctx = to_context(base);
+    struct kvm_platform *p = ctx->platform;
     struct vcpu *v;
     enum trap trap;
 
     *ret_info = (struct trap_info){0};
-    if (take_interrupt(ctx))
+    if (switch_take_interrupt(ctx))
         return TRAP_INTERRUPT;
     if (!trap_is_canonical(base->regs.rip)) {
         /* iretq would fault in ring 0; for the program it is as if it had jumped there. */
         ret_info->vector = VECTOR_GP;
         return TRAP_EXCEPTION;
     }
-    WRITE_ONCE(ctx->tid, pool_thread_id());
-    v = pool_acquire(ctx);
-    if (!v)
-        return TRAP_KILLED;
-    v->tid = ctx->tid;
-    copy_fastpath(ctx, v);
-    if (unlikely(__atomic_load_n(&to_address_space(as)->retired, __ATOMIC_ACQUIRE)))
-        kvm_as_sweep(to_address_space(as));
-    if (enter(ctx, to_address_space(as), v) == 0) {
-        trap = run(ctx, to_address_space(as), v, ret_info);
-    } else {
-        log_error("kvm: the registers of vCPU %u cannot be read", v->index);
-        trap = TRAP_KILLED;
+    v = exitless_rejoin(ctx);
+    if (!v) {
+        v = pool_acquire(ctx);
+        if (!v)
+            return TRAP_KILLED;
+        __atomic_fetch_add(&p->inside, 1, __ATOMIC_RELAXED);
     }
+    copy_fastpath(ctx, v);
+    if (!exitless_page(ctx) || !exitless_answer(ctx, to_address_space(as), &trap, ret_info))
+        trap = enter_and_run(ctx, to_address_space(as), v, ret_info);
     __atomic_store_n(&ctx->running, NULL, __ATOMIC_RELEASE);
     ctx->fastpath.served += READ_ONCE(((struct fastpath_page *)v->data)->served);
-    pool_release(ctx->platform, v);
+    if (!exitless_end(ctx)) {
+        __atomic_fetch_sub(&p->inside, 1, __ATOMIC_RELAXED);
+        pool_release(p, v);
+    }
     return trap;
 }

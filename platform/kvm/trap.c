@@ -111,21 +111,31 @@ static enum verdict syscall_from(struct exit_state *x, uint64_t number, uint64_t
 
 /*
  * A system call that was stopped on its way through the fast path (or single-stepped there) goes
- * the slow way. The code is the same in all areas. False when rip stands at no instruction of it.
+ * the slow way; one that was handed over and taken is done already, and the context has the
+ * registers. The code is the same in all areas. False when rip stands at no instruction of it.
  */
 static bool undo_fastpath(struct exit_state *x, uint64_t rip, uint64_t rflags,
                           enum verdict *ret_verdict)
 {
     const struct ring0_code *code = x->platform->kind == KIND_RING0 ? &ring0_code : &ring3_code;
-    uint64_t offset = rip - RING0_AREAS, number, return_address;
+    uint64_t offset = rip - RING0_AREAS;
+    struct ring0_call call = {
+        .rax = x->regs->rax, .rcx = x->regs->rcx, .r11 = x->regs->r11, .rsp = x->regs->rsp};
 
     if (offset >= AREAS_SIZE(x->platform))
         return false;
-    if (!ring0_undo(code, offset % RING0_AREA_SIZE, x->regs->rax, x->regs->rcx, &number,
-                    &return_address))
+    switch (ring0_undo(code, offset % RING0_AREA_SIZE, exitless_page(x->ctx), &call)) {
+    case RING0_ELSEWHERE:
         return false;
-    *ret_verdict = syscall_from(x, number, return_address, rflags);
-    return true;
+    case RING0_ANSWERED:
+        *ret_verdict = VERDICT_INTERRUPTED;
+        return true;
+    case RING0_CALL:
+        *ret_verdict = syscall_from(x, call.number, call.return_address, rflags);
+        x->ctx->base.regs.rsp = call.rsp;
+        return true;
+    }
+    return false;
 }
 
 /* ---- exceptions --------------------------------------------------------------------------- */
@@ -244,7 +254,18 @@ static enum verdict from_gate(struct exit_state *x, unsigned int vector, unsigne
 static enum verdict port_syscall(struct exit_state *x, bool ring3)
 {
     x->v->in_user = ring3;
-    return syscall_from(x, x->regs->rax, x->regs->rcx, ring3 ? x->regs->rflags : x->regs->r11);
+    /* Where SYSCALL clears no flags, r11 need not have them any more. */
+    return syscall_from(x, x->regs->rax, x->regs->rcx,
+                        x->platform->kind == KIND_RING3 ? x->regs->rflags : x->regs->r11);
+}
+
+/* Out with a call that was handed over: it is still to be served, or was answered meanwhile. */
+static enum verdict gave_up(struct exit_state *x, struct exchange_page *page)
+{
+    x->v->in_user = true;
+    if (__atomic_exchange_n(&page->state, EXCHANGE_ANSWERED, __ATOMIC_ACQUIRE) == EXCHANGE_POSTED)
+        return port_syscall(x, true);
+    return VERDICT_INTERRUPTED;
 }
 
 static enum verdict port_exception(struct exit_state *x, uint64_t offset)
@@ -282,6 +303,7 @@ static enum verdict port_exit(struct exit_state *x)
     uint64_t gate = x->regs->rip - (RING0_AREAS + RING0_AREA_CODE);
     bool out = x->v->run->io.direction == KVM_EXIT_IO_OUT;
     uint16_t port = x->v->run->io.port;
+    struct exchange_page *page = exitless_page(x->ctx);
 
     if (x->platform->kind == KIND_RING3 && in_ring3(x)) {
         /* The program may execute the same instruction; only ours is a system call. */
@@ -289,6 +311,8 @@ static enum verdict port_exit(struct exit_state *x)
             window_called(x->v);
             return port_syscall(x, true);
         }
+        if (out && port == PORT_SYSCALL && offset == CODE_GAVE_UP + RING0_OUT_SIZE && page)
+            return gave_up(x, page);
         return port_of_program(x);
     }
     if (out && port == PORT_SYSCALL) /* in ring 0 only ours is ever executed */

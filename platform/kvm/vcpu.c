@@ -25,6 +25,8 @@ static_assert(offsetof(struct fastpath_page, gid) == FASTPATH_GID, "ring0/layout
 static_assert(offsetof(struct fastpath_page, egid) == FASTPATH_EGID, "ring0/layout.h");
 static_assert(offsetof(struct fastpath_page, served) == FASTPATH_SERVED, "ring0/layout.h");
 
+static_assert(sizeof(struct fastpath_page) <= DATA_EXCHANGE, "ring0/layout.h");
+
 #define SEGMENT_CODE     11 /* type: execute, read, accessed */
 #define SEGMENT_DATA     3  /* read, write, accessed */
 #define SEGMENT_BUSY_TSS 11

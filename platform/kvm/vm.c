@@ -101,6 +101,7 @@ void platform_close(struct kvm_platform *p)
 {
     struct kvm_address_space *as, *tmp;
 
+    runners_stop(p);
     pool_destroy(p);
     list_for_each_safe (as, tmp, &p->shells, node) {
         lock_destroy(&as->lock);
@@ -185,6 +186,7 @@ static void kvm_destroy(struct platform *p)
 static void kvm_jail(struct platform *p, struct jail_request *req)
 {
     req->roles |= JAIL_KVM;
+    exitless_init(to_platform(p));
 }
 
 static void kvm_limits(struct platform *p, struct platform_limits *ret_limits)

@@ -28,6 +28,12 @@ static void window_set(struct vcpu *v, bool on)
     v->run->request_interrupt_window = on;
 }
 
+void window_off(struct vcpu *v)
+{
+    if (v->run->request_interrupt_window)
+        window_set(v, false);
+}
+
 static void window_give_up(struct vcpu *v)
 {
     v->window.wait = (uint8_t)MIN(v->window.wait * 2, WAIT_MAX);

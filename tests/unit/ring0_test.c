@@ -12,17 +12,33 @@
 
 #define RETURN_ADDRESS 0x401234UL
 #define STEPS_MAX      200
+#define STACK_POINTER  0x7ffc0000UL
+#define FLAGS          0x246UL
+#define EXCHANGE       0xffffff7f00001000UL /* wherever: the code takes it from its data page */
+#define ANSWER         0x1234567890UL
 
 struct machine {
     const struct ring0_code *code;
-    uint64_t rax, rcx, r11;
+    uint64_t rax, rcx, r11, rsp;
     uint64_t cs;
     bool zero;         /* ZF */
     uint32_t data[16]; /* struct fastpath_page */
     uint64_t ip;       /* offset in the code page */
     uint64_t served;
     bool returned, out;
+
+    uint64_t exchange; /* what the data page says */
+    struct exchange_page page;
+    unsigned int looks; /* so often it looks before there is an answer; 0: there never is one */
 };
+
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
+
+/* Registers that the code only ever stores, by number. */
+static uint64_t value_of(unsigned int reg)
+{
+    return 0x100 + reg;
+}
 
 static uint32_t data_word(struct machine *m, uint64_t next, const uint8_t *displacement)
 {
@@ -43,7 +59,107 @@ static int32_t number_at(const uint8_t *p, size_t size)
     return value;
 }
 
-/* Exactly the instructions that the fast path is made of; anything else fails the test. */
+static uint64_t *page_word(struct machine *m, uint64_t address, const uint8_t *displacement)
+{
+    uint64_t offset = address + (uint64_t)(int64_t)(int8_t)*displacement - EXCHANGE;
+
+    /* A displacement of one byte reaches half of the page's registers. */
+    cr_assert(offset < sizeof(m->page) && offset % 8 == 0, "at %#lx", m->ip);
+    return (uint64_t *)((uint8_t *)&m->page + offset);
+}
+
+static bool is_code(const struct machine *m, const char *bytes, size_t size)
+{
+    return m->code == &ring3_code && memcmp(m->code->start + m->ip, bytes, size) == 0;
+}
+
+static void look_for_answer(struct machine *m)
+{
+    if (m->looks > 0 && --m->looks == 0) {
+        m->page.rax = ANSWER;
+        m->page.state = EXCHANGE_ANSWERED;
+    }
+    m->rcx = m->page.state;
+}
+
+/* mov %reg, disp(%rcx), with a displacement of one byte or four. */
+static bool step_save(struct machine *m)
+{
+    const uint8_t *p = m->code->start + m->ip;
+    unsigned int reg;
+    uint64_t offset;
+    bool wide = (p[2] & 0xc7) == 0x81;
+
+    if (m->code != &ring3_code || (p[0] & 0xfb) != 0x48 || p[1] != 0x89 ||
+        ((p[2] & 0xc7) != 0x41 && !wide))
+        return false;
+    reg = (p[2] >> 3 & 7U) | (p[0] & 4U) << 1;
+    offset = m->rcx + (uint64_t)(int64_t)number_at(p + 3, wide ? 4 : 1) - EXCHANGE;
+    cr_assert(offset < sizeof(m->page) && offset % 8 == 0, "at %#lx", m->ip);
+    *(uint64_t *)((uint8_t *)&m->page + offset) = reg == RAX   ? m->rax
+                                                  : reg == R11 ? m->r11
+                                                  : reg == RSP ? m->rsp
+                                                               : value_of(reg);
+    m->ip += wide ? 7 : 4;
+    return true;
+}
+
+/* The instructions of the exchange. */
+static bool step_exchange(struct machine *m)
+{
+    const uint8_t *p = m->code->start + m->ip;
+
+    if (is_code(m, "\x49\x89\xcb", 3)) { /* mov %rcx, %r11 */
+        m->r11 = m->rcx;
+        m->ip += 3;
+    } else if (is_code(m, "\x4c\x89\xd9", 3)) { /* mov %r11, %rcx */
+        m->rcx = m->r11;
+        m->ip += 3;
+    } else if (is_code(m, "\x48\x8b\x0d", 3)) { /* mov data(%rip), %rcx */
+        cr_assert_eq(m->ip + 7 + (uint64_t)(int64_t)number_at(p + 3, 4),
+                     RING0_AREA_DATA + DATA_EXCHANGE);
+        m->rcx = m->exchange;
+        m->ip += 7;
+    } else if (is_code(m, "\x48\x8d\x61", 3)) { /* lea disp(%rcx), %rsp */
+        m->rsp = m->rcx + p[3];
+        m->ip += 4;
+    } else if (is_code(m, "\x9c", 1)) { /* pushfq */
+        m->rsp -= 8;
+        *page_word(m, m->rsp, (const uint8_t[]){0}) = FLAGS;
+        m->ip += 1;
+    } else if (is_code(m, "\x48\x8b\x61", 3)) { /* mov disp(%rcx), %rsp */
+        m->rsp = *page_word(m, m->rcx, p + 3);
+        m->ip += 4;
+    } else if (is_code(m, "\xb9", 1)) { /* mov $n, %ecx */
+        m->rcx = (uint32_t)number_at(p + 1, 4);
+        m->ip += 5;
+    } else if (is_code(m, "\x41\x89\x0b", 3)) { /* mov %ecx, (%r11) */
+        m->page.state = (uint32_t)m->rcx;
+        m->ip += 3;
+    } else if (is_code(m, "\x41\x8b\x0b", 3)) { /* mov (%r11), %ecx */
+        look_for_answer(m);
+        m->ip += 3;
+    } else if (is_code(m, "\xf3\x90", 2)) { /* pause */
+        m->ip += 2;
+    } else if (is_code(m, "\x48\x8d\x40\xff", 4)) { /* lea -1(%rax), %rax */
+        m->rax--;
+        m->ip += 4;
+    } else if (is_code(m, "\x49\x8b\x43", 3)) { /* mov disp(%r11), %rax */
+        m->rax = *page_word(m, m->r11, p + 3);
+        m->ip += 4;
+    } else if (is_code(m, "\x49\x8b\x4b", 3)) { /* mov disp(%r11), %rcx */
+        m->rcx = *page_word(m, m->r11, p + 3);
+        m->ip += 4;
+    } else if (is_code(m, "\x4d\x8b\x5b", 3)) { /* mov disp(%r11), %r11 */
+        m->r11 = *page_word(m, m->r11, p + 3);
+        m->ip += 4;
+    } else {
+        return step_save(m);
+    }
+    return true;
+}
+
+/* Exactly the instructions that the entry is made of; anything else fails the test. */
 static void step(struct machine *m)
 {
     const uint8_t *p = m->code->start + m->ip;
@@ -94,7 +210,7 @@ static void step(struct machine *m)
         m->returned = true;                            /* sysretq */
     } else if (p[0] == 0xe6 && p[1] == PORT_SYSCALL) { /* out %al, $port */
         m->out = true;
-    } else {
+    } else if (!step_exchange(m)) {
         cr_assert_fail("unknown instruction %02x %02x at %#lx", p[0], p[1], m->ip);
     }
 }
@@ -106,6 +222,7 @@ static struct machine start(const struct ring0_code *code, uint64_t number, bool
         .code = code,
         .rax = number,
         .rcx = RETURN_ADDRESS,
+        .rsp = STACK_POINTER,
         .cs = cs,
         .data = {enabled, 1001, 1002, 1003, 1004, 1005, 1006, 1007},
     };
@@ -113,12 +230,20 @@ static struct machine start(const struct ring0_code *code, uint64_t number, bool
 
 static void check_undo(const struct machine *m, uint64_t number)
 {
-    uint64_t got_number = 0, got_address = 0;
+    struct ring0_call call = {.rax = m->rax, .rcx = m->rcx, .r11 = m->r11, .rsp = m->rsp};
+    struct exchange_page page = m->page;
+    enum ring0_undone undone = ring0_undo(m->code, m->ip, m->exchange ? &page : NULL, &call);
 
-    cr_assert(ring0_undo(m->code, m->ip, m->rax, m->rcx, &got_number, &got_address),
-              "no record for offset %#lx", m->ip);
-    cr_assert_eq(got_number, number, "at %#lx: number %#lx, not %#lx", m->ip, got_number, number);
-    cr_assert_eq(got_address, RETURN_ADDRESS, "at %#lx: returns to %#lx", m->ip, got_address);
+    if (m->page.rax == ANSWER) {
+        cr_assert_eq(undone, RING0_ANSWERED, "at %#lx", m->ip);
+        return;
+    }
+    cr_assert_eq(undone, RING0_CALL, "no record for offset %#lx", m->ip);
+    cr_assert_eq(call.number, number, "at %#lx: number %#lx, not %#lx", m->ip, call.number, number);
+    cr_assert_eq(call.return_address, RETURN_ADDRESS, "at %#lx: returns to %#lx", m->ip,
+                 call.return_address);
+    cr_assert_eq(call.rsp, STACK_POINTER, "at %#lx: rsp %#lx", m->ip, call.rsp);
+    cr_assert_eq(page.state, EXCHANGE_ANSWERED, "the post is taken back at %#lx", m->ip);
 }
 
 /* What call `number` answers, or 0 when it left the guest with everything as it was. */
@@ -205,6 +330,79 @@ Test(fastpath, nothing_is_answered_when_switched_off_or_in_ring_0)
     for (size_t i = 0; i < ARRAY_COUNT(pure_calls); i++) {
         cr_assert_eq(run(pure_calls[i].number, false, SELECTOR_USER_CS), 0);
         cr_assert_eq(run(pure_calls[i].number, true, SELECTOR_KERNEL_CS), 0);
+    }
+}
+
+/* ---- handing over -------------------------------------------------------------------------- */
+
+static struct machine hand_over(uint64_t number, uint64_t cs, unsigned int looks)
+{
+    struct machine m = start(&ring3_code, number, true, cs);
+
+    m.exchange = EXCHANGE;
+    m.looks = looks;
+    for (int steps = 0; steps < 10 * EXCHANGE_LOOKS && !m.returned && !m.out; steps++) {
+        check_undo(&m, number);
+        step(&m);
+    }
+    cr_assert(m.returned || m.out);
+    cr_assert_eq(m.rcx, RETURN_ADDRESS);
+    cr_assert_eq(m.rsp, STACK_POINTER);
+    return m;
+}
+
+Test(exchange, an_answer_leads_back_to_the_program)
+{
+    const unsigned int looks[] = {1, 2, 17, EXCHANGE_LOOKS};
+
+    for (size_t i = 0; i < ARRAY_COUNT(looks); i++) {
+        struct machine m = hand_over(0, SELECTOR_USER_CS, looks[i]);
+
+        cr_assert(m.returned);
+        cr_assert_eq(m.rax, ANSWER);
+        cr_assert_eq(m.r11, FLAGS);
+    }
+}
+
+Test(exchange, all_registers_are_handed_over)
+{
+    struct machine m = hand_over(0, SELECTOR_USER_CS, 0);
+    const struct exchange_page *p = &m.page;
+
+    cr_assert(m.out, "nobody answers");
+    cr_assert_eq(m.ip, CODE_GAVE_UP);
+    cr_assert_eq(m.rax, 0);
+    cr_assert_eq(p->state, EXCHANGE_POSTED);
+    cr_assert_eq(p->rax, 0);
+    cr_assert_eq(p->rip, RETURN_ADDRESS);
+    cr_assert_eq(p->rflags, FLAGS);
+    cr_assert_eq(p->rsp, STACK_POINTER);
+    cr_assert(p->rbx == value_of(RBX) && p->rdx == value_of(RDX) && p->rsi == value_of(RSI));
+    cr_assert(p->rdi == value_of(RDI) && p->rbp == value_of(RBP) && p->r8 == value_of(R8));
+    cr_assert(p->r9 == value_of(R9) && p->r10 == value_of(R10) && p->r12 == value_of(R12));
+    cr_assert(p->r13 == value_of(R13) && p->r14 == value_of(R14) && p->r15 == value_of(R15));
+}
+
+Test(exchange, pure_calls_are_not_handed_over)
+{
+    struct machine m = hand_over(39, SELECTOR_USER_CS, 1);
+
+    cr_assert_eq(m.rax, 1001);
+    cr_assert_eq(m.page.rip, 0);
+}
+
+Test(exchange, ring_0_and_places_reached_by_a_jump_hand_nothing_over)
+{
+    struct machine m = hand_over(0, SELECTOR_KERNEL_CS, 1);
+    struct ring0_call call = {0};
+
+    cr_assert(m.out);
+    cr_assert_eq(m.ip, CODE_OUT);
+    cr_assert_eq(m.page.rip, 0);
+    for (uint64_t offset = CODE_GAVE_UP; offset < PAGE_SIZE; offset++) {
+        enum ring0_undone undone = ring0_undo(&ring3_code, offset, NULL, &call);
+
+        cr_assert_neq(undone, RING0_ANSWERED, "without a page, at %#lx", offset);
     }
 }
 

@@ -1,0 +1,473 @@
+/*
+ * Calls without an exit. Leaving the guest and entering it again is what a call costs where KVM is
+ * software, or nested. While a program makes one call after another, a runner (runner.c) therefore
+ * runs its vCPU, and the task's own thread watches the exchange page: the trampoline posts the call
+ * there, the task's thread serves it as ever, and answers there (ring0/exchange.S).
+ *
+ *              begin               post                     give-up
+ *      OFF  ----------->  ON  -------------->  SERVING  --------------->  LEAVING
+ *       ^                 | ^     answer          |        (runner)          |
+ *       |   end, recall   | '---------------------'                          |
+ *       '-----------------'<-------------------------------------------------'
+ *
+ *   ON        the task's thread is in ctx_switch(): the guest runs, or has just come out
+ *   SERVING   ctx_switch() has returned TRAP_SYSCALL; the guest looks for the answer, some 30 us
+ *             long, then it leaves, and the runner turns all this off: a call that blocks keeps
+ *             neither a processor nor a runner
+ *
+ * Whatever is not a call leaves the guest as ever, and so does one after which more than rax is to
+ * change: the guest is told to return to the trampoline's `out`.
+ *
+ * It takes two processors for one program, so it is done only while there are as many, and while
+ * the calls come so fast that it pays. Both are learnt: a watch in vain costs what some calls save.
+ *
+ * The exchange page is the program's to write. What it says there is taken for its registers, no
+ * matter who posted it or when; the vCPU itself is only ever set from the context.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "host/clock.h"
+#include "host/kvm.h"
+#include "host/thread.h"
+#include "platform/kvm/internal.h"
+#include "ring0/code.h"
+
+#define PAUSES       24
+#define WATCH_NS     50000U  /* without a call for so long: it computes */
+#define PREEMPTED_NS 300000U /* between two looks: the processors are wanted elsewhere */
+#define CLOSE_NS     60000U  /* a call that left the guest so soon might have been watched for */
+#define NEED_MIN     4U      /* such calls in a row, until it begins */
+#define NEED_MAX     4096U
+#define CREDIT_MAX   64
+#define FEW_CALLS    4 /* with so few it had better not begun */
+#define VAIN_COST    6 /* calls that pay for one watch in vain */
+#define CROWD_COST   24
+
+static struct exchange_page *page_of(struct kvm_context *ctx)
+{
+    return ctx->exitless.page;
+}
+
+static void set_state(struct kvm_context *ctx, enum exitless_state state)
+{
+    __atomic_store_n(&ctx->exitless.state, state, __ATOMIC_RELEASE);
+}
+
+static bool change_state(struct kvm_context *ctx, uint32_t from, enum exitless_state to)
+{
+    return __atomic_compare_exchange_n(&ctx->exitless.state, &from, to, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
+
+/* Where the guest of this vCPU finds the page, or 0. */
+static void show_page(struct vcpu *v, uint64_t address)
+{
+    __atomic_store_n((uint64_t *)(v->data + DATA_EXCHANGE), address, __ATOMIC_RELEASE);
+}
+
+void exitless_init(struct kvm_platform *p)
+{
+    uint64_t mask[16] = {0};
+    int size = host_get_affinity(mask, sizeof(mask));
+
+    for (size_t i = 0; i < ARRAY_COUNT(mask) && size > 0; i++)
+        p->cpus += (unsigned int)__builtin_popcountll(mask[i]);
+    if (p->kind != KIND_RING3 || !host_kvm_threads_may_change())
+        return;
+    p->runner_count = MIN(p->cpus / 2, RUNNER_MAX);
+    for (unsigned int i = 0; i < p->runner_count; i++) {
+        p->runners[i].platform = p;
+        p->runners[i].index = i;
+    }
+}
+
+/* ---- when ---------------------------------------------------------------------------------- */
+
+/* Each program inside the guest takes two processors if it is to be watched. */
+static bool is_crowded(struct kvm_platform *p)
+{
+    return 2 * __atomic_load_n(&p->inside, __ATOMIC_RELAXED) > p->cpus;
+}
+
+static void in_vain(struct kvm_context *ctx, int cost)
+{
+    ctx->exitless.hot = false;
+    ctx->exitless.streak = 0;
+    ctx->exitless.credit -= cost;
+    if (ctx->exitless.credit >= 0)
+        return;
+    ctx->exitless.credit = 0;
+    ctx->exitless.need = MIN(2 * ctx->exitless.need, NEED_MAX);
+}
+
+static void was_worth_it(struct kvm_context *ctx)
+{
+    ctx->exitless.hot = true;
+    if (ctx->exitless.credit < CREDIT_MAX && ++ctx->exitless.credit == CREDIT_MAX)
+        ctx->exitless.need = NEED_MIN;
+}
+
+void exitless_learn(struct kvm_context *ctx, enum trap trap, uint64_t ns)
+{
+    if (trap != TRAP_SYSCALL)
+        return;
+    if (ns < CLOSE_NS)
+        ctx->exitless.streak++;
+    else
+        ctx->exitless.streak = 0;
+}
+
+static bool is_wanted(struct kvm_context *ctx)
+{
+    return ctx->exitless.hot || ctx->exitless.streak >= MAX(ctx->exitless.need, NEED_MIN);
+}
+
+static bool is_barred(const struct kvm_context *ctx)
+{
+    return ctx->exitless.one_cpu || ctx->exitless.is_nice || ctx->exitless.special_policy ||
+           (ctx->base.regs.rflags & RFLAGS_TF);
+}
+
+bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v)
+{
+    struct kvm_platform *p = ctx->platform;
+    struct runner *r;
+
+    if (p->runner_count == 0 || !is_wanted(ctx) || is_barred(ctx) || is_crowded(p))
+        return false;
+    /* Waking one takes as long as a call or two: only after a streak. */
+    r = runner_claim(p, !ctx->exitless.hot);
+    ctx->exitless.hot = false;
+    ctx->exitless.streak = 0;
+    if (!r)
+        return false;
+    if (exchange_open(as, r->index, &ctx->exitless.page) < 0) {
+        runner_unclaim(r);
+        return false;
+    }
+    r->ctx = ctx;
+    r->v = v;
+    ctx->exitless.runner = r;
+    ctx->exitless.as = as;
+    ctx->exitless.taken = false;
+    ctx->exitless.calls = 0;
+    set_state(ctx, EXITLESS_ON);
+    show_page(v, EXCHANGE_BASE + r->index * PAGE_SIZE);
+    window_off(v);
+    return true;
+}
+
+/* ---- the end of it ------------------------------------------------------------------------- */
+
+/* With the vCPU outside, by whoever may say so. */
+static void turn_off(struct kvm_context *ctx)
+{
+    struct runner *r = ctx->exitless.runner;
+
+    show_page(r->v, 0);
+    set_state(ctx, EXITLESS_OFF);
+    runner_unclaim(r);
+}
+
+/* The exit by which a guest leaves that has waited too long; the same for all who look at it. */
+static bool left_by_itself(const struct runner *r)
+{
+    const struct kvm_run *run = r->v->run;
+
+    return r->result == 0 && run->exit_reason == KVM_EXIT_IO && run->io.port == PORT_SYSCALL &&
+           run->io.direction == KVM_EXIT_IO_OUT && run->s.regs.sregs.ss.dpl == 3 &&
+           run->s.regs.regs.rip - (r->v->area + RING0_AREA_CODE) == CODE_GAVE_UP + RING0_OUT_SIZE;
+}
+
+bool exitless_abandon(struct runner *r)
+{
+    struct kvm_context *ctx = r->ctx;
+    struct vcpu *v = r->v;
+
+    if (!left_by_itself(r) || !change_state(ctx, EXITLESS_SERVING, EXITLESS_LEAVING))
+        return false;
+    v->sregs_known = true;
+    v->in_user = true;
+    show_page(v, 0);
+    __atomic_store_n(&r->turn, TURN_OWNER, __ATOMIC_SEQ_CST);
+    ctx->exitless.hot = false;
+    if (ctx->exitless.calls < FEW_CALLS)
+        in_vain(ctx, VAIN_COST);
+    __atomic_fetch_sub(&r->platform->inside, 1, __ATOMIC_RELAXED);
+    pool_release(r->platform, v);
+    set_state(ctx, EXITLESS_OFF);
+    runner_unclaim(r);
+    return true;
+}
+
+struct vcpu *exitless_rejoin(struct kvm_context *ctx)
+{
+    for (;;) {
+        switch (__atomic_load_n(&ctx->exitless.state, __ATOMIC_ACQUIRE)) {
+        case EXITLESS_OFF:
+            return NULL;
+        case EXITLESS_SERVING:
+            if (change_state(ctx, EXITLESS_SERVING, EXITLESS_ON))
+                return ctx->exitless.runner->v;
+            break;
+        default: /* the runner is a few instructions from the end */
+            __builtin_ia32_pause();
+            break;
+        }
+    }
+}
+
+/*
+ * The guest has come out while its call was taken, so the context has the registers and the vCPU's
+ * do not matter; but what KVM has still to deliver must not hit what runs next.
+ */
+static void forget_exit(struct kvm_context *ctx)
+{
+    struct runner *r = ctx->exitless.runner;
+    struct cpu_regs regs = ctx->base.regs;
+    struct trap_info info;
+    enum trap trap;
+
+    __atomic_store_n(&page_of(ctx)->state, EXCHANGE_ANSWERED, __ATOMIC_RELEASE);
+    ctx->exitless.taken = false;
+    while (kvm_trap_decode(ctx, ctx->exitless.as, r->v, r->result, &trap, &info) == VERDICT_AGAIN) {
+        r->result = host_kvm_ioctl_number(r->v->fd, KVM_RUN, 0);
+        __atomic_store_n(&r->v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+        r->v->run->kvm_dirty_regs = 0;
+    }
+    ctx->base.regs = regs;
+}
+
+static bool is_outside(struct kvm_context *ctx)
+{
+    return __atomic_load_n(&ctx->exitless.runner->turn, __ATOMIC_ACQUIRE) == TURN_OWNER;
+}
+
+static void give_answer(struct kvm_context *ctx, uint64_t rax)
+{
+    struct exchange_page *page = page_of(ctx);
+
+    ctx->exitless.taken = false;
+    WRITE_ONCE(page->rax, rax);
+    __atomic_store_n(&page->state, EXCHANGE_ANSWERED, __ATOMIC_RELEASE);
+}
+
+#define PATIENCE 2000 /* pauses; then the guest is made to leave */
+
+/* The guest comes out, whose registers do not matter. */
+static void recall(struct kvm_context *ctx)
+{
+    struct runner *r = ctx->exitless.runner;
+
+    if (!is_outside(ctx)) {
+        WRITE_ONCE(page_of(ctx)->rip, r->v->area + RING0_AREA_CODE + CODE_GAVE_UP);
+        give_answer(ctx, 0);
+        for (int i = 0; i < PATIENCE && !is_outside(ctx); i++)
+            __builtin_ia32_pause();
+        runner_call_back(r);
+    }
+    forget_exit(ctx);
+    turn_off(ctx);
+}
+
+void exitless_leave(struct kvm_context *ctx)
+{
+    struct vcpu *v = exitless_rejoin(ctx);
+
+    if (!v)
+        return;
+    recall(ctx);
+    __atomic_fetch_sub(&ctx->platform->inside, 1, __ATOMIC_RELAXED);
+    pool_release(ctx->platform, v);
+}
+
+bool exitless_end(struct kvm_context *ctx)
+{
+    if (!exitless_page(ctx))
+        return false;
+    if (ctx->exitless.taken) {
+        set_state(ctx, EXITLESS_SERVING);
+        /* Who came out a moment ago found nobody to tell; had it waited, the runner would have. */
+        if (!is_outside(ctx) || !change_state(ctx, EXITLESS_SERVING, EXITLESS_ON))
+            return true;
+        forget_exit(ctx);
+    }
+    turn_off(ctx);
+    return false;
+}
+
+/* ---- the watch ----------------------------------------------------------------------------- */
+
+static void take_call(struct kvm_context *ctx)
+{
+    const struct exchange_page *page = page_of(ctx);
+    struct cpu_regs *r = &ctx->base.regs;
+
+    *r = (struct cpu_regs){
+        .rax = READ_ONCE(page->rax),
+        .rbx = READ_ONCE(page->rbx),
+        .rdx = READ_ONCE(page->rdx),
+        .rsi = READ_ONCE(page->rsi),
+        .rdi = READ_ONCE(page->rdi),
+        .rbp = READ_ONCE(page->rbp),
+        .rsp = READ_ONCE(page->rsp),
+        .r8 = READ_ONCE(page->r8),
+        .r9 = READ_ONCE(page->r9),
+        .r10 = READ_ONCE(page->r10),
+        .r12 = READ_ONCE(page->r12),
+        .r13 = READ_ONCE(page->r13),
+        .r14 = READ_ONCE(page->r14),
+        .r15 = READ_ONCE(page->r15),
+        .rip = READ_ONCE(page->rip),
+        .rflags = READ_ONCE(page->rflags),
+    };
+    r->rcx = r->rip;
+    r->r11 = r->rflags;
+    ctx->exitless.posted = *r;
+    ctx->exitless.taken = true;
+    ctx->exitless.calls++;
+}
+
+enum watch {
+    WATCH_CALL,    /* one was posted */
+    WATCH_OUTSIDE, /* the guest came out */
+    WATCH_WORK,    /* there is an interrupt for it */
+    WATCH_VAIN,    /* it computes, or others want the processors */
+};
+
+static enum watch look(struct kvm_context *ctx, const struct exchange_page *page)
+{
+    if (__atomic_load_n(&page->state, __ATOMIC_ACQUIRE) == EXCHANGE_POSTED)
+        return WATCH_CALL;
+    if (is_outside(ctx))
+        return WATCH_OUTSIDE;
+    if (__atomic_load_n(&ctx->interrupted, __ATOMIC_RELAXED))
+        return WATCH_WORK;
+    return WATCH_VAIN;
+}
+
+static enum watch watch(struct kvm_context *ctx)
+{
+    uint64_t start = host_monotonic_ns(), before = start, now;
+    struct exchange_page *page = page_of(ctx);
+    enum watch seen;
+
+    for (;;) {
+        for (int i = 0; i < PAUSES; i++) {
+            seen = look(ctx, page);
+            if (seen != WATCH_VAIN)
+                return seen;
+            __builtin_ia32_pause();
+        }
+        now = host_monotonic_ns();
+        if (now - before > PREEMPTED_NS) {
+            in_vain(ctx, CROWD_COST);
+            return WATCH_VAIN;
+        }
+        if (now - start > WATCH_NS) {
+            in_vain(ctx, is_crowded(ctx->platform) ? CROWD_COST : VAIN_COST);
+            return WATCH_VAIN;
+        }
+        before = now;
+    }
+}
+
+enum outcome {
+    OUTCOME_TRAP,
+    OUTCOME_INSIDE, /* it goes on inside */
+    OUTCOME_OVER,   /* it had better go on in the usual way; the context has the registers */
+};
+
+static enum outcome came_out(struct kvm_context *ctx, enum trap *ret_trap,
+                             struct trap_info *ret_info)
+{
+    struct runner *r = ctx->exitless.runner;
+
+    switch (kvm_trap_decode(ctx, ctx->exitless.as, r->v, r->result, ret_trap, ret_info)) {
+    case VERDICT_TRAP:
+        return OUTCOME_TRAP;
+    case VERDICT_AGAIN:
+        break;
+    case VERDICT_INTERRUPTED:
+        if (switch_take_interrupt(ctx)) {
+            *ret_trap = TRAP_INTERRUPT;
+            return OUTCOME_TRAP;
+        }
+        if (!ctx->exitless.hot || switch_enter(ctx, ctx->exitless.as, r->v) < 0)
+            return OUTCOME_OVER;
+        break;
+    }
+    runner_go(r);
+    return OUTCOME_INSIDE;
+}
+
+/* With the guest inside, until a trap; false when it is over. */
+static bool go_on(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info *ret_info)
+{
+    for (;;) {
+        switch (watch(ctx)) {
+        case WATCH_CALL:
+            take_call(ctx);
+            was_worth_it(ctx);
+            *ret_trap = TRAP_SYSCALL;
+            return true;
+        case WATCH_OUTSIDE:
+            break;
+        case WATCH_WORK:
+        case WATCH_VAIN:
+            runner_call_back(ctx->exitless.runner);
+            break;
+        }
+        switch (came_out(ctx, ret_trap, ret_info)) {
+        case OUTCOME_TRAP:
+            return true;
+        case OUTCOME_INSIDE:
+            break;
+        case OUTCOME_OVER:
+            turn_off(ctx);
+            return false;
+        }
+    }
+}
+
+bool exitless_run(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info *ret_info)
+{
+    struct runner *r = ctx->exitless.runner;
+
+    WRITE_ONCE(ctx->tid, __atomic_load_n(&r->tid, __ATOMIC_RELAXED));
+    r->v->tid = ctx->tid;
+    __atomic_store_n(&ctx->running, r->v->run, __ATOMIC_SEQ_CST);
+    if (switch_take_interrupt(ctx)) {
+        *ret_trap = TRAP_INTERRUPT;
+        return true;
+    }
+    ctx->exitless.hot = true;
+    runner_go(r);
+    return go_on(ctx, ret_trap, ret_info);
+}
+
+/* Of all that the guest has, only rax is to change. */
+static bool only_rax_differs(const struct kvm_context *ctx)
+{
+    struct cpu_regs regs = ctx->base.regs;
+
+    regs.rax = ctx->exitless.posted.rax;
+    return memcmp(&regs, &ctx->exitless.posted, sizeof(regs)) == 0;
+}
+
+bool exitless_answer(struct kvm_context *ctx, struct kvm_address_space *as, enum trap *ret_trap,
+                     struct trap_info *ret_info)
+{
+    if (as == ctx->exitless.as && !ctx->bases_changed && !is_outside(ctx) &&
+        only_rax_differs(ctx) && !is_crowded(ctx->platform)) {
+        __atomic_store_n(&ctx->running, ctx->exitless.runner->v->run, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&ctx->interrupted, __ATOMIC_SEQ_CST) == 0) {
+            give_answer(ctx, ctx->base.regs.rax);
+            return go_on(ctx, ret_trap, ret_info);
+        }
+    }
+    recall(ctx);
+    return false;
+}
