@@ -119,6 +119,13 @@ struct platform_limits {
 /* True: the caller wants this mapping as it is. */
 typedef bool (*platform_recall_fn)(uaddr_t addr, int prot, struct memfile_range range, void *arg);
 
+/* Whether a call may be served by another processor while the guest waits for the answer inside. */
+enum exitless_mode {
+    EXITLESS_AUTO,   /* while the calls come fast and there are processors for it */
+    EXITLESS_NEVER,  /* each call leaves the guest */
+    EXITLESS_ALWAYS, /* whenever it is possible at all */
+};
+
 struct platform_ops {
     const char *name; /* "kvm", "ptrace", "fake" */
     /*
@@ -146,6 +153,8 @@ struct platform_ops {
      * through for this platform (host/jail.h). */
     void (*jail)(struct platform *p, struct jail_request *req);
     void (*limits)(struct platform *p, struct platform_limits *ret_limits);
+    /* Before jail(). NULL: each call is a trap here. */
+    void (*set_exitless)(struct platform *p, enum exitless_mode mode);
 
     /* `like`: the one of which this will be a twin (fork), or NULL. It is a hint and no more. */
     int (*as_create)(struct platform *p, struct address_space *like, struct address_space **ret);

@@ -13,6 +13,7 @@
 
 enum {
     KEY_PLATFORM = 0x100,
+    KEY_EXITLESS,
     KEY_STRACE,
     KEY_LOG,
     KEY_LOG_LEVEL,
@@ -37,6 +38,11 @@ static const struct argp_option option_table[] = {
     {"platform", KEY_PLATFORM, "auto|kvm|ptrace", 0,
      "What runs the program: kvm (needs a usable /dev/kvm), ptrace (works anywhere), or auto, the "
      "fastest that really works on this host (the default)",
+     1},
+    {"exitless", KEY_EXITLESS, "auto|never|always", 0,
+     "Whether a second processor may serve a program's system calls while the program waits inside "
+     "the virtual machine: auto (the default), while they come fast and processors are free; "
+     "never; or always. Only where leaving the virtual machine is dear: a KVM in software",
      1},
     {"env", KEY_ENV, "NAME=VALUE", 0,
      "Set an environment variable of the program; may be repeated. The caller's environment is "
@@ -213,6 +219,7 @@ static void take_program(struct argp_state *state, struct options *o)
     state->next = state->argc;
 }
 
+static const char *const exitless_names[] = {"auto", "never", "always", NULL};
 static const char *const platform_names[] = {"auto", "kvm", "ptrace", NULL};
 static const char *const access_names[] = {"shared", "exclusive", NULL};
 static const char *const uds_names[] = {"none", "open", NULL};
@@ -291,6 +298,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_PLATFORM:
         choose(state, "platform", arg, platform_names, "auto, kvm, ptrace");
         o->platform = arg;
+        return 0;
+    case KEY_EXITLESS:
+        o->exitless = (enum exitless_mode)choose(state, "exitless", arg, exitless_names,
+                                                 "auto, never, always");
         return 0;
     case KEY_ENV:
         add_env(state, parse, arg);

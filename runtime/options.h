@@ -6,6 +6,7 @@
 #define RUNTIME_OPTIONS_H
 
 #include "base/log.h"
+#include "platform/platform.h"
 
 /* Exit codes of kvmsentry itself, as env(1) and `docker run` use them. */
 #define EXIT_SANDBOX   125 /* the sandbox could not be set up, or wrong options */
@@ -44,6 +45,7 @@ enum command { COMMAND_RUN, COMMAND_DOCTOR, COMMAND_DIFF };
 struct options {
     enum command command;
     const char *platform; /* "auto", "kvm", "ptrace" */
+    enum exitless_mode exitless;
     bool strace;
     const char *strace_names; /* comma-separated, or NULL for all calls */
     const char *log_file;     /* NULL: stderr */

@@ -234,6 +234,8 @@ static int start_platform(struct sandbox *s)
         return -ENODEV;
     s->ops = s->env.platform->ops;
     s->ops->limits(s->env.platform, &s->env.limits);
+    if (s->ops->set_exitless)
+        s->ops->set_exitless(s->env.platform, s->options->exitless);
     return 0;
 }
 

@@ -24,8 +24,11 @@ void stats_log(struct platform *platform, struct memfile *memfile, struct kernel
     struct load load;
     uint64_t exits;
 
-    if (platform->ops == &kvm_platform_ops && kvm_platform_exits(platform, &exits) == 0)
-        line("KVM exits", exits);
+    if (platform->ops == &kvm_platform_ops) {
+        if (kvm_platform_exits(platform, &exits) == 0)
+            line("KVM exits", exits);
+        line("calls served inside", kvm_platform_exitless_calls(platform));
+    }
     memfile_get_stats(memfile, &memory);
     line("guest memory allocated, bytes", memory.allocated);
     line("guest memory extent, bytes", memory.extent);

@@ -11,7 +11,7 @@ import shlex
 TESTS = os.path.dirname(os.path.abspath(__file__))
 DATA = os.path.join(TESTS, "guest", "data")
 BUSYBOX = "/bin/busybox"
-OPTIONS = {"status", "local", "slow", "smp", "host"}
+OPTIONS = {"status", "local", "slow", "smp", "host", "exitless"}
 
 
 class Test:

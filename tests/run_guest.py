@@ -70,8 +70,8 @@ def run_process(command, stdin, timeout):
     return Outcome(status, out, err, time.monotonic() - begin)
 
 
-def sandbox_command(kvmsentry, platform, command):
-    return [kvmsentry, f"--platform={platform}", "--", *command]
+def sandbox_command(kvmsentry, platform, command, *options):
+    return [kvmsentry, f"--platform={platform}", *options, "--", *command]
 
 
 def usable_platforms(kvmsentry):
@@ -114,6 +114,10 @@ def run_local(tests, args, tally):
             command = sandbox_command(args.kvmsentry, platform, test.command)
             got = run_process(command, test.stdin, timeout)
             tally.judge(f"{test.name} on {platform}", native, got)
+        if "exitless" in test.options and "kvm" in platforms:
+            command = sandbox_command(args.kvmsentry, "kvm", test.command, "--exitless=always")
+            got = run_process(command, test.stdin, timeout)
+            tally.judge(f"{test.name} on kvm, exitless", native, got)
 
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(job, tests))

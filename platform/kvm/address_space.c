@@ -108,6 +108,7 @@ void kvm_as_destroy(struct address_space *base)
     struct pagetable_drops drops = {0};
     bool crowded;
 
+    exitless_evict(p, as);
     pagetable_retire(&as->pt, &drops);
     __atomic_store_n(&as->retired, true, __ATOMIC_RELAXED);
     shootdown(p, &drops);

@@ -37,13 +37,13 @@
 #define PAUSES       24
 #define WATCH_NS     50000U  /* without a call for so long: it computes */
 #define PREEMPTED_NS 300000U /* between two looks: the processors are wanted elsewhere */
-#define CLOSE_NS     60000U  /* a call that left the guest so soon might have been watched for */
+#define CLOSE_NS     100000U /* a call that left the guest so soon might have been watched for */
 #define NEED_MIN     4U      /* such calls in a row, until it begins */
-#define NEED_MAX     4096U
-#define CREDIT_MAX   64
-#define FEW_CALLS    4 /* with so few it had better not begun */
-#define VAIN_COST    6 /* calls that pay for one watch in vain */
-#define CROWD_COST   24
+#define NEED_MAX     1024U
+#define FEW_CALLS    4       /* with so few it had better not begun */
+#define SAVED_NS     20000   /* what each call is assumed to save */
+#define VAIN_NS      90000   /* what it costs to have begun, and to fetch the guest out again */
+#define CREDIT_MAX   8000000 /* ns; so much may be lost at once to others who want a processor */
 
 static struct exchange_page *page_of(struct kvm_context *ctx)
 {
@@ -67,6 +67,11 @@ static void show_page(struct vcpu *v, uint64_t address)
     __atomic_store_n((uint64_t *)(v->data + DATA_EXCHANGE), address, __ATOMIC_RELEASE);
 }
 
+void exitless_set_mode(struct platform *p, enum exitless_mode mode)
+{
+    to_platform(p)->exitless_mode = mode;
+}
+
 void exitless_init(struct kvm_platform *p)
 {
     uint64_t mask[16] = {0};
@@ -74,7 +79,8 @@ void exitless_init(struct kvm_platform *p)
 
     for (size_t i = 0; i < ARRAY_COUNT(mask) && size > 0; i++)
         p->cpus += (unsigned int)__builtin_popcountll(mask[i]);
-    if (p->kind != KIND_RING3 || !host_kvm_threads_may_change())
+    if (p->kind != KIND_RING3 || p->exitless_mode == EXITLESS_NEVER ||
+        !host_kvm_threads_may_change())
         return;
     p->runner_count = MIN(p->cpus / 2, RUNNER_MAX);
     for (unsigned int i = 0; i < p->runner_count; i++) {
@@ -88,24 +94,28 @@ void exitless_init(struct kvm_platform *p)
 /* Each program inside the guest takes two processors if it is to be watched. */
 static bool is_crowded(struct kvm_platform *p)
 {
-    return 2 * __atomic_load_n(&p->inside, __ATOMIC_RELAXED) > p->cpus;
+    return p->exitless_mode == EXITLESS_AUTO &&
+           2 * __atomic_load_n(&p->inside, __ATOMIC_RELAXED) > p->cpus;
 }
 
-static void in_vain(struct kvm_context *ctx, int cost)
+static void in_vain(struct kvm_context *ctx, uint64_t ns)
 {
     ctx->exitless.hot = false;
     ctx->exitless.streak = 0;
-    ctx->exitless.credit -= cost;
-    if (ctx->exitless.credit >= 0)
+    ctx->exitless.credit_ns -= (int64_t)MIN(ns, (uint64_t)2 * CREDIT_MAX);
+    if (ctx->exitless.credit_ns >= 0)
         return;
-    ctx->exitless.credit = 0;
-    ctx->exitless.need = MIN(2 * ctx->exitless.need, NEED_MAX);
+    ctx->exitless.credit_ns = 0;
+    ctx->exitless.need = MIN(2 * MAX(ctx->exitless.need, NEED_MIN), NEED_MAX);
 }
 
 static void was_worth_it(struct kvm_context *ctx)
 {
     ctx->exitless.hot = true;
-    if (ctx->exitless.credit < CREDIT_MAX && ++ctx->exitless.credit == CREDIT_MAX)
+    if (ctx->exitless.credit_ns >= CREDIT_MAX)
+        return;
+    ctx->exitless.credit_ns += SAVED_NS;
+    if (ctx->exitless.credit_ns >= CREDIT_MAX / 4)
         ctx->exitless.need = NEED_MIN;
 }
 
@@ -116,12 +126,13 @@ void exitless_learn(struct kvm_context *ctx, enum trap trap, uint64_t ns)
     if (ns < CLOSE_NS)
         ctx->exitless.streak++;
     else
-        ctx->exitless.streak = 0;
+        ctx->exitless.streak /= 2;
 }
 
 static bool is_wanted(struct kvm_context *ctx)
 {
-    return ctx->exitless.hot || ctx->exitless.streak >= MAX(ctx->exitless.need, NEED_MIN);
+    return ctx->exitless.hot || ctx->platform->exitless_mode == EXITLESS_ALWAYS ||
+           ctx->exitless.streak >= MAX(ctx->exitless.need, NEED_MIN);
 }
 
 static bool is_barred(const struct kvm_context *ctx)
@@ -148,9 +159,9 @@ bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struc
         return false;
     }
     r->ctx = ctx;
-    r->v = v;
+    __atomic_store_n(&r->v, v, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->as, as, __ATOMIC_RELAXED);
     ctx->exitless.runner = r;
-    ctx->exitless.as = as;
     ctx->exitless.taken = false;
     ctx->exitless.calls = 0;
     set_state(ctx, EXITLESS_ON);
@@ -161,23 +172,38 @@ bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struc
 
 /* ---- the end of it ------------------------------------------------------------------------- */
 
-/* With the vCPU outside, by whoever may say so. */
+/* With the vCPU outside, by whoever may say so. The last word on the context. */
 static void turn_off(struct kvm_context *ctx)
 {
     struct runner *r = ctx->exitless.runner;
 
     show_page(r->v, 0);
+    __atomic_store_n(&r->serving, 0, __ATOMIC_RELAXED);
     set_state(ctx, EXITLESS_OFF);
+    __atomic_store_n(&r->as, NULL, __ATOMIC_RELEASE);
     runner_unclaim(r);
 }
 
-/* The exit by which a guest leaves that has waited too long; the same for all who look at it. */
+/*
+ * The guest has come out while its call was taken: the context has the registers, and those of the
+ * vCPU do not matter. But what KVM has still to deliver must not hit what runs next.
+ */
+static void settle_exit(struct runner *r)
+{
+    struct kvm_context nobody = {.platform = r->platform};
+    struct trap_info info;
+    enum trap trap;
+
+    while (kvm_trap_decode(&nobody, r->as, r->v, r->result, &trap, &info) == VERDICT_AGAIN)
+        runner_run_once(r);
+}
+
+/* Did it leave as one does that has waited for too long? */
 static bool left_by_itself(const struct runner *r)
 {
     const struct kvm_run *run = r->v->run;
 
     return r->result == 0 && run->exit_reason == KVM_EXIT_IO && run->io.port == PORT_SYSCALL &&
-           run->io.direction == KVM_EXIT_IO_OUT && run->s.regs.sregs.ss.dpl == 3 &&
            run->s.regs.regs.rip - (r->v->area + RING0_AREA_CODE) == CODE_GAVE_UP + RING0_OUT_SIZE;
 }
 
@@ -186,20 +212,35 @@ bool exitless_abandon(struct runner *r)
     struct kvm_context *ctx = r->ctx;
     struct vcpu *v = r->v;
 
-    if (!left_by_itself(r) || !change_state(ctx, EXITLESS_SERVING, EXITLESS_LEAVING))
+    if (!change_state(ctx, EXITLESS_SERVING, EXITLESS_LEAVING))
         return false;
+    if (!left_by_itself(r)) {
+        settle_exit(r);
+        ctx->exitless.need = NEED_MAX; /* whatever it did there, it did not wait */
+    }
+    if (ctx->exitless.calls < FEW_CALLS)
+        in_vain(ctx, VAIN_NS);
+    ctx->exitless.hot = false;
     v->sregs_known = true;
     v->in_user = true;
-    show_page(v, 0);
-    __atomic_store_n(&r->turn, TURN_OWNER, __ATOMIC_SEQ_CST);
-    ctx->exitless.hot = false;
-    if (ctx->exitless.calls < FEW_CALLS)
-        in_vain(ctx, VAIN_COST);
     __atomic_fetch_sub(&r->platform->inside, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->turn, TURN_OWNER, __ATOMIC_SEQ_CST);
+    show_page(v, 0);
     pool_release(r->platform, v);
-    set_state(ctx, EXITLESS_OFF);
-    runner_unclaim(r);
+    turn_off(ctx);
     return true;
+}
+
+void exitless_evict(struct kvm_platform *p, struct kvm_address_space *as)
+{
+    for (unsigned int i = 0; i < p->runner_count; i++) {
+        struct runner *r = &p->runners[i];
+
+        while (__atomic_load_n(&r->as, __ATOMIC_ACQUIRE) == as) {
+            runner_kick(r);
+            host_yield();
+        }
+    }
 }
 
 struct vcpu *exitless_rejoin(struct kvm_context *ctx)
@@ -209,35 +250,15 @@ struct vcpu *exitless_rejoin(struct kvm_context *ctx)
         case EXITLESS_OFF:
             return NULL;
         case EXITLESS_SERVING:
-            if (change_state(ctx, EXITLESS_SERVING, EXITLESS_ON))
-                return ctx->exitless.runner->v;
-            break;
+            if (!change_state(ctx, EXITLESS_SERVING, EXITLESS_ON))
+                break;
+            __atomic_store_n(&ctx->exitless.runner->serving, 0, __ATOMIC_RELAXED);
+            return ctx->exitless.runner->v;
         default: /* the runner is a few instructions from the end */
             __builtin_ia32_pause();
             break;
         }
     }
-}
-
-/*
- * The guest has come out while its call was taken, so the context has the registers and the vCPU's
- * do not matter; but what KVM has still to deliver must not hit what runs next.
- */
-static void forget_exit(struct kvm_context *ctx)
-{
-    struct runner *r = ctx->exitless.runner;
-    struct cpu_regs regs = ctx->base.regs;
-    struct trap_info info;
-    enum trap trap;
-
-    __atomic_store_n(&page_of(ctx)->state, EXCHANGE_ANSWERED, __ATOMIC_RELEASE);
-    ctx->exitless.taken = false;
-    while (kvm_trap_decode(ctx, ctx->exitless.as, r->v, r->result, &trap, &info) == VERDICT_AGAIN) {
-        r->result = host_kvm_ioctl_number(r->v->fd, KVM_RUN, 0);
-        __atomic_store_n(&r->v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-        r->v->run->kvm_dirty_regs = 0;
-    }
-    ctx->base.regs = regs;
 }
 
 static bool is_outside(struct kvm_context *ctx)
@@ -268,7 +289,8 @@ static void recall(struct kvm_context *ctx)
             __builtin_ia32_pause();
         runner_call_back(r);
     }
-    forget_exit(ctx);
+    ctx->exitless.taken = false;
+    settle_exit(r);
     turn_off(ctx);
 }
 
@@ -288,11 +310,13 @@ bool exitless_end(struct kvm_context *ctx)
     if (!exitless_page(ctx))
         return false;
     if (ctx->exitless.taken) {
+        __atomic_store_n(&ctx->exitless.runner->serving, 1, __ATOMIC_RELAXED);
         set_state(ctx, EXITLESS_SERVING);
         /* Who came out a moment ago found nobody to tell; had it waited, the runner would have. */
         if (!is_outside(ctx) || !change_state(ctx, EXITLESS_SERVING, EXITLESS_ON))
             return true;
-        forget_exit(ctx);
+        ctx->exitless.taken = false;
+        settle_exit(ctx->exitless.runner);
     }
     turn_off(ctx);
     return false;
@@ -328,6 +352,9 @@ static void take_call(struct kvm_context *ctx)
     ctx->exitless.posted = *r;
     ctx->exitless.taken = true;
     ctx->exitless.calls++;
+    __atomic_store_n(&ctx->exitless.runner->served, ctx->exitless.runner->served + 1,
+                     __ATOMIC_RELAXED);
+    __atomic_fetch_add(&ctx->platform->exitless_calls, 1, __ATOMIC_RELAXED);
 }
 
 enum watch {
@@ -363,11 +390,11 @@ static enum watch watch(struct kvm_context *ctx)
         }
         now = host_monotonic_ns();
         if (now - before > PREEMPTED_NS) {
-            in_vain(ctx, CROWD_COST);
+            in_vain(ctx, now - before);
             return WATCH_VAIN;
         }
         if (now - start > WATCH_NS) {
-            in_vain(ctx, is_crowded(ctx->platform) ? CROWD_COST : VAIN_COST);
+            in_vain(ctx, VAIN_NS);
             return WATCH_VAIN;
         }
         before = now;
@@ -385,7 +412,7 @@ static enum outcome came_out(struct kvm_context *ctx, enum trap *ret_trap,
 {
     struct runner *r = ctx->exitless.runner;
 
-    switch (kvm_trap_decode(ctx, ctx->exitless.as, r->v, r->result, ret_trap, ret_info)) {
+    switch (kvm_trap_decode(ctx, ctx->exitless.runner->as, r->v, r->result, ret_trap, ret_info)) {
     case VERDICT_TRAP:
         return OUTCOME_TRAP;
     case VERDICT_AGAIN:
@@ -395,7 +422,7 @@ static enum outcome came_out(struct kvm_context *ctx, enum trap *ret_trap,
             *ret_trap = TRAP_INTERRUPT;
             return OUTCOME_TRAP;
         }
-        if (!ctx->exitless.hot || switch_enter(ctx, ctx->exitless.as, r->v) < 0)
+        if (!ctx->exitless.hot || switch_enter(ctx, ctx->exitless.runner->as, r->v) < 0)
             return OUTCOME_OVER;
         break;
     }
@@ -460,7 +487,7 @@ static bool only_rax_differs(const struct kvm_context *ctx)
 bool exitless_answer(struct kvm_context *ctx, struct kvm_address_space *as, enum trap *ret_trap,
                      struct trap_info *ret_info)
 {
-    if (as == ctx->exitless.as && !ctx->bases_changed && !is_outside(ctx) &&
+    if (as == ctx->exitless.runner->as && !ctx->bases_changed && !is_outside(ctx) &&
         only_rax_differs(ctx) && !is_crowded(ctx->platform)) {
         __atomic_store_n(&ctx->running, ctx->exitless.runner->v->run, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&ctx->interrupted, __ATOMIC_SEQ_CST) == 0) {

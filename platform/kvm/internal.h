@@ -93,7 +93,11 @@ struct runner {
     uint32_t owner_sleeps; /* atomic: the owner does */
     struct kvm_context *ctx;
     struct vcpu *v;
-    int result; /* of KVM_RUN */
+    struct kvm_address_space *as; /* atomic; NULL while nobody is inside */
+    int result;                   /* of KVM_RUN */
+    uint32_t serving;             /* atomic: a call is in the Sentry ... */
+    uint32_t served;              /* atomic: ... so many have been */
+    uint32_t served_before;       /* when the watchdog last looked */
 };
 
 enum exitless_state {
@@ -117,13 +121,12 @@ struct kvm_context {
     struct {
         uint32_t state; /* atomic, enum exitless_state */
         struct runner *runner;
-        struct exchange_page *page; /* in the VMM */
-        struct kvm_address_space *as;
+        struct exchange_page *page;            /* in the VMM */
         struct cpu_regs posted;                /* the call that is being served */
         bool taken;                            /* there is one */
         bool hot;                              /* the last switch would have gone on */
         bool one_cpu, is_nice, special_policy; /* of its thread: then never */
-        int credit;
+        int64_t credit_ns;
         uint32_t calls, streak, need;
     } exitless;
 
@@ -195,8 +198,11 @@ struct kvm_platform {
     unsigned int steal_hand;
 
     struct runner runners[RUNNER_MAX];
+    enum exitless_mode exitless_mode;
     unsigned int runner_count; /* 0: calls always leave the guest */
-    uint32_t runner_threads;   /* atomic, futex */
+    uint64_t exitless_calls;   /* atomic */
+    uint32_t runner_threads;   /* atomic, futex; the watchdog is one of them */
+    uint32_t watchdog;         /* atomic, futex: enum watchdog_state */
     unsigned int cpus;
     uint32_t inside; /* atomic: contexts in ctx_switch(), or with a guest that waits inside */
 
@@ -304,6 +310,7 @@ void exchange_free(struct kvm_address_space *as);
 
 /* runner.c */
 enum runner_turn { TURN_OWNER, TURN_RUNNER, TURN_END };
+enum watchdog_state { WATCHDOG_NONE, WATCHDOG_AWAKE, WATCHDOG_DOZING, WATCHDOG_ENDS };
 /* One that is free and awake, or with `wake` soon will be; claimed. NULL: none. */
 struct runner *runner_claim(struct kvm_platform *p, bool wake);
 void runner_unclaim(struct runner *r);
@@ -311,9 +318,15 @@ void runner_unclaim(struct runner *r);
 void runner_go(struct runner *r);
 /* Waits for that, making the guest leave. */
 void runner_call_back(struct runner *r);
+/* By whose turn it is: KVM_RUN, result and all. */
+void runner_run_once(struct runner *r);
+/* Any thread: makes it come out of the guest, if it is there. */
+void runner_kick(struct runner *r);
 void runners_stop(struct kvm_platform *p);
 
 /* exitless.c */
+void exitless_set_mode(struct platform *p, enum exitless_mode mode);
+/* At the end of setting up, before the jail closes. */
 void exitless_init(struct kvm_platform *p);
 /* The exchange page that the guest may be using, or NULL. */
 static inline struct exchange_page *exitless_page(const struct kvm_context *ctx)
@@ -342,6 +355,8 @@ void exitless_learn(struct kvm_context *ctx, enum trap trap, uint64_t ns);
 void exitless_leave(struct kvm_context *ctx);
 /* By the runner: the guest has left with nobody watching. True: there is nothing to tell. */
 bool exitless_abandon(struct runner *r);
+/* Before the tables of an address space go: nobody waits inside any more. */
+void exitless_evict(struct kvm_platform *p, struct kvm_address_space *as);
 
 /* window.c: for KIND_RING3 */
 void window_off(struct vcpu *v);

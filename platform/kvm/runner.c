@@ -51,7 +51,7 @@ static void set_turn(struct runner *r, uint32_t turn, uint32_t *sleeps)
         host_futex_wake(&r->turn, 1);
 }
 
-static void run_once(struct runner *r)
+void runner_run_once(struct runner *r)
 {
     struct kvm_run *run = r->v->run;
 
@@ -59,14 +59,17 @@ static void run_once(struct runner *r)
     /* As in switch.c: before the owner looks at `interrupted` again. */
     __atomic_store_n(&run->immediate_exit, 0, __ATOMIC_SEQ_CST);
     run->kvm_dirty_regs = 0;
-    if (!exitless_abandon(r))
-        set_turn(r, TURN_OWNER, &r->owner_sleeps);
+}
+
+static void thread_ends(struct kvm_platform *p)
+{
+    __atomic_fetch_sub(&p->runner_threads, 1, __ATOMIC_SEQ_CST);
+    host_futex_wake(&p->runner_threads, 1);
 }
 
 static void runner_main(void *arg)
 {
     struct runner *r = arg;
-    struct kvm_platform *p = r->platform;
 
     __atomic_store_n(&r->tid, pool_thread_id(), __ATOMIC_RELEASE);
     for (;;) {
@@ -74,26 +77,91 @@ static void runner_main(void *arg)
             sleep_turn(r, TURN_OWNER, &r->dozing);
         if (turn_of(r) == TURN_END)
             break;
-        run_once(r);
+        runner_run_once(r);
+        if (!exitless_abandon(r))
+            set_turn(r, TURN_OWNER, &r->owner_sleeps);
     }
-    __atomic_fetch_sub(&p->runner_threads, 1, __ATOMIC_SEQ_CST);
-    host_futex_wake(&p->runner_threads, 1);
+    thread_ends(r->platform);
 }
+
+static bool start_thread(struct kvm_platform *p, const char *name, void (*fn)(void *), void *arg)
+{
+    __atomic_fetch_add(&p->runner_threads, 1, __ATOMIC_SEQ_CST);
+    if (host_thread_start(name, fn, arg) == 0)
+        return true;
+    __atomic_fetch_sub(&p->runner_threads, 1, __ATOMIC_SEQ_CST);
+    return false;
+}
+
+/* ---- the watchdog --------------------------------------------------------------------------- */
+
+/*
+ * A guest waits for an answer some 30 us and leaves. One that is still inside a watchdog's round
+ * later, its call in the Sentry all the time, has posted the call without waiting for it: it runs
+ * where nobody counts its time. It is taken out.
+ */
+#define ROUND_NS 20000000U
+
+static bool look_after(struct runner *r)
+{
+    uint32_t served = __atomic_load_n(&r->served, __ATOMIC_RELAXED);
+
+    if (!__atomic_load_n(&r->as, __ATOMIC_RELAXED))
+        return false;
+    if (served == r->served_before && __atomic_load_n(&r->serving, __ATOMIC_RELAXED))
+        runner_kick(r);
+    r->served_before = served;
+    return true;
+}
+
+static void watchdog_main(void *arg)
+{
+    struct kvm_platform *p = arg;
+    uint32_t *state = &p->watchdog;
+
+    while (__atomic_load_n(state, __ATOMIC_SEQ_CST) != WATCHDOG_ENDS) {
+        uint32_t awake = WATCHDOG_AWAKE;
+        bool busy = false;
+
+        for (unsigned int i = 0; i < p->runner_count; i++)
+            busy |= look_after(&p->runners[i]);
+        if (busy)
+            host_futex_wait(state, WATCHDOG_AWAKE, host_monotonic_ns() + ROUND_NS);
+        else if (__atomic_compare_exchange_n(state, &awake, WATCHDOG_DOZING, false,
+                                             __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+            host_futex_wait(state, WATCHDOG_DOZING, HOST_NEVER);
+    }
+    thread_ends(p);
+}
+
+/* With a runner claimed and about to be used. False: there is none, and none can be used. */
+static bool wake_watchdog(struct kvm_platform *p)
+{
+    uint32_t seen = __atomic_load_n(&p->watchdog, __ATOMIC_SEQ_CST);
+
+    if (likely(seen == WATCHDOG_AWAKE))
+        return true;
+    if (!__atomic_compare_exchange_n(&p->watchdog, &seen, WATCHDOG_AWAKE, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_RELAXED))
+        return seen == WATCHDOG_AWAKE;
+    if (seen == WATCHDOG_DOZING)
+        host_futex_wake(&p->watchdog, 1);
+    else if (!start_thread(p, "watchdog", watchdog_main, p))
+        __atomic_store_n(&p->watchdog, WATCHDOG_NONE, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&p->watchdog, __ATOMIC_SEQ_CST) == WATCHDOG_AWAKE;
+}
+
+/* ---- for the owner -------------------------------------------------------------------------- */
 
 /* True when it may be used now. */
 static bool is_ready(struct runner *r, bool wake)
 {
     if (!r->started) {
-        r->started = true;
-        __atomic_fetch_add(&r->platform->runner_threads, 1, __ATOMIC_SEQ_CST);
-        if (host_thread_start("runner", runner_main, r) != 0) {
-            __atomic_fetch_sub(&r->platform->runner_threads, 1, __ATOMIC_SEQ_CST);
-            r->started = false;
-        }
+        r->started = start_thread(r->platform, "runner", runner_main, r);
         return false;
     }
     return __atomic_load_n(&r->tid, __ATOMIC_ACQUIRE) != 0 &&
-           (wake || !__atomic_load_n(&r->dozing, __ATOMIC_RELAXED));
+           (wake || !__atomic_load_n(&r->dozing, __ATOMIC_RELAXED)) && wake_watchdog(r->platform);
 }
 
 struct runner *runner_claim(struct kvm_platform *p, bool wake)
@@ -120,11 +188,18 @@ void runner_go(struct runner *r)
     set_turn(r, TURN_RUNNER, &r->dozing);
 }
 
+void runner_kick(struct runner *r)
+{
+    struct vcpu *v = __atomic_load_n(&r->v, __ATOMIC_RELAXED);
+
+    WRITE_ONCE(v->run->immediate_exit, 1);
+    host_kick_thread(__atomic_load_n(&r->tid, __ATOMIC_RELAXED));
+}
+
 void runner_call_back(struct runner *r)
 {
     while (turn_of(r) == TURN_RUNNER) {
-        WRITE_ONCE(r->v->run->immediate_exit, 1);
-        host_kick_thread(__atomic_load_n(&r->tid, __ATOMIC_RELAXED));
+        runner_kick(r);
         if (!watch_turn(r, TURN_RUNNER, PATIENCE_NS))
             sleep_turn(r, TURN_RUNNER, &r->owner_sleeps);
     }
@@ -138,6 +213,8 @@ void runners_stop(struct kvm_platform *p)
         if (p->runners[i].started)
             set_turn(&p->runners[i], TURN_END, &p->runners[i].dozing);
     }
+    __atomic_store_n(&p->watchdog, WATCHDOG_ENDS, __ATOMIC_SEQ_CST);
+    host_futex_wake(&p->watchdog, 1);
     while ((left = __atomic_load_n(&p->runner_threads, __ATOMIC_SEQ_CST)) != 0)
         host_futex_wait(&p->runner_threads, left, HOST_NEVER);
 }

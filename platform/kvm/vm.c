@@ -208,6 +208,7 @@ const struct platform_ops kvm_platform_ops = {
     .destroy = kvm_destroy,
     .jail = kvm_jail,
     .limits = kvm_limits,
+    .set_exitless = exitless_set_mode,
     .as_create = kvm_as_create,
     .as_destroy = kvm_as_destroy,
     .as_map = kvm_as_map,
