@@ -304,3 +304,9 @@ void notify_super_gone(const struct super_block *sb)
     }
     notify_unlock();
 }
+
+void notify_mount_slowly(const struct mount_ns *ns, uint64_t unique_id, uint32_t mask)
+{
+    if (listener)
+        listener->mounts_changed(ns, unique_id, mask);
+}

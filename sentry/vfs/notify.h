@@ -11,6 +11,8 @@
 
 #include "sentry/vfs/inode.h"
 
+struct mount_ns;
+
 /* Linux's numbers, inotify's and fanotify's alike. */
 enum notify_event_mask {
     NOTIFY_ACCESS = 1,
@@ -33,6 +35,9 @@ enum notify_event_mask {
     NOTIFY_OPEN_PERM = 0x10000,
     NOTIFY_ACCESS_PERM = 0x20000,
     NOTIFY_OPEN_EXEC_PERM = 0x40000,
+    /* Both: it was moved. Only to notify_mount(). */
+    NOTIFY_MOUNT_ATTACH = 0x1000000,
+    NOTIFY_MOUNT_DETACH = 0x2000000,
     /* A name was changed: from and to in one. */
     NOTIFY_RENAME = 0x10000000,
     NOTIFY_ISDIR = 0x40000000,
@@ -95,6 +100,8 @@ struct notify_listener {
     void (*event)(const struct notify_event *event);
     /* May sleep. 0, -EPERM, -EINTR. */
     int (*ask)(const struct path *path, uint32_t mask);
+    /* A mount came to a namespace or left it: NOTIFY_MOUNT_*. Under mount_lock(): short. */
+    void (*mounts_changed)(const struct mount_ns *ns, uint64_t unique_id, uint32_t mask);
     /* Nothing of it can happen any more. */
     void (*super_gone)(const struct super_block *sb);
 };
@@ -118,6 +125,14 @@ void notify_self_slowly(struct dentry *dentry, uint32_t mask);
 void notify_inode_slowly(const struct inode *inode, uint32_t mask);
 void notify_dir_slowly(struct dentry *dir, const char *name, uint32_t mask, bool is_dir,
                        struct dentry *child);
+
+void notify_mount_slowly(const struct mount_ns *ns, uint64_t unique_id, uint32_t mask);
+/* To who watches the namespace; under mount_lock(). */
+static inline void notify_mount(const struct mount_ns *ns, uint64_t unique_id, uint32_t mask)
+{
+    if (notify_active())
+        notify_mount_slowly(ns, unique_id, mask);
+}
 
 /* Something happened to the object at `path`: it and its directory are told. */
 static inline void notify_path(const struct path *path, uint32_t mask)

@@ -158,10 +158,10 @@ static bool same_event(const struct fan_event *a, const struct fan_event *b)
 {
     const uint64_t kinds = FAN_ONDIR | FAN_RENAME;
 
-    if (a->ask || b->ask || a->pid != b->pid || ((a->mask ^ b->mask) & kinds) ||
-        ((a->mask | b->mask) & FAN_Q_OVERFLOW) || a->record_count != b->record_count ||
-        a->path.dentry != b->path.dentry || a->path.mount != b->path.mount ||
-        memcmp(a->fsid, b->fsid, sizeof(a->fsid)) != 0)
+    if (a->ask || b->ask || a->mount || b->mount || a->pid != b->pid ||
+        ((a->mask ^ b->mask) & kinds) || ((a->mask | b->mask) & FAN_Q_OVERFLOW) ||
+        a->record_count != b->record_count || a->path.dentry != b->path.dentry ||
+        a->path.mount != b->path.mount || memcmp(a->fsid, b->fsid, sizeof(a->fsid)) != 0)
         return false;
     for (uint32_t i = 0; i < a->record_count; i++) {
         const struct fan_record *x = &a->records[i], *y = &b->records[i];
@@ -239,6 +239,17 @@ static struct fan_event *keep(const struct fan_event *from)
     return event;
 }
 
+/* As it is, or as part of what is lost. */
+static void queue_locked(struct fan_group *group, const struct fan_event *e)
+{
+    struct fan_event *event = group->event_count < limit_of(group) ? keep(e) : NULL;
+
+    if (event)
+        append_locked(group, event);
+    else
+        overflow_locked(group);
+}
+
 /* Is it about a file or a directory that can be opened? */
 static bool has_file(const struct notify_event *event)
 {
@@ -250,7 +261,7 @@ static bool has_file(const struct notify_event *event)
 static void tell_locked(struct fan_group *group, const struct source *s)
 {
     uint32_t kinds = group->match_kinds, mask = fan_take_match_locked(group, s->event->mask);
-    struct fan_event e = {.mask = mask}, *event;
+    struct fan_event e = {.mask = mask};
 
     group->match_kinds = kinds;
     if (!mask)
@@ -264,13 +275,8 @@ static void tell_locked(struct fan_group *group, const struct source *s)
         e.path = *s->event->path;
     }
     set_who(group, &e);
-    if (merge_locked(group, &e))
-        return;
-    event = group->event_count < limit_of(group) ? keep(&e) : NULL;
-    if (event)
-        append_locked(group, event);
-    else
-        overflow_locked(group);
+    if (!merge_locked(group, &e))
+        queue_locked(group, &e);
 }
 
 void fan_event_happened(const struct notify_event *event)
@@ -291,6 +297,25 @@ void fan_event_happened(const struct notify_event *event)
     fan_unlock();
     if (event->mask & FAN_DELETE_SELF)
         fan_inode_gone(event->inode);
+}
+
+void fan_mounts_changed(const struct mount_ns *ns, uint64_t unique_id, uint32_t mask)
+{
+    struct fan_group *group;
+
+    fan_lock();
+    fan_match_ns_locked(ns, mask);
+    list_for_each (group, &fan_groups, node) {
+        struct fan_event e = {.mount = unique_id};
+
+        if (!group->touched)
+            continue;
+        e.mask = fan_take_match_locked(group, mask);
+        set_who(group, &e);
+        if (e.mask)
+            queue_locked(group, &e);
+    }
+    fan_unlock();
 }
 
 /* ---- questions ------------------------------------------------------------------------------ */

@@ -8,6 +8,7 @@
 #include "sentry/vfs/inode.h"
 
 struct file;
+struct mount_ns;
 
 /* /proc/sys/fs/fanotify; atomic. */
 extern uint32_t fanotify_max_queued, fanotify_max_groups, fanotify_max_marks;
@@ -28,6 +29,10 @@ struct fanotify_request {
 int fanotify_check(struct file *file, struct fanotify_request *request);
 /* FAN_MARK_FLUSH: done without an object. */
 void fanotify_flush(struct file *file, uint32_t flags);
+/* FAN_MARK_MNTNS: on the mount namespace `ns`, whose file has that number. */
+int fanotify_mark_ns(struct file *file, const struct fanotify_request *request,
+                     const struct mount_ns *ns, uint64_t ino);
+bool fanotify_wants_ns(const struct fanotify_request *request);
 int fanotify_mark(struct file *file, const struct fanotify_request *request,
                   const struct path *path);
 

@@ -15,7 +15,8 @@
 
 #define INIT_KNOWN                                                                                 \
     (FAN_CLASSES | FAN_ID_MODES | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_TID | FAN_REPORT_PIDFD | \
-     FAN_FLAG_FD_ERROR | FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS | FAN_ENABLE_AUDIT)
+     FAN_FLAG_MOUNTS | FAN_FLAG_FD_ERROR | FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS |             \
+     FAN_ENABLE_AUDIT)
 /* What only an administrator may ask for. */
 #define INIT_PRIVILEGED                                                                            \
     (FAN_CLASSES | FAN_REPORT_TID | FAN_REPORT_PIDFD | FAN_FLAG_FD_ERROR | FAN_UNLIMITED_QUEUE |   \
@@ -100,6 +101,9 @@ static int mark_info(const struct fan_mark *mark, char *buf, size_t size)
     case FAN_KIND_SUPER:
         return snprintf(buf, size, "fanotify sdev:%x mflags:%x mask:%x ignored_mask:%x\n",
                         mark->sb->dev, flags, mark->mask, mark->ignored);
+    case FAN_KIND_NS:
+        return snprintf(buf, size, "fanotify mnt_ns:%lu mflags:%x mask:%x ignored_mask:%x\n",
+                        mark->dev, flags, mark->mask, mark->ignored);
     default:
         return snprintf(buf, size, "fanotify ino:%lx sdev:%lx mflags:%x mask:%x ignored_mask:%x \n",
                         mark->ino, mark->dev, flags, mark->mask, mark->ignored);
@@ -185,9 +189,11 @@ static int check_init(uint32_t flags, uint32_t event_flags, bool privileged)
 {
     uint32_t ids = flags & FAN_ID_MODES;
 
-    if (!privileged && ((flags & INIT_PRIVILEGED) || !ids))
+    if (!privileged && ((flags & INIT_PRIVILEGED) || !(ids || (flags & FAN_FLAG_MOUNTS))))
         return -EPERM;
     if ((flags & ~(uint32_t)INIT_KNOWN) || (flags & FAN_CLASSES) == FAN_CLASSES)
+        return -EINVAL;
+    if ((flags & FAN_FLAG_MOUNTS) && (ids || (flags & FAN_CLASSES)))
         return -EINVAL;
     if ((flags & FAN_REPORT_PIDFD) && (flags & FAN_REPORT_TID))
         return -EINVAL;
@@ -280,8 +286,10 @@ int fanotify_create(uint32_t flags, uint32_t event_flags, struct file **ret)
 
 void fanotify_start(void)
 {
-    static const struct notify_listener fanotify = {
-        .event = fan_event_happened, .ask = fan_ask, .super_gone = fan_super_gone};
+    static const struct notify_listener fanotify = {.event = fan_event_happened,
+                                                    .ask = fan_ask,
+                                                    .mounts_changed = fan_mounts_changed,
+                                                    .super_gone = fan_super_gone};
 
     notify_set_listener(&fanotify);
 }

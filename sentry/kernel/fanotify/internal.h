@@ -25,12 +25,17 @@
 
 /* Newer than Debian 12's headers. */
 #define FAN_FLAG_FD_ERROR 0x2000U
+#define FAN_FLAG_MOUNTS   0x4000U   /* FAN_REPORT_MNT */
+#define FAN_FLAG_NS       0x110U    /* FAN_MARK_MNTNS: both of the other kinds */
+#define FAN_INFO_MOUNT    7U        /* FAN_EVENT_INFO_TYPE_MNT */
+#define FAN_BEFORE_ACCESS 0x100000U /* FAN_PRE_ACCESS */
 #define FAN_BIT_INFO      0x20U
 
 #define FAN_ID_MODES      (FAN_REPORT_FID | FAN_REPORT_DIR_FID | FAN_REPORT_NAME | FAN_REPORT_TARGET_FID)
 #define FAN_CLASSES       (FAN_CLASS_CONTENT | FAN_CLASS_PRE_CONTENT)
 #define FAN_DIRENT        (FAN_CREATE | FAN_DELETE | FAN_MOVE | FAN_RENAME)
 #define FAN_QUESTIONS     (FAN_OPEN_PERM | FAN_ACCESS_PERM | FAN_OPEN_EXEC_PERM)
+#define FAN_MOUNTS        (NOTIFY_MOUNT_ATTACH | NOTIFY_MOUNT_DETACH)
 #define FAN_EVENT_FLAGS   (FAN_ONDIR | FAN_EVENT_ON_CHILD)
 
 #define FAN_RECORDS_MAX   3
@@ -57,6 +62,7 @@ struct fan_event {
     uint64_t serial;
     struct path path;         /* owned; empty in the modes with ids */
     struct fan_question *ask; /* who waits; NULL: nobody */
+    uint64_t mount;           /* the unique number of the mount it is about; 0: of none */
     int32_t fsid[2];
     uint32_t record_count;
     struct fan_record records[FAN_RECORDS_MAX];
@@ -73,13 +79,15 @@ struct fan_question {
     bool answered, denied;
 };
 
-enum fan_mark_kind { FAN_KIND_INODE, FAN_KIND_MOUNT, FAN_KIND_SUPER };
+enum fan_mark_kind { FAN_KIND_INODE, FAN_KIND_MOUNT, FAN_KIND_SUPER, FAN_KIND_NS };
 
 struct fan_mark {
     struct list hashed, group_node;
     struct fan_group *group;
     enum fan_mark_kind kind;
-    uint64_t dev, ino;            /* of an inode; of a mount its unique number in ino */
+    /* Of an inode; of a mount its unique number in ino, of a namespace its id, and in dev the inode
+     * number that its file has. */
+    uint64_t dev, ino;
     const struct super_block *sb; /* only compared */
     uint32_t mask, ignored;
     bool survives;   /* FAN_MARK_IGNORED_SURV_MODIFY */
@@ -128,12 +136,14 @@ void fan_marks_clear_locked(struct fan_group *group, int kind); /* -1: all */
 enum { FAN_MATCH_OLD = 1, FAN_MATCH_NEW = 2, FAN_MATCH_OTHER = 4 };
 /* Sets matched and ignored of the groups that have marks for it, which are then `touched`. */
 void fan_match_locked(const struct notify_event *event);
+void fan_match_ns_locked(const struct mount_ns *ns, uint32_t mask);
 /* What of the event is for this group; forgets that it was touched. */
 uint32_t fan_take_match_locked(struct fan_group *group, uint32_t mask);
 void fan_inode_gone(const struct inode *inode);
 void fan_super_gone(const struct super_block *sb);
 
 /* event.c */
+void fan_mounts_changed(const struct mount_ns *ns, uint64_t unique_id, uint32_t mask);
 void fan_event_happened(const struct notify_event *event);
 int fan_ask(const struct path *path, uint32_t mask);
 void fan_event_free(struct fan_event *event); /* takes NULL; not of a question */

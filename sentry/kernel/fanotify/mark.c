@@ -34,7 +34,9 @@ struct place {
 
 static struct list *bucket_of(const struct place *at)
 {
-    uint64_t hash = ((at->ino ^ (at->dev << 32)) + (uint64_t)at->kind) * 0x9e3779b97f4a7c15UL;
+    uint64_t hash =
+        ((at->ino ^ (at->kind == FAN_KIND_NS ? 0 : at->dev << 32)) + (uint64_t)at->kind) *
+        0x9e3779b97f4a7c15UL;
     struct list *bucket = &buckets[hash >> 40 & (BUCKETS - 1)];
 
     if (!bucket->next)
@@ -44,8 +46,8 @@ static struct list *bucket_of(const struct place *at)
 
 static bool is_on(const struct fan_mark *mark, const struct place *at)
 {
-    return mark->kind == at->kind && mark->dev == at->dev && mark->ino == at->ino &&
-           (at->kind != FAN_KIND_SUPER || mark->sb == at->sb);
+    return mark->kind == at->kind && (mark->dev == at->dev || at->kind == FAN_KIND_NS) &&
+           mark->ino == at->ino && (at->kind != FAN_KIND_SUPER || mark->sb == at->sb);
 }
 
 static struct place place_of_inode(const struct inode *inode)
@@ -61,6 +63,11 @@ static struct place place_of_mount(const struct mount *mount)
 static struct place place_of_super(const struct super_block *sb)
 {
     return (struct place){.kind = FAN_KIND_SUPER, .ino = (uintptr_t)sb, .sb = sb};
+}
+
+static struct place place_of_ns(const struct mount_ns *ns, uint64_t ino)
+{
+    return (struct place){.kind = FAN_KIND_NS, .dev = ino, .ino = ns->id};
 }
 
 static struct fan_mark *find_locked(const struct fan_group *group, const struct place *at)
@@ -152,6 +159,13 @@ void fan_match_locked(const struct notify_event *event)
     }
 }
 
+void fan_match_ns_locked(const struct mount_ns *ns, uint32_t mask)
+{
+    struct place at = place_of_ns(ns, 0);
+
+    visit_locked(&at, mask, false, 0);
+}
+
 /* fanotify_group_event_mask() */
 uint32_t fan_take_match_locked(struct fan_group *group, uint32_t mask)
 {
@@ -218,9 +232,10 @@ void fan_super_gone(const struct super_block *sb)
 
 static int kind_of(uint32_t flags)
 {
-    return flags & FAN_MARK_FILESYSTEM ? FAN_KIND_SUPER
-           : flags & FAN_MARK_MOUNT    ? FAN_KIND_MOUNT
-                                       : FAN_KIND_INODE;
+    return (flags & FAN_FLAG_NS) == FAN_FLAG_NS ? FAN_KIND_NS
+           : flags & FAN_MARK_FILESYSTEM        ? FAN_KIND_SUPER
+           : flags & FAN_MARK_MOUNT             ? FAN_KIND_MOUNT
+                                                : FAN_KIND_INODE;
 }
 
 void fanotify_flush(struct file *file, uint32_t flags)
@@ -234,8 +249,7 @@ static int check_flags(const struct fanotify_request *r)
 {
     uint32_t command = r->flags & MARK_COMMANDS;
 
-    if (r->mask >> 32 || (r->flags & ~(uint32_t)MARK_KNOWN) ||
-        (r->flags & MARK_KINDS) == MARK_KINDS)
+    if (r->mask >> 32 || (r->flags & ~(uint32_t)MARK_KNOWN))
         return -EINVAL;
     if (command == FAN_MARK_FLUSH)
         return r->flags & ~(uint32_t)(MARK_KINDS | FAN_MARK_FLUSH) ? -EINVAL : 0;
@@ -252,20 +266,27 @@ int fanotify_check(struct file *file, struct fanotify_request *r)
 
     if (err < 0)
         return err;
-    if ((r->mask & ~(uint64_t)MASK_KNOWN) || (r->flags & MARK_IGNORES) == MARK_IGNORES)
+    if ((r->mask & ~(uint64_t)(MASK_KNOWN | FAN_MOUNTS | FAN_BEFORE_ACCESS)) ||
+        (r->flags & MARK_IGNORES) == MARK_IGNORES)
         return -EINVAL;
     if (r->flags & FAN_MARK_IGNORED_MASK)
         r->mask &= ~(uint64_t)FAN_EVENT_FLAGS;
     if (!fanotify_is(file))
         return -EINVAL;
+    if (group->flags & FAN_FLAG_MOUNTS)
+        return (r->mask & ~(uint64_t)FAN_MOUNTS) || !fanotify_wants_ns(r) ? -EINVAL : 0;
+    if ((r->mask & FAN_MOUNTS) || fanotify_wants_ns(r))
+        return -EINVAL;
     if (group->unprivileged && !on_inode)
         return -EPERM;
+    if ((r->mask & FAN_BEFORE_ACCESS) && !(group->flags & FAN_CLASS_PRE_CONTENT))
+        return -EINVAL;
     if ((r->mask & FAN_QUESTIONS) && !(group->flags & FAN_CLASSES))
         return -EINVAL;
     if (((r->mask & FAN_FS_ERROR) && !(r->flags & FAN_MARK_FILESYSTEM)) ||
         ((r->flags & FAN_MARK_EVICTABLE) && !on_inode))
         return -EINVAL;
-    if ((r->mask & ~(uint64_t)(WITH_DESCRIPTOR | FAN_EVENT_FLAGS)) &&
+    if ((r->mask & ~(uint64_t)(WITH_DESCRIPTOR | FAN_EVENT_FLAGS | FAN_BEFORE_ACCESS)) &&
         (!(group->flags & FAN_ID_MODES) || (r->flags & FAN_MARK_MOUNT)))
         return -EINVAL;
     return (r->mask & FAN_RENAME) && !(group->flags & FAN_REPORT_NAME) ? -EINVAL : 0;
@@ -281,6 +302,9 @@ static int check_object(const struct fan_group *group, const struct fanotify_req
 
     if (!(r->flags & FAN_MARK_ADD))
         return 0;
+    /* Contents come from elsewhere on disks' file systems alone: SB_I_ALLOW_HSM. */
+    if (r->mask & FAN_BEFORE_ACCESS)
+        return -EOPNOTSUPP;
     if ((r->mask & FAN_QUESTIONS) && path->dentry->sb->no_questions)
         return -EINVAL;
     if (strict && !(r->flags & MARK_KINDS) && !is_dir && (r->mask & (FAN_DIRENT | FAN_EVENT_FLAGS)))
@@ -370,7 +394,7 @@ static int add(struct fan_group *group, const struct place *at, const struct pat
     fresh = calloc(1, sizeof(*fresh));
     if (!fresh)
         return -ENOMEM;
-    fresh->sb = path->dentry->sb;
+    fresh->sb = path ? path->dentry->sb : NULL;
     fan_lock();
     err = add_locked(group, at, flags, mask, &fresh);
     fan_unlock();
@@ -399,6 +423,21 @@ static int take_away(struct fan_group *group, const struct place *at, uint32_t f
     }
     fan_unlock();
     return mark ? 0 : -ENOENT;
+}
+
+bool fanotify_wants_ns(const struct fanotify_request *r)
+{
+    return kind_of(r->flags) == FAN_KIND_NS;
+}
+
+int fanotify_mark_ns(struct file *file, const struct fanotify_request *r, const struct mount_ns *ns,
+                     uint64_t ino)
+{
+    struct place at = place_of_ns(ns, ino);
+    uint32_t mask = (uint32_t)r->mask;
+
+    return r->flags & FAN_MARK_ADD ? add(fan_group_of(file), &at, NULL, r->flags, mask)
+                                   : take_away(fan_group_of(file), &at, r->flags, mask);
 }
 
 int fanotify_mark(struct file *file, const struct fanotify_request *r, const struct path *path)

@@ -18,9 +18,15 @@
 #include "sentry/vfs/path/open.h"
 
 #define RECORD_MAX  (sizeof(struct fanotify_event_info_fid) + 8 + FAN_ID_BYTES + VFS_NAME_MAX + 4)
-#define MESSAGE_MAX (FAN_EVENT_METADATA_LEN + FAN_RECORDS_MAX * RECORD_MAX + 8)
+#define MESSAGE_MAX (FAN_EVENT_METADATA_LEN + FAN_RECORDS_MAX * RECORD_MAX + 8 + 16)
 
 /* ---- reading -------------------------------------------------------------------------------- */
+
+/* struct fanotify_event_info_mnt, newer than Debian 12's headers. */
+struct mount_info {
+    struct fanotify_event_info_header hdr;
+    uint64_t id;
+};
 
 /* What one event is in the program's memory. */
 struct message {
@@ -43,6 +49,8 @@ size_t fan_event_size(const struct fan_group *group, const struct fan_event *e)
         size += record_size(&e->records[i]);
     if ((group->flags & FAN_REPORT_PIDFD) && !(e->mask & FAN_Q_OVERFLOW))
         size += sizeof(struct fanotify_event_info_pidfd);
+    if (e->mount)
+        size += sizeof(struct mount_info);
     return size;
 }
 
@@ -168,6 +176,12 @@ static ssize_t tell(const struct fan_group *group, const struct fan_event *e, st
 
         pidfd = make_pidfd(group, e);
         info.pidfd = pidfd;
+        put(&m, &info, sizeof(info));
+    }
+    if (e->mount) {
+        const struct mount_info info = {.hdr = {.info_type = FAN_INFO_MOUNT, .len = sizeof(info)},
+                                        .id = e->mount};
+
         put(&m, &info, sizeof(info));
     }
     if (uio_copy_out(uio, m.bytes, m.size) == (ssize_t)m.size)

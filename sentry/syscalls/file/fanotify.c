@@ -1,10 +1,14 @@
 /* fanotify(7): fanotify_init(2), fanotify_mark(2). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/fanotify.h>
 #include <unistd.h>
 
 #include "sentry/kernel/fanotify/fanotify.h"
+#include "sentry/kernel/ns/mntns.h"
+#include "sentry/kernel/ns/nsfile.h"
+#include "sentry/kernel/ns/userns.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
 #include "sentry/vfs/attr/permission.h"
@@ -45,6 +49,19 @@ static int find(struct task *task, int dirfd, uaddr_t path, uint32_t flags, stru
     return 0;
 }
 
+/* FAN_MARK_MNTNS: by a file of /proc/PID/ns. */
+static int mark_ns(struct task *task, struct file *file, const struct fanotify_request *request,
+                   const struct walk_result *found)
+{
+    struct ns *ns = found->file ? ns_of_file(found->file) : NULL;
+
+    if (!ns || ns->type != NS_MNT)
+        return -EINVAL;
+    if (!task_has_ns_cap(task, ns->owner, CAP_SYS_ADMIN))
+        return -EPERM;
+    return fanotify_mark_ns(file, request, mnt_ns_of(ns)->tree, ns->inum);
+}
+
 static int mark(struct task *task, struct file *file, struct fanotify_request *request, int dirfd,
                 uaddr_t path)
 {
@@ -60,6 +77,11 @@ static int mark(struct task *task, struct file *file, struct fanotify_request *r
     err = find(task, dirfd, path, request->flags, &found);
     if (err < 0)
         return err;
+    if (fanotify_wants_ns(request)) {
+        err = mark_ns(task, file, request, &found);
+        walk_result_unref(&found);
+        return err;
+    }
     /* What has no place in the tree, a pipe, cannot be watched. */
     err = found.file ? -EINVAL : path_permission(&found.path, R_OK);
     if (!err)

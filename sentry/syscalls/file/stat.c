@@ -191,7 +191,7 @@ static void fill_statx(const struct linux_stat *st, const struct place *place, u
     static_assert(sizeof(*ret) == 256, "struct statx");
     ret->stx_attributes_mask = place->attributes_known | STATX_ATTR_MOUNT_ROOT;
     ret->stx_attributes = place->attributes | (place->mount_root ? STATX_ATTR_MOUNT_ROOT : 0);
-    if (place->has_birth) {
+    if (place->has_birth && (mask & STATX_BTIME)) {
         ret->stx_mask |= STATX_BTIME;
         ret->stx_btime = statx_time((uint64_t)place->birth.tv_sec, (uint64_t)place->birth.tv_nsec);
     }

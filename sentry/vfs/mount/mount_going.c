@@ -4,6 +4,7 @@
 
 #include "sentry/vfs/mount/mount_internal.h"
 #include "sentry/vfs/mount/mount_ops.h"
+#include "sentry/vfs/notify.h"
 
 static int check_expiry(struct mount *m, const struct path *root, int flags)
 {
@@ -98,6 +99,8 @@ int vfs_pivot_root(struct mount_ns *ns, const struct path *new_root, const struc
         mount_unhang_locked(root->mount, &was_root);
         mount_hang_locked(new_root->mount, &was_root);
         mount_hang_locked(root->mount, &old);
+        notify_mount(ns, root->mount->unique_id, NOTIFY_MOUNT_ATTACH | NOTIFY_MOUNT_DETACH);
+        notify_mount(ns, new_root->mount->unique_id, NOTIFY_MOUNT_ATTACH | NOTIFY_MOUNT_DETACH);
         mount_changed_locked(ns);
         mount_unlock();
         path_unref(&was_new);

@@ -144,6 +144,7 @@ struct mount_ns *mount_ns_unref(struct mount_ns *ns)
         return NULL;
     list_init(&dead);
     mount_lock();
+    ns->anonymous = true; /* nobody is told any more */
     if (ns->root)
         mount_take_out_locked(ns->root, false, &dead);
     mount_unlock();

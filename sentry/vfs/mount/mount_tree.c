@@ -7,6 +7,7 @@
 
 #include "sentry/vfs/attr/mountmap.h"
 #include "sentry/vfs/mount/mount_internal.h"
+#include "sentry/vfs/notify.h"
 
 struct mount *mount_next_locked(struct mount *m, const struct mount *top)
 {
@@ -164,6 +165,23 @@ uint32_t mount_count_locked(struct mount *top)
 
 /* ---- taking away --------------------------------------------------------------------------- */
 
+static void tell_locked(const struct mount *m, const struct mount_ns *ns, uint32_t mask)
+{
+    if (!ns->anonymous)
+        notify_mount(ns, m->unique_id, mask);
+}
+
+/* What is moved within a namespace is one event, whatever is mounted upon it. */
+static void tell_attached_locked(struct mount *top)
+{
+    if (top->moving) {
+        tell_locked(top, top->ns, NOTIFY_MOUNT_ATTACH | NOTIFY_MOUNT_DETACH);
+        return;
+    }
+    for (struct mount *m = top; m; m = mount_next_locked(m, top))
+        tell_locked(m, m->ns, NOTIFY_MOUNT_ATTACH);
+}
+
 static void take_apart_locked(struct list *going, struct list *dead)
 {
     struct mount *m, *tmp;
@@ -176,6 +194,7 @@ static void take_apart_locked(struct list *going, struct list *dead)
         m->going = false;
         if (ns) {
             ns->count--;
+            tell_locked(m, ns, NOTIFY_MOUNT_DETACH);
             mount_changed_locked(ns);
         }
         mount_unhang_locked(m, &m->was_over);
@@ -260,6 +279,7 @@ int mount_graft_locked(struct mount *top, const struct path *over, struct list *
     }
     if (!err) {
         mount_enter_locked(top, ns);
+        tell_attached_locked(top);
         tuck_locked(top, over);
         mount_changed_locked(ns);
     }
@@ -272,6 +292,7 @@ int mount_graft_locked(struct mount *top, const struct path *over, struct list *
             mount_drop_tree_locked(m, dead);
         } else {
             mount_enter_locked(m, place.mount->ns);
+            tell_attached_locked(m);
             tuck_locked(m, &place);
             mount_changed_locked(place.mount->ns);
         }
