@@ -108,13 +108,21 @@ int socket_filter_drop_chooser(struct socket *s)
     return s->ops->set_chooser ? s->ops->set_chooser(s, NULL) : -EINVAL;
 }
 
-uint32_t socket_filter_choose(const struct socket_filter *program, const void *bytes, size_t size)
+uint32_t socket_filter_choose_packet(const struct socket_filter *program,
+                                     const struct bpf_packet *packet)
 {
-    struct bpf_packet p = {
-        .bytes = bytes, .size = (uint32_t)size, .interface = LO_INDEX, .hardware_type = LO_TYPE};
+    struct bpf_packet p = *packet;
 
     host_random(&p.random, sizeof(p.random));
     return bpf_run_packet(program->program, &p);
+}
+
+uint32_t socket_filter_choose(const struct socket_filter *program, const void *bytes, size_t size)
+{
+    return socket_filter_choose_packet(program, &(struct bpf_packet){.bytes = bytes,
+                                                                     .size = (uint32_t)size,
+                                                                     .interface = LO_INDEX,
+                                                                     .hardware_type = LO_TYPE});
 }
 
 int socket_filter_detach(struct socket *s)

@@ -16,6 +16,9 @@ int socket_filter_set_chooser(struct socket *s, const struct sock_filter *progra
 int socket_filter_drop_chooser(struct socket *s);
 /* What such a program says of a message with these bytes: the number of a socket. */
 uint32_t socket_filter_choose(const struct socket_filter *program, const void *bytes, size_t size);
+/* The same of a packet with its headers. */
+uint32_t socket_filter_choose_packet(const struct socket_filter *program,
+                                     const struct bpf_packet *packet);
 /* Copies the program if `max` instructions are enough (-EINVAL), 0 to only be told the count. */
 int socket_filter_get(struct socket *s, struct sock_filter *program, uint32_t max,
                       uint32_t *ret_count);

@@ -5,6 +5,7 @@
  *   receive.c   frames that pass, into queues and rings, and recvmsg(2)
  *   send.c      frames that programs put together
  *   options.c   SOL_PACKET
+ *   fanout.c    sockets that share what passes
  *   ring.c      frames in memory that the program has mapped: TPACKET_V1 to V3
  *
  * Locks: the namespace's list, then sock.lock, which guards queue and ring; both innermost.
@@ -17,6 +18,7 @@
 
 #include "base/list.h"
 #include "sentry/net/frames.h"
+#include "sentry/net/netns.h"
 #include "sentry/net/packet/packet.h"
 #include "sentry/wait/timer.h"
 
@@ -27,7 +29,16 @@
 struct packet_ns {
     struct lock lock;
     struct list sockets __guarded_by(lock);
+    struct list fanouts __guarded_by(lock); /* of struct packet_fanout */
+    uint16_t next_fanout __guarded_by(lock);
 };
+
+static inline struct packet_ns *packet_ns_of(struct net_ns *net)
+{
+    return net_ns_family(net, AF_PACKET);
+}
+
+struct packet_fanout;
 
 /* A frame in a queue, from its link header on or behind it, as the socket's type has it. */
 struct packet_message {
@@ -65,7 +76,11 @@ struct packet_ring {
 
 struct packet_socket {
     struct socket sock;
-    struct list node; /* in the namespace's list, under its lock */
+    /* Under the namespace's lock: */
+    struct list node;             /* in its list */
+    struct packet_fanout *fanout; /* NULL: the socket is alone */
+    uint32_t rollover_next;
+    struct tpacket_rollover_stats rollover;
     struct lock read_lock;
     struct timer retire; /* V3: an open block is the program's after a while */
     /* Under sock.lock: */
@@ -87,6 +102,21 @@ static inline struct packet_socket *packet_of(struct socket *s)
     return container_of(s, struct packet_socket, sock);
 }
 
+/*
+ * fanout.c. PACKET_FANOUT: -EINVAL, -EALREADY, -ENOSPC, -ENOMEM.
+ */
+int packet_fanout_join(struct packet_socket *p, const void *value, size_t size);
+int packet_fanout_get(struct packet_socket *p); /* as getsockopt(2) tells; 0: in none */
+/* The namespace's lock is held. */
+void packet_fanout_leave_locked(struct packet_socket *p);
+/* struct socket_operations': PACKET_FANOUT_DATA. */
+int packet_fanout_set_program(struct socket *s, struct socket_filter *program);
+int packet_fanout_statistics(struct packet_socket *p, struct tpacket_rollover_stats *ret);
+/* For each group that the frame is for, the socket that gets it. The namespace's lock is held. */
+void packet_fanout_each_locked(struct packet_ns *ns, const struct net_frame *frame,
+                               uint16_t protocol, void (*gets)(void *arg, struct packet_socket *p),
+                               void *arg);
+
 /* options.c */
 int packet_setsockopt(struct socket *s, int level, int name, const void *value, size_t size);
 int packet_getsockopt(struct socket *s, int level, int name, void *value, size_t *size);
@@ -107,6 +137,8 @@ uint32_t packet_ring_header_size(int version);
 bool packet_ring_put_locked(struct packet_socket *p, const struct packet_message *m,
                             const uint8_t *bytes);
 bool packet_ring_readable_locked(const struct packet_socket *p);
+/* A quarter of the ring is free. */
+bool packet_ring_has_room_locked(const struct packet_socket *p);
 void packet_ring_retire(struct timer *timer);
 
 #endif

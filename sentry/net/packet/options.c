@@ -181,8 +181,9 @@ int packet_setsockopt(struct socket *s, int level, int name, const void *value, 
         return set_membership(p, name, value, size);
     case PACKET_RX_RING:
         return packet_ring_set(p, value, size);
-    case PACKET_TX_RING:
     case PACKET_FANOUT:
+        return packet_fanout_join(p, value, size);
+    case PACKET_TX_RING:
         return -EOPNOTSUPP;
     case PACKET_VNET_HDR:
         if (s->type != SOCK_RAW)
@@ -238,8 +239,15 @@ int packet_getsockopt(struct socket *s, int level, int name, void *value, size_t
     case PACKET_RESERVE:
         return socket_option_put_int(value, size, (int)p->reserve);
     case PACKET_QDISC_BYPASS:
-    case PACKET_FANOUT:
         return socket_option_put_int(value, size, 0);
+    case PACKET_FANOUT:
+        return socket_option_put_int(value, size, packet_fanout_get(p));
+    case PACKET_ROLLOVER_STATS: {
+        struct tpacket_rollover_stats stats;
+        int err = packet_fanout_statistics(p, &stats);
+
+        return err < 0 ? err : socket_option_put(value, size, &stats, sizeof(stats));
+    }
     default:
         return number ? socket_option_put_int(value, size, *number) : -ENOPROTOOPT;
     }

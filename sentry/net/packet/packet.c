@@ -21,6 +21,7 @@ static int packet_ns_create(struct net_ns *net, void **ret)
         return -ENOMEM;
     lock_init(&ns->lock);
     list_init(&ns->sockets);
+    list_init(&ns->fanouts);
     *ret = ns;
     return 0;
 }
@@ -31,11 +32,6 @@ static void packet_ns_destroy(void *data)
 
     lock_destroy(&ns->lock);
     free(ns);
-}
-
-static struct packet_ns *packet_ns_of(struct net_ns *net)
-{
-    return net_ns_family(net, AF_PACKET);
 }
 
 /* Whoever asks for a protocol receives, if what it is bound to is there. */
@@ -50,6 +46,7 @@ static void attach_locked(struct packet_socket *p, bool up)
 
 static int packet_bind(struct socket *s, const struct socket_address *addr)
 {
+    struct packet_ns *ns = packet_ns_of(s->net);
     struct packet_socket *p = packet_of(s);
     struct net_device device;
     struct sockaddr_ll ll;
@@ -67,15 +64,21 @@ static int packet_bind(struct socket *s, const struct socket_address *addr)
     }
     if (err < 0)
         return err;
+    lock_acquire(&ns->lock);
     lock_acquire(&s->lock);
-    p->interface = ll.sll_ifindex;
-    if (ll.sll_protocol)
-        p->protocol = ntohs(ll.sll_protocol);
-    attach_locked(p, up);
+    if (p->fanout) {
+        err = -EINVAL;
+    } else {
+        p->interface = ll.sll_ifindex;
+        if (ll.sll_protocol)
+            p->protocol = ntohs(ll.sll_protocol);
+        attach_locked(p, up);
+    }
     lock_release(&s->lock);
-    if (!up)
+    lock_release(&ns->lock);
+    if (!err && !up)
         socket_set_error(s, ENETDOWN);
-    return 0;
+    return err;
 }
 
 static int packet_getname(struct socket *s, bool peer, struct socket_address *ret)
@@ -140,6 +143,7 @@ static void packet_close(struct socket *s)
     struct packet_socket *p = packet_of(s);
 
     lock_acquire(&ns->lock);
+    packet_fanout_leave_locked(p);
     list_del_init(&p->node);
     lock_release(&ns->lock);
     lock_acquire(&s->lock);
@@ -165,6 +169,7 @@ static const struct socket_operations packet_operations = {
     .sendmsg = packet_sendmsg,
     .recvmsg = packet_recvmsg,
     .setsockopt = packet_setsockopt,
+    .set_chooser = packet_fanout_set_program,
     .getsockopt = packet_getsockopt,
     .queued = packet_queued,
     .ioctl = packet_ioctl,

@@ -29,21 +29,34 @@ static bool wants(struct packet_socket *p, const struct net_frame *f, uint16_t p
     return fits;
 }
 
-static int find_receivers(struct net_ns *net, const struct net_frame *f, uint16_t protocol,
-                          struct packet_socket *ret[RECEIVERS_MAX])
-{
-    struct packet_ns *ns = net_ns_family(net, AF_PACKET);
-    struct packet_socket *p;
-    int count = 0;
+struct receivers {
+    struct packet_socket *list[RECEIVERS_MAX]; /* referenced */
+    int count;
+};
 
+static void add_receiver(void *arg, struct packet_socket *p)
+{
+    struct receivers *r = arg;
+
+    if (r->count == RECEIVERS_MAX)
+        return;
+    socket_ref(&p->sock);
+    r->list[r->count++] = p;
+}
+
+static void find_receivers(struct net_ns *net, const struct net_frame *f, uint16_t protocol,
+                           struct receivers *ret)
+{
+    struct packet_ns *ns = packet_ns_of(net);
+    struct packet_socket *p;
+
+    ret->count = 0;
     lock_acquire(&ns->lock);
     list_for_each (p, &ns->sockets, node)
-        if (count < RECEIVERS_MAX && wants(p, f, protocol)) {
-            socket_ref(&p->sock);
-            ret[count++] = p;
-        }
+        if (!p->fanout && wants(p, f, protocol))
+            add_receiver(ret, p);
+    packet_fanout_each_locked(ns, f, protocol, add_receiver, ret);
     lock_release(&ns->lock);
-    return count;
 }
 
 /* Into the queue; `head` says all but the bytes. */
@@ -120,13 +133,14 @@ static void deliver(struct packet_socket *p, const struct net_frame *f, uint16_t
 void packet_frame_seen(struct net_ns *net, const struct net_frame *f)
 {
     uint16_t protocol = net_frame_protocol(f->bytes, f->size);
-    struct packet_socket *found[RECEIVERS_MAX];
-    int count = find_receivers(net, f, protocol, found);
-    uint64_t now = count ? host_sandbox_realtime_ns() : 0;
+    struct receivers found;
+    uint64_t now;
 
-    for (int i = 0; i < count; i++) {
-        deliver(found[i], f, protocol, now);
-        socket_unref(&found[i]->sock);
+    find_receivers(net, f, protocol, &found);
+    now = found.count ? host_sandbox_realtime_ns() : 0;
+    for (int i = 0; i < found.count; i++) {
+        deliver(found.list[i], f, protocol, now);
+        socket_unref(&found.list[i]->sock);
     }
 }
 

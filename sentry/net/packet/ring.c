@@ -211,6 +211,11 @@ bool packet_ring_readable_locked(const struct packet_socket *p)
     return r->bytes && !is_ours(p, r->head ? r->head - 1 : slots(p) - 1);
 }
 
+bool packet_ring_has_room_locked(const struct packet_socket *p)
+{
+    return is_ours(p, (p->ring.head + slots(p) / 4) % slots(p));
+}
+
 static void advance(struct packet_socket *p)
 {
     p->ring.head = (p->ring.head + 1) % slots(p);

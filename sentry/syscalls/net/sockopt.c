@@ -17,8 +17,10 @@
 #define OPT_PEERPIDFD 77   /* newer than some headers */
 #define NO_ID         UINT32_MAX
 
-/* SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF (`chooser`): struct sock_fprog, and the instructions
- * that it points to. */
+/*
+ * SO_ATTACH_FILTER; SO_ATTACH_REUSEPORT_CBPF and PACKET_FANOUT_DATA (`chooser`): struct sock_fprog,
+ * and the instructions that it points to.
+ */
 static int attach_filter(struct task *task, struct socket *s, bool chooser, uaddr_t addr,
                          size_t size)
 {
@@ -98,7 +100,10 @@ static int set_option(struct task *task, struct socket *s, int level, int name, 
             s->ops->option_changed(s, name);
         return err;
     }
-    if (level == SOL_SOCKET && name == SO_ATTACH_REUSEPORT_CBPF)
+    if (level == SOL_SOCKET && name == SO_ATTACH_REUSEPORT_CBPF && s->domain == AF_PACKET)
+        return -EINVAL;
+    if ((level == SOL_SOCKET && name == SO_ATTACH_REUSEPORT_CBPF) ||
+        (level == SOL_PACKET && name == PACKET_FANOUT_DATA && s->domain == AF_PACKET))
         return attach_filter(task, s, true, addr, (size_t)size);
     if (level == SOL_SOCKET && name == SO_DETACH_REUSEPORT_BPF)
         return size < (int)sizeof(int) ? -EINVAL : socket_filter_drop_chooser(s);
