@@ -4,6 +4,7 @@
  *   packet.c    a socket's life, its names, poll(2)
  *   receive.c   frames that pass, into queues and rings, and recvmsg(2)
  *   send.c      frames that programs put together
+ *   send_ring.c those that lie in mapped memory: PACKET_TX_RING
  *   options.c   SOL_PACKET
  *   fanout.c    sockets that share what passes
  *   ring.c      frames in memory that the program has mapped: TPACKET_V1 to V3
@@ -25,6 +26,7 @@
 #define PACKET_MEMBERSHIPS_MAX 64
 #define PACKET_RING_MAX        (64UL << 20) /* bytes */
 #define PACKET_VNET_SIZE       sizeof(struct virtio_net_hdr)
+#define PACKET_VLAN_SIZE       4U /* more than the MTU, for who writes the header */
 
 struct packet_ns {
     struct lock lock;
@@ -61,8 +63,8 @@ struct packet_membership {
  * that says whose a frame, or with V3 a block of frames, is.
  */
 struct packet_ring {
-    struct mappable *memory; /* owned; NULL: never had one */
-    uint8_t *bytes;          /* NULL: there is none */
+    uint8_t *bytes;  /* NULL: there is none */
+    uint64_t offset; /* where it lies in the socket's memory */
     uint32_t block_size, block_count, frame_size, per_block, frame_count;
     uint32_t head; /* the frame, or the block, that is next */
     /* V3: */
@@ -82,7 +84,8 @@ struct packet_socket {
     uint32_t rollover_next;
     struct tpacket_rollover_stats rollover;
     struct lock read_lock;
-    struct timer retire; /* V3: an open block is the program's after a while */
+    struct lock send_lock; /* one who sends; outside sock.lock */
+    struct timer retire;   /* V3: an open block is the program's after a while */
     /* Under sock.lock: */
     int interface;     /* 0: all of them */
     uint16_t protocol; /* ETH_P_*; 0: nothing is received */
@@ -90,10 +93,12 @@ struct packet_socket {
     struct list messages;
     uint64_t queued;
     uint32_t packets, drops, freezes;
+    struct mappable *memory; /* of both rings, the one to receive first; owned; NULL: never had */
     struct packet_ring ring;
-    int version; /* TPACKET_* */
+    struct packet_ring send_ring; /* also under send_lock */
+    int version;                  /* TPACKET_* */
     uint32_t reserve;
-    int auxdata, origdev, ignore_outgoing, vnet, loss, copy_threshold, timestamp;
+    int auxdata, origdev, ignore_outgoing, vnet, loss, copy_threshold, timestamp, has_offset;
     struct packet_membership memberships[PACKET_MEMBERSHIPS_MAX];
 };
 
@@ -124,10 +129,21 @@ int packet_getsockopt(struct socket *s, int level, int name, void *value, size_t
 ssize_t packet_recvmsg(struct socket *s, struct socket_message *msg);
 void packet_purge(struct packet_socket *p);
 /* send.c */
+/* Where to, and with which header. */
+struct packet_way {
+    struct net_device device;
+    uint16_t protocol; /* ETH_P_* */
+    const uint8_t *to; /* NULL: not said */
+};
 ssize_t packet_sendmsg(struct socket *s, struct socket_message *msg);
+/* One frame, as the socket's type has it. -EMSGSIZE, -EINVAL, -ENOBUFS. */
+int packet_send_bytes(struct packet_socket *p, const struct packet_way *way, const uint8_t *bytes,
+                      size_t size);
+/* send_ring.c: all that are ready; bytes, or of the first that is not as it must be -errno. */
+ssize_t packet_send_ring(struct packet_socket *p, const struct packet_way *way);
 
-/* ring.c: PACKET_RX_RING. -EINVAL, -EBUSY, -ENOMEM. */
-int packet_ring_set(struct packet_socket *p, const void *value, size_t size);
+/* ring.c: PACKET_RX_RING, PACKET_TX_RING (`sends`). -EINVAL, -EBUSY, -ENOMEM. */
+int packet_ring_set(struct packet_socket *p, bool sends, const void *value, size_t size);
 int packet_ring_mmap(struct socket *s, struct mappable **ret);
 void packet_ring_fini(struct packet_socket *p);
 void packet_ring_setup(struct memfile *memfile);
@@ -137,6 +153,7 @@ uint32_t packet_ring_header_size(int version);
 bool packet_ring_put_locked(struct packet_socket *p, const struct packet_message *m,
                             const uint8_t *bytes);
 bool packet_ring_readable_locked(const struct packet_socket *p);
+uint8_t *packet_ring_frame(const struct packet_ring *r, uint32_t index);
 /* A quarter of the ring is free. */
 bool packet_ring_has_room_locked(const struct packet_socket *p);
 void packet_ring_retire(struct timer *timer);

@@ -93,9 +93,12 @@ static int set_of_ring(struct packet_socket *p, int name, uint32_t value)
         return -EINVAL;
     if (name == PACKET_RESERVE && value > INT32_MAX)
         return -EINVAL;
-    if (p->ring.bytes)
-        return -EBUSY;
+    if (p->ring.bytes || p->send_ring.bytes)
+        return name == PACKET_TX_HAS_OFF ? 0 : -EBUSY;
     switch (name) {
+    case PACKET_TX_HAS_OFF:
+        p->has_offset = value != 0;
+        return 0;
     case PACKET_VERSION:
         p->version = (int)value;
         return 0;
@@ -130,6 +133,8 @@ static int *number_of(struct packet_socket *p, int name)
         return &p->vnet;
     case PACKET_VERSION:
         return &p->version;
+    case PACKET_TX_HAS_OFF:
+        return &p->has_offset;
     default:
         return NULL;
     }
@@ -145,6 +150,7 @@ static int set_number(struct packet_socket *p, int name, int value)
     case PACKET_RESERVE:
     case PACKET_LOSS:
     case PACKET_VNET_HDR:
+    case PACKET_TX_HAS_OFF:
         err = set_of_ring(p, name, (uint32_t)value);
         break;
     case PACKET_IGNORE_OUTGOING:
@@ -180,11 +186,10 @@ int packet_setsockopt(struct socket *s, int level, int name, const void *value, 
     case PACKET_DROP_MEMBERSHIP:
         return set_membership(p, name, value, size);
     case PACKET_RX_RING:
-        return packet_ring_set(p, value, size);
+    case PACKET_TX_RING:
+        return packet_ring_set(p, name == PACKET_TX_RING, value, size);
     case PACKET_FANOUT:
         return packet_fanout_join(p, value, size);
-    case PACKET_TX_RING:
-        return -EOPNOTSUPP;
     case PACKET_VNET_HDR:
         if (s->type != SOCK_RAW)
             return -EINVAL;

@@ -160,6 +160,7 @@ static void packet_free(struct socket *s)
 
     packet_ring_fini(p);
     lock_destroy(&p->read_lock);
+    lock_destroy(&p->send_lock);
     free(p);
 }
 
@@ -194,6 +195,7 @@ static int packet_create(struct net_ns *net, int type, int protocol, struct sock
     socket_init(&p->sock, net, &packet_operations, AF_PACKET, type, protocol);
     list_init(&p->messages);
     lock_init(&p->read_lock);
+    lock_init(&p->send_lock);
     timer_init(&p->retire, packet_ring_retire);
     p->protocol = ntohs((uint16_t)protocol);
     lock_acquire(&p->sock.lock);

@@ -1,5 +1,6 @@
 /*
- * PACKET_RX_RING: frames in memory that the program has mapped, net/packet/af_packet.c.
+ * PACKET_RX_RING, and what PACKET_TX_RING shares with it: frames in memory that the program has
+ * mapped, net/packet/af_packet.c.
  *
  *   V1, V2   frames of one size, each with a word that says whose it is
  *   V3       blocks; each is filled with as many frames as fit, or as come until its time is over,
@@ -83,66 +84,101 @@ static bool is_mapped(struct mappable *m)
     return mapped;
 }
 
-/* sock.lock is held. */
-static int make_locked(struct packet_socket *p, const struct tpacket_req3 *q)
+/* A ring of the size that was asked for, at that place of the socket's memory. */
+static int place_locked(struct packet_socket *p, struct packet_ring *r, uint64_t offset)
 {
-    struct packet_ring *r = &p->ring;
     void *bytes;
+    int err = 0;
+
+    if (!p->memory)
+        err = ringmem_create(memfile, "socket:[packet]", &p->memory);
+    if (!err)
+        err = ringmem_add(p->memory, offset, (uint64_t)r->block_size * r->block_count, &bytes);
+    if (err < 0)
+        return err;
+    r->bytes = bytes;
+    r->offset = offset;
+    return 0;
+}
+
+/* The ring to send from lies behind the other; nobody has mapped it. */
+static int move_send_ring_locked(struct packet_socket *p, uint64_t offset)
+{
+    struct packet_ring *r = &p->send_ring;
+
+    if (!r->bytes || r->offset == offset)
+        return 0;
+    ringmem_remove(p->memory, r->offset);
+    r->bytes = NULL;
+    r->head = 0;
+    return place_locked(p, r, offset);
+}
+
+/* sock.lock is held, and send_lock. */
+static int make_locked(struct packet_socket *p, bool sends, const struct tpacket_req3 *q)
+{
+    struct packet_ring *r = sends ? &p->send_ring : &p->ring, made;
+    const uint64_t size = (uint64_t)q->tp_block_size * q->tp_block_nr,
+                   before = (uint64_t)p->ring.block_size * p->ring.block_count;
     int err;
 
     if (r->bytes)
         return -EBUSY;
     err = check(p, q);
-    if (!err && !r->memory)
-        err = ringmem_create(memfile, "socket:[packet]", &r->memory);
-    if (!err)
-        err = ringmem_add(r->memory, 0, (uint64_t)q->tp_block_size * q->tp_block_nr, &bytes);
-    if (err < 0)
-        return err;
-    *r = (struct packet_ring){
-        .memory = r->memory,
-        .bytes = bytes,
+    if (!err && sends && p->version == TPACKET_V3 &&
+        (q->tp_retire_blk_tov || q->tp_sizeof_priv || q->tp_feature_req_word))
+        err = -EINVAL;
+    made = (struct packet_ring){
         .block_size = q->tp_block_size,
         .block_count = q->tp_block_nr,
         .frame_size = q->tp_frame_size,
-        .per_block = q->tp_block_size / q->tp_frame_size,
+        .per_block = q->tp_block_size / MAX(q->tp_frame_size, 1U),
         .frame_count = q->tp_frame_nr,
         .private_size = q->tp_sizeof_priv,
         .timeout_ms = q->tp_retire_blk_tov ? q->tp_retire_blk_tov : TIMEOUT_DEFAULT,
         .next_sequence = 1,
     };
-    return 0;
+    if (!err && !sends)
+        err = move_send_ring_locked(p, size);
+    if (!err)
+        err = place_locked(p, &made, sends ? before : 0);
+    if (!err)
+        *r = made;
+    return err;
 }
 
-static void unmake_locked(struct packet_socket *p)
+static int unmake_locked(struct packet_socket *p, bool sends)
 {
-    struct packet_ring *r = &p->ring;
+    struct packet_ring *r = sends ? &p->send_ring : &p->ring;
 
     if (r->bytes)
-        ringmem_remove(r->memory, 0);
-    *r = (struct packet_ring){.memory = r->memory};
+        ringmem_remove(p->memory, r->offset);
+    *r = (struct packet_ring){0};
+    return sends ? 0 : move_send_ring_locked(p, 0);
 }
 
-int packet_ring_set(struct packet_socket *p, const void *value, size_t size)
+int packet_ring_set(struct packet_socket *p, bool sends, const void *value, size_t size)
 {
     size_t wanted =
         p->version == TPACKET_V3 ? sizeof(struct tpacket_req3) : sizeof(struct tpacket_req);
     struct tpacket_req3 q = {0};
-    int err = 0;
+    int err;
 
     if (size < wanted)
         return -EINVAL;
     memcpy(&q, value, wanted);
+    lock_acquire(&p->send_lock);
     lock_acquire(&p->sock.lock);
-    if (p->ring.memory && is_mapped(p->ring.memory))
+    if (p->memory && is_mapped(p->memory))
         err = -EBUSY;
     else if (q.tp_block_nr)
-        err = make_locked(p, &q);
+        err = make_locked(p, sends, &q);
     else if (q.tp_frame_nr)
         err = -EINVAL;
     else
-        unmake_locked(p);
+        err = unmake_locked(p, sends);
     lock_release(&p->sock.lock);
+    lock_release(&p->send_lock);
     if (!err)
         packet_purge(p);
     return err;
@@ -154,8 +190,8 @@ int packet_ring_mmap(struct socket *s, struct mappable **ret)
     int err = -EINVAL;
 
     lock_acquire(&s->lock);
-    if (p->ring.bytes) {
-        *ret = mappable_ref(p->ring.memory);
+    if (p->ring.bytes || p->send_ring.bytes) {
+        *ret = mappable_ref(p->memory);
         err = 0;
     }
     lock_release(&s->lock);
@@ -164,13 +200,13 @@ int packet_ring_mmap(struct socket *s, struct mappable **ret)
 
 void packet_ring_fini(struct packet_socket *p)
 {
-    mappable_unref(p->ring.memory);
+    mappable_unref(p->memory);
 }
 
 /* ---- whose it is ------------------------------------------------------------------------------
  */
 
-static uint8_t *frame_at(const struct packet_ring *r, uint32_t index)
+uint8_t *packet_ring_frame(const struct packet_ring *r, uint32_t index)
 {
     return r->bytes + (uint64_t)(index / r->per_block) * r->block_size +
            (uint64_t)(index % r->per_block) * r->frame_size;
@@ -186,7 +222,7 @@ static uint32_t *owner_of(const struct packet_socket *p, uint32_t index)
 {
     if (p->version == TPACKET_V3)
         return &block_at(&p->ring, index)->hdr.bh1.block_status;
-    return (void *)frame_at(&p->ring, index);
+    return (void *)packet_ring_frame(&p->ring, index);
 }
 
 static bool is_ours(const struct packet_socket *p, uint32_t index)
@@ -262,7 +298,7 @@ static void put_bytes(const struct packet_socket *p, uint8_t *frame, uint32_t ad
 static bool put_frame(struct packet_socket *p, const struct packet_message *m, const uint8_t *bytes)
 {
     struct packet_ring *r = &p->ring;
-    uint8_t *frame = frame_at(r, r->head);
+    uint8_t *frame = packet_ring_frame(r, r->head);
     uint32_t status = p->drops ? TP_STATUS_LOSING : 0;
     struct layout at;
 
