@@ -110,18 +110,21 @@ static void socket_unpoll(struct file *f, struct wait_entry *entry)
 
 static int socket_stat(struct file *f, struct linux_stat *ret)
 {
-    const struct socket *s = socket_of(f);
+    struct socket *s = socket_of(f);
 
     *ret = (struct linux_stat){
         .st_dev = makedev(0, SOCKFS_MINOR),
         .st_ino = s->ino,
         .st_nlink = 1,
-        .st_mode = S_IFSOCK | 0777,
-        .st_uid = s->uid,
-        .st_gid = s->gid,
         .st_blksize = 4096,
     };
+    own_attr_stat(&s->attr, ret);
     return 0;
+}
+
+static struct own_attr *socket_own_attr(struct file *f)
+{
+    return &socket_of(f)->attr;
 }
 
 static int socket_statfs(struct file *f, struct linux_statfs *ret)
@@ -177,6 +180,7 @@ static const struct file_operations socket_file_operations = {
     .poll = socket_poll,
     .unpoll = socket_unpoll,
     .stat = socket_stat,
+    .own_attr = socket_own_attr,
     .statfs = socket_statfs,
     .ioctl = socket_ioctl,
     .mmap = socket_mmap,
@@ -205,8 +209,7 @@ void socket_init(struct socket *s, struct net_ns *net, const struct socket_opera
     s->protocol = protocol;
     s->net = net_ns_ref(net);
     s->ino = __atomic_add_fetch(&last_ino, 1, __ATOMIC_RELAXED);
-    s->uid = id->uid;
-    s->gid = id->gid;
+    own_attr_init(&s->attr, S_IFSOCK | 0777, id->uid, id->gid);
     wait_queue_init(&s->queue);
     wait_queue_init(&s->room);
     lock_init(&s->lock);
@@ -228,6 +231,7 @@ struct socket *socket_unref(struct socket *s)
         socket_filter_unref(s->filter);
         socket_filter_unref(s->chooser);
         lock_destroy(&s->lock);
+        own_attr_fini(&s->attr);
         __atomic_sub_fetch(&alive, 1, __ATOMIC_RELAXED);
         s->ops->free(s);
         net_ns_unref(net);

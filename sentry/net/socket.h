@@ -25,6 +25,7 @@
 #include "base/refcount.h"
 #include "sentry/net/caller.h"
 #include "sentry/net/info.h"
+#include "sentry/vfs/attr/ownattr.h"
 #include "sentry/vfs/file.h"
 #include "sentry/wait/wait.h"
 
@@ -177,7 +178,7 @@ struct socket {
     int domain, type, protocol;
     struct net_ns *net; /* owned reference */
     uint64_t ino;
-    uint32_t uid, gid;       /* whoever made it */
+    struct own_attr attr;    /* whoever made it owns it */
     struct wait_queue queue; /* its own events */
     struct wait_queue room;  /* others that want to send to it, or connect */
     struct lock lock;

@@ -20,6 +20,7 @@ struct mappable;
 struct terminal;
 struct wait_entry;
 struct dirent_sink;
+struct own_attr;
 
 /* Any member but release may be NULL: the call then fails as on such a file in Linux. */
 struct file_operations {
@@ -44,6 +45,10 @@ struct file_operations {
     bool poll_tells_once; /* poll() changes what it tells the next time */
     int (*stat)(struct file *f, struct linux_stat *ret_stat);
     int (*statfs)(struct file *f, struct linux_statfs *ret_statfs);
+    /* Mode, owner and times of what has no place in the tree and lets them be changed (ownattr.h).
+     */
+    struct own_attr *(*own_attr)(struct file *f);
+    int attr_error; /* without: -errno of a change; 0: -EOPNOTSUPP, as anonymous inodes have it */
     /* Entries from *pos on into the sink until it is full; *pos is opaque to callers. */
     int (*getdents)(struct file *f, struct dirent_sink *sink, int64_t *pos);
     /* `arg` is the raw third argument; guest memory is reached through usercopy on `mm`. */

@@ -5,13 +5,14 @@
 #include <poll.h>
 
 #include "sentry/fs/pipe/ring.h"
+#include "sentry/vfs/attr/ownattr.h"
 #include "sentry/vfs/file.h"
 #include "sentry/wait/wait.h"
 
 struct pipe {
     refcount_t refs; /* one for each open end, and a FIFO's own */
     uint64_t ino;
-    uint32_t uid, gid;
+    struct own_attr attr;    /* of one without a name */
     struct wait_queue queue; /* readers and writers, told apart by their events */
 
     struct lock lock;

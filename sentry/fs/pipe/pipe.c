@@ -119,24 +119,29 @@ static int pipe_stat(struct file *f, struct linux_stat *ret)
         .st_dev = makedev(0, PIPE_DEV_MINOR),
         .st_ino = p->ino,
         .st_nlink = 1,
-        .st_mode = S_IFIFO | 0600,
-        .st_uid = p->uid,
-        .st_gid = p->gid,
         .st_blksize = 4096,
     };
+    own_attr_stat(&p->attr, ret);
     return 0;
+}
+
+static struct own_attr *pipe_own_attr(struct file *f)
+{
+    return &pipe_of(f)->attr;
 }
 
 /* /proc/PID/fd: another end of it. fs/pipe.c:fifo_open() waits for nobody here. */
 static int pipe_reopen(struct file *f, uint32_t flags, struct file **ret)
 {
     struct pipe *p = pipe_of(f);
+    uint32_t mode = flags & O_ACCMODE;
+    int err;
 
     if (f->at.dentry)
         return vfs_open_found(&f->at, flags, ret);
-    if (vfs_identity()->uid != p->uid && !vfs_has_cap_over(p->uid, p->gid, CAP_DAC_OVERRIDE))
-        return -EACCES;
-    return pipe_open(p, flags, ret);
+    err = own_attr_permission(&p->attr,
+                              (mode != O_WRONLY ? R_OK : 0) | (mode != O_RDONLY ? W_OK : 0));
+    return err ? err : pipe_open(p, flags, ret);
 }
 
 static int pipe_statfs(struct file *f, struct linux_statfs *ret)
@@ -171,6 +176,7 @@ struct pipe *pipe_unref(struct pipe *p)
 {
     if (p && refcount_put(&p->refs)) {
         lock_destroy(&p->lock);
+        own_attr_fini(&p->attr);
         free(p);
     }
     return NULL;
@@ -201,6 +207,7 @@ static const struct file_operations pipe_operations = {
     .poll = pipe_poll,
     .unpoll = pipe_unpoll,
     .stat = pipe_stat,
+    .own_attr = pipe_own_attr,
     .reopen = pipe_reopen,
     .statfs = pipe_statfs,
     .ioctl = pipe_ioctl,
@@ -237,8 +244,7 @@ struct pipe *pipe_new(uint32_t uid, uint32_t gid)
         return NULL;
     refcount_set(&p->refs, 1);
     p->ino = __atomic_add_fetch(&last_ino, 1, __ATOMIC_RELAXED);
-    p->uid = uid;
-    p->gid = gid;
+    own_attr_init(&p->attr, S_IFIFO | 0600, uid, gid);
     wait_queue_init(&p->queue);
     lock_init(&p->lock);
     return p;

@@ -17,6 +17,9 @@
 
 static struct lock table_lock = LOCK_INIT;
 static struct pty *table[DEVPTS_MAX] __guarded_by(table_lock);
+static uint64_t last_serial __guarded_by(table_lock);
+static struct own_attr ptmx_attr; /* of /dev/pts/ptmx; ready before the guest runs */
+static bool ptmx_ready;
 static struct file *console; /* owned; set before the guest runs, like its number */
 static uint32_t console_index = DEVPTS_MAX;
 
@@ -30,6 +33,7 @@ int devpts_enter(struct pty *pty)
             continue;
         table[i] = pty;
         pty->index = i;
+        pty->serial = ++last_serial;
         err = 0;
         break;
     }
@@ -55,8 +59,17 @@ uint32_t devpts_count(void)
     return count;
 }
 
+/*
+ * The key of a terminal's name is its index and its serial, so that a name that somebody holds
+ * never becomes that of the next one with this index.
+ */
+static uint64_t key_of(const struct pty *pty)
+{
+    return pty->serial * DEVPTS_MAX + pty->index;
+}
+
 /* A reference, or NULL. */
-static struct pty *find(uint64_t index)
+static struct pty *find_index(uint64_t index)
 {
     struct pty *pty;
 
@@ -65,6 +78,17 @@ static struct pty *find(uint64_t index)
     if (pty)
         terminal_ref(&pty->terminal);
     lock_release(&table_lock);
+    return pty;
+}
+
+static struct pty *find(uint64_t key)
+{
+    struct pty *pty = find_index(key % DEVPTS_MAX);
+
+    if (pty && key_of(pty) != key) {
+        terminal_unref(&pty->terminal);
+        pty = NULL;
+    }
     return pty;
 }
 
@@ -86,6 +110,43 @@ static void pts_status(uint64_t key, struct linux_stat *st)
         return;
     pty_stat(pty, st);
     terminal_unref(&pty->terminal);
+}
+
+static void pts_get_attr(uint64_t key, int aspect, uint32_t *ret_mode, uint32_t *ret_uid,
+                         uint32_t *ret_gid)
+{
+    struct pty *pty = find(key);
+
+    if (!pty)
+        return;
+    own_attr_get(&pty->attr, ret_mode, ret_uid, ret_gid);
+    terminal_unref(&pty->terminal);
+}
+
+static int pts_set_attr(uint64_t key, int aspect, const struct inode_attr *attr)
+{
+    struct pty *pty = find(key);
+    int err = pty ? own_attr_apply(&pty->attr, attr) : -EIO;
+
+    if (pty)
+        terminal_unref(&pty->terminal);
+    return err;
+}
+
+static void ptmx_get_attr(uint64_t key, int aspect, uint32_t *ret_mode, uint32_t *ret_uid,
+                          uint32_t *ret_gid)
+{
+    own_attr_get(&ptmx_attr, ret_mode, ret_uid, ret_gid);
+}
+
+static int ptmx_set_attr(uint64_t key, int aspect, const struct inode_attr *attr)
+{
+    return own_attr_apply(&ptmx_attr, attr);
+}
+
+static void ptmx_status(uint64_t key, struct linux_stat *st)
+{
+    own_attr_stat(&ptmx_attr, st);
 }
 
 static int ptmx_open(uint64_t key, uint32_t flags, struct file **ret)
@@ -111,29 +172,34 @@ static const struct tree_node pts_node = {.name = "",
                                           .mode = S_IFCHR | 0666,
                                           .major = 136,
                                           .open_object = pts_open,
-                                          .status = pts_status};
+                                          .status = pts_status,
+                                          .get_attr = pts_get_attr,
+                                          .set_attr = pts_set_attr};
 
 static int find_entry(uint64_t key, struct name name, const struct tree_node **ret_node,
                       uint64_t *ret_key)
 {
     char text[16], *end;
     struct pty *pty;
+    uint64_t index;
 
     if (name.size == 0 || name.size > 4 || (name.size > 1 && name.text[0] == '0') ||
         name.text[0] < '0' || name.text[0] > '9')
         return -ENOENT;
     memcpy(text, name.text, name.size);
     text[name.size] = '\0';
-    *ret_key = strtoul(text, &end, 10);
+    index = strtoul(text, &end, 10);
     if (*end)
         return -ENOENT;
-    if (*ret_key == console_index) {
+    if (index == console_index) {
+        *ret_key = index;
         *ret_node = &console_node;
         return 0;
     }
-    pty = find(*ret_key);
+    pty = find_index(index);
     if (!pty)
         return -ENOENT;
+    *ret_key = key_of(pty);
     terminal_unref(&pty->terminal);
     *ret_node = &pts_node;
     return 0;
@@ -158,7 +224,14 @@ static int64_t list_entries(uint64_t key, int64_t from, char *ret_name, size_t s
 }
 
 static const struct tree_node pts_fixed[] = {
-    {.name = "ptmx", .mode = S_IFCHR | 0666, .major = 5, .minor = 2, .open_object = ptmx_open},
+    {.name = "ptmx",
+     .mode = S_IFCHR | 0666,
+     .major = 5,
+     .minor = 2,
+     .open_object = ptmx_open,
+     .status = ptmx_status,
+     .get_attr = ptmx_get_attr,
+     .set_attr = ptmx_set_attr},
 };
 static const struct tree_node pts_root = {.name = "",
                                           .mode = S_IFDIR | 0755,
@@ -172,6 +245,7 @@ int devpts_create(struct file *tty, struct super_block **ret)
     static const char dir[] = "/dev/pts/";
     const char *path = tty ? tty->path : NULL;
     char *end;
+    int err;
 
     if (path && strncmp(path, dir, strlen(dir)) == 0) {
         unsigned long index = strtoul(path + strlen(dir), &end, 10);
@@ -181,5 +255,11 @@ int devpts_create(struct file *tty, struct super_block **ret)
             console_index = (uint32_t)index;
         }
     }
-    return treefs_create(&pts_root, "devpts", DEVPTS_SUPER_MAGIC, PTS_DEV_MINOR, ret);
+    if (!ptmx_ready)
+        own_attr_init(&ptmx_attr, S_IFCHR | 0666, 0, 0);
+    ptmx_ready = true;
+    err = treefs_create(&pts_root, "devpts", DEVPTS_SUPER_MAGIC, PTS_DEV_MINOR, ret);
+    if (!err)
+        (*ret)->read_only = false;
+    return err;
 }

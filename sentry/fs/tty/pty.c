@@ -311,18 +311,16 @@ static void slave_release(struct file *f)
     end_free(f);
 }
 
-void pty_stat(const struct pty *pty, struct linux_stat *ret)
+void pty_stat(struct pty *pty, struct linux_stat *ret)
 {
     *ret = (struct linux_stat){
         .st_dev = makedev(0, PTS_DEV_MINOR),
         .st_ino = pty->index + PTS_FIRST_INO,
         .st_nlink = 1,
-        .st_mode = S_IFCHR | 0620,
-        .st_uid = pty->uid,
-        .st_gid = TTY_GID,
         .st_rdev = makedev(PTS_MAJOR, pty->index),
         .st_blksize = 1024,
     };
+    own_attr_stat(&pty->attr, ret);
 }
 
 /* TIOCGPTPEER's file has no place; all others say what their place says, /dev/tty among them. */
@@ -332,6 +330,11 @@ static int end_stat(struct file *f, struct linux_stat *ret)
         return f->at.dentry->inode->ops->stat(f->at.dentry, false, ret);
     pty_stat(pty_of_file(f), ret);
     return 0;
+}
+
+static struct own_attr *slave_own_attr(struct file *f)
+{
+    return &pty_of_file(f)->attr;
 }
 
 static const struct file_operations master_operations = {
@@ -350,6 +353,7 @@ static const struct file_operations slave_operations = {
     .poll = slave_poll,
     .unpoll = slave_unpoll,
     .stat = end_stat,
+    .own_attr = slave_own_attr,
     .ioctl = pty_ioctl,
     .release = slave_release,
 };
@@ -435,6 +439,7 @@ static bool pty_stops_writers(struct terminal *t)
 static void pty_release(struct terminal *t)
 {
     lock_destroy(&pty_of(t)->lock);
+    own_attr_fini(&pty_of(t)->attr);
     free(pty_of(t));
 }
 
@@ -449,6 +454,7 @@ static const struct terminal_operations pty_terminal_operations = {
 int pty_create(uint32_t flags, struct file **ret_master)
 {
     struct pty *pty = calloc(1, sizeof(*pty));
+    uint32_t uid, gid;
     int err;
 
     if (!pty)
@@ -458,7 +464,8 @@ int pty_create(uint32_t flags, struct file **ret_master)
     wait_queue_init(&pty->slave_queue);
     lock_init(&pty->lock);
     ldisc_init(&pty->ld);
-    terminal_owner(&pty->uid, &pty->gid);
+    terminal_owner(&uid, &gid);
+    own_attr_init(&pty->attr, S_IFCHR | 0620, uid, TTY_GID);
     pty->locked = true;
     err = devpts_enter(pty);
     pty->terminal.device = terminal_device(PTS_MAJOR, pty->index);

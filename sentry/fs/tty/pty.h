@@ -13,6 +13,7 @@
 #include "base/lock.h"
 #include "sentry/fs/terminal.h"
 #include "sentry/fs/tty/ldisc.h"
+#include "sentry/vfs/attr/ownattr.h"
 #include "sentry/vfs/file.h"
 #include "sentry/wait/wait.h"
 
@@ -27,7 +28,8 @@ struct pty_winsize {
 struct pty {
     struct terminal terminal;
     uint32_t index;
-    uint32_t uid, gid; /* whose it is; constant */
+    uint64_t serial;      /* indices are used again (devpts.c) */
+    struct own_attr attr; /* of its name in /dev/pts */
     struct wait_queue master_queue, slave_queue;
 
     struct lock lock;
@@ -60,7 +62,7 @@ int pty_create(uint32_t flags, struct file **ret_master);
 /* The slave's end. -EIO when locked or hung up, -EBUSY. */
 int pty_open_slave(struct pty *pty, uint32_t flags, struct file **ret);
 bool pty_is_master(const struct file *f);
-void pty_stat(const struct pty *pty, struct linux_stat *ret);
+void pty_stat(struct pty *pty, struct linux_stat *ret);
 
 /* Passes on what waits as far as there is room; pty->lock held. */
 void pty_pump_locked(struct pty *pty, struct ldisc_events *ev);

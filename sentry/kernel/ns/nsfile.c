@@ -205,6 +205,7 @@ static void ns_file_release(struct file *f)
 
 static const struct file_operations ns_file_operations = {
     .stat = ns_file_stat,
+    .attr_error = -EPERM,
     .statfs = ns_file_statfs,
     .ioctl = ns_file_ioctl,
     .release = ns_file_release,

@@ -157,7 +157,7 @@ void inet_report_locked(struct inet_socket *s, struct inet_report *ret)
         .remote = s->remote.addr,
         .local_port = s->local.port,
         .remote_port = s->remote.port,
-        .uid = s->sock.uid,
+        .uid = own_attr_uid(&s->sock.attr),
         .ino = s->sock.ino,
         .family = s->sock.domain,
         .protocol = s->sock.protocol,

@@ -89,14 +89,15 @@ static bool overlap(const struct inet_socket *a, const struct inet_socket *b)
     return addr_equal(&a->bound, &b->bound);
 }
 
-static bool may_share(const struct inet_socket *s, const struct inet_socket *other)
+static bool may_share(struct inet_socket *s, struct inet_socket *other)
 {
-    if (s->sock.opt.reuse_port && other->sock.opt.reuse_port && s->sock.uid == other->sock.uid)
+    if (s->sock.opt.reuse_port && other->sock.opt.reuse_port &&
+        own_attr_uid(&s->sock.attr) == own_attr_uid(&other->sock.attr))
         return true;
     return s->sock.opt.reuse_addr && other->sock.opt.reuse_addr && !other->listening;
 }
 
-static bool conflict_locked(const struct inet_socket *s, struct port *port)
+static bool conflict_locked(struct inet_socket *s, struct port *port)
 {
     struct inet_socket *other;
 

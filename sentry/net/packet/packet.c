@@ -224,7 +224,7 @@ void packet_list(struct net_ns *net, void (*show)(void *arg, const struct packet
         struct packet_info info = {
             .ino = p->sock.ino,
             .refs = refcount_read(&p->sock.refs),
-            .uid = p->sock.uid,
+            .uid = own_attr_uid(&p->sock.attr),
             .type = p->sock.type,
         };
 

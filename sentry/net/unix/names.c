@@ -394,7 +394,7 @@ static void put_info(struct unix_socket *u, struct socket_info *info)
     *info = (struct socket_info){
         .ino = u->sock.ino,
         .refs = refcount_read(&u->sock.refs) + 1,
-        .uid = u->sock.uid,
+        .uid = own_attr_uid(&u->sock.attr),
         .type = (uint8_t)u->sock.type,
         .shutdown = (uint8_t)unix_shut(u),
     };

@@ -9,6 +9,7 @@
 #include "sentry/kernel/signal/signal.h"
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/attr/idmap.h"
+#include "sentry/vfs/attr/ownattr.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
@@ -16,17 +17,6 @@
 #include "sentry/vfs/lock/lease.h"
 #include "sentry/vfs/notify.h"
 #include "sentry/vfs/attr/setattr.h"
-
-/* Where a pipe or something else without a place was meant, nothing can be changed. */
-static int object_of(const struct walk_result *found, struct dentry **ret)
-{
-    struct dentry *dentry = found->file ? found->file->at.dentry : found->path.dentry;
-
-    if (!dentry)
-        return -EPERM;
-    *ret = dentry;
-    return 0;
-}
 
 static unsigned walk_flags_of(int at_flags)
 {
@@ -210,38 +200,57 @@ SYSCALL_DEFINE4(fallocate, int, fd, int, mode, int64_t, offset, int64_t, size)
 
 /* ---- mode, owner, times --------------------------------------------------------------------- */
 
-/* What is to be done to an object: one of them. */
+/* An object: its place in the tree, or what it keeps itself. */
+struct object {
+    const struct path *path;
+    struct own_attr *own;
+};
+
+/* What is to be done to it: one of them. */
 struct change {
-    int (*fn)(const struct path *path, const struct change *change);
+    int (*fn)(const struct object *object, const struct change *change);
     uint32_t mode, uid, gid;
     const struct timespec *times; /* NULL: now */
 };
 
-static int change_mode(const struct path *path, const struct change *change)
+static int change_mode(const struct object *object, const struct change *change)
 {
-    return vfs_chmod(path, change->mode);
+    return object->own ? own_attr_chmod(object->own, change->mode)
+                       : vfs_chmod(object->path, change->mode);
 }
 
-static int change_owner(const struct path *path, const struct change *change)
+static int change_owner(const struct object *object, const struct change *change)
 {
     const struct cred *cred = task_current()->cred;
     uint32_t uid = cred_kernel_uid(cred, change->uid), gid = cred_kernel_gid(cred, change->gid);
 
     if ((uid == ID_NONE && change->uid != ID_NONE) || (gid == ID_NONE && change->gid != ID_NONE))
         return -EINVAL;
-    return vfs_chown(path, uid, gid);
+    return object->own ? own_attr_chown(object->own, uid, gid) : vfs_chown(object->path, uid, gid);
 }
 
-static int change_times(const struct path *path, const struct change *change)
+static int change_times(const struct object *object, const struct change *change)
 {
-    return vfs_set_times(path, change->times);
+    return object->own ? own_attr_set_times(object->own, change->times)
+                       : vfs_set_times(object->path, change->times);
+}
+
+static int change_file(struct file *file, const struct change *change)
+{
+    struct object object = {.path = &file->at};
+
+    if (file->at.dentry)
+        return change->fn(&object, change);
+    if (!file->ops->own_attr)
+        return file->ops->attr_error ? file->ops->attr_error : -EOPNOTSUPP;
+    object.own = file->ops->own_attr(file);
+    return change->fn(&object, change);
 }
 
 static long change_path(struct task *task, int dirfd, uaddr_t path, int at_flags,
                         const struct change *change)
 {
     struct walk_result found;
-    struct dentry *dentry;
     int err;
 
     if (at_flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
@@ -249,9 +258,8 @@ static long change_path(struct task *task, int dirfd, uaddr_t path, int at_flags
     err = at_path_walk(task, dirfd, path, walk_flags_of(at_flags), &found);
     if (err < 0)
         return err;
-    err = object_of(&found, &dentry);
-    if (!err)
-        err = change->fn(&found.path, change);
+    err = found.file ? change_file(found.file, change)
+                     : change->fn(&(struct object){.path = &found.path}, change);
     walk_result_unref(&found);
     return err;
 }
@@ -263,7 +271,7 @@ static long change_fd(struct task *task, int fd, const struct change *change)
 
     if (!file)
         return -EBADF;
-    err = file->at.dentry ? change->fn(&file->at, change) : -EROFS;
+    err = change_file(file, change);
     file_unref(file);
     return err;
 }

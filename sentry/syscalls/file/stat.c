@@ -12,6 +12,7 @@
 #include "sentry/syscalls/file/files.h"
 #include "sentry/vfs/attr/fileattr.h"
 #include "sentry/vfs/attr/mountmap.h"
+#include "sentry/vfs/attr/ownattr.h"
 #include "sentry/vfs/attr/permission.h"
 
 #ifndef AT_EMPTY_PATH
@@ -232,6 +233,8 @@ static int access_found(const struct walk_result *found, int mode)
     struct dentry *dentry = found->path.dentry;
     uint32_t type;
 
+    if (found->file && found->file->ops->own_attr)
+        return own_attr_permission(found->file->ops->own_attr(found->file), mode);
     if (found->file) {
         bool denied = ((mode & R_OK) && !file_can_read(found->file)) ||
                       ((mode & W_OK) && !file_can_write(found->file)) || (mode & X_OK);

@@ -82,6 +82,13 @@ static int get_name(struct task *task, uaddr_t name, char ret[XATTR_NAME_MAX + 1
     return size < 0 ? (int)size : 0;
 }
 
+/* What has no place in the tree takes none: fs/xattr.c:xattr_permission() has user.* for files
+ * alone. */
+static int refuse(const char *name)
+{
+    return strncmp(name, XATTR_USER_PREFIX, XATTR_USER_PREFIX_LEN) == 0 ? -EPERM : -EOPNOTSUPP;
+}
+
 static long do_get(struct task *task, struct target target, uaddr_t name_ptr, uaddr_t value,
                    size_t size)
 {
@@ -155,7 +162,7 @@ static long do_set(struct task *task, struct target target, uaddr_t name_ptr, ua
     if (!err)
         err = find(task, &target, &found);
     if (!err) {
-        err = found.file ? -EOPNOTSUPP : vfs_setxattr(&found.path, name, buf, size, (int)flags);
+        err = found.file ? refuse(name) : vfs_setxattr(&found.path, name, buf, size, (int)flags);
         walk_result_unref(&found);
     }
     free(buf);
@@ -172,7 +179,7 @@ static long do_remove(struct task *task, struct target target, uaddr_t name_ptr)
         err = find(task, &target, &found);
     if (err < 0)
         return err;
-    err = found.file ? -EOPNOTSUPP : vfs_removexattr(&found.path, name);
+    err = found.file ? refuse(name) : vfs_removexattr(&found.path, name);
     walk_result_unref(&found);
     return err;
 }

@@ -128,12 +128,27 @@ int vfs_chown(const struct path *path, uint32_t uid, uint32_t gid)
     return err;
 }
 
+bool vfs_plan_times(const struct timespec times[2], struct inode_attr *ret)
+{
+    struct timespec present = vfs_now();
+
+    *ret = (struct inode_attr){.mask = 0};
+    if (!times || times[0].tv_nsec != UTIME_OMIT) {
+        ret->mask |= ATTR_ATIME;
+        ret->atime = !times || times[0].tv_nsec == UTIME_NOW ? present : times[0];
+    }
+    if (!times || times[1].tv_nsec != UTIME_OMIT) {
+        ret->mask |= ATTR_MTIME;
+        ret->mtime = !times || times[1].tv_nsec == UTIME_NOW ? present : times[1];
+    }
+    return !times || (times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW);
+}
+
 int vfs_set_times(const struct path *path, const struct timespec times[2])
 {
     struct dentry *dentry = path->dentry;
-    bool now = !times || (times[0].tv_nsec == UTIME_NOW && times[1].tv_nsec == UTIME_NOW);
-    struct inode_attr attr = {.mask = 0};
-    struct timespec present;
+    struct inode_attr attr;
+    bool now = vfs_plan_times(times, &attr);
     int err;
 
     if (path_read_only(path))
@@ -150,15 +165,6 @@ int vfs_set_times(const struct path *path, const struct timespec times[2])
     }
     if (check_ids(path_map(path), dentry->inode, 0) < 0)
         return -EOVERFLOW;
-    present = vfs_now();
-    if (!times || times[0].tv_nsec != UTIME_OMIT) {
-        attr.mask |= ATTR_ATIME;
-        attr.atime = !times || times[0].tv_nsec == UTIME_NOW ? present : times[0];
-    }
-    if (!times || times[1].tv_nsec != UTIME_OMIT) {
-        attr.mask |= ATTR_MTIME;
-        attr.mtime = !times || times[1].tv_nsec == UTIME_NOW ? present : times[1];
-    }
     return change(path, &attr);
 }
 
