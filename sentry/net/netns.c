@@ -13,7 +13,7 @@ struct net_ns {
     const struct net_outward *outward; /* NULL: the loopback alone */
     void *families[SOCKET_FAMILIES];
     /* Of lo; single words, atomic. */
-    bool lo_up, lo_was_up;
+    bool lo_up, lo_has_v4;
     int lo_mtu;
     uint64_t lo_packets, lo_bytes;
     uint32_t watchers;  /* frames.h */
@@ -60,7 +60,7 @@ int net_ns_create(bool lo_up, struct net_ns **ret)
     net->tags[NET_TAG_ALL] = __atomic_load_n(&first_tags[NET_TAG_ALL], __ATOMIC_RELAXED);
     net->tags[NET_TAG_DEFAULT] = __atomic_load_n(&first_tags[NET_TAG_DEFAULT], __ATOMIC_RELAXED);
     net->tags[NET_TAG_LO] = net->tags[NET_TAG_DEFAULT];
-    net->lo_up = net->lo_was_up = lo_up;
+    net->lo_up = net->lo_has_v4 = lo_up;
     net->lo_mtu = LO_MTU;
     for (int i = 0; i < SOCKET_FAMILIES; i++) {
         const struct socket_family *family = socket_family_find(i);
@@ -108,7 +108,7 @@ bool net_ns_lo_is_up(const struct net_ns *net)
 
 bool net_ns_lo_has_address(const struct net_ns *net, int family)
 {
-    return family == AF_INET ? __atomic_load_n(&net->lo_was_up, __ATOMIC_RELAXED)
+    return family == AF_INET ? __atomic_load_n(&net->lo_has_v4, __ATOMIC_RELAXED)
                              : net_ns_lo_is_up(net);
 }
 
@@ -122,11 +122,16 @@ int net_ns_lo_mtu(const struct net_ns *net)
     return __atomic_load_n(&net->lo_mtu, __ATOMIC_RELAXED);
 }
 
+bool net_ns_lo_add_v4(struct net_ns *net)
+{
+    return !__atomic_exchange_n(&net->lo_has_v4, true, __ATOMIC_RELAXED);
+}
+
 void net_ns_lo_set_up(struct net_ns *net, bool up)
 {
     __atomic_store_n(&net->lo_up, up, __ATOMIC_RELAXED);
     if (up)
-        __atomic_store_n(&net->lo_was_up, true, __ATOMIC_RELAXED);
+        (void)net_ns_lo_add_v4(net);
 }
 
 int net_ns_lo_set_mtu(struct net_ns *net, int mtu)

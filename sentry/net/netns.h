@@ -63,13 +63,14 @@ struct net_ns *net_ns_unref(struct net_ns *net); /* takes NULL, returns NULL */
 void *net_ns_family(struct net_ns *net, int family);
 
 /*
- * The loopback interface (abi/loopback.h). IPv4's address comes when it is up for the first time
- * and stays; IPv6's comes and goes.
+ * The loopback interface (abi/loopback.h). IPv4's address comes when it is up for the first time,
+ * or is added before, and stays; IPv6's comes and goes.
  */
 bool net_ns_lo_is_up(const struct net_ns *net);
 bool net_ns_lo_has_address(const struct net_ns *net, int family);
 unsigned net_ns_lo_flags(const struct net_ns *net); /* IFF_* */
 int net_ns_lo_mtu(const struct net_ns *net);        /* bytes */
+bool net_ns_lo_add_v4(struct net_ns *net);          /* false: it was there */
 void net_ns_lo_set_up(struct net_ns *net, bool up);
 int net_ns_lo_set_mtu(struct net_ns *net, int mtu); /* -EINVAL */
 /* Packets went over it, with so many bytes in all, their IP headers counted. */

@@ -1,6 +1,7 @@
 /*
  * NETLINK_ROUTE: rtnetlink(7). There is one link, lo, with its two addresses and the routes that
- * come with them; what can be changed is whether it is up, and its MTU.
+ * come with them; what can be changed is whether it is up, and its MTU. Its own addresses can be
+ * added before they come by themselves, others not.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -211,6 +212,67 @@ static void dump_addresses(struct netlink_reply *r)
     if ((family == AF_UNSPEC || family == AF_INET6) &&
         net_ns_lo_has_address(r->to->sock.net, AF_INET6))
         put_address(r, AF_INET6);
+}
+
+/* rtm_to_ifaddr(): 127.0.0.1/8. False: it is another one. */
+static int is_own_v4(const struct netlink_reply *r, bool *ret)
+{
+    const uint32_t address = htonl(LO_ADDRESS);
+    const uint8_t *local, *peer;
+    struct ifaddrmsg info;
+    size_t size, peer_size;
+
+    memcpy(&info, payload(r), sizeof(info));
+    local = nlattr_find(r->question, sizeof(info), IFA_LOCAL, &size);
+    peer = nlattr_find(r->question, sizeof(info), IFA_ADDRESS, &peer_size);
+    if (info.ifa_prefixlen > 32 || !local || size != 4 || (peer && peer_size != 4))
+        return -EINVAL;
+    *ret = info.ifa_prefixlen == LO_PREFIX && memcmp(local, &address, 4) == 0 &&
+           (!peer || memcmp(peer, &address, 4) == 0);
+    return 0;
+}
+
+/* inet6_rtm_newaddr(): ::1/128, which is there while the interface is up. */
+static int is_own_v6(const struct netlink_reply *r, bool *ret)
+{
+    const uint8_t *local;
+    struct ifaddrmsg info;
+    size_t size;
+
+    memcpy(&info, payload(r), sizeof(info));
+    local = nlattr_find(r->question, sizeof(info), IFA_LOCAL, &size);
+    if (!local)
+        local = nlattr_find(r->question, sizeof(info), IFA_ADDRESS, &size);
+    if (!local || size != 16)
+        return -EINVAL;
+    *ret = info.ifa_prefixlen == 128 && memcmp(local, localhost6, 16) == 0 &&
+           net_ns_lo_has_address(r->to->sock.net, AF_INET6);
+    return 0;
+}
+
+static int new_address(const struct netlink_reply *r)
+{
+    struct net_ns *net = r->to->sock.net;
+    struct ifaddrmsg info;
+    bool own = false;
+    int err;
+
+    if (payload_size(r) < sizeof(info))
+        return -EINVAL;
+    memcpy(&info, payload(r), sizeof(info));
+    if (info.ifa_family != AF_INET && info.ifa_family != AF_INET6)
+        return -EOPNOTSUPP;
+    err = info.ifa_family == AF_INET ? is_own_v4(r, &own) : is_own_v6(r, &own);
+    if (err < 0)
+        return err;
+    if (info.ifa_index != LO_INDEX)
+        return -ENODEV;
+    if (!own)
+        return -EOPNOTSUPP;
+    if (info.ifa_family == AF_INET && net_ns_lo_add_v4(net))
+        return 0;
+    /* Its lifetime, which is all that could be replaced, is endless. */
+    return (r->question->nlmsg_flags & (NLM_F_EXCL | NLM_F_REPLACE)) == NLM_F_REPLACE ? 0 : -EEXIST;
 }
 
 /* ---- routes -----------------------------------------------------------------------------------
@@ -440,6 +502,8 @@ static int one(struct netlink_reply *r, uint16_t type)
     case RTM_NEWLINK:
     case RTM_SETLINK:
         return set_link(r);
+    case RTM_NEWADDR:
+        return new_address(r);
     case RTM_GETROUTE:
         return get_route(r);
     case RTM_GETNEIGH:
