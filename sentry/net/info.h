@@ -7,6 +7,7 @@
 #include "base/compiler.h"
 
 struct net_ns;
+struct socket;
 
 /* tcp(7)'s numbers of states, which all families use. */
 enum { SOCKET_ESTABLISHED = 1, SOCKET_CLOSED = 7, SOCKET_LISTENING = 10 };
@@ -23,6 +24,7 @@ struct socket_info {
 
 /* A socket of the internet families. */
 struct inet_report {
+    struct socket *socket;         /* whose it is: as long as it is told of */
     struct in6_addr local, remote; /* of AF_INET: as ::ffff:a.b.c.d */
     uint16_t local_port, remote_port;
     uint8_t state; /* TCP_ESTABLISHED...; UDP: TCP_CLOSE, or TCP_ESTABLISHED when connected */

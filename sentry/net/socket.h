@@ -144,8 +144,14 @@ struct socket_operations {
     /* An option of SOL_SOCKET was changed; told after it. */
     void (*option_changed)(struct socket *s, int name);
     /*
-     * SO_ATTACH_REUSEPORT_CBPF: the program, whose reference is taken over, chooses among the
-     * sockets that share a port; NULL takes it away. -EINVAL: no such sharing; -ENOENT.
+     * It ends with that error (positive), as SOCK_DESTROY of sock_diag(7) asks. -ENOENT: it has
+     * ended. NULL: -EOPNOTSUPP. No lock is held.
+     */
+    int (*abort)(struct socket *s, int error);
+    /*
+     * SO_ATTACH_REUSEPORT_CBPF, PACKET_FANOUT_DATA: the program, whose reference is taken over,
+     * chooses among the sockets that share a port, or frames; NULL takes it away. -EINVAL: no such
+     * sharing; -ENOENT.
      */
     int (*set_chooser)(struct socket *s, struct socket_filter *program);
     /*

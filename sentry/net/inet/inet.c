@@ -153,6 +153,7 @@ static void report6(struct net_ns *net, int protocol, inet_report_fn show, void 
 void inet_report_locked(struct inet_socket *s, struct inet_report *ret)
 {
     *ret = (struct inet_report){
+        .socket = &s->sock,
         .local = s->local.addr,
         .remote = s->remote.addr,
         .local_port = s->local.port,

@@ -411,6 +411,14 @@ static int raw_getsockopt(struct socket *s, int level, int name, void *value, si
 /* ---- life -------------------------------------------------------------------------------------
  */
 
+static int raw_abort(struct socket *s, int error)
+{
+    const struct socket_address nobody = {.size = sizeof(nobody.family), .family = AF_UNSPEC};
+
+    socket_set_error(s, error);
+    return raw_connect(s, &nobody, true, NULL);
+}
+
 static void raw_close(struct socket *s)
 {
     struct inet_ns *ns = inet_ns_of(s->net);
@@ -458,6 +466,7 @@ static const struct socket_operations raw_operations = {
     .shutdown = udp_shutdown,
     .setsockopt = raw_setsockopt,
     .getsockopt = raw_getsockopt,
+    .abort = raw_abort,
     .queued = udp_queued,
     .ioctl = udp_ioctl,
     .poll = udp_poll,

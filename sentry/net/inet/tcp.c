@@ -61,6 +61,32 @@ static int tcp_shutdown(struct socket *s, int how)
     return err;
 }
 
+/* As tcp_abort(): both sides find it broken, each for its own reason. */
+static int tcp_abort(struct socket *s, int error)
+{
+    struct tcp_socket *t = tcp_of(s);
+    struct tcp_conn *c;
+    int err = 0;
+
+    lock_acquire(&t->connect_lock);
+    c = tcp_get_conn(t);
+    if (c && !__atomic_load_n(&t->reset, __ATOMIC_ACQUIRE)) {
+        tcp_conn_abort(c, t->side);
+        __atomic_store_n(&t->reset, true, __ATOMIC_RELEASE);
+    } else if (!c && (t->state == TCP_LISTENING || t->state == TCP_WAITING)) {
+        tcp_disconnect(t, false);
+    } else {
+        err = -ENOENT;
+    }
+    lock_release(&t->connect_lock);
+    if (!err) {
+        socket_set_error(s, error);
+        socket_wake(s, POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLRDHUP | POLLHUP | POLLERR);
+    }
+    tcp_conn_unref(c);
+    return err;
+}
+
 /* ---- what it says -----------------------------------------------------------------------------
  */
 
@@ -247,6 +273,7 @@ static const struct socket_operations tcp_operations = {
     .ioctl = tcp_ioctl,
     .poll = tcp_poll,
     .stream = true,
+    .abort = tcp_abort,
     .close = tcp_close,
     .free = tcp_free,
 };

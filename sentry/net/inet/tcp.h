@@ -151,6 +151,8 @@ void tcp_chunk_take_locked(struct tcp_end *end, size_t size);
 void tcp_conn_finish(struct tcp_conn *c, int side);
 /* Nobody uses `side` any more; `reset`: the other end shall be told so. */
 void tcp_conn_close(struct tcp_conn *c, int side, bool reset);
+/* It is over for both: the other end is told of a reset, the owner of `side` is the caller's. */
+void tcp_conn_abort(struct tcp_conn *c, int side);
 /* TCP_ESTABLISHED, TCP_CLOSE_WAIT and so on. */
 uint8_t tcp_conn_state(struct tcp_conn *c, int side);
 

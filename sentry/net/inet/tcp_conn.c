@@ -203,21 +203,13 @@ static void tell_reset(struct tcp_socket *t, bool had_fin, int broken)
                 POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLRDHUP | POLLHUP | POLLERR);
 }
 
-void tcp_conn_close(struct tcp_conn *c, int side, bool reset)
+/* `side` has ended, and so the other end hears, with a reset or as ever. c->lock is released. */
+static void end_and_unlock(struct tcp_conn *c, int side, bool reset)
 {
-    struct tcp_end *end = &c->end[side], *other = &c->end[1 - side];
+    struct tcp_end *other = &c->end[1 - side];
     struct tcp_socket *peer;
-    bool had_fin;
+    bool had_fin = other->fin;
 
-    lock_acquire(&c->lock);
-    end->owner = NULL;
-    end->closed = true;
-    reset |= end->bytes > 0;
-    reset &= !end->reset && !other->closed;
-    drop_chunks(end);
-    if (!reset)
-        tcp_release_locked(other, true);
-    had_fin = other->fin;
     other->fin = true;
     other->reset |= reset;
     if (!c->first_closer)
@@ -233,6 +225,32 @@ void tcp_conn_close(struct tcp_conn *c, int side, bool reset)
     else
         socket_wake(tcp_sock(peer), POLLIN | POLLRDNORM | POLLRDHUP | POLLHUP | POLLOUT);
     socket_unref(tcp_sock(peer));
+}
+
+void tcp_conn_close(struct tcp_conn *c, int side, bool reset)
+{
+    struct tcp_end *end = &c->end[side], *other = &c->end[1 - side];
+
+    lock_acquire(&c->lock);
+    end->owner = NULL;
+    end->closed = true;
+    reset |= end->bytes > 0;
+    reset &= !end->reset && !other->closed;
+    drop_chunks(end);
+    if (!reset)
+        tcp_release_locked(other, true);
+    end_and_unlock(c, side, reset);
+}
+
+void tcp_conn_abort(struct tcp_conn *c, int side)
+{
+    struct tcp_end *end = &c->end[side], *other = &c->end[1 - side];
+    bool reset;
+
+    lock_acquire(&c->lock);
+    reset = !end->reset && !other->closed;
+    end->reset = end->fin = true;
+    end_and_unlock(c, side, reset);
 }
 
 uint8_t tcp_conn_state(struct tcp_conn *c, int side)

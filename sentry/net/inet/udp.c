@@ -86,6 +86,13 @@ static void disconnect(struct udp_socket *u)
     }
 }
 
+static int udp_abort(struct socket *s, int error)
+{
+    socket_set_error(s, error);
+    disconnect(udp_of(s));
+    return 0;
+}
+
 static int udp_connect(struct socket *sock, const struct socket_address *addr, bool first,
                        struct socket **ret_wait)
 {
@@ -245,6 +252,7 @@ static const struct socket_operations udp_operations = {
     .setsockopt = udp_setsockopt,
     .getsockopt = udp_getsockopt,
     .set_chooser = port_set_chooser,
+    .abort = udp_abort,
     .queued = udp_queued,
     .ioctl = udp_ioctl,
     .poll = udp_poll,

@@ -83,19 +83,21 @@ static int ask_unix(struct netlink_reply *r, bool *ret_dump)
 int diag_answer(struct netlink_reply *r, bool *ret_dump)
 {
     struct sock_diag_req req;
+    bool destroys;
 
     *ret_dump = false;
     /* TCPDIAG_GETSOCK and DCCPDIAG_GETSOCK: an older way to ask, which nobody answers here. */
     if (r->question->nlmsg_type == 18 || r->question->nlmsg_type == 19)
         return -EOPNOTSUPP;
-    if (r->question->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+    destroys = r->question->nlmsg_type == SOCK_DESTROY;
+    if (r->question->nlmsg_type != SOCK_DIAG_BY_FAMILY && !destroys)
         return -EINVAL;
     if (r->question->nlmsg_len - NLMSG_HDRLEN < sizeof(req))
         return -EINVAL;
     memcpy(&req, (const uint8_t *)r->question + NLMSG_HDRLEN, sizeof(req));
     switch (req.sdiag_family) {
     case AF_UNIX:
-        return ask_unix(r, ret_dump);
+        return destroys ? -EOPNOTSUPP : ask_unix(r, ret_dump);
     case AF_INET:
     case AF_INET6:
         return inet_diag_answer(r, ret_dump);

@@ -18,6 +18,7 @@ struct question {
     const uint8_t *program; /* NULL: none */
     size_t program_size;
     bool dump, may_mark, found;
+    struct socket *socket; /* the one that was named, referenced; of SOCK_DESTROY */
 };
 
 static bool wants(const struct question *q, int extension)
@@ -127,9 +128,28 @@ static bool show_one(const struct inet_report *info, void *arg)
         return true;
     q->found = (cookie[0] == NO_COOKIE && cookie[1] == NO_COOKIE) ||
                (cookie[0] == (uint32_t)info->ino && cookie[1] == (uint32_t)(info->ino >> 32));
-    if (q->found)
+    if (q->found && q->reply->question->nlmsg_type == SOCK_DESTROY)
+        q->socket = socket_ref(info->socket);
+    else if (q->found)
         put(q, info);
     return false;
+}
+
+/* sock_diag_destroy() */
+static int destroy(struct question *q, const struct socket_family *family)
+{
+    struct net_ns *net = q->reply->to->sock.net;
+    int err;
+
+    family->report(net, q->req.sdiag_protocol, show_one, q);
+    if (!q->socket)
+        return -ENOENT;
+    if (!net_capable(net, CAP_NET_ADMIN))
+        err = -EPERM;
+    else
+        err = q->socket->ops->abort ? q->socket->ops->abort(q->socket, ECONNABORTED) : -EOPNOTSUPP;
+    socket_unref(q->socket);
+    return err;
 }
 
 static bool is_known(int protocol)
@@ -153,6 +173,8 @@ int inet_diag_answer(struct netlink_reply *r, bool *ret_dump)
     if (!family || !family->report || !is_known(q.req.sdiag_protocol) ||
         (outward && outward->create)) /* the sockets are the host's */
         return -ENOENT;
+    if (r->question->nlmsg_type == SOCK_DESTROY)
+        return destroy(&q, family);
     q.may_mark = net_capable(net, CAP_NET_ADMIN);
     if (!q.dump) {
         family->report(net, q.req.sdiag_protocol, show_one, &q);
