@@ -31,6 +31,7 @@
 
 struct mappable;
 struct mm;
+struct nlmsghdr;
 struct net_ns;
 struct net_rights;
 struct socket_filter;
@@ -208,6 +209,10 @@ struct socket_family {
     void (*list)(struct net_ns *net, socket_info_fn show, void *arg);
     /* The same of the internet families, for one protocol of theirs (inet_for_each()). */
     void (*report)(struct net_ns *net, int protocol, inet_report_fn show, void *arg);
+    /* The answers of sock_diag(7) to a question of this family: each message to `each`, without
+     * NLMSG_DONE. NULL: -ENOENT, or others know. */
+    int (*diag)(struct net_ns *net, const struct nlmsghdr *question,
+                void (*each)(void *arg, const struct nlmsghdr *answer), void *arg);
 };
 
 /* Before the first namespace is made; `family` is static. */

@@ -1,6 +1,7 @@
 /*
- * NETLINK_SOCK_DIAG: sock_diag(7), for AF_UNIX, and the internet families (inet_diag.c). Of others
- * it says that it knows nothing (ENOENT), and ss(8) then reads /proc/net.
+ * NETLINK_SOCK_DIAG: sock_diag(7), for AF_UNIX, the internet families (inet_diag.c), AF_NETLINK
+ * (netlink_diag.c), and those that tell of themselves. Of others it says that it knows nothing
+ * (ENOENT), and ss(8) then reads /proc/net.
  */
 #include <errno.h>
 #include <linux/sock_diag.h>
@@ -80,6 +81,28 @@ static int ask_unix(struct netlink_reply *r, bool *ret_dump)
     return r->error;
 }
 
+/* A family that has its own words. */
+static int ask_family(struct netlink_reply *r, int number, bool destroys, bool *ret_dump)
+{
+    const struct socket_family *family = socket_family_find(number);
+    int err;
+
+    if (!family || !family->diag)
+        return -ENOENT;
+    if (destroys)
+        return -EOPNOTSUPP;
+    r->multi = r->question->nlmsg_flags & NLM_F_DUMP;
+    err = family->diag(r->to->sock.net, r->question, reply_copy, r);
+    if (err < 0) {
+        r->multi = false;
+        return err;
+    }
+    if (r->multi)
+        reply_done(r);
+    *ret_dump = r->multi && r->error == 0;
+    return r->error;
+}
+
 int diag_answer(struct netlink_reply *r, bool *ret_dump)
 {
     struct sock_diag_req req;
@@ -101,7 +124,9 @@ int diag_answer(struct netlink_reply *r, bool *ret_dump)
     case AF_INET:
     case AF_INET6:
         return inet_diag_answer(r, ret_dump);
+    case AF_NETLINK:
+        return destroys ? -EOPNOTSUPP : netlink_diag_answer(r, ret_dump);
     default:
-        return -ENOENT;
+        return ask_family(r, req.sdiag_family, destroys, ret_dump);
     }
 }

@@ -4,7 +4,7 @@
  *   netlink.c    sockets: ports, options
  *   message.c    their queues, sending and receiving
  *   route.c      NETLINK_ROUTE's answers
- *   diag.c       NETLINK_SOCK_DIAG's, with inet_diag.c and diag_filter.c
+ *   diag.c       NETLINK_SOCK_DIAG's, with inet_diag.c, netlink_diag.c and diag_filter.c
  *   reply.c      building them
  *
  * Locks: the namespace's table (ports), then sock.lock (queue). A question is copied whole, then
@@ -77,12 +77,15 @@ struct netlink_reply {
 };
 /* Begins a message with `size` bytes of fixed part; where that lies, or NULL (error is set). */
 void *reply_begin(struct netlink_reply *r, uint16_t type, size_t size);
+/* A message that somebody else has made; the reply is a struct netlink_reply. */
+void reply_copy(void *reply, const struct nlmsghdr *made);
 void reply_attribute(struct netlink_reply *r, uint16_t type, const void *data, size_t size);
 void reply_attribute_u32(struct netlink_reply *r, uint16_t type, uint32_t value);
 void reply_attribute_u8(struct netlink_reply *r, uint16_t type, uint8_t value);
 void reply_attribute_string(struct netlink_reply *r, uint16_t type, const char *text);
-/* A dump's end: NLMSG_DONE. */
+/* A dump's end: NLMSG_DONE; reply_end(): one that failed on the way, 0 or negative. */
 void reply_done(struct netlink_reply *r);
+void reply_end(struct netlink_reply *r, int error);
 /* NLMSG_ERROR: `error` is 0 or negative. */
 void reply_error(struct netlink_reply *r, int error);
 /* Sends what is built. */
@@ -95,8 +98,9 @@ void reply_flush(struct netlink_reply *r);
 int route_answer(struct netlink_reply *r, bool *ret_dump);
 /* diag.c: likewise for NETLINK_SOCK_DIAG. */
 int diag_answer(struct netlink_reply *r, bool *ret_dump);
-/* inet_diag.c: of that, AF_INET and AF_INET6. */
+/* inet_diag.c: of that, AF_INET and AF_INET6; netlink_diag.c: AF_NETLINK. */
 int inet_diag_answer(struct netlink_reply *r, bool *ret_dump);
+int netlink_diag_answer(struct netlink_reply *r, bool *ret_dump);
 
 /*
  * diag_filter.c: the programs that choose among sockets of the internet families, as ss(8) sends

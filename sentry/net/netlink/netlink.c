@@ -314,6 +314,12 @@ void netlink_list(struct net_ns *net, bool (*show)(void *arg, const struct netli
             .queued = (uint32_t)n->queued_bytes,
             .refs = refcount_read(&n->sock.refs) + 1,
             .drops = n->drops,
+            .type = (uint8_t)n->sock.type,
+            .to_port = n->to_port,
+            .to_groups = n->to_groups,
+            .rcvbuf = (uint32_t)n->sock.opt.rcvbuf,
+            .sndbuf = (uint32_t)n->sock.opt.sndbuf,
+            .options = n->options,
         };
 
         if (!more)

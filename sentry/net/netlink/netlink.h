@@ -20,6 +20,9 @@ int netlink_deliver(struct socket *s, const void *data, size_t size);
 struct netlink_info {
     uint64_t ino;
     uint32_t protocol, port, groups, queued, refs, drops;
+    uint8_t type;
+    uint32_t to_port, to_groups, rcvbuf, sndbuf;
+    uint32_t options; /* bits by NETLINK_* option number */
 };
 void netlink_list(struct net_ns *net, bool (*show)(void *arg, const struct netlink_info *info),
                   void *arg);

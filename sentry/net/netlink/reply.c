@@ -107,6 +107,17 @@ void *reply_begin(struct netlink_reply *r, uint16_t type, size_t size)
     return NLMSG_DATA(h);
 }
 
+void reply_copy(void *reply, const struct nlmsghdr *made)
+{
+    size_t size = made->nlmsg_len - NLMSG_HDRLEN;
+    void *to = size > NETLINK_REPLY_MAX / 2 - NLMSG_HDRLEN
+                   ? NULL
+                   : reply_begin(reply, made->nlmsg_type, size);
+
+    if (to)
+        memcpy(to, (const uint8_t *)made + NLMSG_HDRLEN, size);
+}
+
 void reply_attribute(struct netlink_reply *r, uint16_t type, const void *data, size_t size)
 {
     struct nlattr *a = extend(r, NLA_HDRLEN + size);
@@ -134,12 +145,17 @@ void reply_attribute_string(struct netlink_reply *r, uint16_t type, const char *
     reply_attribute(r, type, text, strlen(text) + 1);
 }
 
-void reply_done(struct netlink_reply *r)
+void reply_end(struct netlink_reply *r, int error)
 {
     int *status = reply_begin(r, NLMSG_DONE, sizeof(int));
 
     if (status)
-        *status = 0;
+        *status = error;
+}
+
+void reply_done(struct netlink_reply *r)
+{
+    reply_end(r, 0);
 }
 
 /* With the question, or with its header alone where it went well or NETLINK_CAP_ACK asks so. */

@@ -443,20 +443,6 @@ static int get_neighbour(const struct netlink_reply *r)
     return to ? -ENOENT : -EINVAL;
 }
 
-/* ---- from outside -----------------------------------------------------------------------------
- */
-
-static void put_answer(void *arg, const struct nlmsghdr *answer)
-{
-    size_t size = answer->nlmsg_len - NLMSG_HDRLEN;
-    void *to = size > NETLINK_REPLY_MAX / 2 - NLMSG_HDRLEN
-                   ? NULL
-                   : reply_begin(arg, answer->nlmsg_type, size);
-
-    if (to)
-        memcpy(to, (const uint8_t *)answer + NLMSG_HDRLEN, size);
-}
-
 /* ---- one question -----------------------------------------------------------------------------
  */
 
@@ -489,7 +475,7 @@ static int dump(struct netlink_reply *r, uint16_t type, const struct net_outward
         return -EOPNOTSUPP;
     }
     if (beside)
-        (void)beside->route(r->question, put_answer, r); /* of some it knows nothing */
+        (void)beside->route(r->question, reply_copy, r); /* of some it knows nothing */
     reply_done(r);
     return r->error;
 }
@@ -523,7 +509,7 @@ static int ask_outward(const struct net_outward *outward, struct netlink_reply *
     int err;
 
     r->multi = dump;
-    err = outward->route(r->question, put_answer, r);
+    err = outward->route(r->question, reply_copy, r);
     if (err < 0) {
         r->multi = false;
         return err;

@@ -6,6 +6,7 @@
  *   send.c      frames that programs put together
  *   send_ring.c those that lie in mapped memory: PACKET_TX_RING
  *   options.c   SOL_PACKET
+ *   diag.c      what sock_diag(7) tells
  *   fanout.c    sockets that share what passes
  *   ring.c      frames in memory that the program has mapped: TPACKET_V1 to V3
  *
@@ -122,6 +123,9 @@ void packet_fanout_each_locked(struct packet_ns *ns, const struct net_frame *fra
                                uint16_t protocol, void (*gets)(void *arg, struct packet_socket *p),
                                void *arg);
 
+/* diag.c: struct socket_family's. */
+int packet_diag(struct net_ns *net, const struct nlmsghdr *question,
+                void (*each)(void *arg, const struct nlmsghdr *answer), void *arg);
 /* options.c */
 int packet_setsockopt(struct socket *s, int level, int name, const void *value, size_t size);
 int packet_getsockopt(struct socket *s, int level, int name, void *value, size_t *size);

@@ -242,6 +242,7 @@ void packet_list(struct net_ns *net, void (*show)(void *arg, const struct packet
 const struct socket_family packet_family = {
     .family = AF_PACKET,
     .create = packet_create,
+    .diag = packet_diag,
     .ns_init = packet_ns_create,
     .ns_fini = packet_ns_destroy,
 };
