@@ -57,7 +57,37 @@ static ssize_t move_pinned(int fd, struct uio_pin *pin, int64_t *pos, enum move 
                : host_writev(fd, pin->iov, pin->count);
 }
 
-static ssize_t move(int fd, struct uio *uio, int64_t *pos, uint64_t max, enum move how)
+/* The end before the write counts, and the one after it: others append, too, on the host. */
+static ssize_t append_guarded(int fd, struct uio_pin *pin, int64_t *pos, struct hostio_guard *guard)
+{
+    int64_t end, now;
+    ssize_t n;
+
+    guard->begin(guard);
+    end = host_lseek(fd, 0, SEEK_END);
+    n = end < 0 ? (ssize_t)end : move_pinned(fd, pin, NULL, APPEND);
+    if (n > 0) {
+        now = host_lseek(fd, 0, SEEK_END);
+        *pos = MAX(now, end + n) - n; /* the caller adds n */
+        guard->end(guard, (uint64_t)end, (uint64_t)(*pos + n - end));
+    } else {
+        guard->end(guard, 0, 0);
+    }
+    return n;
+}
+
+static ssize_t write_guarded(int fd, struct uio_pin *pin, int64_t *pos, struct hostio_guard *guard)
+{
+    ssize_t n;
+
+    guard->begin(guard);
+    n = move_pinned(fd, pin, pos, WRITE);
+    guard->end(guard, (uint64_t)*pos, n > 0 ? (uint64_t)n : 0);
+    return n;
+}
+
+static ssize_t move(int fd, struct uio *uio, int64_t *pos, uint64_t max, enum move how,
+                    struct hostio_guard *guard)
 {
     uint64_t done = 0;
 
@@ -70,7 +100,11 @@ static ssize_t move(int fd, struct uio *uio, int64_t *pos, uint64_t max, enum mo
         if (n < 0)
             return done ? (ssize_t)done : n;
         pinned = pin.size;
-        n = move_pinned(fd, &pin, pos, how);
+        if (!guard)
+            n = move_pinned(fd, &pin, pos, how);
+        else
+            n = how == APPEND ? append_guarded(fd, &pin, pos, guard)
+                              : write_guarded(fd, &pin, pos, guard);
         uio_unpin(&pin);
         if (n < 0)
             return done ? (ssize_t)done : n;
@@ -86,17 +120,18 @@ static ssize_t move(int fd, struct uio *uio, int64_t *pos, uint64_t max, enum mo
 
 ssize_t hostio_read(int fd, struct uio *uio, int64_t *pos, uint64_t max)
 {
-    return move(fd, uio, pos, max, READ);
+    return move(fd, uio, pos, max, READ, NULL);
 }
 
 ssize_t hostio_write(int fd, struct uio *uio, int64_t *pos, uint64_t max)
 {
-    return move(fd, uio, pos, max, WRITE);
+    return move(fd, uio, pos, max, WRITE, NULL);
 }
 
-ssize_t hostio_append(int fd, struct uio *uio, uint64_t max)
+ssize_t hostio_write_guarded(int fd, struct uio *uio, int64_t *pos, uint64_t max, bool append,
+                             struct hostio_guard *guard)
 {
-    return move(fd, uio, NULL, max, APPEND);
+    return move(fd, uio, pos, max, append ? APPEND : WRITE, guard);
 }
 
 int64_t hostio_llseek(int fd, int64_t offset, int whence, int64_t pos)

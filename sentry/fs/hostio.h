@@ -33,8 +33,17 @@ struct host_file *host_file_unref(struct host_file *h);
 ssize_t hostio_read(int fd, struct uio *uio, int64_t *pos, uint64_t max);
 ssize_t hostio_write(int fd, struct uio *uio, int64_t *pos, uint64_t max);
 
-/* The same at the file's end, as O_APPEND has it; where that was is for others to find out. */
-ssize_t hostio_append(int fd, struct uio *uio, uint64_t max);
+/*
+ * What is to be one step with each of the writes: `begin` goes before it, `end` follows with what
+ * was written and where (size 0: nothing). The guest's memory is not touched between them.
+ */
+struct hostio_guard {
+    void (*begin)(struct hostio_guard *guard);
+    void (*end)(struct hostio_guard *guard, uint64_t offset, uint64_t size);
+};
+/* hostio_write() at *pos; with `append` at the end, after which *pos is the new one. */
+ssize_t hostio_write_guarded(int fd, struct uio *uio, int64_t *pos, uint64_t max, bool append,
+                             struct hostio_guard *guard);
 
 /* What a file of a host descriptor says; positions are the caller's, not the descriptor's. */
 int64_t hostio_llseek(int fd, int64_t offset, int whence, int64_t pos);

@@ -149,18 +149,30 @@ struct pagecache_source {
      * msync(2), by pagecache_flush(), and when the cache goes. NULL: no mapping may write.
      */
     ssize_t (*write)(void *arg, uint64_t offset, const void *buf, size_t size);
+    /*
+     * Held while bytes are written there, by the cache or by anybody else; never while user memory
+     * is touched. NULL where `write` is.
+     */
+    struct lock *(*write_lock)(void *arg);
     void (*release)(void *arg);
     void (*name)(void *arg, char *buf, size_t size);
     /* Could it be read without waiting? NULL: that is not known. */
     bool (*cached)(void *arg, uint64_t offset);
 };
-/* The file has changed there or became shorter: what is cached is forgotten, mappings included. */
-void pagecache_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too);
 /* What mappings changed in the range is written. -EIO, -ENOSPC... */
 int pagecache_flush(struct mappable *m, uint64_t offset, uint64_t size);
 /* The same for all files: sync(2). The first error. */
 int pagecache_flush_all(void);
-/* The range was written there, not through mappings: cached pages of it take the new bytes over. */
+/*
+ * For those who hold the source's write_lock, in one go with what they do there. The same; the
+ * range was written, and cached pages of it take the new bytes over; the file has another end; a
+ * range reads as zeroes; all from there on has become something else. After the last three whoever
+ * called lets the lock go and then invalidates the whole pages among them.
+ */
+int pagecache_flush_held(struct mappable *m, uint64_t offset, uint64_t size);
+void pagecache_cut_held(struct mappable *m, uint64_t old_size, uint64_t size);
+void pagecache_zero_held(struct mappable *m, uint64_t offset, uint64_t size);
+void pagecache_forget_held(struct mappable *m, uint64_t offset);
 void pagecache_reread(struct mappable *m, uint64_t offset, uint64_t size);
 /*
  * Guest memory has run out: lets all cached pages go, mapped ones too, and returns the bytes.

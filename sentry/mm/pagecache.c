@@ -10,8 +10,7 @@
  *
  * `lock` is held while the source is read: two faults on one file read it once.
  *
- * A cache that shared mappings may change knows which pages they may have changed (`dirty`): from
- * the first write of a mapping on, as long as there is one that may write.
+ * What shared mappings change is written back by pagecache_write.c.
  *
  * What is cached can be read again. So when guest memory runs out, all of it is let go, mapped
  * pages too, and comes back by faults (pagecache_reclaim).
@@ -19,39 +18,18 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/lock.h"
-#include "base/log.h"
-#include "sentry/mm/mappable.h"
-#include "sentry/mm/pmap.h"
+#include "sentry/mm/pagecache_internal.h"
 
 #define CHUNK_SIZE   (64UL << 10)
 #define REGION_SIZE  HUGE_PAGE_SIZE
 #define GAP_MAX      (256UL << 10)
 #define RESERVED_MAX (256UL << 20) /* bytes in all caches that wait for what is read later */
 
-struct pagecache {
-    struct mappable base;
-    struct memfile *memfile; /* borrowed: outlives every address space */
-    struct pagecache_source source;
-    void *arg;
-    struct list all_node; /* in all_caches */
-
-    struct lock lock; /* guards what follows */
-    struct pmap pages;
-    struct pmap dirty;    /* its entries only say where: PMAP_PRESENT */
-    struct pmap reserved; /* pages of the memfile for offsets that are not cached yet */
-};
-
 static uint64_t reserved_bytes; /* atomic; in all caches */
 
 static struct lock all_lock = LOCK_INIT;
 static struct list all_caches = LIST_INIT(all_caches); /* under all_lock */
 static uint32_t all_count;
-
-static struct pagecache *to_pagecache(struct mappable *m)
-{
-    return container_of(m, struct pagecache, base);
-}
 
 /* One page past the last that has bytes of the file. */
 static uint64_t end_of_file(struct pagecache *pc)
@@ -61,9 +39,8 @@ static uint64_t end_of_file(struct pagecache *pc)
     return size > PMAP_SPAN ? PMAP_SPAN : round_up(size, PAGE_SIZE);
 }
 
-/* As many as the file has: that is what *ret_done says. */
-static int read_bytes(struct pagecache *pc, uint64_t offset, uint8_t *buf, uint64_t size,
-                      uint64_t *ret_done)
+int pagecache_read_bytes(struct pagecache *pc, uint64_t offset, uint8_t *buf, uint64_t size,
+                         uint64_t *ret_done)
 {
     uint64_t done = 0;
 
@@ -93,7 +70,7 @@ static bool staging_taken; /* atomic */
 static int stage_chunk(struct pagecache *pc, uint64_t offset, struct memfile_range range)
 {
     uint64_t done = 0, written = 0;
-    int err = read_bytes(pc, offset, staging, range.size, &done);
+    int err = pagecache_read_bytes(pc, offset, staging, range.size, &done);
 
     while (!err && written < done) {
         struct iovec iov = {staging + written, done - written};
@@ -125,7 +102,8 @@ static int read_fresh(struct pagecache *pc, uint64_t offset, struct memfile_rang
 
     if (__atomic_exchange_n(&staging_taken, true, __ATOMIC_ACQUIRE)) { /* for another cache */
         memfile_populate(pc->memfile, range);
-        return read_bytes(pc, offset, memfile_ptr(pc->memfile, range.start), range.size, &done);
+        return pagecache_read_bytes(pc, offset, memfile_ptr(pc->memfile, range.start), range.size,
+                                    &done);
     }
     err = stage(pc, offset, range);
     __atomic_store_n(&staging_taken, false, __ATOMIC_RELEASE);
@@ -160,15 +138,6 @@ static void reserve(struct pagecache *pc, uint64_t offset, uint64_t file_end) __
         memfile_unref(pc->memfile, range);
     else
         __atomic_add_fetch(&reserved_bytes, size, __ATOMIC_RELAXED);
-}
-
-static void unreserve(struct pagecache *pc, uint64_t start, uint64_t end) __must_hold(pc->lock)
-{
-    uint64_t before = pc->reserved.present;
-
-    pmap_unref_range(&pc->reserved, pc->memfile, start, end);
-    __atomic_sub_fetch(&reserved_bytes, (before - pc->reserved.present) * PAGE_SIZE,
-                       __ATOMIC_RELAXED);
 }
 
 /* Memory for `offset` and, within [low, high), its neighbours: which is in *ret_start. */
@@ -237,90 +206,6 @@ static int fill(struct pagecache *pc, uint64_t offset, uint64_t file_end) __must
     return err;
 }
 
-static int mark_dirty(struct pagecache *pc, uint64_t offset, uint64_t size) __must_hold(pc->lock)
-{
-    int err = 0;
-
-    /* Page by page: a run's entries would count upwards into the flags of others. */
-    for (uint64_t at = offset; at < offset + size && !err; at += PAGE_SIZE)
-        err = pmap_set_run(&pc->dirty, at, PAGE_SIZE, PMAP_PRESENT);
-    return err;
-}
-
-/* Writes [offset, end), page aligned, of which all is cached, as far as the file reaches. */
-static int write_run(struct pagecache *pc, struct memfile_range range, uint64_t offset,
-                     uint64_t size) __must_hold(pc->lock)
-{
-    const uint8_t *bytes = memfile_ptr(pc->memfile, range.start);
-    uint64_t left = offset < size ? MIN(range.size, size - offset) : 0;
-
-    while (left > 0) {
-        ssize_t n = pc->source.write(pc->arg, offset, bytes, left);
-
-        if (n == -EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? (int)n : -EIO;
-        bytes += n;
-        offset += (uint64_t)n;
-        left -= (uint64_t)n;
-    }
-    return 0;
-}
-
-/* `clean`: nobody can have a page mapped for writing, so what was written is not dirty any more. */
-static int flush(struct pagecache *pc, uint64_t start, uint64_t end, bool clean)
-    __must_hold(pc->lock)
-{
-    uint64_t size = pc->dirty.present ? pc->source.size_now(pc->arg) : 0;
-    struct pmap_iter it;
-    int err = 0;
-
-    for (pmap_iter_init(&it, &pc->dirty, start, end); pmap_iter_next(&it) && !err;) {
-        uint64_t page = pmap_get(&pc->pages, it.addr);
-
-        if (page)
-            err =
-                write_run(pc, (struct memfile_range){page & ~PMAP_FLAGS, PAGE_SIZE}, it.addr, size);
-        if (clean && !err)
-            pmap_iter_set(&it, 0);
-    }
-    return err;
-}
-
-int pagecache_flush(struct mappable *m, uint64_t offset, uint64_t size)
-{
-    struct pagecache *pc = to_pagecache(m);
-    uint64_t start = round_down(offset, PAGE_SIZE);
-    uint64_t end = size > PMAP_SPAN || offset > PMAP_SPAN - size ? PMAP_SPAN : offset + size;
-    int err;
-
-    if (!pc->source.write)
-        return 0;
-    lock_acquire(&pc->lock);
-    err = flush(pc, start, end, false);
-    lock_release(&pc->lock);
-    return err;
-}
-
-void pagecache_reread(struct mappable *m, uint64_t offset, uint64_t size)
-{
-    struct pagecache *pc = to_pagecache(m);
-    uint64_t end = MIN(offset + size, PMAP_SPAN);
-    struct pmap_iter it;
-
-    lock_acquire(&pc->lock);
-    for (pmap_iter_init(&it, &pc->pages, round_down(offset, PAGE_SIZE), end);
-         pmap_iter_next(&it);) {
-        uint64_t low = MAX(it.addr, offset), high = MIN(it.addr + PAGE_SIZE, end);
-        uint8_t *page = memfile_ptr(pc->memfile, it.entry & ~PMAP_FLAGS);
-        uint64_t done;
-
-        (void)read_bytes(pc, low, page + (low - it.addr), high - low, &done);
-    }
-    lock_release(&pc->lock);
-}
-
 static int pagecache_get_pages(struct mappable *m, uint64_t offset, uint64_t want, bool write,
                                struct memfile_range *ret_range)
 {
@@ -336,37 +221,12 @@ static int pagecache_get_pages(struct mappable *m, uint64_t offset, uint64_t wan
     if (!err) {
         *ret_range = pmap_run_at(&pc->pages, offset, MIN(want, file_end - offset));
         if (write)
-            err = mark_dirty(pc, offset, ret_range->size);
+            err = pagecache_mark_dirty(pc, offset, ret_range->size);
     }
     if (!err)
         memfile_ref(pc->memfile, *ret_range);
     lock_release(&pc->lock);
     return err;
-}
-
-static void drop_pages(struct pagecache *pc, uint64_t start, uint64_t end)
-{
-    int err;
-
-    lock_acquire(&pc->lock);
-    err = flush(pc, start, end, true);
-    if (err < 0)
-        log_error("a mapped file could not be written back (%d)", -err);
-    pmap_unref_range(&pc->pages, pc->memfile, start, end);
-    unreserve(pc, start, end);
-    lock_release(&pc->lock);
-}
-
-void pagecache_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too)
-{
-    uint64_t start = round_down(offset, PAGE_SIZE);
-    uint64_t end = size > PMAP_SPAN || offset > PMAP_SPAN - size ? PMAP_SPAN : offset + size;
-
-    /* What mappings write from here on they write to pages that they ask for anew. */
-    if (to_pagecache(m)->source.write)
-        mappable_invalidate(m, start, round_up(end, PAGE_SIZE) - start, false);
-    drop_pages(to_pagecache(m), start, round_up(end, PAGE_SIZE));
-    mappable_invalidate(m, start, round_up(end, PAGE_SIZE) - start, private_too);
 }
 
 static bool pagecache_resident(struct mappable *m, uint64_t offset)
@@ -411,6 +271,15 @@ uint64_t pagecache_total(void)
     return bytes;
 }
 
+void pagecache_unreserve(struct pagecache *pc, uint64_t start, uint64_t end) __must_hold(pc->lock)
+{
+    uint64_t before = pc->reserved.present;
+
+    pmap_unref_range(&pc->reserved, pc->memfile, start, end);
+    __atomic_sub_fetch(&reserved_bytes, (before - pc->reserved.present) * PAGE_SIZE,
+                       __ATOMIC_RELAXED);
+}
+
 /* The next cache in turn, referenced; NULL when it is going away just now, or there is none. */
 static struct pagecache *next_in_turn(void)
 {
@@ -441,10 +310,7 @@ uint64_t pagecache_reclaim(void)
 
         if (!pc)
             continue;
-        lock_acquire(&pc->lock);
-        freed += (pc->pages.present + pc->reserved.present) * PAGE_SIZE;
-        lock_release(&pc->lock);
-        pagecache_invalidate(&pc->base, 0, UINT64_MAX, false);
+        freed += pc->source.write ? pagecache_drop_unused(pc) : pagecache_drop_all(pc);
         mappable_unref(&pc->base);
     }
     return freed;
@@ -478,11 +344,12 @@ static void pagecache_release(struct mappable *m)
     all_count--;
     lock_release(&all_lock);
 
-    drop_pages(pc, 0, PMAP_SPAN);
-    pmap_destroy(&pc->dirty);
-    pmap_destroy(&pc->reserved);
+    pagecache_write_out(pc);
+    /* Whoever changes the source may look at the cache until then. */
     if (pc->source.release)
         pc->source.release(pc->arg);
+    pmap_destroy(&pc->dirty);
+    pmap_destroy(&pc->reserved);
     lock_destroy(&pc->lock);
     mappable_fini(m);
     free(pc);

@@ -229,6 +229,20 @@ def test_storm(command, top, platform, tally, steps="1500"):
                     tally.add("failed", f"storm {where} on {platform}", "the file outside has changed")
 
 
+def test_racing(command, top, platform, tally, steps="400"):
+    """The same by several threads at once: none loses to another what is its own."""
+    racing = os.path.join(os.path.dirname(command.program), "tests", "cli", "racing")
+    folder = os.path.join(top, "racing-" + platform)
+    os.mkdir(folder)
+    base = [command.program, f"--platform={platform}"]
+    for where, options, path in (("kept", [f"--overlay=dir:{folder}/kept"], f"{folder}/file"),
+                                 ("shared", [f"--bind={folder}:/mnt/s"], "/mnt/s/file")):
+        write(os.path.join(folder, "file"), "x" * 40000)
+        status, text = run([*base, *options, "--", racing, path, steps], top)
+        tally.add("passed" if (status, text) == (0, "ok\n") else "failed", f"racing {where} on {platform}",
+                  f"{status}: {text}")
+
+
 def test_shares(command, platforms, tally):
     build = os.path.dirname(command.program)
     with tempfile.TemporaryDirectory(dir=build) as top:
@@ -240,6 +254,7 @@ def test_shares(command, platforms, tally):
             test_killed(words, shared, platform, tally)
             test_options(command, shared, platform, tally)
             test_storm(command, top, platform, tally)
+            test_racing(command, top, platform, tally)
         test_holes(command, top, platforms, tally)
         if os.getuid() == 0 and shutil.which("setpriv"):
             test_owners(command, top, platforms, tally)

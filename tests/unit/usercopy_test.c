@@ -358,7 +358,8 @@ Test(usercopy, truncation_reaches_mappings)
     cr_assert_eq(mm_fork(mm, &child), 0);
     cr_assert_eq(peek(child, b), 33);
     f->size = 40000;
-    pagecache_invalidate(m, 40000, UINT64_MAX, true);
+    pagecache_cut_held(m, 100000, 40000);
+    mappable_invalidate(m, round_up(40000, PAGE_SIZE), UINT64_MAX, true);
     mm_check(mm);
     mm_check(child);
     cr_assert_eq(touch(mm, a + 60000, ACCESS_READ), -(BUS_ADRERR + 100));

@@ -40,45 +40,51 @@ static ssize_t share_read(struct file *f, struct uio *uio, int64_t *pos)
     return err < 0 ? err : hostio_read(fd_of(f), uio, pos, UINT64_MAX);
 }
 
-static void written(struct file *f, uint64_t offset, uint64_t size)
+/* One write to the host and what mappings see of it. */
+struct write_guard {
+    struct hostio_guard guard;
+    struct share_inode *inode;
+    struct share_change change;
+};
+
+static void write_begin(struct hostio_guard *guard)
 {
-    share_pages_written(share_inode_of(f->at.dentry)->fs, f->at.dentry->inode, offset, size);
+    struct write_guard *g = container_of(guard, struct write_guard, guard);
+
+    share_change_begin(g->inode->fs, &g->inode->inode, &g->change);
 }
 
-/* The host says where the end is, also to those on its side who append. */
-static ssize_t append(struct file *f, struct uio *uio, int64_t *pos)
+static void write_end(struct hostio_guard *guard, uint64_t offset, uint64_t size)
 {
-    int64_t end = host_lseek(fd_of(f), 0, SEEK_END), now;
-    ssize_t n;
+    struct write_guard *g = container_of(guard, struct write_guard, guard);
+    uint64_t end = offset + size;
 
-    if (end < 0)
-        return (ssize_t)end;
-    if ((uint64_t)end >= uio->size_limit)
-        return -EFBIG;
-    n = hostio_append(fd_of(f), uio, uio->size_limit - (uint64_t)end);
-    if (n <= 0)
-        return n;
-    now = host_lseek(fd_of(f), 0, SEEK_END);
-    *pos = MAX(now, end + n);
-    written(f, (uint64_t)end, (uint64_t)(*pos - end));
-    return n;
+    if (size > 0) {
+        /* Behind the old end there may be what mappings stored there, which is not the file's. */
+        g->change.how = SHARE_WRITTEN;
+        g->change.offset = MIN(offset, g->change.old_size);
+        g->change.size = end - g->change.offset;
+    }
+    share_change_end(g->inode->fs, &g->inode->inode, &g->change);
 }
 
 static ssize_t share_write(struct file *f, struct uio *uio, int64_t *pos)
 {
+    struct write_guard g = {.guard = {write_begin, write_end},
+                            .inode = share_inode_of(f->at.dentry)};
+    bool append = (f->flags & O_APPEND) && !uio->no_append;
     int64_t at = *pos;
-    ssize_t n;
 
     if (uio->left == 0)
         return 0;
-    if ((f->flags & O_APPEND) && !uio->no_append)
-        return append(f, uio, pos);
+    if (append)
+        at = host_lseek(fd_of(f), 0, SEEK_END);
+    if (at < 0)
+        return (ssize_t)at;
     if ((uint64_t)at >= uio->size_limit)
         return -EFBIG;
-    n = hostio_write(fd_of(f), uio, pos, uio->size_limit - (uint64_t)at);
-    if (n > 0)
-        written(f, (uint64_t)at, (uint64_t)n);
-    return n;
+    return hostio_write_guarded(fd_of(f), uio, pos, uio->size_limit - (uint64_t)at, append,
+                                &g.guard);
 }
 
 /* The host finds no hole where a mapping has stored. */
@@ -119,12 +125,16 @@ static int share_mmap(struct file *f, struct mappable **ret_object)
 static int share_ftruncate(struct file *f, uint64_t size)
 {
     struct share_inode *s = share_inode_of(f->at.dentry);
-    int err = share_pages_flush(s->fs, &s->inode, 0, UINT64_MAX);
+    struct share_change change;
+    int err;
 
-    if (!err)
-        err = host_truncate(fd_of(f), size);
-    if (!err)
-        share_pages_cut(s->fs, &s->inode, size);
+    share_change_begin(s->fs, &s->inode, &change);
+    err = host_truncate(fd_of(f), size);
+    if (!err) {
+        change.how = SHARE_CUT;
+        change.size = size;
+    }
+    share_change_end(s->fs, &s->inode, &change);
     return err;
 }
 
@@ -133,14 +143,19 @@ static int share_allocate(struct file *f, int mode, uint64_t offset, uint64_t si
     struct share_inode *s = share_inode_of(f->at.dentry);
     bool shifts = mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
     bool zeroes = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
-    int err;
+    struct share_change change;
+    int err = shifts ? share_pages_flush(s->fs, &s->inode, offset, UINT64_MAX) : 0;
 
-    if (!shifts && !zeroes)
-        return host_allocate(fd_of(f), mode, offset, size);
-    /* What mappings wrote goes to the host before, so that it is not written over the zeroes. */
-    share_pages_changed(s->fs, &s->inode, offset, shifts ? UINT64_MAX : size, shifts);
+    if (err < 0)
+        return err;
+    share_change_begin(s->fs, &s->inode, &change);
     err = host_allocate(fd_of(f), mode, offset, size);
-    share_pages_changed(s->fs, &s->inode, offset, shifts ? UINT64_MAX : size, shifts);
+    if (!err && (shifts || zeroes)) {
+        change.how = shifts ? SHARE_SHIFTED : SHARE_ZEROED;
+        change.offset = offset;
+        change.size = size;
+    }
+    share_change_end(s->fs, &s->inode, &change);
     return err;
 }
 

@@ -8,6 +8,8 @@
 #include "host/share_protocol.h"
 #include "sentry/vfs/inode.h"
 
+#define SHARE_WRITE_LOCKS 16
+
 struct host_file;
 struct mappable;
 
@@ -21,6 +23,8 @@ struct share {
     struct lock pages_lock;                     /* innermost but for reference counts */
     struct list pages __guarded_by(pages_lock); /* of files that are mapped (pages.c) */
     uint32_t pages_count;                       /* atomic */
+    /* By a file's number: pagecache_source.write_lock; taken before all others here. */
+    struct lock write_locks[SHARE_WRITE_LOCKS];
 };
 
 /* What statx(2) says beyond that. */
@@ -100,14 +104,18 @@ int share_pages_get(struct share *fs, const struct inode *inode, struct host_fil
                     bool writable, struct mappable **ret);
 /* Before bytes are read from the host: what mappings changed of them goes there. */
 int share_pages_flush(struct share *fs, const struct inode *inode, uint64_t offset, uint64_t size);
-/* After bytes were written to the host. */
-void share_pages_written(struct share *fs, const struct inode *inode, uint64_t offset,
-                         uint64_t size);
-/* The range is about to change on the host, or has just changed: pages are asked for anew. */
-void share_pages_changed(struct share *fs, const struct inode *inode, uint64_t offset,
-                         uint64_t size, bool private_too);
-/* After the file was cut. */
-void share_pages_cut(struct share *fs, const struct inode *inode, uint64_t size);
+/*
+ * Around a change of the bytes on the host, during which nothing else changes them from here; `how`
+ * says what became of them. User memory is not touched in between. Afterwards mappings know.
+ */
+struct share_change {
+    enum { SHARE_NOTHING, SHARE_WRITTEN, SHARE_ZEROED, SHARE_SHIFTED, SHARE_CUT } how;
+    uint64_t offset, size; /* SHARE_CUT: the new size in `size` */
+    uint64_t old_size;     /* of the file, where it is mapped; from share_change_begin() */
+};
+void share_change_begin(struct share *fs, const struct inode *inode, struct share_change *ret);
+void share_change_end(struct share *fs, const struct inode *inode,
+                      const struct share_change *change);
 
 /* file.c */
 /* Takes over `fd`, on failure too. */

@@ -253,12 +253,18 @@ static int share_truncate(struct dentry *dentry, uint64_t size)
                                             .mask = SHARE_ATTR_SIZE,
                                             .size = size};
 
-    int err = size > INT64_MAX ? -EFBIG : share_pages_flush(fs, dentry->inode, 0, UINT64_MAX);
+    struct share_change cut;
+    int err;
 
-    if (!err)
-        err = change(dentry, &head);
-    if (!err)
-        share_pages_cut(fs, dentry->inode, size);
+    if (size > INT64_MAX)
+        return -EFBIG;
+    share_change_begin(fs, dentry->inode, &cut);
+    err = change(dentry, &head);
+    if (!err) {
+        cut.how = SHARE_CUT;
+        cut.size = size;
+    }
+    share_change_end(fs, dentry->inode, &cut);
     return err;
 }
 
@@ -364,6 +370,8 @@ static void share_super_release(struct super_block *sb)
     if (fs->socket >= 0)
         host_close(fs->socket);
     lock_destroy(&fs->pages_lock);
+    for (int i = 0; i < SHARE_WRITE_LOCKS; i++)
+        lock_destroy(&fs->write_locks[i]);
     lock_destroy(&fs->lock);
     free(fs);
 }
@@ -386,6 +394,8 @@ int share_create(const struct share_config *config, struct super_block **ret)
     fs->sb.read_only = config->read_only;
     fs->memfile = config->memfile;
     lock_init(&fs->pages_lock);
+    for (int i = 0; i < SHARE_WRITE_LOCKS; i++)
+        lock_init(&fs->write_locks[i]);
     list_init(&fs->pages);
     lock_init(&fs->lock);
     fs->socket = config->socket;
