@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/if_link.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <string.h>
@@ -201,4 +202,23 @@ long interface_ioctl(struct socket *s, struct mm *mm, uint32_t cmd, uint64_t arg
         return set(s, cmd, &r);
     err = get(s, cmd, &r);
     return err < 0 ? err : copy_struct_to_user(mm, arg, &r);
+}
+
+void interface_statistics(const struct net_device *d, struct rtnl_link_stats64 *ret_all,
+                          struct rtnl_link_stats *ret_words)
+{
+    *ret_all = (struct rtnl_link_stats64){
+        .rx_packets = d->in_frames,
+        .rx_bytes = d->in_bytes,
+        .rx_dropped = d->in_dropped,
+        .tx_packets = d->out_frames,
+        .tx_bytes = d->out_bytes,
+    };
+    *ret_words = (struct rtnl_link_stats){
+        .rx_packets = (uint32_t)d->in_frames,
+        .rx_bytes = (uint32_t)d->in_bytes,
+        .rx_dropped = (uint32_t)d->in_dropped,
+        .tx_packets = (uint32_t)d->out_frames,
+        .tx_bytes = (uint32_t)d->out_bytes,
+    };
 }

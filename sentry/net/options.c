@@ -188,60 +188,73 @@ static int set_timestamp(struct socket_options *opt, int name, int on)
     return 0;
 }
 
-static int set_priority(struct socket *s, int value)
+/* Plain numbers, kept as they are. */
+static int32_t *number_of(struct socket_options *opt, int name)
 {
-    if ((value < 0 || value > 6) && !net_capable(s->net, CAP_NET_RAW) &&
-        !net_capable(s->net, CAP_NET_ADMIN))
+    switch (name) {
+    case SO_RCVLOWAT:
+        return &opt->rcvlowat;
+    case SO_PRIORITY:
+        return &opt->priority;
+    case SO_MARK:
+        return &opt->mark;
+    case SO_PEEK_OFF:
+        return &opt->peek_off;
+    case SO_BUSY_POLL:
+        return &opt->busy_poll;
+    case SO_INCOMING_CPU:
+        return &opt->incoming_cpu;
+    default:
+        return NULL;
+    }
+}
+
+/* Those of them that not everybody may set to everything. */
+static int check_number(const struct socket *s, int name, int value)
+{
+    bool raw = net_capable(s->net, CAP_NET_RAW) || net_capable(s->net, CAP_NET_ADMIN);
+
+    switch (name) {
+    case SO_PRIORITY:
+        return (value < 0 || value > 6) && !raw ? -EPERM : 0;
+    case SO_MARK:
+        return raw ? 0 : -EPERM;
+    case SO_PEEK_OFF:
+        return s->domain == AF_UNIX || s->domain == AF_INET || s->domain == AF_INET6 ? 0
+                                                                                     : -EOPNOTSUPP;
+    case SO_BUSY_POLL:
+        if (value > s->opt.busy_poll && !vfs_has_cap(CAP_NET_ADMIN))
+            return -EPERM;
+        return value < 0 ? -EINVAL : 0;
+    default:
+        return 0;
+    }
+}
+
+static int set_buffer(struct socket_options *opt, int name, int value)
+{
+    bool force = name == SO_SNDBUFFORCE || name == SO_RCVBUFFORCE;
+
+    if (force && !vfs_has_cap(CAP_NET_ADMIN))
         return -EPERM;
-    s->opt.priority = value;
+    if (name == SO_SNDBUF || name == SO_SNDBUFFORCE)
+        set_sndbuf(opt, value, force);
+    else
+        set_rcvbuf(opt, value, force);
     return 0;
 }
 
-static int set_number(struct socket *s, int name, int value)
+/* What has a form or a range of its own. */
+static int set_other(struct socket *s, int name, int value)
 {
     struct socket_options *opt = &s->opt;
 
     switch (name) {
     case SO_SNDBUF:
-        set_sndbuf(opt, value, false);
-        return 0;
     case SO_RCVBUF:
-        set_rcvbuf(opt, value, false);
-        return 0;
     case SO_SNDBUFFORCE:
     case SO_RCVBUFFORCE:
-        if (!vfs_has_cap(CAP_NET_ADMIN))
-            return -EPERM;
-        if (name == SO_SNDBUFFORCE)
-            set_sndbuf(opt, value, true);
-        else
-            set_rcvbuf(opt, value, true);
-        return 0;
-    case SO_RCVLOWAT:
-        opt->rcvlowat = value < 0 ? INT32_MAX : value ? value : 1;
-        return 0;
-    case SO_PRIORITY:
-        return set_priority(s, value);
-    case SO_MARK:
-        if (!net_capable(s->net, CAP_NET_RAW) && !net_capable(s->net, CAP_NET_ADMIN))
-            return -EPERM;
-        opt->mark = value;
-        return 0;
-    case SO_PEEK_OFF:
-        if (s->domain != AF_UNIX && s->domain != AF_INET && s->domain != AF_INET6)
-            return -EOPNOTSUPP;
-        opt->peek_off = value;
-        return 0;
-    case SO_BUSY_POLL:
-        if (value > opt->busy_poll && !vfs_has_cap(CAP_NET_ADMIN))
-            return -EPERM;
-        if (value < 0)
-            return -EINVAL;
-        opt->busy_poll = value;
-        return 0;
-    case SO_INCOMING_CPU:
-        opt->incoming_cpu = value;
-        return 0;
+        return set_buffer(opt, name, value);
     case SO_ZEROCOPY:
         if (s->domain != AF_INET && s->domain != AF_INET6)
             return -EOPNOTSUPP;
@@ -274,6 +287,21 @@ static int set_number(struct socket *s, int name, int value)
     default:
         return -ENOPROTOOPT;
     }
+}
+
+static int set_number(struct socket *s, int name, int value)
+{
+    int32_t *number = number_of(&s->opt, name);
+    int err;
+
+    if (!number)
+        return set_other(s, name, value);
+    if (name == SO_RCVLOWAT)
+        value = value < 0 ? INT32_MAX : value ? value : 1;
+    err = check_number(s, name, value);
+    if (!err)
+        *number = value;
+    return err;
 }
 
 static int set_any(struct socket *s, int name, const void *value, size_t size)
@@ -341,18 +369,9 @@ static int get_linger(const struct socket_options *opt, void *value, size_t *siz
     return socket_option_put(value, size, &linger, sizeof(linger));
 }
 
-/* -ENOPROTOOPT: not a plain number. */
-static int get_number(struct socket *s, int name, int *ret)
+/* What it is and how it is doing, which cannot be set. -ENOPROTOOPT: none of that. */
+static int get_state(struct socket *s, int name, int *ret)
 {
-    const struct socket_options *opt = &s->opt;
-    const bool *sw = switch_of(&s->opt, name);
-
-    if (sw) {
-        if (name == SO_PASSCRED || name == OPT_PASSPIDFD)
-            return check_switch(s, name, 0) < 0 ? -EOPNOTSUPP : (*ret = *sw, 0);
-        *ret = *sw;
-        return 0;
-    }
     switch (name) {
     case SO_TYPE:
         *ret = s->type;
@@ -369,32 +388,28 @@ static int get_number(struct socket *s, int name, int *ret)
     case SO_ACCEPTCONN:
         *ret = __atomic_load_n(&s->accepting, __ATOMIC_RELAXED) != 0;
         return 0;
+    case SO_SNDLOWAT:
+        *ret = 1;
+        return 0;
+    case SO_BSDCOMPAT:
+        *ret = 0;
+        return 0;
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+/* The counterpart of set_other(). */
+static int get_other(struct socket *s, int name, int *ret)
+{
+    const struct socket_options *opt = &s->opt;
+
+    switch (name) {
     case SO_SNDBUF:
         *ret = (int)opt->sndbuf;
         return 0;
     case SO_RCVBUF:
         *ret = (int)opt->rcvbuf;
-        return 0;
-    case SO_RCVLOWAT:
-        *ret = opt->rcvlowat;
-        return 0;
-    case SO_SNDLOWAT:
-        *ret = 1;
-        return 0;
-    case SO_PRIORITY:
-        *ret = opt->priority;
-        return 0;
-    case SO_MARK:
-        *ret = opt->mark;
-        return 0;
-    case SO_PEEK_OFF:
-        *ret = opt->peek_off;
-        return 0;
-    case SO_BUSY_POLL:
-        *ret = opt->busy_poll;
-        return 0;
-    case SO_INCOMING_CPU:
-        *ret = opt->incoming_cpu;
         return 0;
     case SO_ZEROCOPY:
         *ret = opt->zero_copy;
@@ -411,9 +426,6 @@ static int get_number(struct socket *s, int name, int *ret)
     case SO_LOCK_FILTER:
         *ret = opt->lock_filter;
         return 0;
-    case SO_BSDCOMPAT:
-        *ret = 0;
-        return 0;
     case SO_TIMESTAMP_OLD:
     case SO_TIMESTAMPNS_OLD:
     case SO_TIMESTAMP_NEW:
@@ -421,8 +433,22 @@ static int get_number(struct socket *s, int name, int *ret)
         *ret = opt->timestamp == name;
         return 0;
     default:
-        return -ENOPROTOOPT;
+        return get_state(s, name, ret);
     }
+}
+
+/* -ENOPROTOOPT: not a plain number. */
+static int get_number(struct socket *s, int name, int *ret)
+{
+    const bool *sw = switch_of(&s->opt, name);
+    const int32_t *number = number_of(&s->opt, name);
+
+    if (sw && (name == SO_PASSCRED || name == OPT_PASSPIDFD) && check_switch(s, name, 0) < 0)
+        return -EOPNOTSUPP;
+    if (!sw && !number)
+        return get_other(s, name, ret);
+    *ret = sw ? *sw : *number;
+    return 0;
 }
 
 int socket_get_option(struct socket *s, int name, void *value, size_t *size)

@@ -300,6 +300,17 @@ void socket_control_put(struct socket_message *msg, int level, int type, const v
     out->size += CMSG_SPACE(size);
 }
 
+ssize_t socket_message_give(struct socket_message *msg, const void *bytes, size_t size)
+{
+    const size_t fits = MIN(size, msg->uio->left);
+
+    if (fits < size)
+        msg->out_flags |= MSG_TRUNC;
+    if (fits > 0 && uio_copy_out(msg->uio, bytes, fits) != (ssize_t)fits)
+        return -EFAULT;
+    return (ssize_t)(msg->flags & MSG_TRUNC ? size : fits);
+}
+
 void socket_put_timestamp(struct socket *s, struct socket_message *msg, uint64_t ns)
 {
     struct timespec ts = {(time_t)(ns / NSEC_PER_SEC), (long)(ns % NSEC_PER_SEC)};

@@ -259,6 +259,11 @@ uint32_t socket_sockets_alive(void);
 int socket_memory_take(uint64_t size);
 void socket_memory_give(uint64_t size);
 
+/*
+ * Gives a datagram's bytes as far as there is room, which may be marked by MSG_TRUNC. What
+ * recvmsg(2) says then: how many, or with MSG_TRUNC in flags how many there were. -EFAULT.
+ */
+ssize_t socket_message_give(struct socket_message *msg, const void *bytes, size_t size);
 /* Adds a control message if there is room for it, else MSG_CTRUNC. */
 void socket_control_put(struct socket_message *msg, int level, int type, const void *data,
                         size_t size);

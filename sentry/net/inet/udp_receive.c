@@ -99,22 +99,16 @@ static struct udp_message *next_message(struct udp_socket *u, bool peek)
 static ssize_t give_message(struct udp_socket *u, struct socket_message *msg, bool peek)
 {
     struct udp_message *m = next_message(u, peek);
-    size_t skip = 0, size;
-    ssize_t n = 0;
+    size_t skip = 0;
+    ssize_t n;
 
     if (!m)
         return -EAGAIN;
     if (peek && u->inet.sock.opt.peek_off > 0)
         skip = MIN((size_t)u->inet.sock.opt.peek_off, (size_t)m->size);
-    size = MIN(m->size - skip, msg->uio->left);
-    if (size < m->size - skip)
-        msg->out_flags |= MSG_TRUNC;
-    if (size > 0 && uio_copy_out(msg->uio, m->data + skip, size) != (ssize_t)size)
-        n = -EFAULT;
-    if (n == 0) {
+    n = socket_message_give(msg, m->data + skip, m->size - skip);
+    if (n >= 0)
         describe(u, msg, m);
-        n = (ssize_t)(msg->flags & MSG_TRUNC ? m->size - skip : size);
-    }
     if (n >= 0 && !peek && u->inet.sock.type == SOCK_DGRAM)
         inet_count(u->inet.sock.net, addr_is_v4(&m->to) ? UDP_IN : UDP6_IN);
     if (!peek)

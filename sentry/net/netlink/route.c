@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "abi/loopback.h"
+#include "sentry/net/interface.h"
 #include "sentry/net/netlink/internal.h"
 #include "sentry/net/netns.h"
 #include "sentry/net/nlattr.h"
@@ -44,20 +45,13 @@ static uint8_t family_of(const struct netlink_reply *r)
 
 static void put_statistics(struct netlink_reply *r)
 {
-    struct rtnl_link_stats64 all = {0};
-    struct rtnl_link_stats words = {0};
+    struct rtnl_link_stats64 all;
+    struct rtnl_link_stats words;
     struct net_device lo;
 
-    if (net_ns_device(r->to->sock.net, LO_INDEX, &lo) == 0) {
-        all.rx_packets = lo.in_frames;
-        all.tx_packets = lo.out_frames;
-        all.rx_bytes = lo.in_bytes;
-        all.tx_bytes = lo.out_bytes;
-        words.rx_packets = (uint32_t)lo.in_frames;
-        words.tx_packets = (uint32_t)lo.out_frames;
-        words.rx_bytes = (uint32_t)lo.in_bytes;
-        words.tx_bytes = (uint32_t)lo.out_bytes;
-    }
+    if (net_ns_device(r->to->sock.net, LO_INDEX, &lo) < 0)
+        return;
+    interface_statistics(&lo, &all, &words);
     reply_attribute(r, IFLA_STATS64, &all, sizeof(all));
     reply_attribute(r, IFLA_STATS, &words, sizeof(words));
 }

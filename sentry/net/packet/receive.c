@@ -194,19 +194,18 @@ static void describe(struct packet_socket *p, struct socket_message *msg,
 static ssize_t give(struct packet_socket *p, struct socket_message *msg, struct packet_message *m)
 {
     static const uint8_t no_offload[PACKET_VNET_SIZE];
-    size_t before = p->vnet ? PACKET_VNET_SIZE : 0, size;
+    size_t before = p->vnet ? PACKET_VNET_SIZE : 0;
+    ssize_t n;
 
     if (before && msg->uio->left < before)
         return -EINVAL;
     if (before && uio_copy_out(msg->uio, no_offload, before) != (ssize_t)before)
         return -EFAULT;
-    size = MIN((size_t)m->size, msg->uio->left);
-    if (size < m->size)
-        msg->out_flags |= MSG_TRUNC;
-    if (size > 0 && uio_copy_out(msg->uio, m->bytes, size) != (ssize_t)size)
-        return -EFAULT;
+    n = socket_message_give(msg, m->bytes, m->size);
+    if (n < 0)
+        return n;
     describe(p, msg, m);
-    return (ssize_t)(before + (msg->flags & MSG_TRUNC ? m->size : size));
+    return (ssize_t)before + n;
 }
 
 static ssize_t receive(struct packet_socket *p, struct socket_message *msg)

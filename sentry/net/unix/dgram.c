@@ -194,7 +194,8 @@ static ssize_t receive(struct unix_socket *u, struct socket_message *msg)
 {
     bool peek = msg->flags & MSG_PEEK;
     struct unix_message *m;
-    size_t size, room;
+    ssize_t n;
+    size_t size;
     int err = socket_take_error(&u->sock);
 
     if (err < 0)
@@ -205,14 +206,11 @@ static ssize_t receive(struct unix_socket *u, struct socket_message *msg)
     size = m->size;
     if (peek && u->sock.opt.peek_off > 0)
         size -= MIN(size, (size_t)u->sock.opt.peek_off);
-    room = msg->uio->left;
-    if (size > room)
-        msg->out_flags |= MSG_TRUNC;
-    if (uio_copy_out(msg->uio, m->data + (m->size - size), MIN(size, room)) !=
-        (ssize_t)MIN(size, room)) {
+    n = socket_message_give(msg, m->data + (m->size - size), size);
+    if (n < 0) {
         if (!peek)
             remove_first(u, m); /* lost, as on Linux */
-        return -EFAULT;
+        return n;
     }
     if (msg->address && m->from)
         *msg->address = m->from->addr;
@@ -220,9 +218,7 @@ static ssize_t receive(struct unix_socket *u, struct socket_message *msg)
     err = unix_message_give_rights(u, m, msg, peek);
     if (!peek)
         remove_first(u, m);
-    if (err < 0)
-        return err;
-    return (ssize_t)(msg->flags & MSG_TRUNC ? size : MIN(size, room));
+    return err < 0 ? err : n;
 }
 
 ssize_t unix_dgram_receive(struct socket *s, struct socket_message *msg)

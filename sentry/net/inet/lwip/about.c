@@ -26,8 +26,8 @@ static void tell_link(const struct nlmsghdr *m, void (*each)(void *, const struc
                       void *arg)
 {
     uint8_t copy[4096] __aligned_to(4);
-    struct rtnl_link_stats64 all = {0};
-    struct rtnl_link_stats words = {0};
+    struct rtnl_link_stats64 all;
+    struct rtnl_link_stats words;
     struct nlmsghdr *told = (struct nlmsghdr *)(void *)copy;
     struct net_device d;
     const void *at;
@@ -39,16 +39,7 @@ static void tell_link(const struct nlmsghdr *m, void (*each)(void *, const struc
     }
     memcpy(copy, m, m->nlmsg_len);
     about_device(&d);
-    all.rx_packets = d.in_frames;
-    all.rx_bytes = d.in_bytes;
-    all.rx_dropped = d.in_dropped;
-    all.tx_packets = d.out_frames;
-    all.tx_bytes = d.out_bytes;
-    words.rx_packets = (uint32_t)d.in_frames;
-    words.rx_bytes = (uint32_t)d.in_bytes;
-    words.rx_dropped = (uint32_t)d.in_dropped;
-    words.tx_packets = (uint32_t)d.out_frames;
-    words.tx_bytes = (uint32_t)d.out_bytes;
+    interface_statistics(&d, &all, &words);
     at = nlattr_find(told, sizeof(struct ifinfomsg), IFLA_STATS64, &size);
     if (at)
         memcpy(copy + ((const uint8_t *)at - copy), &all, MIN(size, sizeof(all)));
