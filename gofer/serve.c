@@ -132,6 +132,7 @@ static void walk_through(struct gofer *g, struct gofer_request *req, uint32_t le
                          struct gofer_reply *reply, int *found)
 {
     struct gofer_reply_head *head = &reply->head;
+    bool siblings = req->head.mode & GOFER_WALK_SIBLINGS;
     char *rest;
     int start = start_walk(g, req->path, req->head.skip, &rest), dir = start;
 
@@ -152,10 +153,11 @@ static void walk_through(struct gofer *g, struct gofer_request *req, uint32_t le
             break;
         }
         found[head->count++] = fd;
-        dir = fd;
         if (S_ISLNK(entry->stat.st_mode))
             read_target(fd, reply);
-        if (!S_ISDIR(entry->stat.st_mode))
+        if (!siblings)
+            dir = fd;
+        if (siblings ? S_ISLNK(entry->stat.st_mode) : !S_ISDIR(entry->stat.st_mode))
             break;
         rest = more ? end + 1 : end;
         left--;
@@ -184,15 +186,14 @@ static bool may_open(int fd, mode_t mode, bool looking, int *ret_err)
 }
 
 /*
- * The last that was found, open for reading where that is what comes next: who looks at a directory
- * often lists it. Not an automount point, which is not sprung by looking at it.
+ * What was found, open for reading where that is what comes next: who looks at a directory often
+ * lists it. Not an automount point, which is not sprung by looking at it.
  */
-static void open_last(struct gofer *g, const struct gofer_request *req, struct gofer_reply *reply,
-                      int *found)
+static void open_found(struct gofer *g, const struct gofer_request *req, struct gofer_entry *entry,
+                       int *fd)
 {
-    struct gofer_entry *last = &reply->entries[reply->head.count - 1];
-    int *fd = &found[reply->head.count - 1], opened, err;
-    mode_t mode = last->stat.st_mode;
+    mode_t mode = entry->stat.st_mode;
+    int opened, err;
 
     if (!S_ISDIR(mode) && !(S_ISREG(mode) && (req->head.mode & GOFER_WALK_OPEN)))
         return;
@@ -201,21 +202,24 @@ static void open_last(struct gofer *g, const struct gofer_request *req, struct g
         return;
     host_close(*fd);
     *fd = opened;
-    last->flags |= GOFER_READABLE;
+    entry->flags |= GOFER_READABLE;
 }
 
 /* The descriptors of all that was found are left in `found`, reply->head.count of them. */
 static void walk(struct gofer *g, struct gofer_request *req, uint32_t names,
                  struct gofer_reply *reply, int *found)
 {
-    uint32_t left = names - req->head.skip;
+    uint32_t left = names - req->head.skip, open_from;
 
     if (names == 0 || left == 1)
         walk_to_one(g, req, reply, found);
     else
         walk_through(g, req, left, reply, found);
-    if ((req->head.mode & GOFER_WALK_DONATE) && reply->head.count == MAX(left, 1U))
-        open_last(g, req, reply, found);
+    if (!(req->head.mode & GOFER_WALK_DONATE))
+        return;
+    open_from = req->head.mode & GOFER_WALK_SIBLINGS ? 0 : MAX(left, 1U) - 1;
+    for (uint32_t i = open_from; i < reply->head.count; i++)
+        open_found(g, req, &reply->entries[i], &found[i]);
 }
 
 /* The descriptor to donate, or -errno. */

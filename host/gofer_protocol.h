@@ -18,7 +18,10 @@
  *                  GOFER_WALK_DONATE each reported object's O_PATH descriptor comes along, good for
  *                  nothing but its status. In place of the last one's, when that is a directory
  *                  and may be listed, comes what GOFER_OPEN would give: GOFER_READABLE. With
- *                  GOFER_WALK_OPEN that goes for a regular file, too.
+ *                  GOFER_WALK_OPEN that goes for a regular file, too. With GOFER_WALK_SIBLINGS
+ *                  the names behind the first `skip` are not one below the other, but all in the
+ *                  directory to which those lead; it ends at one that is not found or is a link,
+ *                  and what was said of the last one goes for each.
  *   GOFER_OPEN     opens a regular file or a directory for reading and donates it; reports it
  *   GOFER_ACCESS   faccessat(2) with `mode`, as the user who runs the sandbox
  *   GOFER_STATFS   the file system of the object, after the head in place of entries
@@ -40,8 +43,9 @@
 #define GOFER_TARGET_MAX 4095
 
 /* `mode` of GOFER_WALK. */
-#define GOFER_WALK_DONATE 1
-#define GOFER_WALK_OPEN   2
+#define GOFER_WALK_DONATE   1
+#define GOFER_WALK_OPEN     2
+#define GOFER_WALK_SIBLINGS 4
 
 enum gofer_op { GOFER_WALK = 1, GOFER_OPEN, GOFER_ACCESS, GOFER_STATFS };
 

@@ -178,7 +178,9 @@ Test(gofer_race, nothing_leads_out)
             check_opened(fds[0]);
         for (int k = 0; k < count; k++)
             close(fds[k]);
-        ask(GOFER_WALK, "a/b/file", (uint32_t)i % 3, GOFER_WALK_DONATE, fds, &count);
+        ask(GOFER_WALK, "a/b/file", (uint32_t)i % 3,
+            GOFER_WALK_DONATE | ((uint32_t)i & (GOFER_WALK_OPEN | GOFER_WALK_SIBLINGS)), fds,
+            &count);
         check_walked(fds, count);
         found = found || count == 3;
         link_found = link_found || reply.head.target_size > 0;

@@ -177,6 +177,20 @@ Test(gofer, opens_at_the_end_of_a_walk)
     cr_expect_not(comes_open("fifo", to_open));
 }
 
+Test(gofer, looks_at_siblings_too)
+{
+    /* The names behind the first two are all in that folder; the link ends it. */
+    cr_expect_eq(ask(GOFER_WALK, "a/b/file/up/file", 2, GOFER_WALK_SIBLINGS, NULL), 0);
+    cr_assert_eq(reply.head.count, 2);
+    cr_expect(S_ISREG(reply.entries[0].stat.st_mode));
+    cr_expect(S_ISLNK(reply.entries[1].stat.st_mode));
+    cr_expect_str_eq(reply.target, "../../../../etc/passwd");
+    cr_expect_eq(ask(GOFER_WALK, "a/link/missing/a", 0, GOFER_WALK_SIBLINGS, NULL), 0);
+    cr_assert_eq(reply.head.count, 2);
+    cr_expect_eq(ask(GOFER_WALK, "a/fifo/missing/a", 0, GOFER_WALK_SIBLINGS, NULL), -ENOENT);
+    cr_assert_eq(reply.head.count, 2);
+}
+
 Test(gofer, refuses_to_leave_the_tree)
 {
     cr_expect_eq(ask(GOFER_OPEN, "a/out/passwd", 0, 0, NULL), -ELOOP);

@@ -21,6 +21,7 @@
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/goferfs.h"
 #include "sentry/fs/gofer/internal.h"
+#include "sentry/vfs/dirent.h"
 #include "sentry/vfs/file.h"
 
 #define THREADS     4
@@ -56,10 +57,10 @@ static __noreturn void serve(int socket)
     _exit(0);
 }
 
-static void start(bool exclusive)
+static void start_with(bool exclusive, size_t cache_bytes, uint32_t handle_limit)
 {
     struct goferfs_config config = {
-        .exclusive = exclusive, .cache_bytes = CACHE_BYTES, .handle_limit = HANDLES};
+        .exclusive = exclusive, .cache_bytes = cache_bytes, .handle_limit = handle_limit};
     int pair[2];
 
     cr_assert(mkdtemp(base) && chdir(base) == 0);
@@ -75,6 +76,11 @@ static void start(bool exclusive)
     cr_assert_eq(gofer_client_create(pair[0], &client), 0);
     config.client = client;
     cr_assert_eq(goferfs_create(&config, &root), 0);
+}
+
+static void start(bool exclusive)
+{
+    start_with(exclusive, CACHE_BYTES, HANDLES);
 }
 
 static void stop(void)
@@ -220,6 +226,66 @@ Test(goferfs, memory_and_descriptors_are_bounded, .timeout = 20)
     close(after);
     cr_expect(after <= before + HANDLES);
     cr_expect(fs->names.bytes > 0);
+    stop();
+}
+
+#define LISTED 20
+
+struct listed {
+    struct dirent_sink sink;
+    int count;
+    char paths[LISTED][16];
+};
+
+static bool emit(struct dirent_sink *sink, const char *name, size_t size, uint64_t ino,
+                 int64_t next, uint8_t type)
+{
+    struct listed *l = container_of(sink, struct listed, sink);
+
+    if (name[0] != '.')
+        snprintf(l->paths[l->count++], sizeof(l->paths[0]), "a/b/%.*s", (int)size, name);
+    return l->count < LISTED;
+}
+
+static void list(const char *path, struct listed *ret)
+{
+    int error;
+    struct dentry *d = look_up(path, &error);
+    struct file *f = NULL;
+
+    *ret = (struct listed){.sink.emit = emit};
+    cr_assert(d && d->inode->ops->open(d, O_RDONLY | O_DIRECTORY, &f) == 0);
+    f->at.dentry = d;
+    cr_assert_eq(f->ops->getdents(f, &ret->sink, &f->pos), 0);
+    file_unref(f);
+}
+
+Test(goferfs, listed_names_come_along, .timeout = 20)
+{
+    struct listed listed;
+    int error;
+
+    start_with(false, 1 << 20, 256);
+    for (int i = 1; i < LISTED + 1; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "a/b/%d", i);
+        put_file(name, "");
+    }
+    let_times_pass();
+    list("a/b", &listed);
+    cr_assert_eq(listed.count, LISTED);
+    cr_expect_eq(number_of(listed.paths[0]), host_number_of(listed.paths[0]));
+    kill_gofer();
+    for (int i = 1; i < 8; i++)
+        cr_expect_eq(number_of(listed.paths[i]), host_number_of(listed.paths[i]), "%d", i);
+    cr_expect(!look_up(listed.paths[8], &error));
+    cr_expect_eq(error, -EIO);
+    /* And what came along holds no longer than what was asked for. */
+    rename(listed.paths[1], listed.paths[2]);
+    let_times_pass();
+    cr_expect(!look_up(listed.paths[1], &error));
+    cr_expect_eq(error, -EIO);
     stop();
 }
 

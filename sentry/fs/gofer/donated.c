@@ -12,6 +12,7 @@
 #include "sentry/fs/gofer/internal.h"
 #include "sentry/fs/hostio.h"
 #include "sentry/mm/uio.h"
+#include "sentry/vfs/dirent.h"
 #include "sentry/vfs/file.h"
 
 struct donated {
@@ -65,9 +66,36 @@ static int64_t dir_llseek(struct file *f, int64_t offset, int whence, int64_t po
     return hostio_dir_llseek(donated_of(f)->host->fd, offset, whence, pos);
 }
 
+/* Passes names on, and notes them. */
+struct noting_sink {
+    struct dirent_sink sink, *to;
+    struct gofer_inode *dir; /* NULL: no more are noted */
+    int64_t pos;
+};
+
+static bool emit_noting(struct dirent_sink *sink, const char *name, size_t size, uint64_t ino,
+                        int64_t next, uint8_t type)
+{
+    struct noting_sink *s = container_of(sink, struct noting_sink, sink);
+
+    if (!s->to->emit(s->to, name, size, ino, next, type))
+        return false;
+    if (s->dir &&
+        !listing_note(&s->dir->fs->listings, s->dir, s->pos, (struct name){name, size}, type, next))
+        s->dir = NULL;
+    s->pos = next;
+    return true;
+}
+
 static int dir_getdents(struct file *f, struct dirent_sink *sink, int64_t *pos)
 {
-    return hostio_getdents(donated_of(f)->host->fd, sink, pos);
+    struct noting_sink noting = {.sink.emit = emit_noting, .to = sink, .pos = *pos};
+
+    if (f->at.dentry && !goferfs_of(f->at.dentry)->exclusive)
+        noting.dir = gofer_inode_of(f->at.dentry->inode);
+    if (noting.dir && *pos == 0)
+        listing_begin(&noting.dir->fs->listings, f->at.dentry);
+    return hostio_getdents(donated_of(f)->host->fd, &noting.sink, pos);
 }
 
 static void donated_release(struct file *f)

@@ -394,6 +394,7 @@ static void gofer_super_release(struct super_block *sb)
 {
     struct goferfs *fs = container_of(sb, struct goferfs, sb);
 
+    listings_clear(&fs->listings);
     namecache_clear(&fs->names);
     lock_destroy(&fs->handles.lock);
     free(fs);
@@ -432,6 +433,7 @@ static struct goferfs *goferfs_new(const struct goferfs_config *config,
     fs->memfile = config->memfile;
     fs->exclusive = config->exclusive;
     handles_init(&fs->handles, config->handle_limit);
+    listings_init(&fs->listings);
     if (namecache_init(&fs->names, config->cache_bytes) < 0) {
         free(fs);
         return NULL;

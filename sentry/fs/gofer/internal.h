@@ -4,11 +4,12 @@
  *   goferfs.c     the file system, its inodes and what they answer
  *   lookup.c      names: from what is remembered, the rest in one question
  *   namecache.c   remembered names
+ *   listing.c     which names will be looked up next
  *   handle.c      host descriptors that inodes hold, to look at the object again or to open it
  * again donated.c     open files client.c      the conversation
  *
- * Locks: each of namecache.lock, handles.lock and an inode's lock is innermost; references are
- * dropped outside of them.
+ * Locks: each of namecache.lock, handles.lock, listings.lock and an inode's lock is innermost;
+ * references are dropped outside of them.
  */
 #ifndef SENTRY_FS_GOFER_INTERNAL_H
 #define SENTRY_FS_GOFER_INTERNAL_H
@@ -39,6 +40,13 @@ struct handles {
     uint32_t limit;
 };
 
+/* The names of directories that were listed lately, in that order (listing.c). */
+struct listings {
+    struct lock lock;
+    struct list lru __guarded_by(lock); /* of struct listing; the last one first */
+    uint32_t count __guarded_by(lock);
+};
+
 struct goferfs {
     struct super_block sb;
     struct gofer_client *client; /* borrowed */
@@ -46,6 +54,7 @@ struct goferfs {
     bool exclusive;
     struct namecache names;
     struct handles handles;
+    struct listings listings;
 };
 
 /* What the gofer alone can say, and when it did. */
@@ -155,6 +164,24 @@ void namecache_put(struct namecache *cache, struct gofer_inode *dir, struct name
                    struct gofer_inode *inode, const struct stamp *stamp);
 /* Whoever changes a name tells it here. */
 void namecache_forget(struct namecache *cache, struct gofer_inode *dir, struct name name);
+
+/* listing.c */
+#define NAMES_AHEAD (GOFER_WALK_MAX - 1)
+struct names_ahead {
+    int count;
+    struct name names[NAMES_AHEAD]; /* in `text` */
+    char text[NAMES_AHEAD][VFS_NAME_MAX];
+};
+void listings_init(struct listings *l);
+void listings_clear(struct listings *l);
+/* The directory `dentry` is listed from its beginning. */
+void listing_begin(struct listings *l, const struct dentry *dentry);
+/* It has `name`, between the positions `from` and `next`. False: no more of this one are noted. */
+bool listing_note(struct listings *l, const struct gofer_inode *dir, int64_t from, struct name name,
+                  uint8_t type, int64_t next);
+/* `name` in `dir` is to be looked up: which will be after it? At most `max`; often none. */
+void listing_ahead(struct listings *l, const struct gofer_inode *dir, struct name name, int max,
+                   struct names_ahead *ret);
 
 /* handle.c */
 void handles_init(struct handles *h, uint32_t limit);

@@ -7,6 +7,7 @@
  * same time. So what was found in a directory that was changed just before is not remembered.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "host/clock.h"
@@ -25,6 +26,7 @@ struct place {
     struct gofer_inode *dir; /* borrowed from whom the walk holds */
     struct stamp stamp;      /* its times, from before the name is looked up */
     bool stamped;            /* they are known; always so in a tree that is ours alone */
+    size_t path_size;        /* the first bytes of the request's path that lead here */
 };
 
 static void enter(struct place *at, struct gofer_inode *dir, const struct linux_stat *st)
@@ -144,41 +146,38 @@ static struct gofer_inode *inode_for(struct place *at, struct name name,
 }
 
 /* One question, with descriptors if there is room for them. */
-static int ask(struct goferfs *fs, struct gofer_request *req, struct gofer_reply *ret_reply,
-               int *ret_fds)
+static int ask(struct goferfs *fs, struct gofer_request *req, bool siblings,
+               struct gofer_reply *ret_reply, int *ret_fds)
 {
+    uint32_t mode = siblings ? GOFER_WALK_SIBLINGS : 0;
     int err;
 
-    req->head.mode = fs->exclusive ? 0 : GOFER_WALK_DONATE;
-    if (req->head.mode && walk_is_to_open())
+    req->head.mode = mode | (fs->exclusive ? 0 : GOFER_WALK_DONATE);
+    if (!fs->exclusive && walk_is_to_open())
         req->head.mode |= GOFER_WALK_OPEN;
     err = gofer_ask(fs->client, req, ret_reply, ret_fds);
     if (err == -ENFILE) {
         handles_shrink(&fs->handles);
-        req->head.mode = 0;
+        req->head.mode = mode;
         err = gofer_ask(fs->client, req, ret_reply, ret_fds);
     }
     return err;
 }
 
-/*
- * The descriptor that came along with what the reply says of `g`. One that can be read is of what
- * the whole path leads to.
- */
-static void take_handle(struct gofer_inode *g, const struct gofer_request *req,
+/* The descriptor that came along with what the reply says of `g`, which is `name` below `dir`. */
+static void take_handle(struct gofer_inode *g, struct name dir, struct name name,
                         const struct gofer_entry *entry, int fd)
 {
     struct stamp stamp = stamp_of(&entry->stat);
-    char name[GOFER_PATH_MAX + 2];
+    char path[GOFER_PATH_MAX + 3];
 
-    if (!(entry->flags & GOFER_READABLE)) {
+    if (entry->flags & GOFER_READABLE) {
+        snprintf(path, sizeof(path), "%s%.*s/%.*s", dir.size ? "/" : "", (int)dir.size, dir.text,
+                 (int)name.size, name.text);
+        handle_give_readable(g, fd, path, &stamp);
+    } else {
         handle_give(g, fd);
-        return;
     }
-    name[0] = '/';
-    memcpy(name + 1, req->path, req->head.path_size);
-    name[1 + req->head.path_size] = '\0';
-    handle_give_readable(g, fd, name, &stamp);
 }
 
 /*
@@ -199,11 +198,12 @@ static int take_entry(struct place *at, const struct gofer_request *req, struct 
         return -ENOMEM;
     }
     if (fd >= 0)
-        take_handle(g, req, &reply->entries[i], fd);
+        take_handle(g, (struct name){req->path, at->path_size}, name, &reply->entries[i], fd);
     if (at->fs->exclusive || handle_held(g))
         remember(at, name, g, now);
     *ret = &g->inode;
     enter(at, g, st);
+    at->path_size += name.size + (at->path_size ? 1 : 0);
     return 0;
 }
 
@@ -214,8 +214,8 @@ static void close_rest(const int *fds, uint32_t from, uint32_t count)
 }
 
 /* The reply's first entry is the directory itself, whose handle had been let go. */
-static void take_own(struct place *at, const struct gofer_request *req,
-                     const struct gofer_reply *reply, const int *fds, bool donated)
+static void take_own(struct place *at, const struct gofer_reply *reply, const int *fds,
+                     bool donated)
 {
     const struct linux_stat *st = &reply->entries[0].stat;
 
@@ -223,7 +223,7 @@ static void take_own(struct place *at, const struct gofer_request *req,
         gofer_inode_learn(at->dir, &reply->entries[0]);
         enter(at, at->dir, st);
         if (donated)
-            take_handle(at->dir, req, &reply->entries[0], fds[0]);
+            handle_give(at->dir, fds[0]);
     } else if (donated) {
         host_close(fds[0]);
     }
@@ -244,12 +244,12 @@ static int walk_gofer(struct place *at, struct gofer_request *req, const struct 
         asked++;
     if (asked == 0)
         return -ENAMETOOLONG;
-    err = ask(at->fs, req, &reply, fds);
+    err = ask(at->fs, req, false, &reply, fds);
     if (err < 0)
         return err;
     passed = gofer_reply_passed(&reply, GOFER_WALK, req->head.mode);
     if (own && reply.head.count > 0)
-        take_own(at, req, &reply, fds, passed > 0);
+        take_own(at, &reply, fds, passed > 0);
     for (; i < reply.head.count && found < asked && !err && !ended; i++) {
         err = take_entry(at, req, names[found], &reply, i, passed ? fds[i] : -1, now,
                          &ret_inodes[found]);
@@ -266,6 +266,63 @@ static int walk_gofer(struct place *at, struct gofer_request *req, const struct 
     if (found < asked && *ret_error == -ENOENT && (!own || reply.head.count > 0))
         remember(at, names[found], NULL, now);
     return found == 0 && *ret_error == 0 ? -EIO : found;
+}
+
+/*
+ * As walk_gofer() for one name in a directory that is listed: others that will be looked up next
+ * are asked for along with it, and remembered.
+ */
+static int look_ahead(struct place *at, struct gofer_request *req, struct name name,
+                      const struct names_ahead *ahead, struct inode **ret_inode, int *ret_error)
+{
+    uint64_t now = host_clock_ns(CLOCK_REALTIME_COARSE);
+    int fds[GOFER_WALK_MAX], asked = 1, err;
+    struct gofer_reply reply;
+    uint32_t passed, i = 0;
+
+    if (!append_name(req, name))
+        return -ENAMETOOLONG;
+    while (asked <= ahead->count && append_name(req, ahead->names[asked - 1]))
+        asked++;
+    err = ask(at->fs, req, true, &reply, fds);
+    if (err < 0)
+        return err;
+    passed = gofer_reply_passed(&reply, GOFER_WALK, req->head.mode);
+    for (; i < MIN(reply.head.count, (uint32_t)asked) && !err; i++) {
+        struct name this = i == 0 ? name : ahead->names[i - 1];
+        struct place here = *at;
+        struct inode *inode;
+
+        err = take_entry(&here, req, this, &reply, i, passed ? fds[i] : -1, now, &inode);
+        if (i == 0 && !err)
+            *ret_inode = inode;
+        else if (!err)
+            inode_unref(inode);
+    }
+    close_rest(fds, i, passed);
+    if (i > 1 || (i == 1 && !err))
+        return 1;
+    *ret_error = err ? err : reply.head.error;
+    if (*ret_error == -ENOENT)
+        remember(at, name, NULL, now);
+    return *ret_error ? 0 : -EIO;
+}
+
+/* Asks for `count` names below *at, the last one with those that will be looked up after it. */
+static int ask_gofer(struct place *at, struct gofer_request *req, const struct name *names,
+                     int count, bool own, struct inode **ret_inodes, int *ret_error)
+{
+    uint64_t now = host_clock_ns(CLOCK_REALTIME_COARSE);
+    struct goferfs *fs = at->fs;
+    struct names_ahead ahead;
+
+    if (count == 1 && !fs->exclusive && at_rest(at, now)) {
+        listing_ahead(&fs->listings, at->dir, names[0],
+                      (int)MIN(fs->handles.limit / 16, (uint32_t)NAMES_AHEAD), &ahead);
+        if (ahead.count > 0)
+            return look_ahead(at, req, names[0], &ahead, ret_inodes, ret_error);
+    }
+    return walk_gofer(at, req, names, count, own, ret_inodes, ret_error);
 }
 
 int gofer_lookup(struct dentry *dir, const struct name *names, int count, struct inode **ret_inodes,
@@ -295,7 +352,8 @@ int gofer_lookup(struct dentry *dir, const struct name *names, int count, struct
         return err;
     own = !at.stamped && dir->parent;
     req.head.skip = gofer_depth(dir) + (uint32_t)known - (own ? 1 : 0);
-    more = walk_gofer(&at, &req, names + known, count - known, own, ret_inodes + known, ret_error);
+    at.path_size = req.head.path_size;
+    more = ask_gofer(&at, &req, names + known, count - known, own, ret_inodes + known, ret_error);
     if (more < 0 && known > 0) {
         *ret_error = more;
         more = 0;
