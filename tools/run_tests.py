@@ -161,8 +161,8 @@ def suites(build):
          lambda: command_suite(python("tests/run_guest.py", "--build", build))),
         ("cli", "bad input, killing the sandbox, the jail",
          lambda: command_suite(python("tests/cli/run.py", "--build", build))),
-        ("fuzz", "what hostile bytes reach first, a minute each, under libFuzzer",
-         lambda: command_suite(python("tools/fuzz.py", "--seconds", "60"))),
+        ("fuzz", "what hostile bytes reach first, for a minute or most of one, under libFuzzer",
+         lambda: command_suite(python("tools/fuzz.py", "--seconds", "60", "--rest", "40"))),
         ("callfuzz", "random system calls in the sandbox for two minutes",
          # Always the same rounds, so that a failure is the change's; new ones are the long suite's.
          lambda: command_suite(python("tools/callfuzz.py", "--build", build, "--seconds", "120",
