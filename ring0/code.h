@@ -55,6 +55,11 @@ enum ring0_undone {
  */
 enum ring0_undone ring0_undo(const struct ring0_code *code, uint64_t offset,
                              struct exchange_page *page, struct ring0_call *call);
+/* At the `out` at the end of a call that was handed over, or behind it: KVMs differ. */
+static inline bool ring0_gave_up(uint64_t offset)
+{
+    return offset == CODE_GAVE_UP || offset == CODE_GAVE_UP + RING0_OUT_SIZE;
+}
 /* True for the numbers of the calls that the fast path answers. */
 bool ring0_serves(uint64_t number);
 

@@ -35,7 +35,6 @@ code_start:
     STEP    IN_RCX, IN_NO_REG, \number
     sysretq
 .endm
-    .set    leave_guest, miss
 #include "ring0/fastpath.S"
 
     .org    CODE_SYSRET, 0xcc
@@ -43,6 +42,7 @@ code_start:
     .org    CODE_IRET, 0xcc
     iretq
 #include "ring0/gates.S"
+#include "ring0/exchange_ring0.S"
 
     .globl  ring0_code_end
     .hidden ring0_code_end

@@ -44,7 +44,7 @@ ring3_\number:
 .endm
 #include "ring0/fastpath.S"
 #include "ring0/gates.S"
-#include "ring0/exchange.S"
+#include "ring0/exchange_ring3.S"
 
     .globl  ring3_code_end
     .hidden ring3_code_end

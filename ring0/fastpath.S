@@ -6,7 +6,7 @@
  *   served     rax = result, all else as on entry, back to the program by FASTPATH_RETURN;
  *              FASTPATH_CHECK may still decide against it and jump to off_NUMBER
  *   not ours   all as on entry, to leave_guest: out of the guest at CODE_OUT, unless the call is handed
- *              over before that (ring0/exchange.S)
+ *              over before that (ring0/exchange_ring3.S)
  *
  * No stack, no scratch memory (another thread could overwrite what ring 3 can write), and no
  * instruction that changes the flags, which in ring 3 are still the program's own: so the number is

@@ -72,7 +72,7 @@
 #define CODE_STUBS      0x480 /* gate of exception n: CODE_STUBS + n * CODE_STUB_SIZE */
 #define CODE_STUB_SIZE  4
 #define CODE_STUB_COUNT 32
-#define CODE_GAVE_UP    0x520 /* ring 3 only, ring0/exchange.S: the way out of a call handed over */
+#define CODE_GAVE_UP    0x520 /* the way out of a call that was handed over */
 
 /* Places in the records of STEP, see ring0/fastpath.S; enum ring0_step_place. */
 #define IN_RCX      0
@@ -94,18 +94,24 @@
 #define FASTPATH_EGID    28
 #define FASTPATH_SERVED  32
 
-/* In the page "data", behind struct fastpath_page: where the exchange page is, or 0. */
+/* In the page "data", behind struct fastpath_page: where the exchange page is, or 0: none is in
+ * use. */
 #define DATA_EXCHANGE 128
 
+#define DATA_EXCHANGE_PAGE                                                                         \
+    1024 /* ring 0: struct exchange_page itself, which no program reaches                          \
+          */
+
 /*
- * Exchange pages, one for each thread of the VMM that may run a vCPU for another (index n at
- * EXCHANGE_BASE + n * 4K). Unlike the areas these are an address space's own, for ring 3 writes
+ * Ring 3: exchange pages, one for each thread of the VMM that may run a vCPU for another (index n
+ * at EXCHANGE_BASE + n * 4K). Unlike the areas these are an address space's own, for ring 3 writes
  * them.
  */
 #define EXCHANGE_BASE       0xfffffe8000000000
 #define EXCHANGE_PML4_INDEX 509
 /* struct exchange_page; what an answer needs is one cache line */
 #define EXCHANGE_STATE  0
+#define EXCHANGE_LEAVE  4
 #define EXCHANGE_RAX    8
 #define EXCHANGE_RIP    16
 #define EXCHANGE_RFLAGS 24

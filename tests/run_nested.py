@@ -74,8 +74,17 @@ class Boot:
             vm.add_file(test.program, test.program)
             if "host" not in test.options:
                 vm.add_job(shell_job(test.command, test.stdin))
-            vm.add_job(shell_job(["/kvmsentry", "--platform=kvm", "--", *test.command], test.stdin))
+            for options in self.variants(test).values():
+                command = ["/kvmsentry", "--platform=kvm", *options, "--", *test.command]
+                vm.add_job(shell_job(command, test.stdin))
         return vm
+
+    def variants(self, test):
+        """How a test runs in the sandbox here: what the report says behind its name, and options."""
+        result = {"": []}
+        if "exitless" in test.options and self.cpus > 1 and self.npt:
+            result[", exitless"] = ["--exitless=always"]
+        return result
 
     def run(self, args, tally, last):
         """
@@ -96,8 +105,8 @@ class Boot:
             test = self.tests.pop(0)
             name = f"{test.name} on {self.label}"
             native = host_run(test, args) if "host" in test.options else next(outcomes)
-            got = next(outcomes)
-            stopped = next((o for o in (native, got) if o.status is None), None)
+            got = {variant: next(outcomes) for variant in self.variants(test)}
+            stopped = next((o for o in (native, *got.values()) if o.status is None), None)
             if stopped:
                 why = stopped.err.decode(errors="replace")
                 if test.name in self.stopped:
@@ -108,7 +117,8 @@ class Boot:
                     self.tests.insert(0, test)
                 break
             if check_native(test, native, name, tally):
-                tally.judge(name, native, got)
+                for variant, outcome in got.items():
+                    tally.judge(name + variant, native, outcome)
         reports.close()
         if args.console or vm.boot_seconds is None:
             print(vm.console)

@@ -2,7 +2,7 @@
  * Calls without an exit. Leaving the guest and entering it again is what a call costs where KVM is
  * software, or nested. While a program makes one call after another, a runner (runner.c) therefore
  * runs its vCPU, and the task's own thread watches the exchange page: the trampoline posts the call
- * there, the task's thread serves it as ever, and answers there (ring0/exchange.S).
+ * there, the task's thread serves it as ever, and answers there (ring0/exchange_ring3.S).
  *
  *              begin               post                     give-up
  *      OFF  ----------->  ON  -------------->  SERVING  --------------->  LEAVING
@@ -19,7 +19,7 @@
  * change: the guest is told to return to the trampoline's `out`.
  *
  * It takes two processors for one program, so it is done only while there are as many, and while
- * the calls come so fast that it pays. Both are learnt: a watch in vain costs what some calls save.
+ * the calls come so fast that it pays, which is learnt (habit.c).
  *
  * The exchange page is the program's to write. What it says there is taken for its registers, no
  * matter who posted it or when; the vCPU itself is only ever set from the context.
@@ -35,15 +35,11 @@
 #include "ring0/code.h"
 
 #define PAUSES       24
-#define WATCH_NS     50000U  /* without a call for so long: it computes */
-#define PREEMPTED_NS 300000U /* between two looks: the processors are wanted elsewhere */
-#define CLOSE_NS     100000U /* a call that left the guest so soon might have been watched for */
-#define NEED_MIN     4U      /* such calls in a row, until it begins */
-#define NEED_MAX     1024U
-#define FEW_CALLS    4       /* with so few it had better not begun */
-#define SAVED_NS     20000   /* what each call is assumed to save */
-#define VAIN_NS      90000   /* what it costs to have begun, and to fetch the guest out again */
-#define CREDIT_MAX   8000000 /* ns; so much may be lost at once to others who want a processor */
+#define WATCH_NS     50000U   /* without a call for so long: it computes */
+#define PATIENT_NS   2000000U /* the same where it does not matter what it costs */
+#define PREEMPTED_NS 300000U  /* between two looks: the processors are wanted elsewhere */
+#define FEW_CALLS    4        /* with so few it had better not begun */
+#define VAIN_NS      90000    /* what it costs to have begun, and to fetch the guest out again */
 
 static struct exchange_page *page_of(struct kvm_context *ctx)
 {
@@ -79,8 +75,8 @@ void exitless_init(struct kvm_platform *p)
 
     for (size_t i = 0; i < ARRAY_COUNT(mask) && size > 0; i++)
         p->cpus += (unsigned int)__builtin_popcountll(mask[i]);
-    if (p->kind != KIND_RING3 || p->exitless_mode == EXITLESS_NEVER ||
-        !host_kvm_threads_may_change())
+    if (p->exitless_mode == EXITLESS_NEVER ||
+        (p->exitless_mode == EXITLESS_AUTO && !host_kvm_threads_may_change()))
         return;
     p->runner_count = MIN(p->cpus / 2, RUNNER_MAX);
     for (unsigned int i = 0; i < p->runner_count; i++) {
@@ -98,41 +94,19 @@ static bool is_crowded(struct kvm_platform *p)
            2 * __atomic_load_n(&p->inside, __ATOMIC_RELAXED) > p->cpus;
 }
 
-static void in_vain(struct kvm_context *ctx, uint64_t ns)
+static bool is_wanted(const struct kvm_context *ctx)
 {
-    ctx->exitless.hot = false;
-    ctx->exitless.streak = 0;
-    ctx->exitless.credit_ns -= (int64_t)MIN(ns, (uint64_t)2 * CREDIT_MAX);
-    if (ctx->exitless.credit_ns >= 0)
-        return;
-    ctx->exitless.credit_ns = 0;
-    ctx->exitless.need = MIN(2 * MAX(ctx->exitless.need, NEED_MIN), NEED_MAX);
+    return ctx->platform->exitless_mode == EXITLESS_ALWAYS || habit_wants(&ctx->exitless.habit);
 }
 
-static void was_worth_it(struct kvm_context *ctx)
+static int open_page(struct kvm_context *ctx, struct kvm_address_space *as, const struct runner *r,
+                     struct vcpu *v)
 {
-    ctx->exitless.hot = true;
-    if (ctx->exitless.credit_ns >= CREDIT_MAX)
-        return;
-    ctx->exitless.credit_ns += SAVED_NS;
-    if (ctx->exitless.credit_ns >= CREDIT_MAX / 4)
-        ctx->exitless.need = NEED_MIN;
-}
-
-void exitless_learn(struct kvm_context *ctx, enum trap trap, uint64_t ns)
-{
-    if (trap != TRAP_SYSCALL)
-        return;
-    if (ns < CLOSE_NS)
-        ctx->exitless.streak++;
-    else
-        ctx->exitless.streak /= 2;
-}
-
-static bool is_wanted(struct kvm_context *ctx)
-{
-    return ctx->exitless.hot || ctx->platform->exitless_mode == EXITLESS_ALWAYS ||
-           ctx->exitless.streak >= MAX(ctx->exitless.need, NEED_MIN);
+    if (ctx->platform->kind == KIND_RING3)
+        return exchange_open(as, r->index, &ctx->exitless.page);
+    ctx->exitless.page = (struct exchange_page *)(v->data + DATA_EXCHANGE_PAGE);
+    memset(ctx->exitless.page, 0, sizeof(*ctx->exitless.page));
+    return 0;
 }
 
 static bool is_barred(const struct kvm_context *ctx)
@@ -149,12 +123,12 @@ bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struc
     if (p->runner_count == 0 || !is_wanted(ctx) || is_barred(ctx) || is_crowded(p))
         return false;
     /* Waking one takes as long as a call or two: only after a streak. */
-    r = runner_claim(p, !ctx->exitless.hot);
-    ctx->exitless.hot = false;
-    ctx->exitless.streak = 0;
+    r = runner_claim(p, !ctx->exitless.habit.hot);
+    ctx->exitless.habit.hot = false;
+    ctx->exitless.habit.streak = 0;
     if (!r)
         return false;
-    if (exchange_open(as, r->index, &ctx->exitless.page) < 0) {
+    if (open_page(ctx, as, r, v) < 0) {
         runner_unclaim(r);
         return false;
     }
@@ -165,7 +139,7 @@ bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struc
     ctx->exitless.taken = false;
     ctx->exitless.calls = 0;
     set_state(ctx, EXITLESS_ON);
-    show_page(v, EXCHANGE_BASE + r->index * PAGE_SIZE);
+    show_page(v, EXCHANGE_BASE + r->index * PAGE_SIZE); /* in ring 0 as good as any but 0 */
     window_off(v);
     return true;
 }
@@ -204,7 +178,7 @@ static bool left_by_itself(const struct runner *r)
     const struct kvm_run *run = r->v->run;
 
     return r->result == 0 && run->exit_reason == KVM_EXIT_IO && run->io.port == PORT_SYSCALL &&
-           run->s.regs.regs.rip - (r->v->area + RING0_AREA_CODE) == CODE_GAVE_UP + RING0_OUT_SIZE;
+           ring0_gave_up(run->s.regs.regs.rip - (r->v->area + RING0_AREA_CODE));
 }
 
 bool exitless_abandon(struct runner *r)
@@ -214,15 +188,15 @@ bool exitless_abandon(struct runner *r)
 
     if (!change_state(ctx, EXITLESS_SERVING, EXITLESS_LEAVING))
         return false;
-    if (!left_by_itself(r)) {
+    if (left_by_itself(r)) {
+        v->sregs_known = v->in_user = r->platform->kind == KIND_RING3;
+    } else {
         settle_exit(r);
-        ctx->exitless.need = NEED_MAX; /* whatever it did there, it did not wait */
+        ctx->exitless.habit.need = HABIT_NEED_MAX; /* whatever it did there, it did not wait */
     }
     if (ctx->exitless.calls < FEW_CALLS)
-        in_vain(ctx, VAIN_NS);
-    ctx->exitless.hot = false;
-    v->sregs_known = true;
-    v->in_user = true;
+        habit_vain(&ctx->exitless.habit, VAIN_NS);
+    ctx->exitless.habit.hot = false;
     __atomic_fetch_sub(&r->platform->inside, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&r->turn, TURN_OWNER, __ATOMIC_SEQ_CST);
     show_page(v, 0);
@@ -284,6 +258,7 @@ static void recall(struct kvm_context *ctx)
 
     if (!is_outside(ctx)) {
         WRITE_ONCE(page_of(ctx)->rip, r->v->area + RING0_AREA_CODE + CODE_GAVE_UP);
+        WRITE_ONCE(page_of(ctx)->leave, 1);
         give_answer(ctx, 0);
         for (int i = 0; i < PATIENCE && !is_outside(ctx); i++)
             __builtin_ia32_pause();
@@ -378,6 +353,7 @@ static enum watch look(struct kvm_context *ctx, const struct exchange_page *page
 static enum watch watch(struct kvm_context *ctx)
 {
     uint64_t start = host_monotonic_ns(), before = start, now;
+    uint64_t longest = ctx->platform->exitless_mode == EXITLESS_ALWAYS ? PATIENT_NS : WATCH_NS;
     struct exchange_page *page = page_of(ctx);
     enum watch seen;
 
@@ -389,12 +365,12 @@ static enum watch watch(struct kvm_context *ctx)
             __builtin_ia32_pause();
         }
         now = host_monotonic_ns();
-        if (now - before > PREEMPTED_NS) {
-            in_vain(ctx, now - before);
+        if (now - before > MAX(PREEMPTED_NS, longest)) {
+            habit_vain(&ctx->exitless.habit, now - before);
             return WATCH_VAIN;
         }
-        if (now - start > WATCH_NS) {
-            in_vain(ctx, VAIN_NS);
+        if (now - start > longest) {
+            habit_vain(&ctx->exitless.habit, VAIN_NS);
             return WATCH_VAIN;
         }
         before = now;
@@ -422,7 +398,7 @@ static enum outcome came_out(struct kvm_context *ctx, enum trap *ret_trap,
             *ret_trap = TRAP_INTERRUPT;
             return OUTCOME_TRAP;
         }
-        if (!ctx->exitless.hot || switch_enter(ctx, ctx->exitless.runner->as, r->v) < 0)
+        if (!ctx->exitless.habit.hot || switch_enter(ctx, ctx->exitless.runner->as, r->v) < 0)
             return OUTCOME_OVER;
         break;
     }
@@ -437,7 +413,7 @@ static bool go_on(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info
         switch (watch(ctx)) {
         case WATCH_CALL:
             take_call(ctx);
-            was_worth_it(ctx);
+            habit_worth(&ctx->exitless.habit);
             *ret_trap = TRAP_SYSCALL;
             return true;
         case WATCH_OUTSIDE:
@@ -470,7 +446,7 @@ bool exitless_run(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info
         *ret_trap = TRAP_INTERRUPT;
         return true;
     }
-    ctx->exitless.hot = true;
+    ctx->exitless.habit.hot = true;
     runner_go(r);
     return go_on(ctx, ret_trap, ret_info);
 }

@@ -9,7 +9,7 @@
  *   address_space.c  as_*
  *   context.c        ctx_*, fp and segment bases
  *   trap.c, switch.c leaving and entering the guest; window.c
- *   exitless.c, runner.c, exchange.c
+ *   exitless.c, habit.c, runner.c, exchange.c
  *                    calls served while the guest waits for the answer, instead of leaving
  *   vm.c             the whole; probe.c, stats.c
  *
@@ -100,6 +100,14 @@ struct runner {
     uint32_t served_before;       /* when the watchdog last looked */
 };
 
+/* What a context has learnt, see habit.c. All zero at first. */
+struct exitless_habit {
+    bool hot; /* the last switch would have gone on */
+    int64_t credit_ns;
+    uint64_t least_ns;     /* the shortest way out and in again of the streak */
+    uint32_t streak, need; /* calls that left the guest; so many are to, in a row */
+};
+
 enum exitless_state {
     EXITLESS_OFF,
     EXITLESS_ON,      /* the context's thread is in ctx_switch() with a runner of its own */
@@ -124,10 +132,9 @@ struct kvm_context {
         struct exchange_page *page;            /* in the VMM */
         struct cpu_regs posted;                /* the call that is being served */
         bool taken;                            /* there is one */
-        bool hot;                              /* the last switch would have gone on */
         bool one_cpu, is_nice, special_policy; /* of its thread: then never */
-        int64_t credit_ns;
-        uint32_t calls, streak, need;
+        uint32_t calls;                        /* served since it is on */
+        struct exitless_habit habit;
     } exitless;
 
     /* ctx_interrupt(), from any thread: */
@@ -349,14 +356,22 @@ bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struc
 bool exitless_run(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info *ret_info);
 /* At the end of a switch. True: the guest waits for an answer, and the vCPU is not ours. */
 bool exitless_end(struct kvm_context *ctx);
-/* A call left the guest, `ns` after it was entered; or something else did. */
-void exitless_learn(struct kvm_context *ctx, enum trap trap, uint64_t ns);
 /* Own thread, outside of ctx_switch(): the vCPU is in the pool again. */
 void exitless_leave(struct kvm_context *ctx);
 /* By the runner: the guest has left with nobody watching. True: there is nothing to tell. */
 bool exitless_abandon(struct runner *r);
 /* Before the tables of an address space go: nobody waits inside any more. */
 void exitless_evict(struct kvm_platform *p, struct kvm_address_space *as);
+
+/* habit.c */
+#define HABIT_NEED_MAX 1024U
+/* A call left the guest, `ns` after that was entered. */
+void habit_left(struct exitless_habit *h, uint64_t ns);
+/* A call was served inside. */
+void habit_worth(struct exitless_habit *h);
+/* None came: `ns` were lost. */
+void habit_vain(struct exitless_habit *h, uint64_t ns);
+bool habit_wants(const struct exitless_habit *h);
 
 /* window.c: for KIND_RING3 */
 void window_off(struct vcpu *v);

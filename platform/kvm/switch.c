@@ -167,7 +167,8 @@ static enum trap enter_and_run(struct kvm_context *ctx, struct kvm_address_space
     v->tid = ctx->tid;
     start = host_monotonic_ns();
     trap = run(ctx, as, v, ret_info);
-    exitless_learn(ctx, trap, host_monotonic_ns() - start);
+    if (trap == TRAP_SYSCALL)
+        habit_left(&ctx->exitless.habit, host_monotonic_ns() - start);
     return trap;
 
 fail:

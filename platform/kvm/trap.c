@@ -260,11 +260,11 @@ static enum verdict port_syscall(struct exit_state *x, bool ring3)
 }
 
 /* Out with a call that was handed over: it is still to be served, or was answered meanwhile. */
-static enum verdict gave_up(struct exit_state *x, struct exchange_page *page)
+static enum verdict gave_up(struct exit_state *x, struct exchange_page *page, bool ring3)
 {
-    x->v->in_user = true;
+    x->v->in_user = ring3;
     if (__atomic_exchange_n(&page->state, EXCHANGE_ANSWERED, __ATOMIC_ACQUIRE) == EXCHANGE_POSTED)
-        return port_syscall(x, true);
+        return port_syscall(x, ring3);
     return VERDICT_INTERRUPTED;
 }
 
@@ -311,10 +311,12 @@ static enum verdict port_exit(struct exit_state *x)
             window_called(x->v);
             return port_syscall(x, true);
         }
-        if (out && port == PORT_SYSCALL && offset == CODE_GAVE_UP + RING0_OUT_SIZE && page)
-            return gave_up(x, page);
+        if (out && port == PORT_SYSCALL && page && ring0_gave_up(offset))
+            return gave_up(x, page, true);
         return port_of_program(x);
     }
+    if (out && port == PORT_SYSCALL && page && ring0_gave_up(offset))
+        return gave_up(x, page, false);
     if (out && port == PORT_SYSCALL) /* in ring 0 only ours is ever executed */
         return port_syscall(x, false);
     if (out && port == PORT_EXCEPTION)
