@@ -68,6 +68,13 @@ int exchange_open(struct kvm_address_space *as, unsigned int n, struct exchange_
     return err;
 }
 
+/* The next to get the page takes it for an empty table: what the program has written must go. */
+static void clear_and_free(struct kvm_platform *p, uint64_t gpa)
+{
+    memset(table_ptr(p, gpa), 0, PAGE_SIZE);
+    table_free(p, gpa);
+}
+
 void exchange_free(struct kvm_address_space *as)
 {
     struct kvm_platform *p = as->platform;
@@ -76,9 +83,9 @@ void exchange_free(struct kvm_address_space *as)
         return;
     for (unsigned int i = 0; i < RUNNER_MAX; i++) {
         if (as->exchange[i])
-            table_free(p, (uint64_t)((uint8_t *)as->exchange[i] - p->pt_memory.base));
+            clear_and_free(p, (uint64_t)((uint8_t *)as->exchange[i] - p->pt_memory.base));
     }
-    table_free(p, as->exchange_table);
-    table_free(p, as->exchange_tables[1]);
-    table_free(p, as->exchange_tables[0]);
+    clear_and_free(p, as->exchange_table);
+    clear_and_free(p, as->exchange_tables[1]);
+    clear_and_free(p, as->exchange_tables[0]);
 }

@@ -221,6 +221,7 @@ int slots_init(struct kvm_platform *p, struct memfile *mf);
 void slots_destroy(struct kvm_platform *p);
 /* A zeroed page for tables or areas: its guest-physical address. -ENOMEM. */
 int table_alloc(struct kvm_platform *p, uint64_t *ret_gpa);
+/* All its bytes are 0 again. */
 void table_free(struct kvm_platform *p, uint64_t gpa);
 static inline void *table_ptr(struct kvm_platform *p, uint64_t gpa)
 {
