@@ -52,6 +52,8 @@ int wait_queue_wake(struct wait_queue *q, uint32_t events)
     bool exclusive = false;
     int woken = 0;
 
+    /* Whoever is woken takes the lock to leave the queue: it should find it free. */
+    waiter_hold_wakes();
     lock_acquire(&q->lock);
     list_for_each (e, &q->entries, node) {
         if (!interested(e, events))
@@ -74,5 +76,6 @@ int wait_queue_wake(struct wait_queue *q, uint32_t events)
         }
     }
     lock_release(&q->lock);
+    waiter_let_wakes();
     return woken;
 }
