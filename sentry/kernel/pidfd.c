@@ -291,3 +291,30 @@ int pidfd_create(struct task *task, unsigned flags, struct file **ret)
     *ret = &p->file;
     return 0;
 }
+
+/* With kernel->lock. */
+static uint64_t ino_of(const struct task *task)
+{
+    return task->process->leader == task ? task->process->serial : task->serial;
+}
+
+int pidfd_create_by_ino(struct task *asker, uint64_t ino, unsigned flags, struct file **ret)
+{
+    struct pid_ns *ns = asker->process->pid_ns;
+    struct kernel *kernel = asker->kernel;
+    struct task *found = NULL;
+    int err = -ESTALE;
+
+    lock_acquire(&kernel->lock);
+    for (int32_t tid = 1; tid < KERNEL_PID_MAX && !found; tid++) {
+        if (kernel->pids[tid] && ino_of(kernel->pids[tid]) == ino)
+            found = task_ref(kernel->pids[tid]);
+    }
+    if (found && found->process->leader != found)
+        flags |= PIDFD_FLAG_THREAD;
+    lock_release(&kernel->lock);
+    if (found && pid_shown(ns, found->tid) != 0)
+        err = pidfd_create(found, flags, ret);
+    task_unref(found);
+    return err == -ESRCH || err == -ENOENT ? -ESTALE : err;
+}

@@ -18,6 +18,11 @@ struct task;
 
 /* `flags` of PIDFD_FLAG_*. -ENOENT: a thread that leads no process; -ESRCH: it is gone; -ENOMEM. */
 int pidfd_create(struct task *task, unsigned flags, struct file **ret);
+/*
+ * By st_ino of such a handle, for one who sees the process or thread. -ESTALE: it is gone, or he
+ * does not.
+ */
+int pidfd_create_by_ino(struct task *asker, uint64_t ino, unsigned flags, struct file **ret);
 bool pidfd_is(const struct file *file);
 bool pidfd_is_thread(struct file *file); /* asked for with PIDFD_FLAG_THREAD */
 bool pidfd_is_leader(struct file *file); /* means a process, or the thread that leads it */

@@ -2,9 +2,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <string.h>
 
 #include "sentry/kernel/ns/mntns.h"
 #include "sentry/kernel/ns/userns.h"
+#include "sentry/kernel/pidfd.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
@@ -17,6 +19,11 @@
 #define HANDLE_FLAG_UNIQUE      0x1U
 #define HANDLE_FLAG_CONNECTABLE 0x2U
 #define HANDLE_FLAG_FID         0x200U
+
+/* Instead of a descriptor: the file system of pidfds. Their handles are inode numbers. */
+#define FD_PIDFS    (-10002)
+#define TYPE_KERNFS 0xfe
+#define PIDFD_FLAGS ((unsigned)(O_ACCMODE | O_NONBLOCK | O_CLOEXEC | O_EXCL) | 0100000)
 
 /* In handle_type: what AT_HANDLE_CONNECTABLE adds. */
 #define TYPE_CONNECTABLE 0x10000
@@ -44,20 +51,29 @@ static int encode(const struct walk_result *found, unsigned flags, struct handle
                 TYPE_CONNECTABLE | (inode_type(at->dentry->inode) == S_IFDIR ? TYPE_DIRECTORY : 0);
         return err;
     }
-    if (wish != HANDLE_ID)
+    if (wish == HANDLE_PLACED || (wish == HANDLE_OPENABLE && !pidfd_is(found->file)))
         return -EOPNOTSUPP;
     err = file_stat(found->file, &st);
-    if (!err)
+    if (err < 0)
+        return err;
+    if (pidfd_is(found->file)) {
+        *ret = (struct handle){.type = TYPE_KERNFS, .size = sizeof(st.st_ino)};
+        memcpy(ret->bytes, &st.st_ino, sizeof(st.st_ino));
+    } else {
         handle_of_numbers(st.st_ino, ret);
-    return err;
+    }
+    return 0;
 }
 
 static int give_mount(struct task *task, const struct walk_result *found, uaddr_t ptr, bool unique)
 {
     const struct path *at = found->file ? &found->file->at : &found->path;
     uint64_t wide = at->mount ? at->mount->unique_id : 0;
-    int id = at->mount ? (int)at->mount->id : 0;
+    uint32_t id = at->mount ? at->mount->id : 0;
+    struct linux_stat st;
 
+    if (!at->mount && found->file && file_stat(found->file, &st) == 0)
+        (void)mount_kernel_id(st.st_dev, &id, &wide);
     return unique ? copy_struct_to_user(task->mm, ptr, &wide)
                   : copy_struct_to_user(task->mm, ptr, &id);
 }
@@ -209,14 +225,46 @@ static int decode(const struct path *root, struct handle *handle, unsigned check
     return err < 0 || checks == 0 ? err : check_found(ret->dentry, root, checks);
 }
 
+/* pidfs_export_permission(), pidfs_fh_to_dentry(): whoever sees a process may. */
+static long open_pidfd(struct task *task, uaddr_t handle_ptr, uint32_t flags)
+{
+    struct handle handle;
+    struct file *file;
+    uint64_t ino;
+    int err;
+
+    if (flags & ~PIDFD_FLAGS)
+        return -EINVAL;
+    err = get_handle(task, handle_ptr, &handle);
+    if (!err && (handle.type != TYPE_KERNFS || handle.size < sizeof(ino)))
+        err = -ESTALE;
+    if (err < 0)
+        return err;
+    memcpy(&ino, handle.bytes, sizeof(ino));
+    err = pidfd_create_by_ino(task, ino, flags & (PIDFD_FLAG_NONBLOCK | PIDFD_FLAG_THREAD), &file);
+    return err < 0 ? err : task_install(task, file, 0, flags & O_CLOEXEC);
+}
+
+static bool is_pidfd(struct task *task, int fd)
+{
+    struct file *file = fd == FD_PIDFS ? NULL : task_file(task, fd);
+    bool is = fd == FD_PIDFS || (file && pidfd_is(file));
+
+    file_unref(file);
+    return is;
+}
+
 SYSCALL_DEFINE3(open_by_handle_at, int, mount_fd, uaddr_t, handle_ptr, int, flags)
 {
     struct path root, found = {NULL, NULL};
     struct handle handle;
     struct file *file;
     unsigned checks;
-    int err = get_root(task, mount_fd, &root);
+    int err;
 
+    if (is_pidfd(task, mount_fd))
+        return open_pidfd(task, handle_ptr, (uint32_t)flags);
+    err = get_root(task, mount_fd, &root);
     if (err < 0)
         return err;
     err = may_decode(task, &root, (uint32_t)flags, &checks);
