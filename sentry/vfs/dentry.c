@@ -16,6 +16,10 @@
 #include "sentry/vfs/mount/mount.h"
 #include "sentry/vfs/notify.h"
 
+/* Where names are far, more stay: those of idle dentries, and those below them. */
+#define NEAR_BUCKETS 64
+#define FAR_BUCKETS  2048
+
 void inode_init(struct inode *inode, const struct inode_operations *ops, uint32_t mode,
                 uint64_t dev, uint64_t ino)
 {
@@ -98,7 +102,7 @@ static struct dentry *dentry_new(struct super_block *sb, struct dentry *parent, 
 
 int super_init(struct super_block *sb, struct inode *root, void (*release)(struct super_block *sb))
 {
-    uint32_t count = MAX(sb->idle_limit, (uint32_t)DENTRY_BUCKETS);
+    uint32_t count = sb->far ? FAR_BUCKETS : NEAR_BUCKETS;
     struct dentry *dentry = dentry_new(sb, NULL, (struct name){"", 0}, root);
     struct list *buckets = calloc(count, sizeof(*buckets));
 

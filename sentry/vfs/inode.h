@@ -175,8 +175,6 @@ struct inode {
     const struct super_block *unlinked_from;
 };
 
-#define DENTRY_BUCKETS 64 /* at least */
-
 struct super_block {
     refcount_t refs;
     const char *type;  /* static: the name in /proc/mounts */
@@ -194,7 +192,8 @@ struct super_block {
     bool stacked;      /* answers requests as overlayfs does, by those it is made of */
     uint8_t uuid[16];
     bool has_maps;         /* its mounts may have one: mountmap.h */
-    bool far;              /* looking a name up may take a round trip to somewhere else */
+    bool far;              /* looking a name up may take a round trip to somewhere else; set
+                              before super_init() */
     struct lock tree_lock; /* unused where read_only */
     uint32_t dev;          /* st_dev of the objects that have none of their own */
     struct dentry *root;

@@ -432,6 +432,7 @@ static struct goferfs *goferfs_new(const struct goferfs_config *config,
     fs->client = config->client;
     fs->memfile = config->memfile;
     fs->exclusive = config->exclusive;
+    fs->sb.far = true;
     handles_init(&fs->handles, config->handle_limit);
     listings_init(&fs->listings);
     if (namecache_init(&fs->names, config->cache_bytes) < 0) {
@@ -453,7 +454,6 @@ static struct goferfs *goferfs_new(const struct goferfs_config *config,
     fs->sb.checks_modes = config->checks_modes;
     fs->sb.has_acls = true;
     fs->sb.has_flags = true;
-    fs->sb.far = true;
     return fs;
 }
 
