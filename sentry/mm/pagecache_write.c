@@ -112,21 +112,25 @@ int pagecache_flush_held(struct mappable *m, uint64_t offset, uint64_t size)
     return err;
 }
 
-void pagecache_reread(struct mappable *m, uint64_t offset, uint64_t size)
+static void reread(struct pagecache *pc, uint64_t start, uint64_t end) __must_hold(pc->lock)
 {
-    struct pagecache *pc = to_pagecache(m);
-    uint64_t end = MIN(offset + size, PMAP_SPAN);
     struct pmap_iter it;
 
-    lock_acquire(&pc->lock);
-    for (pmap_iter_init(&it, &pc->pages, round_down(offset, PAGE_SIZE), end);
-         pmap_iter_next(&it);) {
-        uint64_t low = MAX(it.addr, offset), high = MIN(it.addr + PAGE_SIZE, end);
+    for (pmap_iter_init(&it, &pc->pages, round_down(start, PAGE_SIZE), end); pmap_iter_next(&it);) {
+        uint64_t low = MAX(it.addr, start), high = MIN(it.addr + PAGE_SIZE, end);
         uint8_t *page = memfile_ptr(pc->memfile, it.entry & ~PMAP_FLAGS);
         uint64_t done;
 
         (void)pagecache_read_bytes(pc, low, page + (low - it.addr), high - low, &done);
     }
+}
+
+void pagecache_reread(struct mappable *m, uint64_t offset, uint64_t size)
+{
+    struct pagecache *pc = to_pagecache(m);
+
+    lock_acquire(&pc->lock);
+    reread(pc, offset, MIN(offset + size, PMAP_SPAN));
     lock_release(&pc->lock);
 }
 
@@ -162,8 +166,10 @@ void pagecache_cut_held(struct mappable *m, uint64_t old_size, uint64_t size)
 
     lock_acquire(&pc->lock);
     /* What mappings stored behind the old end is not in the file. */
-    if (old_size < end)
+    if (old_size < end) {
         zero_part(pc, old_size, MIN(end, round_up(old_size, PAGE_SIZE)));
+        reread(pc, old_size, MIN(end, round_up(old_size, PAGE_SIZE)));
+    }
     zero_part(pc, end, round_up(end, PAGE_SIZE));
     forget(pc, round_up(end, PAGE_SIZE), PMAP_SPAN);
     lock_release(&pc->lock);

@@ -79,6 +79,21 @@ import hashlib
 print(hashlib.sha256(open('file', 'rb').read()).hexdigest())
 """
 
+# What a mapping stores behind the end is not in the file, however that grows (Linux: since 6.13).
+TAIL = r"""
+import ctypes, mmap, os
+for grow in (lambda: os.truncate('tail', 300), lambda: os.pwrite(tail, b'e', 299), lambda: os.posix_fallocate(tail, 250, 50)):
+    tail = os.open('tail', os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    os.write(tail, b'a' * 100)
+    area = mmap.mmap(tail, 100)
+    first = ctypes.c_char.from_buffer(area)
+    address = ctypes.addressof(first)
+    ctypes.memset(address + 99, 98, 120)
+    grow()
+    print(os.pread(tail, 300, 0)[98:250].strip(bytes(1)), ctypes.string_at(address + 98, 4))
+    del first
+"""
+
 SYNCED = r"""
 import mmap, os
 fd = os.open('/shared/mapped', os.O_RDWR | os.O_CREAT)
@@ -166,6 +181,10 @@ def test_holes(command, top, platforms, tally):
         outcome = run([command.program, f"--platform={platform}", f"--bind={folder}:/mnt/h", "--cwd=/mnt/h", "--",
                        "/usr/bin/python3", "-c", HOLES], top)
         tally.add("passed" if outcome == native else "failed", f"share: holes on {platform}", f"{native} {outcome}")
+        outcome = run([command.program, f"--platform={platform}", f"--bind={folder}:/mnt/h", "--cwd=/mnt/h", "--",
+                       "/usr/bin/python3", "-c", TAIL], top)
+        tally.add("passed" if outcome == (0, "b'ab' b'ab\\x00\\x00'\n" * 3) else "failed",
+                  f"share: behind the end on {platform}", f"{outcome}")
 
 
 def test_killed(words, shared, platform, tally):

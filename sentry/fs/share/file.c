@@ -150,10 +150,14 @@ static int share_allocate(struct file *f, int mode, uint64_t offset, uint64_t si
         return err;
     share_change_begin(s->fs, &s->inode, &change);
     err = host_allocate(fd_of(f), mode, offset, size);
-    if (!err && (shifts || zeroes)) {
-        change.how = shifts ? SHARE_SHIFTED : SHARE_ZEROED;
+    if (!err && shifts) {
+        change.how = SHARE_SHIFTED;
         change.offset = offset;
-        change.size = size;
+    } else if (!err && (zeroes || change.old_size < offset + size)) {
+        /* What mappings stored behind the old end is not in the file. */
+        change.how = zeroes ? SHARE_ZEROED : SHARE_WRITTEN;
+        change.offset = zeroes ? MIN(offset, change.old_size) : change.old_size;
+        change.size = offset + size - change.offset;
     }
     share_change_end(s->fs, &s->inode, &change);
     return err;
