@@ -39,6 +39,21 @@ static struct linux_stat to_guest_stat(const struct statx *st)
     };
 }
 
+static uint32_t xattr_flags(int fd, mode_t mode)
+{
+    uint32_t flags = 0;
+
+    if (S_ISLNK(mode))
+        return 0;
+    if (host_listxattr_fd(fd, NULL, 0) == 0)
+        return GOFER_NO_XATTRS;
+    if (host_getxattr_fd(fd, "system.posix_acl_access", NULL, 0) > 0)
+        flags |= GOFER_HAS_ACL;
+    if (S_ISDIR(mode) && host_getxattr_fd(fd, "system.posix_acl_default", NULL, 0) > 0)
+        flags |= GOFER_HAS_DEFAULT_ACL;
+    return flags;
+}
+
 static int report(int fd, struct gofer_entry *entry)
 {
     struct statx st;
@@ -56,10 +71,7 @@ static int report(int fd, struct gofer_entry *entry)
         entry->birth_sec = st.stx_btime.tv_sec;
         entry->birth_nsec = st.stx_btime.tv_nsec;
     }
-    if (!S_ISLNK(st.stx_mode) && host_getxattr_fd(fd, "system.posix_acl_access", NULL, 0) > 0)
-        entry->flags |= GOFER_HAS_ACL;
-    if (S_ISDIR(st.stx_mode) && host_getxattr_fd(fd, "system.posix_acl_default", NULL, 0) > 0)
-        entry->flags |= GOFER_HAS_DEFAULT_ACL;
+    entry->flags |= xattr_flags(fd, st.stx_mode);
     return 0;
 }
 

@@ -69,7 +69,8 @@ enum gofer_entry_flags {
     GOFER_HAS_BIRTH = 1,
     GOFER_HAS_ACL = 2, /* POSIX ACLs: acl(5) */
     GOFER_HAS_DEFAULT_ACL = 4,
-    GOFER_READABLE = 8, /* its descriptor is open for reading */
+    GOFER_READABLE = 8,   /* its descriptor is open for reading */
+    GOFER_NO_XATTRS = 16, /* none at all, as listxattr(2) has it */
 };
 
 struct gofer_entry {

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "gofer/gofer.h"
@@ -189,6 +190,16 @@ Test(gofer, looks_at_siblings_too)
     cr_assert_eq(reply.head.count, 2);
     cr_expect_eq(ask(GOFER_WALK, "a/fifo/missing/a", 0, GOFER_WALK_SIBLINGS, NULL), -ENOENT);
     cr_assert_eq(reply.head.count, 2);
+}
+
+Test(gofer, tells_of_attributes)
+{
+    cr_expect_eq(ask(GOFER_WALK, "a/b/file", 2, 0, NULL), 0);
+    cr_expect(reply.entries[0].flags & GOFER_NO_XATTRS);
+    if (setxattr("a/b/file", "user.test", "x", 1, 0) < 0 && errno == EOPNOTSUPP)
+        return; /* before Linux 6.6 a tmpfs has none of that kind */
+    cr_expect_eq(ask(GOFER_WALK, "a/b/file", 2, 0, NULL), 0);
+    cr_expect_not(reply.entries[0].flags & GOFER_NO_XATTRS);
 }
 
 Test(gofer, refuses_to_leave_the_tree)

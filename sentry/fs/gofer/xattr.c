@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "host/io.h"
 #include "sentry/fs/gofer/internal.h"
@@ -21,10 +22,39 @@ static int readable(struct dentry *dentry, struct host_file **ret)
     return err == -EACCES ? -ENODATA : err;
 }
 
+/* What was said at the last walk holds until the object changes. */
+static bool has_none(struct dentry *dentry)
+{
+    struct gofer_inode *g = gofer_inode_of(dentry->inode);
+    struct linux_stat now;
+    bool none;
+
+    if (!gofer_inode_look(g, &now))
+        return false;
+    lock_acquire(&g->lock);
+    none = (g->about.flags & GOFER_NO_XATTRS) &&
+           (g->fs->exclusive || (g->about.at.ctime_sec == now.st_ctime_sec &&
+                                 g->about.at.ctime_nsec == now.st_ctime_nsec));
+    lock_release(&g->lock);
+    return none;
+}
+
+/* Some file systems have others that they do not list. */
+static bool is_listed(const char *name)
+{
+    static const char *const prefixes[] = {"user.", "security.", "trusted.", "system.posix_acl_"};
+
+    for (size_t i = 0; i < ARRAY_COUNT(prefixes); i++) {
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
 ssize_t gofer_getxattr(struct dentry *dentry, const char *name, void *buf, size_t size)
 {
     struct host_file *host;
-    ssize_t n = readable(dentry, &host);
+    ssize_t n = is_listed(name) && has_none(dentry) ? -ENODATA : readable(dentry, &host);
 
     if (n < 0)
         return n;
@@ -36,7 +66,7 @@ ssize_t gofer_getxattr(struct dentry *dentry, const char *name, void *buf, size_
 ssize_t gofer_listxattr(struct dentry *dentry, bool trusted, char *buf, size_t size)
 {
     struct host_file *host;
-    ssize_t n = readable(dentry, &host);
+    ssize_t n = has_none(dentry) ? -ENODATA : readable(dentry, &host);
 
     if (n < 0)
         return n == -ENODATA ? 0 : n;
