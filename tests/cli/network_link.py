@@ -165,6 +165,33 @@ with near.makefile("rb") as stream:
 """
 
 
+# A reader with the smallest window there is, which begins late.
+FAR_TINY = r"""
+import hashlib, socket, sys, time
+server = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+server.bind((sys.argv[1], int(sys.argv[2])))
+server.listen()
+print("ready", flush=True)
+while True:
+    client, _ = server.accept()
+    time.sleep(0.3)
+    whole = hashlib.sha512()
+    while data := client.recv(1 << 16):
+        whole.update(data)
+    client.sendall(whole.digest())
+    client.close()
+"""
+NEAR_TINY = r"""
+import hashlib, socket, sys
+near = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+data = bytes(range(251)) * 100
+near.sendall(data)
+near.shutdown(socket.SHUT_WR)
+print(near.makefile("rb").read() == hashlib.sha512(data).digest())
+"""
+
+
 def test_windows(cable, inside, platform, tally):
     """More is under way at once than 64 KiB, where it comes quickly, and comes whole."""
     for address in "10.9.0.1", "fd09::1":
@@ -172,3 +199,7 @@ def test_windows(cable, inside, platform, tally):
         with Server(cable.far, [PYTHON, "-c", FAR_STREAM, address, port]):
             judge(tally, f"32 MiB to and from {address} on {platform}",
                   cable.near.run(*inside, PYTHON, "-c", NEAR_STREAM, address, port), "True True [7, 1]\n")
+        port = free_port()
+        with Server(cable.far, [PYTHON, "-c", FAR_TINY, address, port]):
+            judge(tally, f"a tiny window at {address} on {platform}",
+                  cable.near.run(*inside, PYTHON, "-c", NEAR_TINY, address, port), "True\n")

@@ -197,6 +197,9 @@ static void test_program(void)
     CHECK_EQ(frames_in(fds[0]), 3);
     CHECK_ERRNO(setsockopt(fds[0], SOL_PACKET, PACKET_FANOUT_DATA, &program, 4), EINVAL);
     CHECK_EQ(setsockopt(fds[0], SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof(program)), 0);
+    CHECK_ERRNO(setsockopt(fds[0], SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)),
+                EINVAL);
+    CHECK_ERRNO(set_option(fds[0], SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0), EINVAL);
     send_datagrams(5);
     CHECK_EQ(frames_in(fds[0]), 0);
     CHECK_EQ(frames_in(fds[1]), 5);

@@ -100,7 +100,8 @@ static int set_option(struct task *task, struct socket *s, int level, int name, 
             s->ops->option_changed(s, name);
         return err;
     }
-    if (level == SOL_SOCKET && name == SO_ATTACH_REUSEPORT_CBPF && s->domain == AF_PACKET)
+    if (level == SOL_SOCKET && s->domain == AF_PACKET &&
+        (name == SO_ATTACH_REUSEPORT_CBPF || name == SO_DETACH_REUSEPORT_BPF))
         return -EINVAL;
     if ((level == SOL_SOCKET && name == SO_ATTACH_REUSEPORT_CBPF) ||
         (level == SOL_PACKET && name == PACKET_FANOUT_DATA && s->domain == AF_PACKET))

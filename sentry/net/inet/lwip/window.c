@@ -65,18 +65,26 @@ void window_taken(struct stack_window *w, struct tcp_pcb *pcb, size_t size, bool
     }
 }
 
+/* Bytes that tcp_write() puts into a segment. */
+static uint32_t segment_size(const struct tcp_pcb *pcb)
+{
+    uint32_t size = MIN((uint32_t)pcb->mss, TCPWND_MIN16(pcb->snd_wnd_max / 2));
+
+    return size ? size : pcb->mss;
+}
+
 /*
- * All that may be under way is, and there is no room for what would be next. lwIP has a fixed
- * number of pieces, of which a segment takes one or two.
+ * It grows when all that may be under way is, and there is no room for what would be next. lwIP
+ * has a fixed number of pieces, of which a segment takes one or two; a write that needs more fails.
  */
 size_t window_room(struct stack_window *w, struct tcp_pcb *pcb)
 {
-    uint32_t queued = tcp_sndqueuelen(pcb),
-             pieces = (TCP_SND_QUEUELEN - 4 - MIN(queued, TCP_SND_QUEUELEN - 4U)) / 2;
+    const uint32_t most = TCP_SND_QUEUELEN - 4, queued = tcp_sndqueuelen(pcb);
+    const uint32_t segments = (most - MIN(queued, most)) / 2;
 
     if (tcp_sndbuf(pcb) < pcb->mss && MIN(pcb->cwnd, pcb->snd_wnd) > w->send / 2)
         pcb->snd_buf += grow(&w->send);
-    return MIN(tcp_sndbuf(pcb), pieces * pcb->mss);
+    return MIN(tcp_sndbuf(pcb), segments * segment_size(pcb));
 }
 
 /* ---- in the SYN -------------------------------------------------------------------------------
@@ -118,6 +126,19 @@ static void change_byte(uint8_t *tcp, size_t at, uint8_t value)
     tcp[17] = (uint8_t)sum;
 }
 
+/* Is it lwIP's own, and no packet that a program has put together? */
+static bool is_own(const uint8_t *tcp)
+{
+    const uint16_t local = (uint16_t)(tcp[0] << 8 | tcp[1]),
+                   remote = (uint16_t)(tcp[2] << 8 | tcp[3]);
+
+    for (const struct tcp_pcb *pcb = *lwip.tcp_active_pcbs; pcb; pcb = pcb->next)
+        if (pcb->local_port == local && pcb->remote_port == remote &&
+            (pcb->state == SYN_SENT || pcb->state == SYN_RCVD))
+            return true;
+    return false;
+}
+
 void window_tell_scale(uint8_t *frame, size_t size)
 {
     uint8_t *ip = frame + ETH_HLEN, *tcp;
@@ -127,7 +148,7 @@ void window_tell_scale(uint8_t *frame, size_t size)
     if (size < ETH_HLEN + header + 20 || (v4 ? ip[9] : ip[6]) != IPPROTO_TCP)
         return;
     tcp = ip + header;
-    if (!(tcp[13] & TCP_SYN) || (tcp[12] >> 4) * 4U > size - ETH_HLEN - header)
+    if (!(tcp[13] & TCP_SYN) || (tcp[12] >> 4) * 4U > size - ETH_HLEN - header || !is_own(tcp))
         return;
     at = find_scale(tcp, (tcp[12] >> 4) * 4U);
     if (at)
