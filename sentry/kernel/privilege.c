@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "sentry/kernel/keys/key.h"
+#include "sentry/kernel/ns/mntns.h"
 #include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/task.h"
@@ -67,11 +68,24 @@ static bool is_mapped(const struct cred *cred, uint32_t uid, uint32_t gid)
            id_map_from_kernel(user_ns_map(cred->user_ns, ID_GROUP), gid) != ID_NONE;
 }
 
-/* fs/exec.c:mnt_may_suid() */
-static bool file_may_give_privileges(const struct file *exe)
+/* Was the file system made in the namespace that `cred` is in, or in one above? */
+static bool trusts_super(const struct cred *cred, const struct super_block *sb)
 {
-    return exe->at.mount &&
-           !(__atomic_load_n(&exe->at.mount->flags, __ATOMIC_RELAXED) & MOUNT_NOSUID);
+    const struct user_ns *ns = cred->user_ns;
+
+    while (ns && ns->ns.id != sb->owner_id)
+        ns = user_ns_parent(ns);
+    return sb->owner_id == 0 || ns;
+}
+
+/* fs/exec.c:mnt_may_suid(): not what somebody else has mounted, for himself or with ids of his. */
+static bool file_may_give_privileges(const struct task *task, const struct file *exe)
+{
+    const struct mount *m = exe->at.mount;
+
+    return m && !(mount_get_flags(m) & MOUNT_NOSUID) &&
+           __atomic_load_n(&m->ns, __ATOMIC_RELAXED) == task_mount_ns(task) &&
+           trusts_super(task->cred, m->sb);
 }
 
 /* fs/exec.c:bprm_fill_uid() */
@@ -186,7 +200,7 @@ int privilege_of_exec(struct task *task, struct file *exe, struct exec_identity 
     err = file_stat(exe, &st);
     if (!err)
         mount_map_stat(path_map(&exe->at), &st);
-    may_give = err == 0 && file_may_give_privileges(exe);
+    may_give = err == 0 && file_may_give_privileges(task, exe);
     if (may_give && !distrust.no_new_privs)
         take_ids(cred, &st, &identity);
     cred->cap_permitted = 0;

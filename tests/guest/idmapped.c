@@ -219,6 +219,50 @@ static void test_users(int tree)
     CHECK_EQ(rmdir("open/made") + rmdir("dir/yes"), 0);
 }
 
+static int run_as(uid_t id, const char *path)
+{
+    pid_t pid = fork();
+    int status = -1;
+
+    if (pid == 0) {
+        if (setresgid(id, id, id) || setresuid(id, id, id))
+            _exit(100);
+        execl(path, path, "ids", NULL);
+        _exit(101);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void make_program(void)
+{
+    int from = open("/proc/self/exe", O_RDONLY),
+        to = open("run", O_CREAT | O_WRONLY | O_EXCL, 0755);
+    char buf[65536];
+    ssize_t n;
+
+    while ((n = read(from, buf, sizeof(buf))) > 0)
+        CHECK_EQ(write(to, buf, (size_t)n), n);
+    CHECK_EQ(fchown(to, 5, 5) + fchmod(to, 06755), 0);
+    close(from);
+    close(to);
+}
+
+/* A set-user-ID program makes him who is seen as its owner; where nobody is, or where its mount is
+ * in no namespace yet, it does not. */
+static void test_exec(int tree)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d/run", tree);
+    CHECK_EQ(run_as(10001, "./run"), 5);
+    CHECK_EQ(run_as(10001, path), 101);
+    CHECK_EQ(run_as(10001, "at/run"), 105);
+    CHECK_EQ(chown("run", 70000, 70000) + chmod("run", 06755), 0);
+    CHECK_EQ(run_as(10001, "at/run"), 101);
+    CHECK_EQ(unlink("run"), 0);
+}
+
 /* An ACL's ids, and the root that file capabilities count for. */
 static void test_attributes(int tree)
 {
@@ -268,6 +312,8 @@ static void test_attached(int tree, int ns)
     check_owner(AT_FDCWD, "bound", 10500, 10500);
     check_owner(AT_FDCWD, "dir", 500, 500);
     copy = clone_tree("at");
+    make_program();
+    test_exec(copy);
     CHECK_EQ(set(copy, IDMAP, 0, ns), EPERM);
     CHECK_EQ(set(tree, IDMAP, 0, ns), EPERM);
     close(copy);
@@ -326,11 +372,14 @@ static void test_nested(void)
     close(tree);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     char folder[] = "/tmp/kvmsentry-idmapped-XXXXXX";
     int ns, tree;
 
+    /* test_exec()'s: who it has become, in short. */
+    if (argc > 1)
+        return geteuid() == getegid() ? (int)(geteuid() % 10000 + geteuid() / 10000 * 100) : 1;
     umask(022);
     if (getuid() != 0 || unshare(CLONE_NEWNS) < 0)
         return CHECK_SKIPPED;
