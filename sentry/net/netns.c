@@ -180,6 +180,16 @@ int net_ns_device(const struct net_ns *net, int index, struct net_device *ret)
     return ret->index == index ? 0 : -ENODEV;
 }
 
+int net_ns_device_named(const struct net_ns *net, const char *name, struct net_device *ret)
+{
+    if (strcmp(name, LO_NAME) == 0)
+        return net_ns_device(net, LO_INDEX, ret);
+    if (!net->outward || !net->outward->device)
+        return -ENODEV;
+    net->outward->device(ret);
+    return strcmp(name, ret->name) == 0 ? 0 : -ENODEV;
+}
+
 int net_ns_tag(const struct net_ns *net, enum net_tag which)
 {
     return __atomic_load_n(&net->tags[which], __ATOMIC_RELAXED);

@@ -77,6 +77,7 @@ int net_ns_lo_set_mtu(struct net_ns *net, int mtu); /* -EINVAL */
 void net_ns_lo_count(struct net_ns *net, uint64_t packets, uint64_t bytes);
 /* lo, or what lies outward. -ENODEV. */
 int net_ns_device(const struct net_ns *net, int index, struct net_device *ret);
+int net_ns_device_named(const struct net_ns *net, const char *name, struct net_device *ret);
 
 /*
  * The tags of /proc/sys/net/ipv4/conf: numbers that programs keep there for themselves. A new

@@ -1,16 +1,18 @@
 /*
  * SOL_SOCKET: socket(7), net/core/sock.c. What is kept and has no effect here is what has none on a
- * machine without network cards.
+ * machine without network cards of its own.
  */
 #include <errno.h>
 #include <linux/capability.h>
 #include <string.h>
 #include <sys/time.h>
 
+#include "sentry/net/netns.h"
 #include "sentry/net/socket.h"
 #include "sentry/vfs/attr/identity.h"
 
 /* Newer than some headers. */
+#define OPT_BINDTOIFINDEX    62
 #define OPT_PREFER_BUSY_POLL 69
 #define OPT_BUF_LOCK         72
 #define OPT_TXREHASH         74
@@ -244,6 +246,17 @@ static int set_buffer(struct socket_options *opt, int name, int value)
     return 0;
 }
 
+/* sock_bindtoindex() */
+static int set_device(struct socket *s, int index)
+{
+    if (s->opt.device && !net_capable(s->net, CAP_NET_RAW))
+        return -EPERM;
+    if (index < 0)
+        return -EINVAL;
+    s->opt.device = index;
+    return 0;
+}
+
 /* What has a form or a range of its own. */
 static int set_other(struct socket *s, int name, int value)
 {
@@ -277,6 +290,8 @@ static int set_other(struct socket *s, int name, int value)
             return -EINVAL;
         opt->txrehash = (uint8_t)(value == -1 ? 1 : value);
         return 0;
+    case OPT_BINDTOIFINDEX:
+        return set_device(s, value);
     case SO_DETACH_FILTER:
         return -ENOENT; /* there never is one */
     case SO_TIMESTAMP_OLD:
@@ -304,15 +319,41 @@ static int set_number(struct socket *s, int name, int value)
     return err;
 }
 
+static int set_device_named(struct socket *s, const void *value, size_t size)
+{
+    struct net_device device = {0};
+    char name[sizeof(device.name)] = {0};
+    int err = 0;
+
+    memcpy(name, value, MIN(size, sizeof(name) - 1));
+    if (*name)
+        err = net_ns_device_named(s->net, name, &device);
+    return err < 0 ? err : set_device(s, device.index);
+}
+
+/* Its name, or that there is none. */
+static int get_device_name(const struct socket *s, void *value, size_t *size)
+{
+    struct net_device device;
+
+    if (!s->opt.device) {
+        *size = 0;
+        return 0;
+    }
+    if (*size < sizeof(device.name))
+        return -EINVAL;
+    if (net_ns_device(s->net, s->opt.device, &device) < 0)
+        return -ENODEV;
+    return socket_option_put(value, size, device.name, strlen(device.name) + 1);
+}
+
 static int set_any(struct socket *s, int name, const void *value, size_t size)
 {
     bool *sw = switch_of(&s->opt, name);
     int number, err;
 
-    if (name == SO_BINDTODEVICE) /* the only device is lo, and all goes over it */
-        return size >= 2 && memcmp(value, "lo", MIN(size, 3UL)) != 0 && *(const char *)value
-                   ? -ENODEV
-                   : 0;
+    if (name == SO_BINDTODEVICE)
+        return set_device_named(s, value, size);
     err = socket_option_int(value, size, &number);
     if (err < 0)
         return err;
@@ -423,6 +464,9 @@ static int get_other(struct socket *s, int name, int *ret)
     case OPT_TXREHASH:
         *ret = opt->txrehash;
         return 0;
+    case OPT_BINDTOIFINDEX:
+        *ret = opt->device;
+        return 0;
     case SO_LOCK_FILTER:
         *ret = opt->lock_filter;
         return 0;
@@ -484,8 +528,7 @@ int socket_get_option(struct socket *s, int name, void *value, size_t *size)
             return -EINVAL;
         return socket_option_put(value, size, &s->ino, sizeof(s->ino));
     case SO_BINDTODEVICE:
-        *size = 0;
-        return 0;
+        return get_device_name(s, value, size);
     default:
         return -ENOPROTOOPT;
     }

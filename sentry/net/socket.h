@@ -102,6 +102,7 @@ struct socket_options {
     int32_t rcvlowat;
     int32_t priority, mark, peek_off;
     int32_t busy_poll, incoming_cpu;
+    int32_t device; /* SO_BINDTODEVICE's interface; 0: none */
     uint32_t linger_seconds;
     uint64_t pacing_rate;
     uint64_t rcvtimeo_ns, sndtimeo_ns; /* SOCKET_TIMEO_MAX: none */

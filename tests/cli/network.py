@@ -10,7 +10,7 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from namespaces import TIMEOUT, Cable, Namespace, can_make
-from network_link import test_groups, test_neighbours, test_windows
+from network_link import test_bound, test_groups, test_neighbours, test_windows
 from network_peers import Server, free_port, judge
 
 PYTHON = sys.executable
@@ -586,6 +586,7 @@ def test_network_sandbox(command, platforms, tally):
             test_names(cable, inside, platform, tally)
             test_neighbours(cable, inside, platform, tally)
             test_groups(cable, inside, platform, tally)
+            test_bound(cable, inside, platform, tally)
             test_windows(cable, inside, platform, tally)
             test_many(cable, inside, platform, tally)
             serve_programs(cable.near, cable.far, "10.9.0.2", inside, platform, tally)

@@ -122,6 +122,66 @@ def test_groups(cable, inside, platform, tally):
                   cable.near.run(*inside, PYTHON, "-c", NEAR_GROUP, group, port, far), want.stdout)
 
 
+# SO_BINDTODEVICE: what passes the interface alone.
+BOUND = r"""
+import socket, sys
+far, port = sys.argv[1], int(sys.argv[2])
+family = socket.AF_INET6 if ":" in far else socket.AF_INET
+own = "::1" if ":" in far else "127.0.0.1"
+def make(name):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.settimeout(20)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+    s.bind(("", 0))
+    return s
+device, lo, none = make(b"cable0"), make(b"lo\0"), make(b"")
+for s in device, lo, none:
+    print(s.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16), s.getsockopt(socket.SOL_SOCKET, 62) > 1)
+    try:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"nowhere")
+    except OSError as error:
+        print(error)
+for s in device, none:
+    s.sendto(b"ask", (far, port))
+    print(s.recv(100))
+if ":" in far:  # IPv4 would send it over lo, where it is lost
+    try:
+        lo.sendto(b"ask", (far, port))
+    except OSError as error:
+        print(error)
+for s in device, lo, none:
+    none.sendto(b"from lo", (own, s.getsockname()[1]))
+print(lo.recv(100), none.recv(100))
+device.setblocking(False)
+try:
+    device.recv(100)
+except BlockingIOError:
+    print("nothing")
+device.settimeout(20)
+device.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"")
+none.sendto(b"from lo", (own, device.getsockname()[1]))
+print(device.recv(100))
+stream = socket.socket(family)
+stream.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"cable0")
+stream.settimeout(20)
+try:
+    stream.connect((far, 1))
+except OSError as error:
+    print(error)
+"""
+
+
+def test_bound(cable, inside, platform, tally):
+    """Sockets of one interface."""
+    for far in "10.9.0.1", "fd09::1":
+        port = free_port()
+        with Server(cable.far, [PYTHON, "-c", FAR_GROUP, "239.1.2.3" if "." in far else "ff05::77", port]):
+            want = cable.near.run(PYTHON, "-c", BOUND, far, port)
+            tally.add("failed" if want.returncode else "passed", f"bound to an interface on Linux, {far}", want.stderr)
+            judge(tally, f"bound to an interface on {platform}, {far}",
+                  cable.near.run(*inside, PYTHON, "-c", BOUND, far, port), want.stdout)
+
+
 # A stream of 32 MiB each way, by its hash; and what TCP was told of the other side's window.
 FAR_STREAM = r"""
 import hashlib, socket, struct, sys

@@ -108,9 +108,11 @@ void endpoint_put(const struct inet_socket *s, const struct endpoint *e, struct 
     }
 }
 
-/* Does the socket send to that group over lo though there is another way? */
+/* Does the socket send to there over lo though there is another way? */
 static bool stays_on_lo(const struct inet_socket *s, const struct in6_addr *dst)
 {
+    if (s->sock.opt.device)
+        return s->sock.opt.device == LO_INDEX;
     return addr_is_multicast(dst) &&
            (addr_is_v4(dst) ? s->ip.multicast_if : s->ip.multicast_if6) == LO_INDEX;
 }
@@ -123,6 +125,15 @@ const struct inet_outward *endpoint_outward(const struct inet_socket *s, const s
                    outward->owns(dst)
                ? NULL
                : outward;
+}
+
+int endpoint_interface(const struct inet_socket *s, const struct in6_addr *other)
+{
+    const struct inet_outward *outward = inet_ns_of(s->sock.net)->outward;
+
+    return outward && !addr_is_any(other) && !addr_is_loopback(other) && !outward->owns(other)
+               ? outward->index
+               : LO_INDEX;
 }
 
 /* From which address to one that is neither any nor the loopback's. */
@@ -162,6 +173,10 @@ int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6
         return -ENETUNREACH;
     if (addr_is_any(&dst->addr))
         dst->addr = v4 ? addr_v4(INADDR_LOOPBACK) : loopback_v6;
+    /* Linux sends by a device what is for ourselves, and IPv4 by lo for others: nobody takes it. */
+    if (s->sock.opt.device && !addr_is_multicast(&dst->addr) &&
+        s->sock.opt.device != endpoint_interface(s, &dst->addr))
+        return -ENETUNREACH;
     if (outward && !addr_is_loopback(&dst->addr) && !stays_on_lo(s, &dst->addr))
         return route_outward(s, outward, &dst->addr, ret_src);
     if (!net_ns_lo_is_up(s->sock.net))

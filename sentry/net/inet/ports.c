@@ -79,6 +79,8 @@ static bool overlap(const struct inet_socket *a, const struct inet_socket *b)
     bool a4 = a->sock.domain == AF_INET || addr_is_v4(&a->bound);
     bool b4 = b->sock.domain == AF_INET || addr_is_v4(&b->bound);
 
+    if (a->sock.opt.device && b->sock.opt.device && a->sock.opt.device != b->sock.opt.device)
+        return false;
     if (addr_is_any(&a->bound) || addr_is_any(&b->bound)) {
         if (a4 == b4)
             return true;
@@ -281,6 +283,8 @@ static int fit(const struct inet_socket *s, const struct endpoint *dst, const st
         (s->ip.v6only || !(addr_is_any(&s->local.addr) || addr_is_v4(&s->local.addr))))
         return 0;
     if (!v4 && s->sock.domain == AF_INET)
+        return 0;
+    if (s->sock.opt.device && s->sock.opt.device != endpoint_interface(s, &src->addr))
         return 0;
     if (!addr_is_any(&s->local.addr)) {
         if (!addr_equal(&s->local.addr, &dst->addr))

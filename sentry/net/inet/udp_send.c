@@ -224,6 +224,8 @@ static bool wants_group(struct inet_socket *s, const struct endpoint *dst,
 {
     bool any = addr_is_any(&s->local.addr) || addr_equal(&s->local.addr, &dst->addr);
 
+    if (s->sock.opt.device && s->sock.opt.device != interface)
+        return false;
     if (addr_is_v4(&dst->addr) != (s->sock.domain == AF_INET))
         return false;
     if (s->remote.port && (s->remote.port != src->port || !addr_equal(&s->remote.addr, &src->addr)))
