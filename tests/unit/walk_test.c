@@ -244,11 +244,13 @@ Test(walk, working_directory)
 
 /* A file system in which every name is a directory, and which counts its look-ups. */
 static int lookups;
+static int living; /* inodes */
 
 static int count_lookup(struct dentry *dir, const struct name *names, int count,
                         struct inode **ret_inodes, int *ret_error);
 static void count_release(struct inode *inode)
 {
+    living--;
     free(inode);
 }
 static const struct inode_operations count_operations = {.lookup = count_lookup,
@@ -259,6 +261,7 @@ static struct inode *count_inode(uint64_t ino)
     struct inode *inode = malloc(sizeof(*inode));
 
     cr_assert(inode);
+    living++;
     inode_init(inode, &count_operations, S_IFDIR | 0755, 1, ino);
     return inode;
 }
@@ -303,4 +306,46 @@ Test(walk, one_round_trip_for_many_names)
     cr_expect_eq(lookups, 2);
     cr_expect_str_eq(find("/a/b/../c/d", 0, &err), "/a/c/d");
     cr_expect_eq(lookups, 4);
+}
+
+/* What `name` in the root of `sb` is, as a walk finds it; its dentry is given back at once. */
+static struct inode *pass(struct super_block *sb, const char *name)
+{
+    struct name n = {name, strlen(name)};
+    struct dentry *d = dentry_attach(sb->root, n, count_inode((uint64_t)name[0]));
+    struct inode *inode;
+
+    cr_assert(d);
+    inode = d->inode;
+    dentry_unref(d);
+    return inode;
+}
+
+Test(walk, idle_dentries_are_bounded_and_go)
+{
+    struct super_block *sb = calloc(1, sizeof(*sb));
+    const char *const names[] = {"a", "b", "c", "d"};
+    struct dentry *kept;
+
+    cr_assert(sb);
+    sb->idle_limit = 2;
+    cr_assert_eq(super_init(sb, count_inode(1), count_super_release), 0);
+    for (int i = 0; i < 4; i++)
+        pass(sb, names[i]);
+    cr_expect_eq(living, 3, "the root and two");
+    cr_expect_null(dentry_find(sb->root, (struct name){"b", 1}));
+    kept = dentry_find(sb->root, (struct name){"c", 1});
+    cr_assert(kept);
+    cr_expect_eq(pass(sb, "c"), kept->inode, "it is one object still");
+    pass(sb, "e");
+    cr_expect_eq(living, 4, "one in use, d and e idle");
+    /* Names that lead elsewhere, or nowhere, do not stay. */
+    dentry_detach(sb->root, (struct name){"e", 1});
+    cr_expect_eq(living, 3);
+    dentry_detach(sb->root, (struct name){"c", 1});
+    cr_expect(dentry_gone(kept));
+    dentry_unref(kept);
+    cr_expect_eq(living, 2);
+    super_unref(sb);
+    cr_expect_eq(living, 0);
 }
