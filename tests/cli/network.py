@@ -548,6 +548,11 @@ def test_routes(command, platforms, tally):
             wait_for(before, cable.near, tally, f"all addresses are there again after {platform}")
             for address in "10.9.0.2", "10.9.1.2", "10.9.0.22", "192.0.2.7", "fd09::2", "fd19::2":
                 talk(tally, f"to {address}, one of several, on {platform}", cable.near, cable.far, address, inside, [])
+            for bound, named in ("0.0.0.0", ("10.9.0.2", "10.9.0.22", "192.0.2.7")), ("::", ("fd19::2", "fd09::2")):
+                port = free_port()
+                with Server(cable.near, [*inside, PYTHON, "-c", ANYWHERE, bound, port]):
+                    judge(tally, f"answers from the address that was asked, {bound} on {platform}",
+                          cable.far.run(PYTHON, "-c", ASK_AT, port, *named), "b'DATAGRAM'\n" * len(named))
             for address in "fd77::1", "fd78:1::1":  # near, though no address of the device's is in that network
                 talk(tally, f"to {address} by a route alone on {platform}", cable.far, cable.near, address, [], inside)
             for address, source in (("10.20.0.1", "10.9.1.2"), ("198.51.100.1", "192.0.2.7"), ("10.9.0.1", "10.9.0.2"),
@@ -555,6 +560,29 @@ def test_routes(command, platforms, tally):
                 talk(tally, f"by a route to {address} on {platform}", cable.far, cable.near, address, [], inside)
                 judge(tally, f"the address that one sends from to {address} on {platform}",
                       cable.near.run(*inside, PYTHON, "-c", SOURCE, address), source + "\n")
+
+
+# Answers from whichever address it was asked at.
+ANYWHERE = r"""
+import socket, sys
+v6 = ":" in sys.argv[1]
+udp = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+udp.setsockopt(socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP, socket.IPV6_RECVPKTINFO if v6 else 8, 1)
+udp.bind((sys.argv[1], int(sys.argv[2])))
+print("ready", flush=True)
+while True:
+    data, control, _, sender = udp.recvmsg(2000, 200)
+    udp.sendmsg([data.upper()], control, 0, sender)
+"""
+ASK_AT = r"""
+import socket, sys
+for address in sys.argv[2:]:
+    udp = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    udp.settimeout(20)
+    udp.connect((address, int(sys.argv[1])))
+    udp.send(b"datagram")
+    print(udp.recv(100))
+"""
 
 
 SOURCE = r"""

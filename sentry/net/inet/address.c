@@ -127,6 +127,13 @@ const struct inet_outward *endpoint_outward(const struct inet_socket *s, const s
                : outward;
 }
 
+bool inet_owns(const struct inet_socket *s, const struct in6_addr *addr)
+{
+    const struct inet_outward *outward = inet_ns_of(s->sock.net)->outward;
+
+    return addr_is_loopback(addr) || (outward && outward->owns(addr));
+}
+
 int endpoint_interface(const struct inet_socket *s, const struct in6_addr *other)
 {
     const struct inet_outward *outward = inet_ns_of(s->sock.net)->outward;

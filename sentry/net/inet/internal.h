@@ -179,6 +179,8 @@ void endpoint_put(const struct inet_socket *s, const struct endpoint *e,
  * and broadcast are for the caller.
  */
 int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6_addr *ret_src);
+/* Is it an address of the namespace's own? */
+bool inet_owns(const struct inet_socket *s, const struct in6_addr *addr);
 /* By which interface what `other` sends comes, and what is for it goes. */
 int endpoint_interface(const struct inet_socket *s, const struct in6_addr *other);
 /* What leads there if it is beyond the namespace's own addresses; NULL. */

@@ -13,6 +13,7 @@
 #include "sentry/net/inet/packet.h"
 #include "sentry/net/inet/raw.h"
 #include "sentry/net/inet/wire.h"
+#include "sentry/net/netns.h"
 
 #define READABLE      (POLLIN | POLLRDNORM)
 #define RECEIVERS_MAX 64 /* of one multicast datagram */
@@ -48,9 +49,74 @@ static int destination(struct udp_socket *u, struct socket_message *msg, struct 
     return ret->port ? 0 : -EDESTADDRREQ;
 }
 
+/* Which of our own addresses it is sent from, if any is named, and by which interface. */
+static int take_source(const struct inet_socket *s, const struct in6_addr *from, int interface,
+                       struct udp_message *m)
+{
+    struct net_device device;
+
+    if (interface && net_ns_device(s->sock.net, interface, &device) < 0)
+        return -ENODEV;
+    if (addr_is_any(from))
+        return 0;
+    if (!inet_owns(s, from) && !(addr_is_v4(from) ? s->ip.freebind || s->ip.transparent
+                                                  : s->ip.freebind6 || s->ip.transparent6))
+        return addr_is_v4(from) && !addr_is_multicast(from) && !addr_is_broadcast(from)
+                   ? -ENETUNREACH
+                   : -EINVAL;
+    m->from.addr = *from;
+    return 0;
+}
+
+static int take_v4(const struct inet_socket *s, int type, const void *data, size_t size, int number,
+                   struct udp_message *m)
+{
+    struct in_pktinfo info;
+    struct in6_addr from;
+
+    switch (type) {
+    case IP_TTL:
+        m->ttl = (uint8_t)number;
+        return number < 1 || number > 255 ? -EINVAL : 0;
+    case IP_TOS:
+        m->tos = (uint8_t)number;
+        return number < 0 || number > 255 ? -EINVAL : 0;
+    case IP_PKTINFO:
+        if (size != sizeof(info))
+            return -EINVAL;
+        memcpy(&info, data, sizeof(info));
+        from = addr_v4(ntohl(info.ipi_spec_dst.s_addr));
+        return take_source(s, &from, info.ipi_ifindex, m);
+    default:
+        return -EINVAL;
+    }
+}
+
+static int take_v6(const struct inet_socket *s, int type, const void *data, size_t size, int number,
+                   struct udp_message *m)
+{
+    struct in6_pktinfo info;
+
+    switch (type) {
+    case IPV6_HOPLIMIT:
+        m->ttl = (uint8_t)(number == -1 ? 64 : number);
+        return size != sizeof(int) || number < -1 || number > 255 ? -EINVAL : 0;
+    case IPV6_TCLASS:
+        m->tos = (uint8_t)MAX(number, 0);
+        return size != sizeof(int) || number < -1 || number > 255 ? -EINVAL : 0;
+    case IPV6_PKTINFO:
+        if (size < sizeof(info))
+            return -EINVAL;
+        memcpy(&info, data, sizeof(info));
+        return take_source(s, &info.ipi6_addr, (int)info.ipi6_ifindex, m);
+    default:
+        return -EINVAL;
+    }
+}
+
 /* One control message that is for IPPROTO_IP or IPPROTO_IPV6. */
-static int take_control(const struct cmsghdr *c, const void *data, size_t size,
-                        struct udp_message *m)
+static int take_control(const struct inet_socket *s, const struct cmsghdr *c, const void *data,
+                        size_t size, struct udp_message *m)
 {
     int number = 0;
 
@@ -60,32 +126,8 @@ static int take_control(const struct cmsghdr *c, const void *data, size_t size,
         number = *(const uint8_t *)data;
     else
         return -EINVAL;
-    if (c->cmsg_level == IPPROTO_IP) {
-        switch (c->cmsg_type) {
-        case IP_TTL:
-            m->ttl = (uint8_t)number;
-            return number < 1 || number > 255 ? -EINVAL : 0;
-        case IP_TOS:
-            m->tos = (uint8_t)number;
-            return number < 0 || number > 255 ? -EINVAL : 0;
-        case IP_PKTINFO: /* the device can only be lo, and the address only one of its own */
-            return size == sizeof(struct in_pktinfo) ? 0 : -EINVAL;
-        default:
-            return -EINVAL;
-        }
-    }
-    switch (c->cmsg_type) {
-    case IPV6_HOPLIMIT:
-        m->ttl = (uint8_t)(number == -1 ? 64 : number);
-        return size != sizeof(int) || number < -1 || number > 255 ? -EINVAL : 0;
-    case IPV6_TCLASS:
-        m->tos = (uint8_t)MAX(number, 0);
-        return size != sizeof(int) || number < -1 || number > 255 ? -EINVAL : 0;
-    case IPV6_PKTINFO:
-        return size >= sizeof(struct in6_pktinfo) ? 0 : -EINVAL;
-    default:
-        return -EINVAL;
-    }
+    return c->cmsg_level == IPPROTO_IP ? take_v4(s, c->cmsg_type, data, size, number, m)
+                                       : take_v6(s, c->cmsg_type, data, size, number, m);
 }
 
 /* The mark that the datagram carries: the socket's, or what its control messages say. */
@@ -106,7 +148,7 @@ int udp_mark_message(const struct inet_socket *s, const struct socket_message *m
         if (c.cmsg_len < sizeof(c) || c.cmsg_len > msg->control_size - at)
             return -EINVAL;
         if (c.cmsg_level == IPPROTO_IP || c.cmsg_level == IPPROTO_IPV6)
-            err = take_control(&c, msg->control + at + CMSG_LEN(0), c.cmsg_len - CMSG_LEN(0), m);
+            err = take_control(s, &c, msg->control + at + CMSG_LEN(0), c.cmsg_len - CMSG_LEN(0), m);
         if (err < 0)
             return err;
         if (CMSG_ALIGN(c.cmsg_len) > msg->control_size - at)
@@ -330,6 +372,8 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
         return err == -EADDRINUSE ? -EAGAIN : err;
     }
     count(s->sock.net, UDP_OUT, &to->addr);
+    if (!addr_is_any(&m->from.addr))
+        src = m->from.addr; /* IP_PKTINFO */
     m->from = (struct endpoint){src, s->local.port};
     m->to = to->addr;
     m->time_ns = host_sandbox_realtime_ns();
