@@ -161,6 +161,9 @@ device.settimeout(20)
 device.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"")
 none.sendto(b"from lo", (own, device.getsockname()[1]))
 print(device.recv(100))
+for address in far, own:
+    none.connect((address, port))
+    print(none.getsockopt(*((41, 24) if ":" in far else (0, 14))))  # IPV6_MTU, IP_MTU
 stream = socket.socket(family)
 stream.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"cable0")
 stream.settimeout(20)

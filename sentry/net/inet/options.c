@@ -274,21 +274,30 @@ static int give_number(int level, void *value, size_t *size, int number)
     return socket_option_put_int(value, size, number);
 }
 
+/* IP_MTU: of the interface that leads to the other side, once there is one. */
+static int give_mtu(const struct inet_socket *s, int level, void *value, size_t *size)
+{
+    struct net_device device;
+
+    if (!s->remote.port)
+        return -ENOTCONN;
+    if (net_ns_device(s->sock.net, endpoint_interface(s, &s->remote.addr), &device) < 0)
+        return -ENODEV;
+    return give_number(level, value, size,
+                       level == IPPROTO_IP ? MIN(device.mtu, UINT16_MAX) : device.mtu);
+}
+
 static int get_other(struct inet_socket *s, int level, int name, void *value, size_t *size)
 {
-    bool connected = s->remote.port != 0;
     int err = groups_getsockopt(s, level, name, value, size);
 
     if (err != -ENOPROTOOPT)
         return err;
     if (level == IPPROTO_IPV6)
-        return name == IPV6_MTU
-                   ? (connected ? give_number(level, value, size, net_ns_lo_mtu(s->sock.net))
-                                : -ENOTCONN)
-                   : -ENOPROTOOPT;
+        return name == IPV6_MTU ? give_mtu(s, level, value, size) : -ENOPROTOOPT;
     switch (name) {
     case IP_MTU:
-        return connected ? give_number(level, value, size, net_ns_lo_mtu(s->sock.net)) : -ENOTCONN;
+        return give_mtu(s, level, value, size);
     case IP_MULTICAST_IF:
         return socket_option_put(value, size, &s->ip.multicast_from, sizeof(s->ip.multicast_from));
     case OPT_IP_LOCAL_PORT_RANGE:
