@@ -18,7 +18,8 @@
 struct donated {
     struct file file;
     struct host_file *host;
-    struct memfile *memfile; /* borrowed */
+    struct gofer_inode *about; /* the same object; owned reference; NULL: the host had another */
+    struct memfile *memfile;   /* borrowed */
 };
 
 static struct donated *donated_of(struct file *f)
@@ -38,8 +39,12 @@ static int64_t donated_llseek(struct file *f, int64_t offset, int whence, int64_
 
 static int donated_stat(struct file *f, struct linux_stat *ret)
 {
-    int err = hostio_stat(donated_of(f)->host->fd, ret);
+    struct donated *d = donated_of(f);
+    int err;
 
+    if (d->about && gofer_inode_look(d->about, ret))
+        return 0;
+    err = hostio_stat(d->host->fd, ret);
     host_news_note(); /* it may have told of something */
     return err;
 }
@@ -103,6 +108,8 @@ static void donated_release(struct file *f)
     struct donated *d = donated_of(f);
 
     host_file_unref(d->host);
+    if (d->about)
+        inode_unref(&d->about->inode);
     file_fini(f);
     free(d);
 }
@@ -137,6 +144,8 @@ int gofer_file_create(struct dentry *dentry, struct host_file *host, uint32_t fl
         return -ENOMEM;
     }
     d->host = host;
+    if (handle_is(gofer_inode_of(dentry->inode), host))
+        d->about = gofer_inode_of(inode_ref(dentry->inode));
     file_init(&d->file, dir ? &dir_operations : &regular_operations, flags);
     d->memfile = goferfs_of(dentry)->memfile;
     *ret = &d->file;

@@ -123,6 +123,17 @@ struct host_file *handle_get_readable(struct gofer_inode *g, const struct stamp 
     return handle;
 }
 
+bool handle_is(struct gofer_inode *g, const struct host_file *host)
+{
+    struct handles *h = &g->fs->handles;
+    bool is;
+
+    lock_acquire(&h->lock);
+    is = g->handle == host;
+    lock_release(&h->lock);
+    return is;
+}
+
 bool handle_held(struct gofer_inode *g)
 {
     struct handles *h = &g->fs->handles;

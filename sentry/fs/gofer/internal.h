@@ -198,6 +198,7 @@ struct host_file *handle_get(struct gofer_inode *g);
  * else. */
 struct host_file *handle_get_readable(struct gofer_inode *g, const struct stamp *now, bool alone);
 bool handle_held(struct gofer_inode *g);
+bool handle_is(struct gofer_inode *g, const struct host_file *host);
 /* `to` gets what `from` has, if it has none. */
 void handle_move(struct gofer_inode *from, struct gofer_inode *to);
 void handle_drop(struct gofer_inode *g);
