@@ -87,6 +87,7 @@ IN_PROCESSES = {name for _, _, name, _ in PROCESSES}
 IN_FILES = {name for _, _, name, _ in FILES}
 IN_SOCKETS = {name for _, _, name, _ in SOCKETS}
 COMPILED_FILES = 10
+STOPPED = "each call stopped once by a tracer that does nothing"  # bench/tracer.c
 # Whole programs over many files: key, title, words; they run in Bench.folder.
 COMMANDS = [
     ("find", "`find /usr`", ["find", "/usr"]),
@@ -128,6 +129,7 @@ class Bench:
         self.sockets = os.path.join(self.build, "bench", "bench_sockets")
         self.folder = None  # where the file benchmarks run
         self.hello = os.path.join(self.build, "bench", "bench_hello")
+        self.tracer = os.path.join(self.build, "bench", "bench_tracer")
         self.spawn = os.path.join(self.build, "bench", "bench_spawn")
 
     def wanted(self, key):
@@ -139,6 +141,8 @@ class Bench:
     def command(self, where, program, *options):
         if where == "native":
             return list(program)
+        if where == STOPPED:
+            return [self.tracer, *program]
         return [self.sentry, f"--platform={where}", *options, *program]
 
     def works(self, where):
@@ -322,6 +326,7 @@ def print_operations(bench, places, operations):
 def print_commands(bench, places):
     if not any(bench.wanted(key) for key, *_ in COMMANDS):
         return
+    places = [*places, STOPPED]
     print(row("whole program over many files", *places))
     print(row("---", *["---:"] * len(places)), flush=True)
     for key, title, words in COMMANDS:
@@ -461,7 +466,7 @@ def main():
     bench = Bench(args)
     subprocess.run(["ninja", "-C", args.build, "kvmsentry", "bench/bench_guest", "bench/bench_hello",
                     "bench/bench_processes", "bench/bench_files", "bench/bench_sockets",
-                    "bench/bench_spawn", "bench/bench_bare"],
+                    "bench/bench_spawn", "bench/bench_tracer", "bench/bench_bare"],
                    stdout=subprocess.DEVNULL, check=True)
     places = ["native"]
     print(host_line() + f"; medians of {args.rounds} rounds.\n", flush=True)
