@@ -14,7 +14,7 @@ for kind in "udp", "tcp":
         except OSError: time.sleep(0.1)
 P
 python3 q.py; kill $D; wait $D; echo $?
-mosquitto -p 17051 >/dev/null 2>&1 & M=$!; for i in $(seq 50); do mosquitto_pub -p 17051 -t a -r -m kept 2>/dev/null && break; sleep 0.1; done; mosquitto_sub -p 17051 -t a -C 1 -W 10; (mosquitto_sub -p 17051 -t b -C 3 -W 20 >sub & W=$!; for i in $(seq 50); do grep -q 3 sub && break; for m in 1 2 3; do mosquitto_pub -p 17051 -t b -q 1 -m $m; done; sleep 0.1; done; wait $W; wc -l <sub); kill $M; wait $M; echo $?
+mosquitto -p 17051 >/dev/null 2>&1 & M=$!; for i in $(seq 50); do mosquitto_pub -p 17051 -t a -r -m kept 2>/dev/null && break; sleep 0.1; done; mosquitto_sub -p 17051 -t a -C 1 -W 10; (mosquitto_sub -p 17051 -t b -C 3 -W 20 >sub & W=$!; while kill -0 $W 2>/dev/null; do mosquitto_pub -p 17051 -t b -q 1 -m x; sleep 0.1; done; wait $W; wc -l <sub); kill $M; wait $M; echo $?
 beanstalkd -l 127.0.0.1 -p 17052 & B=$!; for i in $(seq 50); do printf 'put 1 0 9 3\r\nabc\r\nreserve\r\ndelete 1\r\nquit\r\n' | ncat 127.0.0.1 17052 2>/dev/null && break; sleep 0.1; done; kill $B; wait $B; echo $?
 ncat -l -k 127.0.0.1 17053 -c 'read x; echo $x' & N=$!; for i in $(seq 50); do echo via ncat | ncat 127.0.0.1 17053 2>/dev/null && break; sleep 0.1; done
 openssl req -x509 -newkey rsa:2048 -nodes -keyout k -out c -days 9 -subj /CN=x 2>/dev/null; cat k c >kc; printf 'foreground = yes\npid =\n[s]\naccept = 127.0.0.1:17055\nconnect = 127.0.0.1:17053\ncert = %s/kc\n' $PWD >st.conf; stunnel st.conf 2>/dev/null & S=$!
