@@ -64,7 +64,7 @@ int exchange_open(struct kvm_address_space *as, unsigned int n, struct exchange_
     lock_release(&as->lock);
     /* What the last program here left in it is nobody's business. */
     if (!err)
-        memset(*ret, 0, sizeof(**ret));
+        memset(*ret, 0, PAGE_SIZE);
     return err;
 }
 
