@@ -15,9 +15,10 @@
 #define CLOSE_NS   100000U /* a call that left the guest so soon might have been watched for */
 #define DEAR_NS    5000U   /* leaving and entering that costs less is not worth a processor */
 #define NEED_MIN   4U
+#define FORGIVEN   8       /* a call served inside takes that part of the need away */
+#define LOOKS      4       /* for the shortest of so many */
 #define SAVED_NS   20000   /* what each call is assumed to save */
 #define CREDIT_MAX 8000000 /* ns */
-#define CREDIT_PAY 2000000 /* with so much all is forgotten */
 
 void habit_vain(struct exitless_habit *h, uint64_t ns)
 {
@@ -33,17 +34,21 @@ void habit_vain(struct exitless_habit *h, uint64_t ns)
 void habit_worth(struct exitless_habit *h)
 {
     h->hot = true;
-    if (h->credit_ns >= CREDIT_MAX)
-        return;
-    h->credit_ns += SAVED_NS;
-    if (h->credit_ns >= CREDIT_PAY)
-        h->need = NEED_MIN;
+    h->need = MAX(h->need - h->need / FORGIVEN, NEED_MIN);
+    h->credit_ns = MIN(h->credit_ns + SAVED_NS, (int64_t)CREDIT_MAX);
+}
+
+/* The shortest of the last few: one that was interrupted at once says nothing for long. */
+static void note_least(struct exitless_habit *h, uint64_t ns)
+{
+    h->least_yet_ns = h->looked++ % LOOKS == 0 ? ns : MIN(ns, h->least_yet_ns);
+    if (h->looked % LOOKS == 0)
+        h->least_ns = h->least_yet_ns;
 }
 
 void habit_left(struct exitless_habit *h, uint64_t ns)
 {
-    if (h->streak == 0 || ns < h->least_ns)
-        h->least_ns = ns;
+    note_least(h, ns);
     if (ns < CLOSE_NS)
         h->streak++;
     else

@@ -104,7 +104,8 @@ struct runner {
 struct exitless_habit {
     bool hot; /* the last switch would have gone on */
     int64_t credit_ns;
-    uint64_t least_ns;     /* the shortest way out and in again of the streak */
+    uint64_t least_ns, least_yet_ns; /* the shortest way out and in again of the last few */
+    uint32_t looked;
     uint32_t streak, need; /* calls that left the guest; so many are to, in a row */
 };
 

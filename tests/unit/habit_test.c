@@ -36,6 +36,14 @@ Test(habit, not_where_leaving_is_cheap_or_calls_are_sparse)
     cr_assert_eq(calls_until_wanted(&sparse, SPARSE), ENOUGH);
 }
 
+Test(habit, one_short_call_does_not_count_for_ever)
+{
+    struct exitless_habit h = {0};
+
+    habit_left(&h, CHEAP_CALL);
+    cr_assert_leq(calls_until_wanted(&h, DEAR_CALL), 8);
+}
+
 Test(habit, what_is_lost_again_and_again_is_tried_less_and_less)
 {
     struct exitless_habit h = {0};
