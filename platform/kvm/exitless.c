@@ -38,6 +38,7 @@
 #define WATCH_NS     50000U   /* without a call for so long: it computes */
 #define PATIENT_NS   2000000U /* the same where it does not matter what it costs */
 #define PREEMPTED_NS 300000U  /* between two looks: the processors are wanted elsewhere */
+#define TURNS_NS     300000U  /* since another program was inside */
 #define FEW_CALLS    4        /* with so few it had better not begun */
 #define VAIN_NS      90000    /* what it costs to have begun, and to fetch the guest out again */
 
@@ -87,11 +88,35 @@ void exitless_init(struct kvm_platform *p)
 
 /* ---- when ---------------------------------------------------------------------------------- */
 
-/* Each program inside the guest takes two processors if it is to be watched. */
-static bool is_crowded(struct kvm_platform *p)
+void exitless_take_turn(struct kvm_context *ctx)
 {
-    return p->exitless_mode == EXITLESS_AUTO &&
-           2 * __atomic_load_n(&p->inside, __ATOMIC_RELAXED) > p->cpus;
+    struct kvm_platform *p = ctx->platform;
+
+    ctx->exitless.turned = __atomic_load_n(&p->last_inside, __ATOMIC_RELAXED) != ctx;
+    if (!ctx->exitless.turned)
+        return;
+    __atomic_store_n(&p->last_inside, ctx, __ATOMIC_RELAXED);
+    __atomic_store_n(&p->turned_ns, host_monotonic_ns(), __ATOMIC_RELAXED);
+}
+
+/*
+ * Each program inside the guest takes two processors if it is to be watched. Two that take turns
+ * are two, though only one is inside at a time: the other waits for it awake, as likely as not.
+ */
+static bool is_crowded(const struct kvm_context *ctx, bool turning)
+{
+    const struct kvm_platform *p = ctx->platform;
+    uint32_t inside = __atomic_load_n(&p->inside, __ATOMIC_RELAXED);
+
+    if (p->exitless_mode != EXITLESS_AUTO)
+        return false;
+    return 2 * (turning ? MAX(inside, 2U) : inside) > p->cpus;
+}
+
+static bool is_turning(const struct kvm_context *ctx)
+{
+    return host_monotonic_ns() - __atomic_load_n(&ctx->platform->turned_ns, __ATOMIC_RELAXED) <
+           TURNS_NS;
 }
 
 static bool is_wanted(const struct kvm_context *ctx)
@@ -120,7 +145,8 @@ bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struc
     struct kvm_platform *p = ctx->platform;
     struct runner *r;
 
-    if (p->runner_count == 0 || !is_wanted(ctx) || is_barred(ctx) || is_crowded(p))
+    if (p->runner_count == 0 || !is_wanted(ctx) || is_barred(ctx) ||
+        is_crowded(ctx, is_turning(ctx)))
         return false;
     /* Waking one takes as long as a call or two: only after a streak. */
     r = runner_claim(p, !ctx->exitless.habit.hot);
@@ -464,7 +490,7 @@ bool exitless_answer(struct kvm_context *ctx, struct kvm_address_space *as, enum
                      struct trap_info *ret_info)
 {
     if (as == ctx->exitless.runner->as && !ctx->bases_changed && !is_outside(ctx) &&
-        only_rax_differs(ctx) && !is_crowded(ctx->platform)) {
+        only_rax_differs(ctx) && !is_crowded(ctx, ctx->exitless.turned)) {
         __atomic_store_n(&ctx->running, ctx->exitless.runner->v->run, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&ctx->interrupted, __ATOMIC_SEQ_CST) == 0) {
             give_answer(ctx, ctx->base.regs.rax);

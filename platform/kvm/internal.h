@@ -133,6 +133,7 @@ struct kvm_context {
         struct exchange_page *page;            /* in the VMM */
         struct cpu_regs posted;                /* the call that is being served */
         bool taken;                            /* there is one */
+        bool turned;                           /* another context has been inside since */
         bool one_cpu, is_nice, special_policy; /* of its thread: then never */
         uint32_t calls;                        /* served since it is on */
         struct exitless_habit habit;
@@ -213,6 +214,8 @@ struct kvm_platform {
     uint32_t watchdog;         /* atomic, futex: enum watchdog_state */
     unsigned int cpus;
     uint32_t inside; /* atomic: contexts in ctx_switch(), or with a guest that waits inside */
+    const struct kvm_context *last_inside; /* atomic, never followed: who came last ... */
+    uint64_t turned_ns;                    /* atomic: ... and since when */
 
     char why[160]; /* see platform_blame() */
 };
@@ -358,6 +361,8 @@ bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struc
 bool exitless_run(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info *ret_info);
 /* At the end of a switch. True: the guest waits for an answer, and the vCPU is not ours. */
 bool exitless_end(struct kvm_context *ctx);
+/* At the beginning of a switch. */
+void exitless_take_turn(struct kvm_context *ctx);
 /* Own thread, outside of ctx_switch(): the vCPU is in the pool again. */
 void exitless_leave(struct kvm_context *ctx);
 /* By the runner: the guest has left with nobody watching. True: there is nothing to tell. */
