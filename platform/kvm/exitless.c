@@ -161,6 +161,7 @@ bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struc
     r->ctx = ctx;
     __atomic_store_n(&r->v, v, __ATOMIC_RELAXED);
     __atomic_store_n(&r->as, as, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->expelled, 0, __ATOMIC_RELAXED);
     ctx->exitless.runner = r;
     ctx->exitless.taken = false;
     ctx->exitless.calls = 0;
@@ -218,7 +219,9 @@ bool exitless_abandon(struct runner *r)
         v->sregs_known = v->in_user = r->platform->kind == KIND_RING3;
     } else {
         settle_exit(r);
-        ctx->exitless.habit.need = HABIT_NEED_MAX; /* whatever it did there, it did not wait */
+        /* Whatever it did there for so long, it did not wait. */
+        if (__atomic_exchange_n(&r->expelled, 0, __ATOMIC_RELAXED))
+            ctx->exitless.habit.need = HABIT_NEED_MAX;
     }
     if (ctx->exitless.calls < FEW_CALLS)
         habit_vain(&ctx->exitless.habit, VAIN_NS);

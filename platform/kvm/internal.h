@@ -98,6 +98,7 @@ struct runner {
     uint32_t serving;             /* atomic: a call is in the Sentry ... */
     uint32_t served;              /* atomic: ... so many have been */
     uint32_t served_before;       /* when the watchdog last looked */
+    uint32_t expelled;            /* atomic: the watchdog makes it come out */
 };
 
 /* What a context has learnt, see habit.c. All zero at first. */

@@ -108,8 +108,10 @@ static bool look_after(struct runner *r)
 
     if (!__atomic_load_n(&r->as, __ATOMIC_RELAXED))
         return false;
-    if (served == r->served_before && __atomic_load_n(&r->serving, __ATOMIC_RELAXED))
+    if (served == r->served_before && __atomic_load_n(&r->serving, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&r->expelled, 1, __ATOMIC_RELAXED);
         runner_kick(r);
+    }
     r->served_before = served;
     return true;
 }
