@@ -15,6 +15,7 @@
     STEP    IN_RCX, IN_RAX, 0
     movq    %\register, exchange + \field(%rip)
 .endm
+#include "ring0/exchange_save.S"
 
     .org    CODE_GAVE_UP, 0xcc
 gave_up:
@@ -34,19 +35,7 @@ leave_guest:
     SAVE    rax, EXCHANGE_RAX
     SAVE    rcx, EXCHANGE_RIP
     SAVE    r11, EXCHANGE_RFLAGS
-    SAVE    rsp, EXCHANGE_RSP
-    SAVE    rbx, EXCHANGE_RBX
-    SAVE    rdx, EXCHANGE_RDX
-    SAVE    rsi, EXCHANGE_RSI
-    SAVE    rdi, EXCHANGE_RDI
-    SAVE    rbp, EXCHANGE_RBP
-    SAVE    r8, EXCHANGE_R8
-    SAVE    r9, EXCHANGE_R9
-    SAVE    r10, EXCHANGE_R10
-    SAVE    r12, EXCHANGE_R12
-    SAVE    r13, EXCHANGE_R13
-    SAVE    r14, EXCHANGE_R14
-    SAVE    r15, EXCHANGE_R15
+    SAVE_REST
     STEP    IN_RCX, IN_RAX, 0
     movl    $1, exchange + EXCHANGE_STATE(%rip) /* posted */
     STEP    POSTED, POSTED, 0

@@ -18,6 +18,7 @@
     STEP    IN_R11, IN_RAX, 0
     movq    %\register, \field(%rcx)
 .endm
+#include "ring0/exchange_save.S"
 
     .org    CODE_GAVE_UP, 0xcc
 gave_up:
@@ -52,19 +53,7 @@ nobody:
 save:                                       /* rcx = exchange page, r11 = return address */
     SAVE    rax, EXCHANGE_RAX
     SAVE    r11, EXCHANGE_RIP
-    SAVE    rsp, EXCHANGE_RSP
-    SAVE    rbx, EXCHANGE_RBX
-    SAVE    rdx, EXCHANGE_RDX
-    SAVE    rsi, EXCHANGE_RSI
-    SAVE    rdi, EXCHANGE_RDI
-    SAVE    rbp, EXCHANGE_RBP
-    SAVE    r8, EXCHANGE_R8
-    SAVE    r9, EXCHANGE_R9
-    SAVE    r10, EXCHANGE_R10
-    SAVE    r12, EXCHANGE_R12
-    SAVE    r13, EXCHANGE_R13
-    SAVE    r14, EXCHANGE_R14
-    SAVE    r15, EXCHANGE_R15
+    SAVE_REST
     STEP    IN_R11, IN_RAX, 0
     leaq    EXCHANGE_RFLAGS + 8(%rcx), %rsp
     STEP    IN_R11, IN_RAX + RSP_IN_PAGE, 0
