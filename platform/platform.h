@@ -114,6 +114,13 @@ struct platform_limits {
     uint64_t hwcap, hwcap2;
     bool tsc_is_hosts; /* RDTSC in the guest reads what it reads in the Sentry */
     bool maps_cheaply; /* as_map() costs far less than the fault that it spares */
+    /*
+     * Where a call site of the program may jump instead of executing its SYSCALL, so that the call
+     * need not be a trap; 0: nowhere. Expected there: eax = number << 16, rcx = the address behind the
+     * SYSCALL, which must still be in its place for when it is to be executed after all; anything
+     * else as for the call. What comes back is as behind a SYSCALL.
+     */
+    uaddr_t call_entry;
 };
 
 /* True: the caller wants this mapping as it is. */

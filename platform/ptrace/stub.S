@@ -22,6 +22,14 @@ stub_code:
 1:      mov     $34, %eax               /* SYS_pause: the new thread waits to be seized */
         syscall                         /* STUB_PAUSED */
         jmp     1b
+
+        .org    stub_code + STUB_ENTER - STUB_CODE, 0xcc
+        /* STUB_ENTER: eax = number << 16, rcx = the address behind the program's SYSCALL */
+        bswap   %eax
+        movzwl  %ax, %eax
+        xchg    %al, %ah
+        lea     -2(%rcx), %rcx
+        jmp     *%rcx                   /* an ordinary call, by the program's own instruction */
 stub_code_end:
 
         .section .note.GNU-stack, "", @progbits

@@ -5,7 +5,8 @@
  *   STUB_BASE + 0x000   ELF header and program headers (the page is also the executable)
  *             + 0x100   stub_call:   syscall; int3
  *             + 0x110   stub_clone:  syscall; the parent: int3, the new thread: pause for ever
- *             + 0x200   seccomp filter: struct sock_fprog, then its instructions
+ *             + 0x120   stub_enter:  where a program's rewritten call sites go (exchange.S)
+ *             + 0x800   seccomp filter: struct sock_fprog, then its instructions
  */
 #ifndef PLATFORM_PTRACE_STUB_LAYOUT_H
 #define PLATFORM_PTRACE_STUB_LAYOUT_H
@@ -22,7 +23,8 @@
 #define STUB_CLONED     0x112
 #define STUB_CLONE_DONE 0x117 /* behind the parent's int3 */
 #define STUB_PAUSED     0x11e
-#define STUB_FILTER     0x200
+#define STUB_ENTER      0x120
+#define STUB_FILTER     0x800
 
 #define STUB_CS         0x33 /* __USER_CS and __USER_DS of 64-bit Linux */
 #define STUB_SS         0x2b
