@@ -97,6 +97,18 @@ int host_wait_stub(pid_t tid, int *ret_status)
     }
 }
 
+int host_poll_stub(pid_t tid, int *ret_status)
+{
+    for (;;) {
+        long n = syscall(SYS_wait4, (long)tid, ret_status, (long)(__WALL | WNOHANG), NULL);
+
+        if (n >= 0)
+            return n > 0;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
 bool host_stub_has_ended(pid_t tid)
 {
     int status = 0;

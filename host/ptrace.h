@@ -45,6 +45,8 @@ int host_ptrace_syscall_arch(pid_t tid, uint32_t *ret_arch);
 
 /* wait4(2) with __WALL for this one stub: its wait status. Restarts after signals. */
 int host_wait_stub(pid_t tid, int *ret_status);
+/* The same without waiting: 1 with its status, 0 when it runs. */
+int host_poll_stub(pid_t tid, int *ret_status);
 /* A stopped stub was killed meanwhile. It is reaped then. */
 bool host_stub_has_ended(pid_t tid);
 /* tgkill(2). */

@@ -84,6 +84,7 @@ struct trap_info {
     enum access access;
     int si_code; /* TRAP_EXCEPTION: the host's si_code where the host tells it (ptrace), else 0 */
     int signo;   /* likewise the signal, else 0 */
+    bool handed_over; /* TRAP_SYSCALL: without a trap, by way of platform_limits.call_entry */
 };
 
 /* The probe's answer, one per back-end, printed by `kvmsentry doctor`. */
@@ -241,6 +242,9 @@ struct platform_ops {
 struct context {
     const struct platform_ops *ops;
     struct cpu_regs regs;
+    /* Calls in a row that trapped only because nobody listened at platform_limits.call_entry; upper
+     * floors count, and the platform sees what it can do. */
+    uint32_t missed;
 };
 struct address_space {
     const struct platform_ops *ops;

@@ -233,9 +233,9 @@ static int start_platform(struct sandbox *s)
     if (!s->env.platform)
         return -ENODEV;
     s->ops = s->env.platform->ops;
-    s->ops->limits(s->env.platform, &s->env.limits);
     if (s->ops->set_exitless)
         s->ops->set_exitless(s->env.platform, s->options->exitless);
+    s->ops->limits(s->env.platform, &s->env.limits);
     return 0;
 }
 

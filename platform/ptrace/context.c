@@ -29,7 +29,10 @@ struct stub *context_own_member(struct ptrace_space *s)
 {
     struct ptrace_context *ctx = current;
 
-    return ctx && ctx->space == s && ctx->stub.tid ? &ctx->stub : idle_own_member(s);
+    if (!ctx || ctx->space != s || !ctx->stub.tid)
+        return idle_own_member(s);
+    handover_stop(ctx);
+    return &ctx->stub;
 }
 
 int context_create(struct platform *p, struct context **ret)
@@ -60,6 +63,7 @@ static struct stub detach_stub(struct ptrace_context *ctx)
     lock_acquire(&ctx->p->stubs_lock);
     if (!list_empty(&ctx->member_node)) {
         cputime_settle_locked(ctx);
+        listen_left_locked(ctx);
         list_del_init(&ctx->member_node);
         ctx->space->context_count--;
     }
@@ -71,6 +75,12 @@ static struct stub detach_stub(struct ptrace_context *ctx)
     return stub;
 }
 
+void context_lost(struct ptrace_context *ctx)
+{
+    __atomic_store_n(&ctx->space->dead, true, __ATOMIC_RELAXED);
+    detach_stub(ctx);
+}
+
 /* The stub ends, and with it the membership in its space. */
 static void leave(struct ptrace_context *ctx)
 {
@@ -78,6 +88,7 @@ static void leave(struct ptrace_context *ctx)
 
     if (!ctx->space)
         return;
+    handover_close(ctx);
     stub = detach_stub(ctx);
     space_leave(ctx->space, &stub);
     ctx->space = NULL;
@@ -141,6 +152,7 @@ static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
     lock_acquire(&ctx->p->stubs_lock);
     list_add(&s->contexts, &ctx->member_node);
     s->context_count++;
+    listen_joined_locked(ctx);
     lock_release(&ctx->p->stubs_lock);
     return 0;
 }
@@ -219,19 +231,43 @@ static bool take_interrupt(struct ptrace_context *ctx)
            __atomic_exchange_n(&ctx->interrupted, false, __ATOMIC_SEQ_CST);
 }
 
+static int resume(struct ptrace_context *ctx)
+{
+    if (ctx->handover.inside) {
+        if (likely(handover_answer(ctx)))
+            return 0;
+        if (handover_stop(ctx) < 0)
+            return -ESRCH;
+    }
+    listen_begin(ctx);
+    placement_before_run(ctx);
+    if (unlikely(store_regs(ctx) < 0 || host_ptrace_sysemu(ctx->stub.tid) < 0))
+        return -ESRCH;
+    return 0;
+}
+
 static enum trap run(struct ptrace_context *ctx, struct trap_info *info)
 {
     enum trap trap = TRAP_INTERRUPT;
     int status;
 
     while (!take_interrupt(ctx)) {
-        placement_before_run(ctx);
-        if (unlikely(store_regs(ctx) < 0 || host_ptrace_sysemu(ctx->stub.tid) < 0))
+        if (unlikely(resume(ctx) < 0))
             return killed(ctx, false); /* while it stood */
-        if (unlikely(host_wait_stub(ctx->stub.tid, &status) < 0))
+        switch (listen_wait(ctx, &status)) {
+        case HEARD_CALL:
+            info->handed_over = true;
+            return TRAP_SYSCALL;
+        case HEARD_DEATH:
             return killed(ctx, true);
+        default:
+            break;
+        }
         switch (trap_decode(ctx, status, &trap, info)) {
         case STOP_TRAP:
+            if (unlikely(trap == TRAP_SYSCALL && handover_was_parked(ctx)))
+                break;
+            handover_settle(ctx);
             return trap;
         case STOP_DEAD:
             return killed(ctx, WIFEXITED(status) || WIFSIGNALED(status));
@@ -239,7 +275,19 @@ static enum trap run(struct ptrace_context *ctx, struct trap_info *info)
             break;
         }
     }
+    if (!ctx->handover.inside)
+        handover_undo_here(ctx);
     return TRAP_INTERRUPT;
+}
+
+/* Whatever is to be changed but rax needs a stub that is stopped. */
+static int settle_before_run(struct ptrace_context *ctx)
+{
+    if (unlikely(ctx->fp_state == FP_SAVED || ctx->fp_state == FP_INITIAL) &&
+        handover_stop(ctx) < 0)
+        return -ESRCH;
+    __atomic_store_n(&ctx->handover.inside_since_ns, 0, __ATOMIC_RELAXED);
+    return fp_load(ctx);
 }
 
 enum trap context_switch(struct context *base, struct address_space *as, struct trap_info *ret_info)
@@ -257,8 +305,10 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
         }
     }
     BUG_ON(current != ctx && ctx->tracer != host_gettid());
-    if (unlikely(ctx->stub.tid == 0 || fp_load(ctx) < 0))
+    if (unlikely(ctx->stub.tid == 0 || settle_before_run(ctx) < 0)) {
+        wait_if_stopping(ctx);
         return TRAP_KILLED;
+    }
     current = ctx;
     if (unlikely(__atomic_load_n(&s->retired, __ATOMIC_ACQUIRE)) && space_sweep(s) < 0)
         return killed(ctx, false);
@@ -273,6 +323,8 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
     __atomic_store_n(&ctx->run_start_ns, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&ctx->guest_ns, ctx->guest_ns + ns, __ATOMIC_RELEASE);
     __atomic_store_n(&ctx->running, false, __ATOMIC_RELEASE);
+    if (ctx->handover.inside)
+        __atomic_store_n(&ctx->handover.inside_since_ns, start + ns, __ATOMIC_RELAXED);
     return trap;
 }
 
@@ -294,6 +346,7 @@ void context_get_bases(struct context *base, uint64_t *ret_fs, uint64_t *ret_gs)
 {
     struct ptrace_context *ctx = ptrace_context(base);
 
+    handover_stop(ctx);
     *ret_fs = ctx->user.fs_base;
     *ret_gs = ctx->user.gs_base;
 }
@@ -304,6 +357,7 @@ int context_set_bases(struct context *base, uint64_t fs, uint64_t gs)
 
     if (fs >= STUB_BASE || gs >= STUB_BASE)
         return -EPERM; /* as arch_prctl(2) */
+    handover_stop(ctx);
     if (fs != ctx->user.fs_base)
         ctx->user.fs = 0; /* a base of its own needs no selector, as do_arch_prctl_64() */
     if (gs != ctx->user.gs_base)
@@ -311,5 +365,6 @@ int context_set_bases(struct context *base, uint64_t fs, uint64_t gs)
     ctx->user.fs_base = fs;
     ctx->user.gs_base = gs;
     ctx->stub.as_read = false;
+    listen_fs_changed(ctx);
     return 0;
 }

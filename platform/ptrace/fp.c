@@ -155,6 +155,8 @@ int fp_fetch(struct ptrace_context *ctx)
         ctx->fp_state = FP_SAVED;
         return 0;
     }
+    if (handover_stop(ctx) < 0)
+        return -ESRCH;
     memset(ctx->fp, 0, ctx->p->fp_host_size);
     err = host_ptrace_get_xstate(ctx->stub.tid, ctx->fp, ctx->p->fp_host_size, &size);
     if (err == 0)

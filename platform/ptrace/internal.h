@@ -41,6 +41,7 @@
 #include "base/refcount.h"
 #include "host/ptrace.h"
 #include "platform/platform.h"
+#include "platform/ptrace/handover.h"
 #include "platform/ptrace/record.h"
 #include "platform/ptrace/stub_layout.h"
 
@@ -130,10 +131,14 @@ struct gate {
     uint32_t left;            /* futex word: counts those who made room */
 };
 
+#define TURNS_MAX 8
+
 struct ptrace_platform {
     struct platform base;
     struct gate gate;
-    struct memfile *memfile; /* borrowed: the runtime's, outlives the platform */
+    enum exitless_mode exitless;
+    struct memfile_range nobody; /* the handover page of spaces that have none of their own */
+    struct memfile *memfile;     /* borrowed: the runtime's, outlives the platform */
     struct keeper keeper;
     struct stub master; /* the keeper's */
     uaddr_t user_max;
@@ -154,7 +159,9 @@ struct ptrace_platform {
     unsigned int bound_count;
     struct list shells; /* spaces without a user, the last one first: shell.c */
     unsigned int shell_count;
-    bool stopping; /* the sandbox ends */
+    bool stopping;                           /* the sandbox ends */
+    struct ptrace_context *turns[TURNS_MAX]; /* who listens */
+    unsigned int turn_count;                 /* constant; 0: nobody ever */
 };
 
 struct ptrace_space {
@@ -178,6 +185,11 @@ struct ptrace_space {
     struct lock map_lock; /* around changes of what is mapped; guards what follows */
     struct record record;
     bool retired; /* atomic; space_sweep() is due */
+
+    struct handover_slot *handover; /* atomic; HANDOVER_SLOTS, made at the first need; or NULL */
+    struct memfile_range handover_page;
+    struct ptrace_context *listeners[HANDOVER_SLOTS]; /* whose slot it is; under stubs_lock */
+    uint16_t fs_buckets[256]; /* contexts by a hash of their FS base; under stubs_lock */
 };
 
 enum fp_state {
@@ -197,6 +209,23 @@ struct placement {
     unsigned int dense_wakes;  /* in a row that came shortly after each other */
     int wanted_cpu;            /* to be bound to before the next run; negative: none */
     int bound_cpu;
+    int stub_cpu; /* where the stub runs while its thread listens; negative: unknown */
+};
+
+/* handover.c, listen.c: a context's, and its own thread's but for what is atomic. */
+struct listening {
+    struct handover_slot *slot; /* or NULL */
+    uint64_t key;               /* the slot's while it is listened to ... */
+    bool shown;                 /* ... and the program finds it there */
+    bool listening;
+    bool inside;              /* the program waits there for the answer to what was reported last */
+    struct cpu_regs posted;   /* its registers then */
+    struct cpu_regs answer;   /* and those behind the last call that was answered there */
+    bool has_turn;            /* atomic */
+    uint64_t inside_since_ns; /* atomic; 0: it is not */
+    uint64_t counted_fs;      /* in space.fs_buckets */
+    uint32_t need;            /* calls in a row before it is worth a trial */
+    int64_t credit_ns;
 };
 
 struct ptrace_context {
@@ -226,6 +255,7 @@ struct ptrace_context {
     struct list bound_node;  /* in platform.bound, or alone */
     bool bound;
     struct placement placement;
+    struct listening handover;
     cpu_set_t cpus; /* where it may run */
     int nice;
 };
@@ -292,6 +322,59 @@ int context_set_bases(struct context *ctx, uint64_t fs, uint64_t gs);
 /* The calling thread's member in this space, or NULL. It is stopped. */
 struct stub *context_own_member(struct ptrace_space *s);
 
+/* The stub has ended and is reaped: the context has none any more. */
+void context_lost(struct ptrace_context *ctx);
+
+/* --- handover.c: calls without a stop; by the context's own thread --- */
+
+/* The stopped stub's context gets a slot in its space, at which the program finds a listener. */
+int handover_open(struct ptrace_context *ctx);
+/* Nobody listens any more. The slot stays, since the program may be on its way there. */
+void handover_hush(struct ptrace_context *ctx);
+/* At a stop: a slot that nobody listens at is given back. */
+void handover_settle(struct ptrace_context *ctx);
+/* Before the context leaves its space: all of it ends, and the stub is stopped. */
+void handover_close(struct ptrace_context *ctx);
+/* Is there a call? Then ctx->base.regs are those of the program behind its SYSCALL. */
+bool handover_take(struct ptrace_context *ctx);
+/* ... and once it is served, and only rax differs, the program goes on. False: it must be stopped.
+ */
+bool handover_answer(struct ptrace_context *ctx);
+/* A stub at a call of its own: one that had waited for too long, and has its answer by now? */
+bool handover_was_parked(struct ptrace_context *ctx);
+/*
+ * While the program waits inside its stub runs. Before anything is asked of the stub: it is
+ * stopped; its registers do not matter. -ESRCH: it is gone.
+ */
+int handover_stop(struct ptrace_context *ctx);
+/* A program that was stopped in the stub's code is told to have been elsewhere. */
+void handover_undo_here(struct ptrace_context *ctx);
+/* Of a space that gets another user, and of one that ends. */
+void handover_clear(struct ptrace_space *s);
+void handover_free(struct ptrace_space *s);
+
+/* --- listen.c: when --- */
+
+enum heard {
+    HEARD_CALL,    /* ctx->base.regs are its registers */
+    HEARD_STOP,    /* with *ret_status */
+    HEARD_DEATH,   /* the stub is gone, and reaped */
+    HEARD_NOTHING, /* for now */
+};
+
+/* The stopped stub is about to go on: shall its thread listen? */
+void listen_begin(struct ptrace_context *ctx);
+/* For whatever the running stub does next. */
+enum heard listen_wait(struct ptrace_context *ctx, int *ret_status);
+void listen_release(struct ptrace_context *ctx);
+bool listen_may_go_on(const struct ptrace_context *ctx);
+/* With stubs_lock held. */
+void listen_joined_locked(struct ptrace_context *ctx);
+void listen_left_locked(struct ptrace_context *ctx);
+bool listen_is_doubled(const struct ptrace_context *ctx);
+/* ctx->user.fs_base may be another one. */
+void listen_fs_changed(struct ptrace_context *ctx);
+
 /* --- gate.c: around the time in which a stub runs --- */
 
 void gate_enter(struct gate *g);
@@ -338,6 +421,9 @@ void placement_init(struct placement *pl);
 /* The calling thread's context is about to resume its stub, and has come back after that time. */
 void placement_before_run(struct ptrace_context *ctx);
 void placement_after_run(struct ptrace_context *ctx, uint64_t ns);
+/* Tracer and stub shall run side by side; and together again, where the running stub is. */
+void placement_part(struct ptrace_context *ctx);
+void placement_join(struct ptrace_context *ctx);
 /* Before the context's stub goes, with stubs_lock held. */
 void placement_forget_locked(struct ptrace_context *ctx);
 /* The keeper's tick. */

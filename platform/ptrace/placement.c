@@ -89,7 +89,7 @@ void placement_before_run(struct ptrace_context *ctx)
     bool bound = __atomic_load_n(&ctx->bound, __ATOMIC_RELAXED);
     int cpu;
 
-    if (!ctx->p->bind)
+    if (!ctx->p->bind || ctx->handover.listening)
         return;
     cpu = ctx->placement.wanted_cpu;
     if (unlikely(cpu >= 0)) {
@@ -111,6 +111,26 @@ static int other_cpu(const struct ptrace_context *ctx, int cpu)
             return other;
     }
     return -1;
+}
+
+void placement_part(struct ptrace_context *ctx)
+{
+    int here = host_current_cpu(), there = other_cpu(ctx, here);
+    cpu_set_t one;
+
+    ctx->placement.wanted_cpu = -1;
+    ctx->placement.stub_cpu = there;
+    if (there < 0 || !__atomic_load_n(&ctx->bound, __ATOMIC_RELAXED))
+        return; /* loose, the waking of the stub finds it a processor of its own */
+    CPU_ZERO(&one);
+    CPU_SET((size_t)there, &one);
+    host_set_affinity(ctx->stub.tid, &one, sizeof(one));
+}
+
+void placement_join(struct ptrace_context *ctx)
+{
+    if (ctx->p->bind)
+        bind(ctx, ctx->placement.stub_cpu);
 }
 
 /* Apart from its waker, where it is unless that is the same; and where it stays. */
@@ -154,6 +174,8 @@ void placement_after_run(struct ptrace_context *ctx, uint64_t ns)
 {
     struct placement *pl = &ctx->placement;
 
+    if (ctx->handover.listening)
+        return;
     if (likely(__atomic_load_n(&ctx->bound, __ATOMIC_RELAXED))) {
         pl->best_bound = MIN(pl->best_bound, ns);
         return;
@@ -164,7 +186,7 @@ void placement_after_run(struct ptrace_context *ctx, uint64_t ns)
 
 void placement_init(struct placement *pl)
 {
-    *pl = (struct placement){.loose_runs = LOOSE_RUNS, .wanted_cpu = -1};
+    *pl = (struct placement){.loose_runs = LOOSE_RUNS, .wanted_cpu = -1, .stub_cpu = -1};
 }
 
 void placement_forget_locked(struct ptrace_context *ctx)

@@ -1,12 +1,15 @@
 /*
  * The ptrace platform as a whole: its start, its end, what it needs of the jail, its table.
  */
+#include <asm/hwcap2.h>
 #include <cpuid.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 
 #include "base/log.h"
 #include "host/jail.h"
@@ -22,6 +25,24 @@ struct start_job {
     struct ptrace_platform *p;
     const char *step;
 };
+
+/* What every new space shows in place of an handover page of its own. */
+static int map_nobody(struct ptrace_platform *p)
+{
+    struct handover_slot *slots;
+    int err = memfile_alloc(p->memfile, PAGE_SIZE, PAGE_SIZE, &p->nobody);
+
+    if (err < 0)
+        return err;
+    slots = memfile_ptr(p->memfile, p->nobody.start);
+    for (int i = 0; i < HANDOVER_SLOTS; i++)
+        slots[i].key = HANDOVER_NOBODY;
+    return (int)MIN(
+        stub_call(&p->master, SYS_mmap,
+                  (unsigned long[6]){STUB_HANDOVER, PAGE_SIZE, PROT_READ, STUB_MAP_FLAGS,
+                                     HOST_STUB_KEPT_FD, p->nobody.start}),
+        0L);
+}
 
 /* On the keeper, which thereby becomes parent and tracer of all. */
 static int start_master(void *arg)
@@ -45,6 +66,10 @@ static int start_master(void *arg)
     p->master.tid = p->master.tgid = pid;
     job->step = "emptying the stub";
     err = stub_prepare(&p->master, &p->user_max);
+    if (err < 0)
+        return err;
+    job->step = "its handover page";
+    err = map_nobody(p);
     if (err < 0)
         return err;
     job->step = "reading the extended state";
@@ -91,6 +116,8 @@ int platform_create_stubs(struct memfile *mf, struct platform **ret, const char 
     list_init(&p->shells);
     if (host_get_affinity(&p->cpus, sizeof(p->cpus)) > 0)
         p->bind = CPU_COUNT(&p->cpus) > 1;
+    if (p->bind && (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE))
+        p->turn_count = (unsigned int)MIN(CPU_COUNT(&p->cpus) / 2, TURNS_MAX);
     err = create_stubs(p, ret_step);
     if (err < 0) {
         free(p->fp_initial);
@@ -216,7 +243,17 @@ static void platform_limits(struct platform *p, struct platform_limits *ret_limi
     ret_limits->hwcap = edx;
     ret_limits->hwcap2 = getauxval(AT_HWCAP2);
     ret_limits->tsc_is_hosts = true;
-    ret_limits->call_entry = STUB_BASE + STUB_ENTER;
+    if (ptrace_platform(p)->turn_count)
+        ret_limits->call_entry = STUB_BASE + STUB_ENTER;
+}
+
+static void set_exitless(struct platform *base, enum exitless_mode mode)
+{
+    struct ptrace_platform *p = ptrace_platform(base);
+
+    p->exitless = mode;
+    if (mode == EXITLESS_NEVER)
+        p->turn_count = 0;
 }
 
 /* Every call reaches the Sentry. */
@@ -235,6 +272,7 @@ const struct platform_ops ptrace_platform_ops = {
     .stop = platform_stop,
     .jail = platform_jail,
     .limits = platform_limits,
+    .set_exitless = set_exitless,
     .as_create = space_create,
     .as_destroy = space_destroy,
     .as_recall = space_recall,

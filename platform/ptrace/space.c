@@ -61,6 +61,7 @@ int space_end(void *space)
     if (leader.tid)
         stub_reap(leader.tid);
     record_free(&s->record);
+    handover_free(s);
     lock_destroy(&s->map_lock);
     free(s);
     return 0;
@@ -159,6 +160,7 @@ int space_create(struct platform *platform, struct address_space *like, struct a
     }
     if (unlikely(!s->record.complete))
         unmap_all(s);
+    handover_clear(s); /* what its last user left there is nobody's business */
     refcount_set(&s->refs, 1);
     s->cpu_seen_ns = host_process_clock_ns(s->leader.tgid); /* what is before is others' */
     s->like = like;

@@ -1,6 +1,6 @@
 /*
- * All code that a stub ever executes besides the guest's. It touches no memory and no stack: the
- * guest's other threads share the address space and could change either.
+ * All code that a stub ever executes besides the guest's. What injected calls need touches no memory
+ * and no stack: the guest's other threads share the address space and could change either.
  */
 #include "platform/ptrace/stub_layout.h"
 
@@ -24,12 +24,7 @@ stub_code:
         jmp     1b
 
         .org    stub_code + STUB_ENTER - STUB_CODE, 0xcc
-        /* STUB_ENTER: eax = number << 16, rcx = the address behind the program's SYSCALL */
-        bswap   %eax
-        movzwl  %ax, %eax
-        xchg    %al, %ah
-        lea     -2(%rcx), %rcx
-        jmp     *%rcx                   /* an ordinary call, by the program's own instruction */
+#include "platform/ptrace/handover.S"
 stub_code_end:
 
         .section .note.GNU-stack, "", @progbits

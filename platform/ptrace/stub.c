@@ -204,7 +204,7 @@ static int clear_range(struct stub *stub, uaddr_t *ret_user_max)
     uaddr_t good = 0, bad = STUB_BASE;
 
     if (stub_call(stub, SYS_munmap, (unsigned long[6]){0, STUB_BASE}) == 0) {
-        *ret_user_max = STUB_BASE;
+        *ret_user_max = STUB_HANDOVER;
         return 0;
     }
     while (bad - good > PAGE_SIZE) {
@@ -216,7 +216,7 @@ static int clear_range(struct stub *stub, uaddr_t *ret_user_max)
         *(result == 0 ? &good : &bad) = middle;
     }
     log_info("ptrace: the host keeps a mapping at %#lx in stubs", (unsigned long)good);
-    *ret_user_max = good;
+    *ret_user_max = MIN(good, (uaddr_t)STUB_HANDOVER);
     return good < (1UL << 46) ? -EPERM : 0;
 }
 

@@ -1,11 +1,12 @@
 /*
- * The stub's one page, at the very top of the user range: where everything lies. Included by
- * stub.S too.
+ * The stub's two pages, at the very top of the user range: where everything lies. Included by
+ * stub.S and handover.S too.
  *
- *   STUB_BASE + 0x000   ELF header and program headers (the page is also the executable)
+ *   STUB_HANDOVER        handover page (handover.h), of the space's own and writable once it was
+ * needed STUB_BASE + 0x000   ELF header and program headers (the page is also the executable)
  *             + 0x100   stub_call:   syscall; int3
  *             + 0x110   stub_clone:  syscall; the parent: int3, the new thread: pause for ever
- *             + 0x120   stub_enter:  where a program's rewritten call sites go (exchange.S)
+ *             + 0x120   stub_enter:  where a program's rewritten call sites go (handover.S)
  *             + 0x800   seccomp filter: struct sock_fprog, then its instructions
  */
 #ifndef PLATFORM_PTRACE_STUB_LAYOUT_H
@@ -13,7 +14,8 @@
 
 #define STUB_BASE       0x7fffffffe000 /* the last page below TASK_SIZE_MAX */
 #define STUB_SIZE       0x1000
-#define STUB_LOADED     0x10000000 /* where execve puts the page first */
+#define STUB_HANDOVER   0x7fffffffd000 /* so everything below is the guest's */
+#define STUB_LOADED     0x10000000     /* where execve puts the page first */
 
 #define STUB_CODE       0x100
 #define STUB_CALL       0x100
@@ -26,7 +28,40 @@
 #define STUB_ENTER      0x120
 #define STUB_FILTER     0x800
 
-#define STUB_CS         0x33 /* __USER_CS and __USER_DS of 64-bit Linux */
-#define STUB_SS         0x2b
+/* The handover page: slots of so many bytes, and their fields (handover.h). */
+#define HANDOVER_SLOTS  16
+#define HANDOVER_STRIDE 192
+#define HANDOVER_KEY    0
+#define HANDOVER_STATE  8
+#define HANDOVER_FLAGS  12
+#define HANDOVER_RAX    16
+#define HANDOVER_RIP    24
+#define HANDOVER_RFLAGS 32
+#define HANDOVER_RSP    40
+#define HANDOVER_RBX    48
+#define HANDOVER_RDX    56
+#define HANDOVER_RSI    64
+#define HANDOVER_RDI    72
+#define HANDOVER_RBP    80
+#define HANDOVER_R8     88
+#define HANDOVER_R9     96
+#define HANDOVER_R10    104
+#define HANDOVER_R12    112
+#define HANDOVER_R13    120
+#define HANDOVER_R14    128
+#define HANDOVER_R15    136
+
+/* Values of its state. */
+#define HANDOVER_ANSWERED  0 /* or nothing was asked yet */
+#define HANDOVER_POSTED    1
+#define HANDOVER_TAKEN     2
+#define HANDOVER_RECALLED  3 /* taken, and not to be answered there */
+#define HANDOVER_WITHDRAWN 4 /* nobody took it: an ordinary call will follow */
+
+/* So often a program looks for its answer before it stops: some 20 us. */
+#define HANDOVER_LOOKS 1000
+
+#define STUB_CS        0x33 /* __USER_CS and __USER_DS of 64-bit Linux */
+#define STUB_SS        0x2b
 
 #endif

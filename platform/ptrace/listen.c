@@ -1,0 +1,284 @@
+/*
+ * When a context's thread listens for calls (handover.c) instead of waiting for the next stop.
+ *
+ * Listening takes a processor beside the program's, and makes a stop dearer, since then the two are
+ * apart (placement.c). So:
+ *
+ *   - it begins after `need` calls in a row that could have been heard (struct context: missed);
+ *   - each call heard earns what it saved, each stop meanwhile costs what it took more, and hearing
+ *     nothing for long costs that time and ends it. When the credit is used up, twice as many calls
+ *     are needed the next time. So little more is lost than was won, whatever a program does;
+ *   - as many listen at once as there are pairs of processors. Who is in the Sentry for long, on
+ *     behalf of a call that blocks, loses its turn to the next who asks.
+ *
+ * FS bases tell the threads of a space apart (handover.S): a context whose FS base another one of
+ * the space may have as well is not listened to.
+ */
+#include "platform/ptrace/internal.h"
+
+#include <errno.h>
+
+#include "host/clock.h"
+#include "host/thread.h"
+
+#define PAUSES       40       /* between two looks for a stop: half a microsecond to one */
+#define WATCH_NS     50000U   /* hearing nothing for so long: it computes */
+#define PATIENT_NS   2000000U /* the same where it does not matter what it costs */
+#define PREEMPTED_NS 300000U  /* between two looks: the processors are wanted elsewhere */
+#define ASIDE_NS     60000U   /* in the Sentry for so long: its turn may be taken */
+
+#define NEED_MIN     2U
+#define NEED_MAX     4096U
+#define FORGIVEN     8       /* a call heard takes that part of the need away */
+#define SAVED_NS     7000    /* by a call heard */
+#define STOP_NS      7000    /* by a stop while apart */
+#define VAIN_NS      60000   /* to begin, and to end it */
+#define CREDIT_MAX   4000000 /* ns */
+
+/* ---- the habit ----------------------------------------------------------------------------- */
+
+/* True: there is some credit left. */
+static bool lose(struct listening *l, uint64_t ns)
+{
+    l->credit_ns -= (int64_t)MIN(ns, (uint64_t)2 * CREDIT_MAX);
+    if (l->credit_ns >= 0)
+        return true;
+    l->credit_ns = 0;
+    l->need = MIN(2 * MAX(l->need, NEED_MIN), NEED_MAX);
+    return false;
+}
+
+static void win(struct listening *l)
+{
+    l->need = MAX(l->need - l->need / FORGIVEN, NEED_MIN);
+    l->credit_ns = MIN(l->credit_ns + SAVED_NS, (int64_t)CREDIT_MAX);
+}
+
+/* ---- whose turn it is ---------------------------------------------------------------------- */
+
+static bool has_turn(const struct ptrace_context *ctx)
+{
+    return __atomic_load_n(&ctx->handover.has_turn, __ATOMIC_SEQ_CST);
+}
+
+static void set_turn(struct ptrace_context *ctx, bool has_turn)
+{
+    __atomic_store_n(&ctx->handover.has_turn, has_turn, __ATOMIC_SEQ_CST);
+}
+
+static bool is_aside(const struct ptrace_context *ctx, uint64_t now)
+{
+    uint64_t since = __atomic_load_n(&ctx->handover.inside_since_ns, __ATOMIC_RELAXED);
+
+    return since && now - since > ASIDE_NS;
+}
+
+static bool take_turn(struct ptrace_context *ctx)
+{
+    struct ptrace_platform *p = ctx->p;
+    uint64_t now = host_monotonic_ns();
+
+    if (has_turn(ctx))
+        return true;
+    lock_acquire(&p->stubs_lock);
+    for (unsigned int i = 0; i < p->turn_count; i++) {
+        struct ptrace_context *other = p->turns[i];
+
+        if (other && !is_aside(other, now))
+            continue;
+        if (other)
+            set_turn(other, false);
+        p->turns[i] = ctx;
+        set_turn(ctx, true);
+        break;
+    }
+    lock_release(&p->stubs_lock);
+    return has_turn(ctx);
+}
+
+void listen_release(struct ptrace_context *ctx)
+{
+    struct ptrace_platform *p = ctx->p;
+
+    ctx->handover.listening = false;
+    if (!has_turn(ctx))
+        return;
+    lock_acquire(&p->stubs_lock);
+    for (unsigned int i = 0; i < p->turn_count; i++) {
+        if (p->turns[i] == ctx)
+            p->turns[i] = NULL;
+    }
+    set_turn(ctx, false);
+    lock_release(&p->stubs_lock);
+}
+
+bool listen_may_go_on(const struct ptrace_context *ctx)
+{
+    return has_turn(ctx);
+}
+
+/* ---- FS bases of a space ------------------------------------------------------------------- */
+
+static uint16_t *bucket_of(struct ptrace_space *s, uint64_t fs)
+{
+    return &s->fs_buckets[(fs * 0x9e3779b97f4a7c15UL) >> 56];
+}
+
+static_assert(ARRAY_COUNT(((struct ptrace_space *)0)->fs_buckets) == 256, "eight bits");
+
+static void count_fs_locked(struct ptrace_context *ctx, uint64_t fs)
+{
+    struct ptrace_space *s = ctx->space;
+    uint16_t *bucket = bucket_of(s, fs);
+
+    ctx->handover.counted_fs = fs;
+    if (*bucket < UINT16_MAX)
+        ++*bucket;
+    if (*bucket == 1)
+        return;
+    for (int i = 0; i < HANDOVER_SLOTS; i++) {
+        struct ptrace_context *other = s->listeners[i];
+
+        if (!other || other == ctx || bucket_of(s, other->handover.key) != bucket)
+            continue;
+        set_turn(other, false);
+        __atomic_store_n(&s->handover[i].key, HANDOVER_NOBODY, __ATOMIC_SEQ_CST);
+    }
+}
+
+static void uncount_fs_locked(struct ptrace_context *ctx)
+{
+    uint16_t *bucket = bucket_of(ctx->space, ctx->handover.counted_fs);
+
+    if (*bucket < UINT16_MAX) /* there, it has lost count for good */
+        --*bucket;
+}
+
+void listen_joined_locked(struct ptrace_context *ctx)
+{
+    count_fs_locked(ctx, ctx->user.fs_base);
+}
+
+void listen_left_locked(struct ptrace_context *ctx)
+{
+    uncount_fs_locked(ctx);
+}
+
+bool listen_is_doubled(const struct ptrace_context *ctx)
+{
+    return *bucket_of(ctx->space, ctx->handover.counted_fs) > 1;
+}
+
+void listen_fs_changed(struct ptrace_context *ctx)
+{
+    if (likely(!ctx->space || ctx->handover.counted_fs == ctx->user.fs_base))
+        return;
+    lock_acquire(&ctx->p->stubs_lock);
+    uncount_fs_locked(ctx);
+    count_fs_locked(ctx, ctx->user.fs_base);
+    lock_release(&ctx->p->stubs_lock);
+}
+
+/* ---- listening ----------------------------------------------------------------------------- */
+
+static bool is_barred(const struct ptrace_context *ctx)
+{
+    return ctx->p->turn_count == 0 || CPU_COUNT(&ctx->cpus) < 2 || ctx->nice > 0 ||
+           (ctx->base.regs.rflags & RFLAGS_TF);
+}
+
+static bool is_wanted(const struct ptrace_context *ctx)
+{
+    uint32_t need = ctx->p->exitless == EXITLESS_ALWAYS ? 1 : MAX(ctx->handover.need, NEED_MIN);
+
+    return ctx->base.missed >= need;
+}
+
+/* Listening goes on as it is. */
+static bool is_heard(const struct ptrace_context *ctx)
+{
+    return ctx->handover.shown && ctx->handover.key == ctx->user.fs_base && has_turn(ctx) &&
+           !(ctx->base.regs.rflags & RFLAGS_TF);
+}
+
+/* The stub is stopped, and shall run where its tracer is. */
+static void end(struct ptrace_context *ctx)
+{
+    bool apart = ctx->handover.listening;
+
+    if (ctx->handover.slot)
+        handover_hush(ctx);
+    listen_release(ctx);
+    ctx->base.missed = 0;
+    if (apart)
+        ctx->placement.wanted_cpu = host_current_cpu();
+}
+
+void listen_begin(struct ptrace_context *ctx)
+{
+    struct listening *l = &ctx->handover;
+
+    if (likely(l->listening ? is_heard(ctx) : !is_wanted(ctx)))
+        return;
+    listen_fs_changed(ctx);
+    if (is_barred(ctx) || (l->listening && !has_turn(ctx)) || !take_turn(ctx) ||
+        handover_open(ctx) < 0) {
+        end(ctx);
+        return;
+    }
+    if (l->listening)
+        return;
+    l->listening = true;
+    ctx->base.missed = 0;
+    placement_part(ctx);
+}
+
+static enum heard vain(struct ptrace_context *ctx, uint64_t ns)
+{
+    lose(&ctx->handover, ns);
+    handover_hush(ctx);
+    if (handover_take(ctx))
+        return HEARD_CALL;
+    placement_join(ctx);
+    return HEARD_NOTHING;
+}
+
+static enum heard listen(struct ptrace_context *ctx, int *ret_status)
+{
+    uint64_t start = host_monotonic_ns(), before = start, now;
+    uint64_t longest = ctx->p->exitless == EXITLESS_ALWAYS ? PATIENT_NS : WATCH_NS;
+    int stopped;
+
+    for (;;) {
+        for (int i = 0; i < PAUSES; i++) {
+            if (handover_take(ctx)) {
+                win(&ctx->handover);
+                return HEARD_CALL;
+            }
+            __builtin_ia32_pause();
+        }
+        stopped = host_poll_stub(ctx->stub.tid, ret_status);
+        if (stopped) {
+            if (!lose(&ctx->handover, STOP_NS))
+                end(ctx);
+            return stopped > 0 ? HEARD_STOP : HEARD_DEATH;
+        }
+        now = host_monotonic_ns();
+        if (now - before > MAX(PREEMPTED_NS, longest))
+            return vain(ctx, now - before);
+        if (now - start > longest || !has_turn(ctx))
+            return vain(ctx, VAIN_NS);
+        before = now;
+    }
+}
+
+enum heard listen_wait(struct ptrace_context *ctx, int *ret_status)
+{
+    if (ctx->handover.listening) {
+        enum heard heard = listen(ctx, ret_status);
+
+        if (heard != HEARD_NOTHING)
+            return heard;
+    }
+    return host_wait_stub(ctx->stub.tid, ret_status) < 0 ? HEARD_DEATH : HEARD_STOP;
+}
