@@ -177,5 +177,69 @@ GUEST(guest_in):
         in      $0x10, %al
         ud2
 
+/*
+ * A call as by a rewritten call site: by way of the entry that is in r15. rdi is passed on, r14 counts
+ * answered calls, r13 sums results; the flags after each are checked, and its registers: what is wrong
+ * is told by call 501.
+ */
+.macro HAND_OVER number
+        jmp     2f
+        syscall
+1:      jmp     3f
+2:      lea     1b(%rip), %rcx
+        mov     $(\number << 16), %eax
+        mov     %r15, %r11
+        jmp     *%r11
+3:
+.endm
+
+GUEST(guest_handover):
+        mov     %r14, %rbx
+        lea     3(%r14), %rbp
+        lea     5(%r14), %r12
+        mov     $0x7fffffffffffffff, %r9
+        mov     %rsp, %r8
+        test    $1, %r14b
+        jz      1f
+        std
+        inc     %r9                     /* OF SF PF AF */
+        stc
+1:      pushfq
+        pop     %r10
+        HAND_OVER 500
+        pushfq
+        cld
+        pop     %rdx
+        add     %rax, %r13
+        cmp     %r10, %rdx
+        jne     wrong
+        cmp     %rsp, %r8
+        jne     wrong
+        cmp     %rbx, %r14
+        jne     wrong
+        sub     $3, %rbp
+        cmp     %rbp, %r14
+        jne     wrong
+        sub     $5, %r12
+        cmp     %r12, %r14
+        jne     wrong
+        inc     %r14
+        jmp     guest_handover
+wrong:  mov     $501, %eax
+        syscall
+        ud2
+
+GUEST(guest_scribble):                  /* random words into the page at rdi, for ever */
+1:      imul    $0x5851f42d, %rax, %rax
+        inc     %rax
+        mov     %rax, %rcx
+        shr     $33, %rcx
+        mov     %ecx, %edx
+        and     $0xfff8, %ecx
+        and     $0xff8, %ecx
+        and     $3, %edx                /* mostly what a state may be */
+        mov     %rdx, (%rdi,%rcx)
+        jmp     1b
+
 MARK(guests_end):
         .section .note.GNU-stack, "", @progbits

@@ -44,6 +44,8 @@ struct test {
 };
 
 extern const struct test basic_tests[], exception_tests[], thread_tests[], life_tests[];
+/* Calls by way of platform_limits.call_entry, where there is one. */
+extern const struct test handover_tests[];
 /* What only the KVM platform has: its vCPUs, its code in the guest. */
 extern const struct test kvm_tests[];
 
@@ -79,6 +81,7 @@ extern const uint8_t guest_x87[], guest_align[], guest_int80[], guest_compat[], 
 extern const uint8_t guest_xmm[], guest_fs[], guest_spin_load[], guest_spin_store[], guest_spin[];
 extern const uint8_t guest_vsyscall[], guest_vsyscall_back[], guest_sse_at[], guest_x87_at[];
 extern const uint8_t guest_align_at[], guest_int80_at[], guest_step_at[];
+extern const uint8_t guest_handover[], guest_scribble[];
 extern const uint8_t guest_ymm[], guest_fast[], guest_fast_end[], guest_out[], guest_in[];
 
 #endif

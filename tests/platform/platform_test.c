@@ -71,6 +71,14 @@ static void run_suite(struct run *run, const struct test *tests)
     }
 }
 
+static bool has_call_entry(struct world *w)
+{
+    struct platform_limits limits;
+
+    w->ops->limits(w->p, &limits);
+    return limits.call_entry != 0;
+}
+
 static int run_all(struct run *run, const struct platform_ops *ops, bool jailed)
 {
     struct jail_request req = {.roles = JAIL_SENTRY};
@@ -89,6 +97,8 @@ static int run_all(struct run *run, const struct platform_ops *ops, bool jailed)
     }
     if (ops == &kvm_platform_ops)
         run_suite(run, kvm_tests);
+    if (has_call_entry(&run->w))
+        run_suite(run, handover_tests);
     for (size_t i = 0; i < ARRAY_COUNT(suites); i++)
         run_suite(run, suites[i]);
     for (size_t i = 0; i < ARRAY_COUNT(free_suites) && !jailed; i++)
