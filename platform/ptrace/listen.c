@@ -37,11 +37,13 @@
 
 /* ---- the habit ----------------------------------------------------------------------------- */
 
-/* True: there is some credit left. */
-static bool lose(struct listening *l, uint64_t ns)
+/* True: it goes on, there is some credit left. */
+static bool lose(struct ptrace_context *ctx, uint64_t ns)
 {
+    struct listening *l = &ctx->handover;
+
     l->credit_ns -= (int64_t)MIN(ns, (uint64_t)2 * CREDIT_MAX);
-    if (l->credit_ns >= 0)
+    if (l->credit_ns >= 0 || ctx->p->exitless == EXITLESS_ALWAYS)
         return true;
     l->credit_ns = 0;
     l->need = MIN(2 * MAX(l->need, NEED_MIN), NEED_MAX);
@@ -235,7 +237,7 @@ void listen_begin(struct ptrace_context *ctx)
 
 static enum heard vain(struct ptrace_context *ctx, uint64_t ns)
 {
-    lose(&ctx->handover, ns);
+    lose(ctx, ns);
     handover_hush(ctx);
     if (handover_take(ctx))
         return HEARD_CALL;
@@ -259,7 +261,7 @@ static enum heard listen(struct ptrace_context *ctx, int *ret_status)
         }
         stopped = host_poll_stub(ctx->stub.tid, ret_status);
         if (stopped) {
-            if (!lose(&ctx->handover, STOP_NS))
+            if (!lose(ctx, STOP_NS))
                 end(ctx);
             return stopped > 0 ? HEARD_STOP : HEARD_DEATH;
         }

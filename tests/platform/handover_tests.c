@@ -17,9 +17,10 @@
 struct guest {
     struct space *s;
     struct context *ctx;
-    uint64_t calls, sum, handed_over;
+    uint64_t calls, sum, handed_over, interrupts;
     pthread_t thread;
-    bool ready, stop, good; /* atomic */
+    pthread_barrier_t *all; /* they start together */
+    bool stop, good;        /* atomic */
 };
 
 static uaddr_t call_entry(struct world *w)
@@ -54,7 +55,7 @@ static bool serve(struct guest *g)
     struct trap_info info;
     enum trap trap;
 
-    while ((trap = go(g, &info)) == TRAP_INTERRUPT)
+    while ((trap = go(g, &info)) == TRAP_INTERRUPT && ++g->interrupts)
         CHECK(is_guests(r->rip), "interrupted at %#lx", (unsigned long)r->rip);
     CHECK(trap == TRAP_SYSCALL, "%s, vector %u at %#lx", trap_name(trap), info.vector,
           (unsigned long)r->rip);
@@ -183,8 +184,7 @@ static void *interrupt_main(void *arg)
 
     while (!__atomic_load_n(&g->stop, __ATOMIC_RELAXED)) {
         g->s->w->ops->ctx_interrupt(g->ctx);
-        for (volatile int i = 0; i < 3000; i++)
-            ;
+        sched_yield();
     }
     return NULL;
 }
@@ -199,7 +199,9 @@ static bool interrupts(struct world *w)
     guest_make(&g, &s, BASE);
     if (pthread_create(&g.thread, NULL, interrupt_main, &g) != 0)
         abort();
-    good = serve_many(&g, CALLS);
+    do
+        good = serve(&g);
+    while (good && (g.calls < 2000000) && g.interrupts < 20000);
     __atomic_store_n(&g.stop, true, __ATOMIC_RELAXED);
     pthread_join(g.thread, NULL);
     good = good && serve_until_handed_over(&g);
@@ -212,7 +214,9 @@ static void *serve_main(void *arg)
 {
     struct guest *g = arg;
 
-    g->good = serve_many(g, CALLS);
+    g->good = serve(g);
+    pthread_barrier_wait(g->all);
+    g->good = g->good && serve_many(g, CALLS);
     g->s->w->ops->ctx_destroy(g->ctx);
     return NULL;
 }
@@ -221,12 +225,15 @@ static void *serve_main(void *arg)
 static bool side_by_side(struct world *w, bool apart)
 {
     struct guest all[20];
+    pthread_barrier_t barrier;
     struct space s;
     bool good = true;
 
+    pthread_barrier_init(&barrier, NULL, ARRAY_COUNT(all));
     space_make(w, &s);
     for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
         guest_make(&all[i], &s, BASE + (apart ? i * 0x1000 : 0));
+        all[i].all = &barrier;
         /* They share the page of the stack. */
         all[i].ctx->regs.rsp -= 64 * i;
         if (pthread_create(&all[i].thread, NULL, serve_main, &all[i]) != 0)
@@ -236,6 +243,7 @@ static bool side_by_side(struct world *w, bool apart)
         pthread_join(all[i].thread, NULL);
         good = good && all[i].good;
     }
+    pthread_barrier_destroy(&barrier);
     space_free(&s);
     return good;
 }
