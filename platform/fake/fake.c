@@ -288,6 +288,7 @@ const struct platform_ops fake_platform_ops = {
     .limits = limits,
     .as_create = fake_space_create,
     .as_destroy = fake_space_destroy,
+    .as_recall = fake_space_recall,
     .as_map = fake_space_map,
     .as_unmap = fake_space_unmap,
     .ctx_create = ctx_create,

@@ -56,6 +56,8 @@ size_t fake_mapping_count(const struct address_space *as);
 const struct fake_mapping *fake_mapping_at(const struct address_space *as, size_t n);
 /* The one that covers `addr`, or NULL. */
 const struct fake_mapping *fake_mapping_find(const struct address_space *as, uaddr_t addr);
+/* From now on a twin of it (fork) is offered what it has mapped, by as_recall(). */
+void fake_offer_mappings(struct address_space *as);
 /* Calls so far, failed ones too. */
 size_t fake_map_calls(const struct address_space *as);
 size_t fake_unmap_calls(const struct address_space *as);

@@ -6,6 +6,7 @@
 /* space.c */
 int fake_space_create(struct platform *p, struct address_space *like, struct address_space **ret);
 void fake_space_destroy(struct address_space *as);
+void fake_space_recall(struct address_space *as, platform_recall_fn keep, void *arg);
 int fake_space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
 int fake_space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);
 

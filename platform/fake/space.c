@@ -14,6 +14,8 @@ struct fake_space {
     size_t fail_after; /* as_map() calls until the one that fails */
     int fail_err;      /* 0: none */
     bool fail_always;
+    bool offers;
+    struct fake_space *like; /* borrowed: until as_recall(); NULL: one that does not offer */
 };
 
 static struct fake_space *space(const struct address_space *as)
@@ -33,6 +35,7 @@ int fake_space_create(struct platform *p, struct address_space *like, struct add
     if (!s)
         return -ENOMEM;
     s->base.ops = p->ops;
+    s->like = like && space(like)->offers ? space(like) : NULL;
     *ret = &s->base;
     return 0;
 }
@@ -157,6 +160,21 @@ int fake_space_map(struct address_space *as, uaddr_t addr, int prot, struct memf
     return 0;
 }
 
+void fake_space_recall(struct address_space *as, platform_recall_fn keep, void *arg)
+{
+    struct fake_space *s = space(as), *like = s->like;
+
+    s->like = NULL;
+    for (size_t i = 0; like && i < like->count; i++) {
+        struct fake_mapping m = like->mappings[i];
+
+        if (!keep(m.addr, m.prot, m.range, arg))
+            continue;
+        shift(s, s->count, 1);
+        s->mappings[s->count - 1] = m;
+    }
+}
+
 int fake_space_unmap(struct address_space *as, uaddr_t addr, uint64_t size)
 {
     struct fake_space *s = space(as);
@@ -184,6 +202,11 @@ const struct fake_mapping *fake_mapping_find(const struct address_space *as, uad
     size_t i = first_above(s, addr);
 
     return i < s->count && s->mappings[i].addr <= addr ? &s->mappings[i] : NULL;
+}
+
+void fake_offer_mappings(struct address_space *as)
+{
+    space(as)->offers = true;
 }
 
 size_t fake_map_calls(const struct address_space *as)

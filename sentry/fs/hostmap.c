@@ -208,6 +208,7 @@ int hostio_mmap(struct host_file *h, struct memfile *mf, struct mappable **ret)
         .release = source_release,
         .name = source_name,
         .cached = source_cached,
+        .is_stable = true,
     };
     struct identity identity;
     int err = identify(h->fd, &identity);

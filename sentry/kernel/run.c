@@ -37,10 +37,26 @@ static bool switch_to_guest(struct task *task, enum trap *ret_trap, struct trap_
     return run;
 }
 
+/* Where a call need not be a trap, the next one from there shall be none. */
+static void note_call(struct task *task, const struct trap_info *info)
+{
+    struct context *ctx = task->ctx;
+
+    if (info->handed_over || !mm_environment(task->mm)->limits.call_entry)
+        return;
+    if (mm_note_call(task->mm, ctx->regs.rip, ctx->regs.rax))
+        ctx->missed++;
+    else
+        ctx->missed = 0;
+}
+
 static void serve_trap(struct task *task, enum trap trap, const struct trap_info *info)
 {
+    if (trap != TRAP_SYSCALL)
+        task->ctx->missed = 0;
     switch (trap) {
     case TRAP_SYSCALL:
+        note_call(task, info);
         syscall_dispatch(task);
         break;
     case TRAP_FAULT:

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "sentry/mm/callsite.h"
 #include "sentry/mm/internal.h"
 
 /* Newer than Debian 12's headers, or not in them. */
@@ -94,13 +95,14 @@ static bool is_sealed_against(const struct vma *vma, int advice)
 }
 
 /* Guards replace pages; existing ones stay. */
-static int install_guards(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t end,
+static int install_guards(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end,
                           struct trash *trash)
 {
     if (vma->flags & VMA_LOCKED)
         return -EINVAL;
     if ((end - start) / PAGE_SIZE + mm->pmap.guards > GUARD_MAX_PAGES)
         return -ENOMEM;
+    mm_call_sites_replaced(mm, vma, start, end);
     mm_zap(mm, start, end, ZAP_ALL, trash);
     return pmap_set_run(&mm->pmap, start, end - start, PMAP_GUARD);
 }

@@ -24,6 +24,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "sentry/mm/callsite.h"
 #include "sentry/mm/internal.h"
 
 #define RUN_SIZE      (64UL << 10)
@@ -295,6 +296,8 @@ static int copy_pages(struct fault *f, struct vma *vma)
         memcpy(memfile_ptr(mf, range.start + (at - start)),
                memfile_ptr(mf, old[count] & ~PMAP_FLAGS), PAGE_SIZE);
     }
+    if (vma->prot & PROT_EXEC)
+        mm_call_sites_replaced(mm, vma, start, end);
     /* The leaf exists: this cannot fail. */
     (void)pmap_set_run(&mm->pmap, start, range.size,
                        range.start | PMAP_PRESENT | PMAP_ANON | rights);

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "sentry/mm/callsite.h"
 #include "sentry/mm/internal.h"
 #include "sentry/mm/uio.h"
 
@@ -147,8 +148,8 @@ static bool keep_mapping(uaddr_t addr, int prot, struct memfile_range range, voi
 
         if (!vma || vma->end <= addr + at)
             vma = vma_at(child, addr + at);
-        if (!vma || !(entry & PMAP_PRESENT) || (entry & ~PMAP_FLAGS) != range.start + at ||
-            ((uint64_t)prot & ~mm_entry_rights(vma, entry)))
+        if (!vma || !(entry & PMAP_PRESENT) || ((uint64_t)prot & ~mm_entry_rights(vma, entry)) ||
+            !mm_call_sites_keep(child, vma, addr + at, entry, prot, range.start + at))
             return false;
     }
     for (uint64_t at = 0; at < range.size; at += PAGE_SIZE) {

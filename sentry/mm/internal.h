@@ -70,6 +70,7 @@ struct vma {
     uint32_t flags;          /* enum vma_flags */
     uint8_t prot, max_prot;
     uint8_t userfault_modes;        /* MM_UFFD_* */
+    bool rewritten;                 /* pages with rewritten calls may be mapped (callsite.h) */
     struct mm_policy policy;        /* mbind(2) */
     struct mm_userfault *userfault; /* owned reference; who gets the faults, or NULL */
 
@@ -112,6 +113,9 @@ struct mm {
     struct hot_pages *hot;  /* owned reference, from the first fork on */
     struct list userfaults; /* struct mm_userfault that are tied to this */
     struct list pins;       /* uio_pin of which the host may be writing into the pages */
+    bool calls_rewritten;   /* a VMA is, or was, `rewritten` */
+    bool calls_untouched;   /* none is to be: a debugger looks */
+    uint64_t *call_table;   /* owned; atomic: set once, its words written under the lock */
     uaddr_t mmap_base, brk_start, brk;
     uaddr_t bottom_up; /* where mappings begin that go upwards; 0: they go down */
     struct mm_limits limits;

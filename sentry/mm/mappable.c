@@ -1,5 +1,6 @@
 #include "sentry/mm/mappable.h"
 
+#include "sentry/mm/callsite.h"
 #include "sentry/mm/internal.h"
 
 uint64_t mappable_new_id(void)
@@ -22,6 +23,7 @@ void mappable_init(struct mappable *m, const struct mappable_ops *ops)
 void mappable_fini(struct mappable *m)
 {
     BUG_ON(!list_empty(&m->mappings) || !list_empty(&m->views));
+    callsites_free(m->callsites);
     lock_destroy(&m->mappings_lock);
     lock_destroy(&m->invalidate_lock);
 }
@@ -99,19 +101,27 @@ static void forget(struct mm *mm, const struct mappable *m, uint64_t offset, uin
         uint64_t low = MAX(offset, vma->offset);
         uint64_t high = MIN(offset + size, vma_offset_of(vma, vma->end));
 
-        if (vma->object == m && low < high)
+        if (vma->object != m)
+            continue;
+        if (unlikely(vma->rewritten) && callsites_are_retired(m))
+            mm_call_sites_forget(mm, vma);
+        if (low < high)
             mm_zap(mm, vma->start + (low - vma->offset), vma->start + (high - vma->offset), kind,
                    trash);
     }
 }
 
-void mappable_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too)
+/* `changed`: the bytes are others now, or will be. */
+static void invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too,
+                       bool changed)
 {
     struct mappable *front;
     uint64_t round;
     struct mm *mm;
 
     size = MIN(size, UINT64_MAX - offset);
+    if (changed)
+        callsites_retire(m);
     lock_acquire(&m->invalidate_lock);
     /* From here on a fault that asked before starts again (fetch.c). */
     round = __atomic_add_fetch(&m->invalidations, 1, __ATOMIC_ACQ_REL);
@@ -124,8 +134,18 @@ void mappable_invalidate(struct mappable *m, uint64_t offset, uint64_t size, boo
         mm_unref(mm);
     }
     while ((front = next_front(m, round))) {
-        mappable_invalidate(front, offset, size, private_too);
+        invalidate(front, offset, size, private_too, changed);
         mappable_unref(front);
     }
     lock_release(&m->invalidate_lock);
+}
+
+void mappable_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too)
+{
+    invalidate(m, offset, size, private_too, true);
+}
+
+void mappable_drop(struct mappable *m)
+{
+    invalidate(m, 0, UINT64_MAX, false, false);
 }

@@ -50,6 +50,11 @@ struct mappable_ops {
     void (*closed)(struct mappable *m);
     /* get_pages(write) is wanted before the first write of each mapping, to know what is dirty. */
     bool wants_write_notice;
+    /*
+     * Are its bytes what they will be as long as nobody calls mappable_invalidate()? Then calls in
+     * it may be rewritten (callsite.h). NULL: no.
+     */
+    bool (*text_is_stable)(struct mappable *m);
     bool is_memory; /* shared memory (RssShmem of /proc), not the pages of a file */
 };
 
@@ -76,6 +81,8 @@ struct mappable {
     struct list mappings;        /* every VMA of every mm that maps this */
     struct list views;           /* of struct mappable_view: who shows these pages as its own */
     uint64_t invalidations;      /* atomic: counts mappable_invalidate() */
+
+    struct callsites *callsites; /* owned; atomic: set once (callsite.h), or NULL */
 };
 
 /* An object shows another one's pages as its own, at the same offsets: what that one invalidates is
@@ -98,6 +105,8 @@ void mappable_fini(struct mappable *m);
  * them (truncate does, a hole does not). The object changes first, then calls this, without locks.
  */
 void mappable_invalidate(struct mappable *m, uint64_t offset, uint64_t size, bool private_too);
+/* Every mapping forgets the object's pages, which have not changed, so that they can be freed. */
+void mappable_drop(struct mappable *m);
 /* Is there a shared mapping that may write, now or after mprotect()? */
 bool mappable_has_writers(struct mappable *m);
 /* A number that neither an mm nor a mappable ever had. */
@@ -158,6 +167,7 @@ struct pagecache_source {
     void (*name)(void *arg, char *buf, size_t size);
     /* Could it be read without waiting? NULL: that is not known. */
     bool (*cached)(void *arg, uint64_t offset);
+    bool is_stable; /* nobody in the sandbox can change what it reads */
 };
 /* What mappings changed in the range is written. -EIO, -ENOSPC... */
 int pagecache_flush(struct mappable *m, uint64_t offset, uint64_t size);

@@ -64,6 +64,7 @@ static void destroy(struct mm *mm)
     pmap_unref_range(&mm->pmap, mm->env->memfile, 0, PMAP_SPAN);
     mm_unlock(mm, &trash);
     hot_pages_unref(mm->hot);
+    free(mm->call_table);
     lock_destroy(&mm->lock);
     free(mm);
 }

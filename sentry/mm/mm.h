@@ -147,6 +147,13 @@ void mm_set_limits(struct mm *mm, const struct mm_limits *limits);
  */
 int mm_fault(struct mm *mm, uaddr_t addr, enum access access, int *ret_signo, int *ret_code);
 
+/*
+ * After a system call that was a trap, where calls need not be (platform_limits.call_entry): `rip`
+ * is behind its instruction. Its site may be rewritten now, or soon (callsite.h). True when it is
+ * and was, so that it trapped only because nobody listened.
+ */
+bool mm_note_call(struct mm *mm, uaddr_t rip, uint64_t number);
+
 /* Identity of a futex word, the same for all mappings of one shared page (futex(2)). */
 struct mm_futex_key {
     uint64_t object; /* mm or mappable/page identity */

@@ -365,12 +365,18 @@ static void pagecache_name(struct mappable *m, char *buf, size_t size)
         pc->source.name(pc->arg, buf, size);
 }
 
+static bool pagecache_is_stable(struct mappable *m)
+{
+    return to_pagecache(m)->source.is_stable;
+}
+
 static const struct mappable_ops pagecache_ops = {
     .get_pages = pagecache_get_pages,
     .release = pagecache_release,
     .name = pagecache_name,
     .resident = pagecache_resident,
     .cached = pagecache_cached,
+    .text_is_stable = pagecache_is_stable,
 };
 
 static const struct mappable_ops writable_ops = {

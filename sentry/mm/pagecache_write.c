@@ -209,7 +209,7 @@ uint64_t pagecache_drop_all(struct pagecache *pc)
     freed = (pc->pages.present + pc->reserved.present) * PAGE_SIZE;
     forget(pc, 0, PMAP_SPAN);
     lock_release(&pc->lock);
-    mappable_invalidate(&pc->base, 0, UINT64_MAX, false);
+    mappable_drop(&pc->base);
     return freed;
 }
 
@@ -232,7 +232,7 @@ uint64_t pagecache_drop_unused(struct pagecache *pc)
     uint64_t before, size, freed;
     struct pmap_iter it;
 
-    mappable_invalidate(&pc->base, 0, UINT64_MAX, false);
+    mappable_drop(&pc->base);
     write_begin(pc);
     before = pc->pages.present + pc->reserved.present;
     size = pc->source.size_now(pc->arg);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "sentry/mm/callsite.h"
 #include "sentry/mm/internal.h"
 
 /* ---- trash -------------------------------------------------------------------------------- */
@@ -69,18 +70,25 @@ static void platform_flush(struct mm *mm)
     }
 }
 
+static int as_map(struct mm *mm, uaddr_t addr, uint64_t rights, struct memfile_range range)
+{
+    if (unlikely(mm->calls_rewritten) && (rights & PROT_EXEC))
+        return mm_call_sites_map(mm, addr, rights, range);
+    return mm->as->ops->as_map(mm->as, addr, (int)rights, range);
+}
+
 int mm_platform_map(struct mm *mm, uaddr_t addr, uint64_t rights, struct memfile_range range)
 {
     int err;
 
     if (!rights) /* a debugger brought in what the program itself must not touch */
         return 0;
-    err = mm->as->ops->as_map(mm->as, addr, (int)rights, range);
+    err = as_map(mm, addr, rights, range);
     if (likely(!err))
         return 0;
     log_debug("as_map at %#lx: error %d, the address space is flushed", addr, -err);
     platform_flush(mm);
-    err = mm->as->ops->as_map(mm->as, addr, (int)rights, range);
+    err = as_map(mm, addr, rights, range);
     if (err)
         return -ENOMEM;
     /* The flush forgot these rights as well. */
@@ -202,7 +210,7 @@ static bool end_run(struct rewrite *rw)
         return true;
     rw->size = 0;
     rw->calls++;
-    err = rw->mm->as->ops->as_map(rw->mm->as, rw->start, (int)(rw->entry & PMAP_RIGHTS), range);
+    err = as_map(rw->mm, rw->start, rw->entry & PMAP_RIGHTS, range);
     if (likely(!err))
         return true;
     platform_flush(rw->mm);

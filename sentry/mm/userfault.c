@@ -4,6 +4,7 @@
 #include <linux/userfaultfd.h>
 #include <string.h>
 
+#include "sentry/mm/callsite.h"
 #include "sentry/mm/internal.h"
 #include "sentry/mm/shmem.h"
 
@@ -74,6 +75,8 @@ static void assign(struct mm *mm, struct vma *vma, struct mm_userfault *u, unsig
 {
     struct mm_userfault *old = vma->userfault;
 
+    if (vma->rewritten)
+        mm_call_sites_forget(mm, vma);
     if (!(modes & MM_UFFD_WP) && (vma->userfault_modes & MM_UFFD_WP))
         mm_userfault_unprotect(mm, vma, vma->start, vma->end);
     if (vma->object && u && (modes & (MM_UFFD_MISSING | MM_UFFD_MINOR)))

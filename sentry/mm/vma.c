@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "sentry/mm/callsite.h"
 #include "sentry/mm/internal.h"
 
 static int vma_compare(const struct vma *a, const struct vma *b)
@@ -169,6 +170,7 @@ struct vma *vma_new(struct mm *mm, const struct vma *like)
     vma->mm = mm;
     vma->next_trash = NULL;
     vma->served = 0;
+    vma->rewritten = false;
     vma->fault_next = 0;
     vma->fault_window = 0;
     list_init(&vma->object_node);
@@ -242,6 +244,8 @@ static void detach(struct mm *mm, struct vma *vma)
 void vma_remove(struct mm *mm, struct vma *vma, struct trash *trash)
 {
     account(mm, vma->prot, vma->flags, -(vma->end - vma->start));
+    if (vma->prot & PROT_EXEC)
+        mm_call_sites_clear(mm);
     detach(mm, vma);
     vma->next_trash = trash->vmas;
     trash->vmas = vma;
@@ -261,6 +265,8 @@ void vma_change(struct mm *mm, struct vma *vma, int prot, uint32_t flags)
     uint64_t size = vma->end - vma->start;
 
     account(mm, vma->prot, vma->flags, -size);
+    if ((vma->prot ^ prot) && ((vma->prot | prot) & PROT_EXEC))
+        mm_call_sites_clear(mm);
     vma->prot = (uint8_t)prot;
     vma->flags = flags;
     account(mm, vma->prot, vma->flags, size);
@@ -272,6 +278,8 @@ struct vma *vma_split(struct mm *mm, struct vma *vma, uaddr_t addr)
 
     if (!upper)
         return NULL;
+    if (unlikely(vma->rewritten)) /* what one part needs may be in the other */
+        mm_call_sites_forget(mm, vma);
     upper->start = addr;
     upper->offset = vma_offset_of(vma, addr);
     vma_resize(mm, vma, vma->start, addr);
@@ -337,6 +345,7 @@ static void absorb(struct mm *mm, struct vma *low, struct vma *high)
 {
     uaddr_t end = high->end;
 
+    low->rewritten |= high->rewritten;
     account(mm, high->prot, high->flags, -(end - high->start));
     detach(mm, high);
     vma_free(high); /* not the last reference of the object: low has one */

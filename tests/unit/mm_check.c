@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "sentry/mm/callsite.h"
 #include "sentry/mm/internal.h"
 
 void sandbox_init(struct sandbox *s, uint64_t memfile_limit)
@@ -98,6 +99,22 @@ static void check_vmas(struct mm *mm)
     cr_assert_eq(seen.locked, mm->stats.locked);
 }
 
+/* Any page may be the object's or a version, but the island's. */
+static void check_rewritten(const struct vma *vma, uaddr_t addr, uint64_t entry, uint64_t page)
+{
+    struct callsites *cs = callsites_of(vma->object);
+    uint64_t offset = vma_offset_of(vma, addr), island = callsites_island(cs);
+    struct memfile_range own = {entry & ~PMAP_FLAGS, PAGE_SIZE}, chosen;
+
+    cr_assert_geq(island, vma->offset);
+    cr_assert_lt(island, vma_offset_of(vma, vma->end), "calls lead out of the mapping");
+    (void)callsites_choose(cs, offset, own, &chosen);
+    if (offset == island)
+        cr_assert_eq(page, chosen.start, "the island is not in its place");
+    else if (chosen.start == own.start)
+        cr_assert(callsites_are_retired(vma->object) || page == own.start);
+}
+
 static void check_entry(struct mm *mm, uaddr_t addr, uint64_t entry)
 {
     const struct fake_mapping *page = mapping_at(mm, addr);
@@ -124,7 +141,10 @@ static void check_entry(struct mm *mm, uaddr_t addr, uint64_t entry)
     }
     cr_assert(page != NULL, "rights without a mapping at %#lx", addr);
     cr_assert_eq((uint64_t)page->prot, rights);
-    cr_assert_eq(page->range.start + (addr - page->addr), entry & ~PMAP_FLAGS);
+    if (vma->rewritten && !(entry & PMAP_ANON) && (rights & PROT_EXEC))
+        check_rewritten(vma, addr, entry, page->range.start + (addr - page->addr));
+    else
+        cr_assert_eq(page->range.start + (addr - page->addr), entry & ~PMAP_FLAGS);
 }
 
 void mm_check(struct mm *mm)

@@ -169,6 +169,16 @@ static bool resident(struct mappable *m, uint64_t offset)
     return half && half->ops->resident && half->ops->resident(half, offset);
 }
 
+/* The first byte that upper has makes it different, and that is told (ov_pages_changed). */
+static bool is_stable(struct mappable *m)
+{
+    struct ov_pages *p = pages_of(m);
+    struct mappable *lower = __atomic_load_n(&p->half[OV_LOWER], __ATOMIC_ACQUIRE);
+
+    return !ov_copied(p->ov) && !__atomic_load_n(&p->ov->pieces, __ATOMIC_SEQ_CST) && lower &&
+           lower->ops->text_is_stable && lower->ops->text_is_stable(lower);
+}
+
 static const struct mappable_ops pages_ops = {
     .get_pages = get_pages,
     .release = release,
@@ -176,6 +186,7 @@ static const struct mappable_ops pages_ops = {
     .sync = sync_pages,
     .punch = punch,
     .resident = resident,
+    .text_is_stable = is_stable,
     .wants_write_notice = true,
 };
 

@@ -1,0 +1,278 @@
+/*
+ * Rewritten call sites in one address space; callsite.h tells of them.
+ *
+ * The table has sets of words, each of an address behind a SYSCALL instruction and what is known of
+ * it. It is a cache: words are read without a lock, so that a call from a known place costs next to
+ * nothing, and any may be overwritten.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "sentry/mm/callsite.h"
+
+#define SETS       64
+#define WAYS       4
+#define WORD_SHIFT 8
+
+enum {
+    WORD_SEEN = 1, /* one call came from there since; it is rewritten, but not here */
+    WORD_PATCHED,  /* it is rewritten here */
+    WORD_HOPELESS, /* it never will be, as long as the mapping stands */
+};
+
+/* ---- the table ------------------------------------------------------------------------------ */
+
+static uint64_t *set_of(uint64_t *table, uaddr_t rip)
+{
+    return table + (rip ^ rip >> 6 ^ rip >> 12) % SETS * WAYS;
+}
+
+/* What is known of it, 0: nothing. */
+static unsigned int look_up(const struct mm *mm, uaddr_t rip)
+{
+    uint64_t *table = __atomic_load_n(&mm->call_table, __ATOMIC_ACQUIRE), *set;
+
+    if (!table)
+        return 0;
+    set = set_of(table, rip);
+    for (int i = 0; i < WAYS; i++) {
+        uint64_t word = __atomic_load_n(&set[i], __ATOMIC_RELAXED);
+
+        if (word >> WORD_SHIFT == rip)
+            return word & ((1U << WORD_SHIFT) - 1);
+    }
+    return 0;
+}
+
+static void remember(struct mm *mm, uaddr_t rip, unsigned int state) __must_hold(mm->lock)
+{
+    uint64_t word = rip << WORD_SHIFT | state, *set;
+    int i;
+
+    if (!mm->call_table) {
+        uint64_t *table = calloc((size_t)SETS * WAYS, sizeof(*table));
+
+        __atomic_store_n(&mm->call_table, table, __ATOMIC_RELEASE);
+        if (!table)
+            return;
+    }
+    set = set_of(mm->call_table, rip);
+    for (i = 0; i < WAYS && set[i] && set[i] >> WORD_SHIFT != rip;)
+        i++;
+    if (i == WAYS) { /* the first to come is the first to go */
+        for (i = 0; i < WAYS - 1; i++)
+            __atomic_store_n(&set[i], set[i + 1], __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&set[i], word, __ATOMIC_RELAXED);
+}
+
+void mm_call_sites_clear(struct mm *mm)
+{
+    if (!mm->call_table)
+        return;
+    for (int i = 0; i < SETS * WAYS; i++)
+        __atomic_store_n(&mm->call_table[i], 0, __ATOMIC_RELAXED);
+}
+
+/* ---- what is mapped ------------------------------------------------------------------------- */
+
+/* Of this kind of VMA; that its island is in its place is another matter. */
+static bool may_be_rewritten(const struct mm *mm, const struct vma *vma)
+{
+    return vma->object && vma_is_private(vma) && !vma->userfault && !mm->calls_untouched &&
+           (vma->prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC && vma->object->ops->text_is_stable;
+}
+
+struct learning {
+    struct mm *mm;
+    const struct vma *vma;
+};
+
+static void learn(void *arg, uint64_t behind)
+{
+    const struct learning *l = arg;
+
+    remember(l->mm, l->vma->start + (behind - l->vma->offset), WORD_PATCHED);
+}
+
+/* The current version of the page at addr is mapped there. */
+static void learn_page(struct mm *mm, const struct vma *vma, uaddr_t addr)
+{
+    struct learning l = {mm, vma};
+
+    callsites_each(callsites_of(vma->object), vma_offset_of(vma, addr), learn, &l);
+}
+
+int mm_call_sites_map(struct mm *mm, uaddr_t addr, uint64_t rights, struct memfile_range range)
+{
+    struct vma *vma = vma_at(mm, addr);
+    int err = 0;
+
+    if (!vma || !vma->rewritten || (pmap_get(&mm->pmap, addr) & PMAP_ANON))
+        return mm->as->ops->as_map(mm->as, addr, (int)rights, range);
+    while (range.size && !err) {
+        struct memfile_range part;
+        bool is_version =
+            callsites_choose(callsites_of(vma->object), vma_offset_of(vma, addr), range, &part);
+
+        err = mm->as->ops->as_map(mm->as, addr, (int)rights, part);
+        if (!err && is_version)
+            learn_page(mm, vma, addr);
+        addr += part.size;
+        range.start += part.size;
+        range.size -= part.size;
+    }
+    return err;
+}
+
+void mm_call_sites_forget(struct mm *mm, struct vma *vma)
+{
+    struct pmap_iter it;
+
+    mm_platform_unmap(mm, vma->start, vma->end);
+    for (pmap_iter_init(&it, &mm->pmap, vma->start, vma->end); pmap_iter_next(&it);) {
+        if (it.entry & PMAP_RIGHTS)
+            pmap_iter_set(&it, it.entry & ~PMAP_RIGHTS);
+    }
+    vma->rewritten = false;
+    mm_call_sites_clear(mm);
+}
+
+/* Where the island is in this VMA; false: nowhere. */
+static bool find_island(const struct vma *vma, uaddr_t *ret)
+{
+    uint64_t island = callsites_island(callsites_of(vma->object));
+
+    if (island < vma->offset || island >= vma_offset_of(vma, vma->end))
+        return false;
+    *ret = vma->start + (island - vma->offset);
+    return true;
+}
+
+void mm_call_sites_replaced(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end)
+{
+    uaddr_t island;
+
+    if (vma->rewritten && find_island(vma, &island) && island >= start && island < end)
+        mm_call_sites_forget(mm, vma);
+    else
+        mm_call_sites_clear(mm);
+}
+
+/* What is mapped at addr is mapped anew. In two steps, for another epoch (fault.c). */
+static int map_again(struct mm *mm, uaddr_t addr, uint64_t entry, uint64_t rights)
+{
+    /* The leaf exists: this cannot fail. */
+    (void)pmap_set_run(&mm->pmap, addr, PAGE_SIZE, entry & ~PMAP_RIGHTS);
+    (void)pmap_set_run(&mm->pmap, addr, PAGE_SIZE, (entry & ~PMAP_RIGHTS) | rights);
+    return mm_platform_map(mm, addr, rights,
+                           (struct memfile_range){entry & ~PMAP_FLAGS, PAGE_SIZE});
+}
+
+/* From here on its island page is mapped as the island or not at all. -ENOENT: it cannot be. */
+static int begin(struct mm *mm, struct vma *vma)
+{
+    uint64_t entry;
+    uaddr_t island;
+
+    if (vma->rewritten)
+        return 0;
+    if (!find_island(vma, &island))
+        return -ENOENT;
+    entry = pmap_get(&mm->pmap, island);
+    if (entry & (PMAP_ANON | PMAP_GUARD))
+        return -ENOENT;
+    vma->rewritten = true;
+    mm->calls_rewritten = true;
+    return entry & PMAP_RIGHTS ? map_again(mm, island, entry, entry & PMAP_RIGHTS) : 0;
+}
+
+bool mm_call_sites_keep(struct mm *mm, struct vma *vma, uaddr_t addr, uint64_t entry, int prot,
+                        uint64_t page)
+{
+    struct memfile_range own = {entry & ~PMAP_FLAGS, PAGE_SIZE}, chosen;
+    uaddr_t island;
+
+    /* Of the island there is but one right page; of others two. */
+    if (own.start == page)
+        return !vma->rewritten || !find_island(vma, &island) || addr != island;
+    if (!(prot & PROT_EXEC) || (entry & (PMAP_ANON | PMAP_GUARD)) || !may_be_rewritten(mm, vma) ||
+        !callsites_of(vma->object) || !find_island(vma, &island))
+        return false;
+    (void)callsites_choose(callsites_of(vma->object), vma_offset_of(vma, addr), own, &chosen);
+    if (page != chosen.start || (!vma->rewritten && (pmap_get(&mm->pmap, island) & PMAP_RIGHTS)) ||
+        begin(mm, vma) < 0)
+        return false;
+    if (addr != island)
+        learn_page(mm, vma, addr);
+    return true;
+}
+
+/* ---- calls ---------------------------------------------------------------------------------- */
+
+/* Maps the current version of the page at addr, from which a call came. */
+static int map_version(struct mm *mm, struct vma *vma, uaddr_t addr) __must_hold(mm->lock)
+{
+    uint64_t entry = pmap_get(&mm->pmap, addr);
+    int err = begin(mm, vma);
+
+    return err ? err : map_again(mm, addr, entry, mm_entry_rights(vma, entry));
+}
+
+/* What the object says. `vma` contains `site`, or is NULL. */
+static enum callsite_state ask(struct mm *mm, struct vma *vma, uaddr_t site, uint64_t number)
+    __must_hold(mm->lock)
+{
+    uaddr_t page = round_down(site, PAGE_SIZE);
+    struct callsites *cs;
+    uint64_t entry;
+
+    if (!vma || !may_be_rewritten(mm, vma))
+        return CALLSITE_HOPELESS;
+    entry = pmap_get(&mm->pmap, page);
+    if ((entry & (PMAP_PRESENT | PMAP_ANON)) != PMAP_PRESENT)
+        return CALLSITE_HOPELESS;
+    cs = callsites_get(vma->object, mm->env->memfile);
+    return cs ? callsites_note(cs, vma_offset_of(vma, site), number,
+                               memfile_ptr(mm->env->memfile, entry & ~PMAP_FLAGS))
+              : CALLSITE_HOPELESS;
+}
+
+/* One look at a call of which nothing is known, or little. */
+static enum callsite_state consider(struct mm *mm, struct vma *vma, uaddr_t rip, uint64_t number)
+    __must_hold(mm->lock)
+{
+    uaddr_t site = rip - CALLSITE_SIZE;
+    enum callsite_state state = ask(mm, vma, site, number);
+
+    if (state == CALLSITE_KNOWN && look_up(mm, rip) != WORD_SEEN)
+        remember(mm, rip, WORD_SEEN);
+    else if ((state == CALLSITE_KNOWN || state == CALLSITE_ADDED) &&
+             map_version(mm, vma, round_down(site, PAGE_SIZE)) == -ENOENT)
+        state = CALLSITE_HOPELESS;
+    if (state == CALLSITE_HOPELESS)
+        remember(mm, rip, WORD_HOPELESS);
+    return state;
+}
+
+bool mm_note_call(struct mm *mm, uaddr_t rip, uint64_t number)
+{
+    unsigned int known = look_up(mm, rip);
+    struct mappable *object = NULL;
+    uint64_t offset = 0;
+    struct vma *vma;
+
+    if (likely(known >= WORD_PATCHED))
+        return known == WORD_PATCHED;
+    lock_acquire(&mm->lock);
+    vma = rip > CALLSITE_SIZE && rip < PMAP_SPAN ? vma_at(mm, rip - CALLSITE_SIZE) : NULL;
+    if (consider(mm, vma, rip, number) == CALLSITE_NO_ISLAND) {
+        object = mappable_ref(vma->object);
+        offset = vma_offset_of(vma, rip - CALLSITE_SIZE);
+    }
+    lock_release(&mm->lock);
+    if (object)
+        callsites_prepare(object, mm->env->memfile, mm->env->limits.call_entry, offset);
+    mappable_unref(object);
+    return false;
+}
