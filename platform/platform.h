@@ -117,9 +117,9 @@ struct platform_limits {
     bool maps_cheaply; /* as_map() costs far less than the fault that it spares */
     /*
      * Where a call site of the program may jump instead of executing its SYSCALL, so that the call
-     * need not be a trap; 0: nowhere. Expected there: eax = number << 16, rcx = the address behind the
-     * SYSCALL, which must still be in its place for when it is to be executed after all; anything
-     * else as for the call. What comes back is as behind a SYSCALL.
+     * need not be a trap; 0: nowhere. Expected there: eax = number << 16, rcx = the address behind
+     * the SYSCALL, which must still be in its place for when it is to be executed after all;
+     * anything else as for the call. What comes back is as behind a SYSCALL.
      */
     uaddr_t call_entry;
 };
