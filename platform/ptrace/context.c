@@ -25,11 +25,16 @@
 /* The context that the calling thread drives. */
 static _Thread_local struct ptrace_context *current;
 
+struct ptrace_context *context_own(struct ptrace_space *s)
+{
+    return current && current->space == s && current->stub.tid ? current : NULL;
+}
+
 struct stub *context_own_member(struct ptrace_space *s)
 {
-    struct ptrace_context *ctx = current;
+    struct ptrace_context *ctx = context_own(s);
 
-    if (!ctx || ctx->space != s || !ctx->stub.tid)
+    if (!ctx)
         return idle_own_member(s);
     handover_stop(ctx);
     return &ctx->stub;
@@ -65,7 +70,8 @@ static struct stub detach_stub(struct ptrace_context *ctx)
         cputime_settle_locked(ctx);
         listen_left_locked(ctx);
         list_del_init(&ctx->member_node);
-        ctx->space->context_count--;
+        __atomic_store_n(&ctx->space->context_count, ctx->space->context_count - 1,
+                         __ATOMIC_SEQ_CST);
     }
     placement_forget_locked(ctx);
     lock_release(&ctx->p->stubs_lock);
@@ -89,6 +95,8 @@ static void leave(struct ptrace_context *ctx)
     if (!ctx->space)
         return;
     handover_close(ctx);
+    if (orders_wait(ctx->space))
+        space_carry_out(ctx->space);
     stub = detach_stub(ctx);
     space_leave(ctx->space, &stub);
     ctx->space = NULL;
@@ -151,7 +159,7 @@ static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
         host_set_nice(stub.tid, ctx->nice);
     lock_acquire(&ctx->p->stubs_lock);
     list_add(&s->contexts, &ctx->member_node);
-    s->context_count++;
+    __atomic_store_n(&s->context_count, s->context_count + 1, __ATOMIC_SEQ_CST);
     listen_joined_locked(ctx);
     lock_release(&ctx->p->stubs_lock);
     return 0;
@@ -239,6 +247,8 @@ static int resume(struct ptrace_context *ctx)
         if (handover_stop(ctx) < 0)
             return -ESRCH;
     }
+    if (unlikely(orders_wait(ctx->space)) && space_carry_out(ctx->space) < 0)
+        return -ESRCH;
     listen_begin(ctx);
     placement_before_run(ctx);
     if (unlikely(store_regs(ctx) < 0 || host_ptrace_sysemu(ctx->stub.tid) < 0))

@@ -11,12 +11,12 @@
  *   task thread 3  --traces-->  member of B
  *
  * Changing an address space. as_map() and as_unmap() are host calls injected into a stub of that
- * address space. The calling thread's own member does it when it has one there, being stopped
- * while its thread is in the Sentry; else the keeper makes the leader do it, which always waits
- * for that. So no change ever waits for a task thread, which might be blocked on the very lock
- * that the caller holds; nothing is queued and nothing can be lost; and since all stubs of an
- * address space share one host mm, the host's own TLB shootdown has reached running members when
- * the call returns.
+ * address space, or put off until its only member runs (orders.c). The calling thread's own member
+ * does it when it has one there, being stopped while its thread is in the Sentry; else the keeper
+ * makes the leader do it, which always waits for that. So no change ever waits for a task thread,
+ * which might be blocked on the very lock that the caller holds; nothing is queued and nothing can
+ * be lost; and since all stubs of an address space share one host mm, the host's own TLB shootdown
+ * has reached running members when the call returns.
  *
  * The keeper takes no lock but its own and calls nothing above this folder: waiting for it under
  * any lock of the Sentry is safe.
@@ -73,6 +73,8 @@ int stub_prepare(struct stub *stub, uaddr_t *ret_user_max);
  * result, or -ESRCH when the stub is gone (killed from outside).
  */
 long stub_call(struct stub *stub, long number, const unsigned long args[6]);
+/* The first `count` orders of its space, up to the first that fails: the last one's result. */
+long stub_batch(struct stub *stub, unsigned int count);
 /* In the stopped master: a new leader, stopped, traced by this thread. */
 int stub_fork(struct stub *master, struct stub *ret_leader);
 /* In the stopped leader: a new thread of it, untraced, that waits for stub_seize(). */
@@ -166,14 +168,14 @@ struct ptrace_platform {
 
 struct ptrace_space {
     struct address_space base;
-    struct ptrace_platform *p; /* borrowed: destroyed after all spaces */
-    refcount_t refs;           /* the owner's, and one per member */
-    struct list node;          /* in platform.spaces; the keeper's */
-    struct stub leader;        /* the keeper's */
-    struct stub spare;         /* a member that was made with the leader; see space_join() */
-    struct keeper_request end; /* posted when it goes for good */
-    struct list contexts;      /* those whose stub is a member; with what follows, stubs_lock */
-    unsigned int context_count;
+    struct ptrace_platform *p;  /* borrowed: destroyed after all spaces */
+    refcount_t refs;            /* the owner's, and one per member */
+    struct list node;           /* in platform.spaces; the keeper's */
+    struct stub leader;         /* the keeper's */
+    struct stub spare;          /* a member that was made with the leader; see space_join() */
+    struct keeper_request end;  /* posted when it goes for good */
+    struct list contexts;       /* those whose stub is a member; with what follows, stubs_lock */
+    unsigned int context_count; /* also read without it */
     /* cputime.c: divided among them; the last look, and what part of their time it found used. */
     uint64_t cpu_seen_ns, cpu_looked_ns, cpu_share;
 
@@ -184,7 +186,10 @@ struct ptrace_space {
 
     struct lock map_lock; /* around changes of what is mapped; guards what follows */
     struct record record;
-    bool retired; /* atomic; space_sweep() is due */
+    struct order *orders; /* what is to be done before a member runs; NULL until first needed */
+    struct memfile_range orders_page;
+    unsigned int order_count; /* atomic */
+    bool retired;             /* atomic; space_sweep() is due */
 
     struct handover_slot *handover; /* atomic; HANDOVER_SLOTS, made at the first need; or NULL */
     struct memfile_range handover_page;
@@ -279,6 +284,8 @@ static inline struct ptrace_context *ptrace_context(struct context *ctx)
 
 int space_create(struct platform *p, struct address_space *like, struct address_space **ret);
 void space_recall(struct address_space *as, platform_recall_fn keep, void *arg);
+/* What was put off is done, before the caller's member runs. 0, -ESRCH. */
+int space_carry_out(struct ptrace_space *s);
 /* Before a member runs: the caller's. 0, -ESRCH. */
 int space_sweep(struct ptrace_space *s);
 /* On the keeper: the end of a space without references. */
@@ -291,6 +298,26 @@ int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);
 int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used);
 /* Gives a stopped member (or none, tid 0) up, and its reference back. */
 void space_leave(struct ptrace_space *s, struct stub *member);
+
+/* --- orders.c: host calls in a space, at once or in a batch; with map_lock held --- */
+
+struct order {
+    uint64_t number, addr, size, prot, flags, offset;
+};
+
+/* 0; -ENOMEM, from it or from those before it. */
+int orders_map(struct ptrace_space *s, uaddr_t addr, int prot, unsigned long flags,
+               struct memfile_range range);
+int orders_unmap(struct ptrace_space *s, uaddr_t addr, uint64_t size);
+/* Before a member runs: all that has been put off is done. */
+int orders_carry_out(struct ptrace_space *s);
+/* Everything below user_max is unmapped, at once. */
+int orders_unmap_all(struct ptrace_space *s);
+void orders_free(struct ptrace_space *s);
+static inline bool orders_wait(struct ptrace_space *s)
+{
+    return __atomic_load_n(&s->order_count, __ATOMIC_ACQUIRE) != 0;
+}
 
 /* --- shell.c: what is kept warm --- */
 
@@ -321,6 +348,8 @@ void context_get_bases(struct context *ctx, uint64_t *ret_fs, uint64_t *ret_gs);
 int context_set_bases(struct context *ctx, uint64_t fs, uint64_t gs);
 /* The calling thread's member in this space, or NULL. It is stopped. */
 struct stub *context_own_member(struct ptrace_space *s);
+/* The calling thread's context, if it is in this space, whatever its stub does. */
+struct ptrace_context *context_own(struct ptrace_space *s);
 
 /* The stub has ended and is reaped: the context has none any more. */
 void context_lost(struct ptrace_context *ctx);

@@ -113,6 +113,13 @@ void record_map(struct record *r, uaddr_t addr, int prot, struct memfile_range r
     put_in(r, first_above(r, addr), &run);
 }
 
+bool record_overlaps(const struct record *r, uaddr_t addr, uint64_t size)
+{
+    unsigned int at = first_above(r, addr);
+
+    return !r->complete || (at < r->count && r->runs[at].addr < addr + size);
+}
+
 void record_retire(struct record *r)
 {
     for (unsigned int i = 0; i < r->count; i++)

@@ -34,6 +34,8 @@ void record_clear(struct record *r);
 /* A run was mapped, replacing what was there; unmapped. */
 void record_map(struct record *r, uaddr_t addr, int prot, struct memfile_range range);
 void record_unmap(struct record *r, uaddr_t addr, uint64_t size);
+/* Is anything of the range mapped, or might it be? */
+bool record_overlaps(const struct record *r, uaddr_t addr, uint64_t size);
 void record_retire(struct record *r);
 bool record_is_full(const struct record *r);
 /* True when exactly this run is there and was retired; it is no more. */

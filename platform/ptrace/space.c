@@ -27,8 +27,6 @@
 struct space_job {
     struct ptrace_space *space;
     struct stub *member;
-    long number;
-    const unsigned long *args;
 };
 
 static int job_create(void *arg)
@@ -62,6 +60,7 @@ int space_end(void *space)
         stub_reap(leader.tid);
     record_free(&s->record);
     handover_free(s);
+    orders_free(s);
     lock_destroy(&s->map_lock);
     free(s);
     return 0;
@@ -74,42 +73,10 @@ static int job_spawn(void *arg)
     return stub_spawn_thread(&job->space->leader, job->member);
 }
 
-static int job_call(void *arg)
-{
-    struct space_job *job = arg;
-    long result = stub_call(&job->space->leader, job->number, job->args);
-
-    if (result == -ESRCH)
-        __atomic_store_n(&job->space->dead, true, __ATOMIC_RELAXED);
-
-    return result < 0 ? (int)result : 0;
-}
-
 static int on_keeper(struct ptrace_space *s, int (*run)(void *), struct space_job *job)
 {
     job->space = s;
     return keeper_call(&s->p->keeper, run, job);
-}
-
-/* One host call in the space, from whichever stub is at hand: 0 or -errno. */
-static int space_call(struct ptrace_space *s, long number, const unsigned long args[6])
-{
-    struct stub *own = context_own_member(s);
-    struct space_job job = {.number = number, .args = args};
-    long result;
-
-    if (!own)
-        return on_keeper(s, job_call, &job);
-    result = stub_call(own, number, args);
-    return result < 0 ? (int)result : 0;
-}
-
-static int unmap_all(struct ptrace_space *s)
-{
-    unsigned long args[6] = {0, s->p->user_max};
-
-    record_clear(&s->record);
-    return space_call(s, SYS_munmap, args);
 }
 
 /* Nobody uses it any more. */
@@ -158,8 +125,11 @@ int space_create(struct platform *platform, struct address_space *like, struct a
         if (err < 0)
             return err;
     }
-    if (unlikely(!s->record.complete))
-        unmap_all(s);
+    if (unlikely(!s->record.complete)) {
+        lock_acquire(&s->map_lock);
+        orders_unmap_all(s);
+        lock_release(&s->map_lock);
+    }
     handover_clear(s); /* what its last user left there is nobody's business */
     refcount_set(&s->refs, 1);
     s->cpu_seen_ns = host_process_clock_ns(s->leader.tgid); /* what is before is others' */
@@ -185,7 +155,7 @@ void space_destroy(struct address_space *as)
 static int unmap_full(struct ptrace_space *s)
 {
     log_debug("ptrace: the host's limit of mappings is reached, all are dropped");
-    return unmap_all(s);
+    return orders_unmap_all(s);
 }
 
 static bool range_is_valid(const struct ptrace_space *s, uaddr_t addr, uint64_t size)
@@ -202,9 +172,9 @@ static int sweep_locked(struct ptrace_space *s) __must_hold(s->map_lock)
     int err = 0;
 
     if (r->retired_count == r->count)
-        return r->count ? unmap_all(s) : 0;
+        return r->count ? orders_unmap_all(s) : 0;
     while (err == 0 && record_stale(r, &start, &end)) {
-        err = space_call(s, SYS_munmap, (unsigned long[6]){start, end - start});
+        err = orders_unmap(s, start, end - start);
         if (err == 0)
             record_unmap(r, start, end - start);
         else if (err == -ENOMEM)
@@ -226,8 +196,7 @@ static bool is_ready(const struct ptrace_space *s, int prot, struct memfile_rang
 static int map_locked(struct ptrace_space *s, uaddr_t addr, int prot, struct memfile_range range)
     __must_hold(s->map_lock)
 {
-    unsigned long args[6] = {addr,           range.size,        (unsigned long)prot,
-                             STUB_MAP_FLAGS, HOST_STUB_KEPT_FD, range.start};
+    unsigned long flags = STUB_MAP_FLAGS;
     int err;
 
     if (record_confirm(&s->record, addr, prot, range))
@@ -235,12 +204,12 @@ static int map_locked(struct ptrace_space *s, uaddr_t addr, int prot, struct mem
     if (unlikely(record_is_full(&s->record)))
         sweep_locked(s);
     if (is_ready(s, prot, range))
-        args[3] |= MAP_POPULATE;
-    err = space_call(s, SYS_mmap, args);
+        flags |= MAP_POPULATE;
+    err = orders_map(s, addr, prot, flags, range);
     if (err == -ENOMEM) {
         err = unmap_full(s);
         if (err == 0)
-            err = space_call(s, SYS_mmap, args);
+            err = orders_map(s, addr, prot, flags, range);
     }
     if (err == 0)
         record_map(&s->record, addr, prot, range);
@@ -265,12 +234,11 @@ int space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_r
 int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size)
 {
     struct ptrace_space *s = ptrace_space(as);
-    unsigned long args[6] = {addr, size};
     int err;
 
     BUG_ON(!range_is_valid(s, addr, size));
     lock_acquire(&s->map_lock);
-    err = space_call(s, SYS_munmap, args);
+    err = orders_unmap(s, addr, size);
     if (err == 0)
         record_unmap(&s->record, addr, size);
     else if (err == -ENOMEM) /* it would have split a mapping in two */
@@ -291,6 +259,18 @@ void space_recall(struct address_space *as, platform_recall_fn keep, void *arg)
             record_keep(&s->record, run);
     }
     lock_release(&s->map_lock);
+}
+
+int space_carry_out(struct ptrace_space *s)
+{
+    int err;
+
+    lock_acquire(&s->map_lock);
+    err = orders_carry_out(s);
+    if (err == -ENOMEM)
+        err = unmap_full(s);
+    lock_release(&s->map_lock);
+    return err;
 }
 
 int space_sweep(struct ptrace_space *s)

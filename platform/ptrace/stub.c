@@ -6,6 +6,7 @@
  * under PTRACE_CONT, past PTRACE_SYSEMU, and is held only by the stub's seccomp filter:
  *
  *   from stub_call   mmap of the memfile (shared, fixed), munmap, fork of a leader, exit
+ *   from stub_batch  mmap of the memfile, munmap
  *   from stub_clone  a new thread; pause
  *   from the host's vsyscall page: trapped, to be answered by the Sentry
  *   anything else, or from any other address: kills the stub
@@ -68,6 +69,9 @@ static const struct sock_filter stub_filter[] = {
     ALLOW_AT_IF(STUB_CALLED, SYS_mmap, 3, STUB_MAP_FLAGS),
     ALLOW_AT_IF(STUB_CALLED, SYS_mmap, 3, STUB_MAP_FLAGS | MAP_POPULATE),
     ALLOW_AT(STUB_CALLED, SYS_munmap),
+    ALLOW_AT_IF(STUB_BATCHED, SYS_mmap, 3, STUB_MAP_FLAGS),
+    ALLOW_AT_IF(STUB_BATCHED, SYS_mmap, 3, STUB_MAP_FLAGS | MAP_POPULATE),
+    ALLOW_AT(STUB_BATCHED, SYS_munmap),
     ALLOW_AT_IF(STUB_CALLED, SYS_clone, 0, LEADER_FLAGS),
     ALLOW_AT(STUB_CALLED, SYS_exit),
     ALLOW_AT(STUB_CALLED, SYS_exit_group),
@@ -153,15 +157,25 @@ static int run_until(struct stub *stub, uaddr_t done, struct host_user_regs *ret
     }
 }
 
-static long call_at(struct stub *stub, uaddr_t entry, uaddr_t done, long number,
-                    const unsigned long args[6])
+/* rax of the stub that began with these registers and comes to `done`. */
+static long run_with(struct stub *stub, struct host_user_regs *regs, uaddr_t done)
 {
-    struct host_user_regs regs = blank_regs;
     int err;
 
     if (stub->tid == 0)
         return -ESRCH;
     stub->as_read = false;
+    if (host_ptrace_set_regs(stub->tid, regs) < 0)
+        return -ESRCH;
+    err = run_until(stub, done, regs);
+    return err < 0 ? err : (long)regs->rax;
+}
+
+static long call_at(struct stub *stub, uaddr_t entry, uaddr_t done, long number,
+                    const unsigned long args[6])
+{
+    struct host_user_regs regs = blank_regs;
+
     regs.rip = entry;
     regs.rax = (unsigned long)number;
     regs.rdi = args[0];
@@ -170,10 +184,17 @@ static long call_at(struct stub *stub, uaddr_t entry, uaddr_t done, long number,
     regs.r10 = args[3];
     regs.r8 = args[4];
     regs.r9 = args[5];
-    if (host_ptrace_set_regs(stub->tid, &regs) < 0)
-        return -ESRCH;
-    err = run_until(stub, done, &regs);
-    return err < 0 ? err : (long)regs.rax;
+    return run_with(stub, &regs, done);
+}
+
+long stub_batch(struct stub *stub, unsigned int count)
+{
+    struct host_user_regs regs = blank_regs;
+
+    regs.rip = STUB_BASE + STUB_BATCH;
+    regs.r14 = count;
+    regs.r15 = STUB_ORDERS;
+    return run_with(stub, &regs, STUB_BASE + STUB_BATCH_DONE);
 }
 
 long stub_call(struct stub *stub, long number, const unsigned long args[6])
@@ -204,7 +225,7 @@ static int clear_range(struct stub *stub, uaddr_t *ret_user_max)
     uaddr_t good = 0, bad = STUB_BASE;
 
     if (stub_call(stub, SYS_munmap, (unsigned long[6]){0, STUB_BASE}) == 0) {
-        *ret_user_max = STUB_HANDOVER;
+        *ret_user_max = STUB_ORDERS;
         return 0;
     }
     while (bad - good > PAGE_SIZE) {
@@ -216,7 +237,7 @@ static int clear_range(struct stub *stub, uaddr_t *ret_user_max)
         *(result == 0 ? &good : &bad) = middle;
     }
     log_info("ptrace: the host keeps a mapping at %#lx in stubs", (unsigned long)good);
-    *ret_user_max = MIN(good, (uaddr_t)STUB_HANDOVER);
+    *ret_user_max = MIN(good, (uaddr_t)STUB_ORDERS);
     return good < (1UL << 46) ? -EPERM : 0;
 }
 

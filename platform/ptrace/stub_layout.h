@@ -1,12 +1,15 @@
 /*
- * The stub's two pages, at the very top of the user range: where everything lies. Included by
+ * The stub's three pages, at the very top of the user range: where everything lies. Included by
  * stub.S and handover.S too.
  *
+ *   STUB_ORDERS          orders (batch.c), once there were some; the guest can read it
  *   STUB_HANDOVER        handover page (handover.h), of the space's own and writable once it was
  * needed STUB_BASE + 0x000   ELF header and program headers (the page is also the executable)
  *             + 0x100   stub_call:   syscall; int3
  *             + 0x110   stub_clone:  syscall; the parent: int3, the new thread: pause for ever
- *             + 0x120   stub_enter:  where a program's rewritten call sites go (handover.S)
+ *             + 0x120   stub_batch:  r14 calls by the orders at r15, up to the first that fails;
+ * int3
+ *             + 0x160   stub_enter:  where a program's rewritten call sites go (handover.S)
  *             + 0x800   seccomp filter: struct sock_fprog, then its instructions
  */
 #ifndef PLATFORM_PTRACE_STUB_LAYOUT_H
@@ -14,7 +17,8 @@
 
 #define STUB_BASE       0x7fffffffe000 /* the last page below TASK_SIZE_MAX */
 #define STUB_SIZE       0x1000
-#define STUB_HANDOVER   0x7fffffffd000 /* so everything below is the guest's */
+#define STUB_HANDOVER   0x7fffffffd000
+#define STUB_ORDERS     0x7fffffffc000 /* so everything below is the guest's */
 #define STUB_LOADED     0x10000000     /* where execve puts the page first */
 
 #define STUB_CODE       0x100
@@ -25,8 +29,21 @@
 #define STUB_CLONED     0x112
 #define STUB_CLONE_DONE 0x117 /* behind the parent's int3 */
 #define STUB_PAUSED     0x11e
-#define STUB_ENTER      0x120
+#define STUB_BATCH      0x120
+#define STUB_BATCHED    0x13f
+#define STUB_BATCH_DONE 0x14e
+#define STUB_ENTER      0x160
 #define STUB_FILTER     0x800
+
+/* An order: six words, of a call's number and arguments; the descriptor is always the memfile's. */
+#define ORDER_NUMBER 0
+#define ORDER_ADDR   8
+#define ORDER_SIZE   16
+#define ORDER_PROT   24
+#define ORDER_FLAGS  32
+#define ORDER_OFFSET 40
+#define ORDER_STRIDE 48
+#define ORDERS_MAX   64
 
 /* The handover page: slots of so many bytes, and their fields (handover.h). */
 #define HANDOVER_SLOTS  16
