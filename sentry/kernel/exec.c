@@ -210,6 +210,7 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     struct process *process = task->process;
     struct mm *old_mm = task->mm;
     struct file *old_exe;
+    bool is_traced;
 
     usage_keep_memory(task);
     posix_timers_delete_all(process);
@@ -219,7 +220,10 @@ static void change_program(struct task *task, struct mm *mm, const struct load_r
     rseq_exec(task);
     lock_acquire(&process->lock);
     task->mm = mm;
+    is_traced = task->trace.tracer != NULL;
     lock_release(&process->lock);
+    if (is_traced)
+        mm_call_sites_off(mm);
     mm_unref(old_mm);
     sighand_reset_handlers(process->sighand);
     task_forget_registered(task);

@@ -121,7 +121,7 @@ void task_run(struct task *task)
     task_start_sched(task);
     while (!task->exiting) {
         struct trap_info info;
-        enum trap trap;
+        enum trap trap = TRAP_INTERRUPT;
 
         if (unlikely(task->trace.watching || task->trace.forced_tf))
             ptrace_watch(task);
@@ -132,6 +132,9 @@ void task_run(struct task *task)
         if (task->exiting)
             break;
         if (unlikely(task_interrupted(task) || must_settle(task))) {
+            /* Not from a call, and not of one who steps from instruction to instruction. */
+            if (trap == TRAP_INTERRUPT || trap == TRAP_FAULT)
+                mm_call_site_undo(task->mm, &task->ctx->regs);
             serve_own_work(task);
             signal_deliver(task);
         }

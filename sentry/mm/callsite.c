@@ -19,6 +19,9 @@
 #define TAIL_SIZE   16 /* movabs, jmp and some padding */
 #define ENTRY_SIZE  17
 #define ISLAND_MIN  64 /* bytes that must be free */
+#define TAIL_JMP    10 /* offsets of instructions in the tail and in an entry */
+#define ENTRY_LEA   5
+#define ENTRY_JMP   12
 
 struct site {
     uint64_t offset; /* of its first byte in the object */
@@ -46,7 +49,7 @@ struct callsites {
     uint64_t island, island_page; /* offset in the object, and in the memfile */
     uint32_t tail, free;          /* offsets in that page: the common tail, and what is not used */
     uint32_t site_count, version_count, page_count;
-    struct site sites[SITES_MAX];
+    struct site sites[SITES_MAX];       /* in the order of the island's entries */
     struct version versions[SITES_MAX]; /* the current ones, by offset */
     uint64_t pages[SITES_MAX];          /* of all versions */
     uint32_t seen_next;
@@ -166,9 +169,9 @@ static void write_tail(uint8_t *at, uaddr_t call_entry)
     at[0] = 0x49; /* movabs $call_entry, %r11 */
     at[1] = 0xbb;
     memcpy(at + 2, &call_entry, sizeof(call_entry));
-    at[10] = 0x41; /* jmp *%r11 */
-    at[11] = 0xff;
-    at[12] = 0xe3;
+    at[TAIL_JMP] = 0x41; /* jmp *%r11 */
+    at[TAIL_JMP + 1] = 0xff;
+    at[TAIL_JMP + 2] = 0xe3;
 }
 
 /* Where in the page an island may begin of which the text ends there. 0: nowhere. */
@@ -332,12 +335,12 @@ static uint32_t write_entry(struct callsites *cs, uint64_t behind, uint64_t numb
     cs->free += ENTRY_SIZE;
     at[0] = 0xb8; /* mov $N << 16, %eax */
     put32(at + 1, number << 16);
-    at[5] = 0x48; /* lea behind(%rip), %rcx */
-    at[6] = 0x8d;
-    at[7] = 0x0d;
-    put32(at + 8, behind - (cs->island + entry + 12));
-    at[12] = 0xe9; /* jmp tail */
-    put32(at + 13, (uint64_t)cs->tail - (entry + ENTRY_SIZE));
+    at[ENTRY_LEA] = 0x48; /* lea behind(%rip), %rcx */
+    at[ENTRY_LEA + 1] = 0x8d;
+    at[ENTRY_LEA + 2] = 0x0d;
+    put32(at + ENTRY_LEA + 3, behind - (cs->island + entry + ENTRY_JMP));
+    at[ENTRY_JMP] = 0xe9; /* jmp tail */
+    put32(at + ENTRY_JMP + 1, (uint64_t)cs->tail - (entry + ENTRY_SIZE));
     __atomic_thread_fence(__ATOMIC_RELEASE);
     return entry;
 }
@@ -425,31 +428,54 @@ enum callsite_state callsites_note(struct callsites *cs, uint64_t offset, uint64
     return state;
 }
 
-bool callsites_choose(struct callsites *cs, uint64_t offset, struct memfile_range range,
-                      struct memfile_range *ret)
+bool callsites_choose(struct callsites *cs, uint64_t offset, bool versions,
+                      struct memfile_range range, struct memfile_range *ret)
 {
     uint64_t next = UINT64_MAX, page = 0;
-    bool version = false;
+    bool is_version = false;
 
     lock_acquire(&cs->lock);
     if (cs->state == ISLAND_READY && cs->island >= offset) {
         next = cs->island;
         page = cs->island_page;
     }
-    if (!is_retired(cs)) {
+    if (versions && !is_retired(cs)) {
         uint32_t i = version_from(cs, offset);
 
-        version = i < cs->version_count && cs->versions[i].offset < next;
-        if (version) {
+        is_version = i < cs->version_count && cs->versions[i].offset < next;
+        if (is_version) {
             next = cs->versions[i].offset;
             page = cs->versions[i].page;
         }
     }
     lock_release(&cs->lock);
-    version = version && next == offset;
     *ret = next == offset ? (struct memfile_range){page, PAGE_SIZE}
                           : (struct memfile_range){range.start, MIN(range.size, next - offset)};
-    return version;
+    return is_version && next == offset;
+}
+
+static uint64_t origin(struct callsites *cs, uint64_t at, uint64_t rcx) __must_hold(cs->lock)
+{
+    uint64_t first = cs->tail + TAIL_SIZE, step = (at - first) % ENTRY_SIZE;
+    const struct site *site;
+
+    if (at >= first && at < cs->free && (step == 0 || step == ENTRY_LEA || step == ENTRY_JMP))
+        return cs->sites[(at - first) / ENTRY_SIZE].offset;
+    if (at != cs->tail && at != cs->tail + TAIL_JMP)
+        return UINT64_MAX;
+    site = find_site(cs, rcx - CALLSITE_SIZE);
+    return site ? site->offset : UINT64_MAX;
+}
+
+uint64_t callsites_origin(struct callsites *cs, uint64_t rip, uint64_t rcx)
+{
+    uint64_t site = UINT64_MAX;
+
+    lock_acquire(&cs->lock);
+    if (cs->state == ISLAND_READY && rip >= cs->island && rip < cs->island + PAGE_SIZE)
+        site = origin(cs, rip - cs->island, rcx);
+    lock_release(&cs->lock);
+    return site;
 }
 
 void callsites_each(struct callsites *cs, uint64_t offset, void (*fn)(void *arg, uint64_t behind),

@@ -22,14 +22,14 @@
  *     object   struct callsites: which sites, the page of the island, and of each page with sites
  *              the current version. A version is never changed once it is mapped; the next site
  *              makes a new one. All live as long as the object, so as long as any mapping of it.
- *     VMA      `rewritten`: versions may be mapped here. Then its island page, if mapped at all, is
- *              mapped as the island. A version is mapped when a call from it was seen twice here,
- *              for each costs a call of the host; and where a page is mapped anew.
+ *     VMA      `rewritten`: whether the island's page is mapped as the island, and whether versions
+ *              may be mapped. One is when a call from it was seen twice here, for each costs a call
+ *              of the host; and where a page is mapped anew.
  *     mm       call_table: what is known of addresses behind SYSCALL instructions
  *
- * Invariant: where a version is mapped, so is the island or nothing. Hence a VMA ceases to be
- * `rewritten`, and all its mappings are forgotten, before it is cut (its other part may go) and
- * before something else comes to the island's place, such as a private copy.
+ * Invariant: where a version is mapped, so is the island or nothing. Hence all versions are
+ * forgotten before a VMA is cut (its other part may go) and before something else comes to the
+ * island's place, such as a private copy. The island itself stays, for a thread may be inside.
  *
  * Text of which the bytes change is left alone from then on (`retired`).
  *
@@ -79,9 +79,15 @@ uint64_t callsites_island(struct callsites *cs);
 /*
  * What to map for `range`, which the object has at `offset`: its first part, as far as it comes
  * from one place. True when that is a rewritten page, not the object's own nor the island.
+ * `versions`: may it be?
  */
-bool callsites_choose(struct callsites *cs, uint64_t offset, struct memfile_range range,
-                      struct memfile_range *ret);
+bool callsites_choose(struct callsites *cs, uint64_t offset, bool versions,
+                      struct memfile_range range, struct memfile_range *ret);
+/*
+ * A thread is at `rip` of the object, which is in the island, with that in rcx: the offset of the
+ * site that it came from. UINT64_MAX: it is at no instruction of a call that is rewritten.
+ */
+uint64_t callsites_origin(struct callsites *cs, uint64_t rip, uint64_t rcx);
 /* Calls fn with the offsets behind the calls that are rewritten in the page at `offset`. */
 void callsites_each(struct callsites *cs, uint64_t offset, void (*fn)(void *arg, uint64_t behind),
                     void *arg);
@@ -90,10 +96,14 @@ void callsites_each(struct callsites *cs, uint64_t offset, void (*fn)(void *arg,
 
 /* as_map() for what may be rewritten. */
 int mm_call_sites_map(struct mm *mm, uaddr_t addr, uint64_t rights, struct memfile_range range);
-/* Unmaps all of the VMA; it is not `rewritten` any more. */
+/* Unmaps all of the VMA but the island: no version is mapped any more. */
 void mm_call_sites_forget(struct mm *mm, struct vma *vma);
 /* [start, end) of the VMA becomes something else than the object's pages. */
 void mm_call_sites_replaced(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end);
+/* Is the island there? */
+bool mm_call_sites_has_island(const struct vma *vma, uaddr_t addr);
+/* Before `high` vanishes into `low`. */
+void mm_call_sites_merge(struct mm *mm, struct vma *low, struct vma *high);
 /* What is known of call sites may have become wrong. */
 void mm_call_sites_clear(struct mm *mm);
 /* May this page of the memfile stay mapped at addr, of which the page map has `entry`? (fork.c) */

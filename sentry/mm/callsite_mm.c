@@ -112,8 +112,8 @@ int mm_call_sites_map(struct mm *mm, uaddr_t addr, uint64_t rights, struct memfi
         return mm->as->ops->as_map(mm->as, addr, (int)rights, range);
     while (range.size && !err) {
         struct memfile_range part;
-        bool is_version =
-            callsites_choose(callsites_of(vma->object), vma_offset_of(vma, addr), range, &part);
+        bool is_version = callsites_choose(callsites_of(vma->object), vma_offset_of(vma, addr),
+                                           vma->rewritten == VMA_VERSIONS, range, &part);
 
         err = mm->as->ops->as_map(mm->as, addr, (int)rights, part);
         if (!err && is_version)
@@ -125,17 +125,17 @@ int mm_call_sites_map(struct mm *mm, uaddr_t addr, uint64_t rights, struct memfi
     return err;
 }
 
-void mm_call_sites_forget(struct mm *mm, struct vma *vma)
+static void unmap(struct mm *mm, uaddr_t start, uaddr_t end)
 {
     struct pmap_iter it;
 
-    mm_platform_unmap(mm, vma->start, vma->end);
-    for (pmap_iter_init(&it, &mm->pmap, vma->start, vma->end); pmap_iter_next(&it);) {
+    if (start >= end)
+        return;
+    mm_platform_unmap(mm, start, end);
+    for (pmap_iter_init(&it, &mm->pmap, start, end); pmap_iter_next(&it);) {
         if (it.entry & PMAP_RIGHTS)
             pmap_iter_set(&it, it.entry & ~PMAP_RIGHTS);
     }
-    vma->rewritten = false;
-    mm_call_sites_clear(mm);
 }
 
 /* Where the island is in this VMA; false: nowhere. */
@@ -149,14 +149,41 @@ static bool find_island(const struct vma *vma, uaddr_t *ret)
     return true;
 }
 
+bool mm_call_sites_has_island(const struct vma *vma, uaddr_t addr)
+{
+    uaddr_t island;
+
+    return find_island(vma, &island) && addr == island;
+}
+
+void mm_call_sites_forget(struct mm *mm, struct vma *vma)
+{
+    uaddr_t island = vma->end;
+
+    (void)find_island(vma, &island);
+    unmap(mm, vma->start, island);
+    unmap(mm, island + PAGE_SIZE, vma->end);
+    vma->rewritten = VMA_ISLAND;
+    mm_call_sites_clear(mm);
+}
+
 void mm_call_sites_replaced(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end)
 {
     uaddr_t island;
 
-    if (vma->rewritten && find_island(vma, &island) && island >= start && island < end)
+    if (vma->rewritten == VMA_VERSIONS && find_island(vma, &island) && island >= start &&
+        island < end)
         mm_call_sites_forget(mm, vma);
     else
         mm_call_sites_clear(mm);
+}
+
+/* The island's page may be mapped as it is in the one where it is not to be, or not only. */
+void mm_call_sites_merge(struct mm *mm, struct vma *low, struct vma *high)
+{
+    unmap(mm, low->start, high->end);
+    mm_call_sites_clear(mm);
+    low->rewritten = VMA_ISLAND;
 }
 
 /* What is mapped at addr is mapped anew. In two steps, for another epoch (fault.c). */
@@ -174,17 +201,19 @@ static int begin(struct mm *mm, struct vma *vma)
 {
     uint64_t entry;
     uaddr_t island;
+    bool is_mapped;
 
-    if (vma->rewritten)
+    if (vma->rewritten == VMA_VERSIONS)
         return 0;
     if (!find_island(vma, &island))
         return -ENOENT;
     entry = pmap_get(&mm->pmap, island);
     if (entry & (PMAP_ANON | PMAP_GUARD))
         return -ENOENT;
-    vma->rewritten = true;
-    mm->calls_rewritten = true;
-    return entry & PMAP_RIGHTS ? map_again(mm, island, entry, entry & PMAP_RIGHTS) : 0;
+    is_mapped = (entry & PMAP_RIGHTS) && vma->rewritten == VMA_ORIGINAL;
+    vma->rewritten = VMA_VERSIONS;
+    __atomic_store_n(&mm->calls_rewritten, true, __ATOMIC_RELAXED);
+    return is_mapped ? map_again(mm, island, entry, entry & PMAP_RIGHTS) : 0;
 }
 
 bool mm_call_sites_keep(struct mm *mm, struct vma *vma, uaddr_t addr, uint64_t entry, int prot,
@@ -195,11 +224,11 @@ bool mm_call_sites_keep(struct mm *mm, struct vma *vma, uaddr_t addr, uint64_t e
 
     /* Of the island there is but one right page; of others two. */
     if (own.start == page)
-        return !vma->rewritten || !find_island(vma, &island) || addr != island;
+        return !vma->rewritten || !mm_call_sites_has_island(vma, addr);
     if (!(prot & PROT_EXEC) || (entry & (PMAP_ANON | PMAP_GUARD)) || !may_be_rewritten(mm, vma) ||
         !callsites_of(vma->object) || !find_island(vma, &island))
         return false;
-    (void)callsites_choose(callsites_of(vma->object), vma_offset_of(vma, addr), own, &chosen);
+    (void)callsites_choose(callsites_of(vma->object), vma_offset_of(vma, addr), true, own, &chosen);
     if (page != chosen.start || (!vma->rewritten && (pmap_get(&mm->pmap, island) & PMAP_RIGHTS)) ||
         begin(mm, vma) < 0)
         return false;
@@ -275,4 +304,34 @@ bool mm_note_call(struct mm *mm, uaddr_t rip, uint64_t number)
         callsites_prepare(object, mm->env->memfile, mm->env->limits.call_entry, offset);
     mappable_unref(object);
     return false;
+}
+
+void mm_call_sites_off(struct mm *mm)
+{
+    lock_acquire(&mm->lock);
+    for (struct vma *vma = mm->calls_untouched ? NULL : vma_first(mm); vma; vma = vma_next(vma)) {
+        if (vma->rewritten == VMA_VERSIONS)
+            mm_call_sites_forget(mm, vma);
+    }
+    mm->calls_untouched = true;
+    mm_call_sites_clear(mm);
+    lock_release(&mm->lock);
+}
+
+void mm_call_site_undo(struct mm *mm, struct cpu_regs *regs)
+{
+    const struct vma *vma;
+    uint64_t site;
+
+    if (likely(!READ_ONCE(mm->calls_rewritten)))
+        return;
+    lock_acquire(&mm->lock);
+    vma = regs->rip < PMAP_SPAN ? vma_at(mm, regs->rip) : NULL;
+    if (vma && vma->rewritten) {
+        site = callsites_origin(callsites_of(vma->object), vma_offset_of(vma, regs->rip),
+                                vma_offset_of(vma, regs->rcx));
+        if (site >= vma->offset && site < vma_offset_of(vma, vma->end))
+            regs->rip = vma->start + (site - vma->offset);
+    }
+    lock_release(&mm->lock);
 }

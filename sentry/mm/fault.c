@@ -254,9 +254,12 @@ bool mm_entry_needs_copy(struct mm *mm, uint64_t entry)
            (!(entry & PMAP_ANON) || (mm_entry_settle(mm, entry) & PMAP_COW));
 }
 
-static bool may_join(struct mm *mm, uint64_t entry)
+static bool may_join(struct mm *mm, const struct vma *vma, uaddr_t addr)
 {
-    return mm_entry_needs_copy(mm, entry) && !(entry & PMAP_UFFD_WP);
+    uint64_t entry = pmap_get(&mm->pmap, addr);
+
+    return mm_entry_needs_copy(mm, entry) && !(entry & PMAP_UFFD_WP) &&
+           !(vma->rewritten && mm_call_sites_has_island(vma, addr));
 }
 
 /* Such as a library's data and relocated pointers. */
@@ -279,9 +282,9 @@ static int copy_pages(struct fault *f, struct vma *vma)
     unsigned int count = 0;
     int err;
 
-    while (start > low && may_join(mm, pmap_get(&mm->pmap, start - PAGE_SIZE)))
+    while (start > low && may_join(mm, vma, start - PAGE_SIZE))
         start -= PAGE_SIZE;
-    while (end < high && may_join(mm, pmap_get(&mm->pmap, end)))
+    while (end < high && may_join(mm, vma, end))
         end += PAGE_SIZE;
     err = memfile_alloc_dirty(mf, end - start, &range);
     if (err) {

@@ -122,6 +122,7 @@ static int fork_vma(struct mm *mm, struct vma *vma, struct twin *twin)
     if (!copy)
         return -ENOMEM;
     copy->flags &= ~(uint32_t)(VMA_LOCKED | VMA_LOCKONFAULT);
+    copy->rewritten = VMA_ORIGINAL;
     err = mm_userfault_fork(vma, copy, &twin->events);
     vma_insert(child, copy);
     if (err || (vma->flags & VMA_WIPEONFORK))
@@ -181,6 +182,7 @@ int mm_fork(struct mm *mm, struct mm **ret) __no_lock_analysis
     lock_acquire(&mm->lock);
     lock_acquire(&child->lock);
     child->layout = mm->layout;
+    child->calls_untouched = mm->calls_untouched;
     mm_inherit(child, mm);
     twin.child = child;
     twin.hot = share_hot_pages(mm, child);

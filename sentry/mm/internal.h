@@ -55,6 +55,13 @@ enum vma_flags {
     VMA_SHARED_ANON = 1 << 15, /* MAP_SHARED without a file */
 };
 
+/* What may be mapped instead of the object's pages (callsite.h). */
+enum vma_rewritten {
+    VMA_ORIGINAL,
+    VMA_ISLAND,   /* the island is, if its page is mapped at all */
+    VMA_VERSIONS, /* and pages with rewritten calls may be */
+};
+
 struct vma {
     RB_ENTRY(vma) node;
     uaddr_t start, end;
@@ -70,7 +77,7 @@ struct vma {
     uint32_t flags;          /* enum vma_flags */
     uint8_t prot, max_prot;
     uint8_t userfault_modes;        /* MM_UFFD_* */
-    bool rewritten;                 /* pages with rewritten calls may be mapped (callsite.h) */
+    uint8_t rewritten;              /* enum vma_rewritten */
     struct mm_policy policy;        /* mbind(2) */
     struct mm_userfault *userfault; /* owned reference; who gets the faults, or NULL */
 
@@ -113,7 +120,7 @@ struct mm {
     struct hot_pages *hot;  /* owned reference, from the first fork on */
     struct list userfaults; /* struct mm_userfault that are tied to this */
     struct list pins;       /* uio_pin of which the host may be writing into the pages */
-    bool calls_rewritten;   /* a VMA is, or was, `rewritten` */
+    bool calls_rewritten;   /* atomic: a VMA is, or was, not VMA_ORIGINAL */
     bool calls_untouched;   /* none is to be: a debugger looks */
     uint64_t *call_table;   /* owned; atomic: set once, its words written under the lock */
     uaddr_t mmap_base, brk_start, brk;

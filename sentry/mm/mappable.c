@@ -103,7 +103,7 @@ static void forget(struct mm *mm, const struct mappable *m, uint64_t offset, uin
 
         if (vma->object != m)
             continue;
-        if (unlikely(vma->rewritten) && callsites_are_retired(m))
+        if (unlikely(vma->rewritten == VMA_VERSIONS) && callsites_are_retired(m))
             mm_call_sites_forget(mm, vma);
         if (low < high)
             mm_zap(mm, vma->start + (low - vma->offset), vma->start + (high - vma->offset), kind,

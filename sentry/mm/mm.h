@@ -154,6 +154,14 @@ int mm_fault(struct mm *mm, uaddr_t addr, enum access access, int *ret_signo, in
  */
 bool mm_note_call(struct mm *mm, uaddr_t rip, uint64_t number);
 
+/* From now on its text is as it is, for a debugger; what a fork makes of it, too. */
+void mm_call_sites_off(struct mm *mm);
+/*
+ * A signal finds the program there: should that be on the way from a rewritten call site, it is
+ * taken back to the site, where the call is about to be made.
+ */
+void mm_call_site_undo(struct mm *mm, struct cpu_regs *regs);
+
 /* Identity of a futex word, the same for all mappings of one shared page (futex(2)). */
 struct mm_futex_key {
     uint64_t object; /* mm or mappable/page identity */

@@ -72,7 +72,7 @@ static void platform_flush(struct mm *mm)
 
 static int as_map(struct mm *mm, uaddr_t addr, uint64_t rights, struct memfile_range range)
 {
-    if (unlikely(mm->calls_rewritten) && (rights & PROT_EXEC))
+    if (unlikely(READ_ONCE(mm->calls_rewritten)) && (rights & PROT_EXEC))
         return mm_call_sites_map(mm, addr, rights, range);
     return mm->as->ops->as_map(mm->as, addr, (int)rights, range);
 }

@@ -75,7 +75,7 @@ static void assign(struct mm *mm, struct vma *vma, struct mm_userfault *u, unsig
 {
     struct mm_userfault *old = vma->userfault;
 
-    if (vma->rewritten)
+    if (vma->rewritten == VMA_VERSIONS)
         mm_call_sites_forget(mm, vma);
     if (!(modes & MM_UFFD_WP) && (vma->userfault_modes & MM_UFFD_WP))
         mm_userfault_unprotect(mm, vma, vma->start, vma->end);

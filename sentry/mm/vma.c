@@ -170,7 +170,6 @@ struct vma *vma_new(struct mm *mm, const struct vma *like)
     vma->mm = mm;
     vma->next_trash = NULL;
     vma->served = 0;
-    vma->rewritten = false;
     vma->fault_next = 0;
     vma->fault_window = 0;
     list_init(&vma->object_node);
@@ -274,12 +273,13 @@ void vma_change(struct mm *mm, struct vma *vma, int prot, uint32_t flags)
 
 struct vma *vma_split(struct mm *mm, struct vma *vma, uaddr_t addr)
 {
-    struct vma *upper = vma_new(mm, vma);
+    struct vma *upper;
 
+    if (unlikely(vma->rewritten == VMA_VERSIONS)) /* what one part needs may be in the other */
+        mm_call_sites_forget(mm, vma);
+    upper = vma_new(mm, vma);
     if (!upper)
         return NULL;
-    if (unlikely(vma->rewritten)) /* what one part needs may be in the other */
-        mm_call_sites_forget(mm, vma);
     upper->start = addr;
     upper->offset = vma_offset_of(vma, addr);
     vma_resize(mm, vma, vma->start, addr);
@@ -345,7 +345,8 @@ static void absorb(struct mm *mm, struct vma *low, struct vma *high)
 {
     uaddr_t end = high->end;
 
-    low->rewritten |= high->rewritten;
+    if (unlikely(low->rewritten != high->rewritten))
+        mm_call_sites_merge(mm, low, high);
     account(mm, high->prot, high->flags, -(end - high->start));
     detach(mm, high);
     vma_free(high); /* not the last reference of the object: low has one */

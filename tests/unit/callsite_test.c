@@ -187,6 +187,11 @@ static void check_site(struct mm *mm, uaddr_t site, uint32_t number)
     cr_assert_eq(memcmp(code + 10, "\x41\xff\xe3", 3), 0);
 }
 
+static void check_island(struct mm *mm)
+{
+    cr_assert_eq(memcmp(seen(mm, TAIL), "\x49\xbb", 2), 0, "a thread may be inside");
+}
+
 Test(callsite, one_that_comes_often_is_rewritten)
 {
     cr_assert_not(calls(box.mm, FIRST, NUMBER, 3));
@@ -332,7 +337,21 @@ Test(callsite, moved_text_is_as_it_was)
         mm_remap(box.mm, AT, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, to, &got), 0);
     mm_check(box.mm);
     cr_assert_eq(seen(box.mm, to + (FIRST - AT))[0], 0xb8);
-    cr_assert_eq(memcmp(seen(box.mm, ISLAND), in_file(ISLAND), PAGE_SIZE), 0);
+    cr_assert_eq(memcmp(seen(box.mm, ISLAND), in_file(ISLAND), 0x105), 0);
+    cr_assert_not(calls(box.mm, to + (FIRST - AT), NUMBER, 6), "it has no island");
+}
+
+Test(callsite, all_of_the_text_moves_with_its_island)
+{
+    uaddr_t to = 2 * AT, got;
+
+    calls(box.mm, FIRST, NUMBER, 5);
+    cr_assert_eq(mm_remap(box.mm, AT, MAP_SIZE, MAP_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, to, &got),
+                 0);
+    mm_check(box.mm);
+    cr_assert_not(is_mapped(box.mm, AT));
+    cr_assert(calls(box.mm, to + (FIRST - AT), NUMBER, 3));
+    mm_check(box.mm);
 }
 
 Test(callsite, a_copy_of_the_islands_page_ends_it)
@@ -357,7 +376,6 @@ Test(callsite, a_guard_in_the_islands_place_ends_it)
 Test(callsite, text_that_changes_is_left_alone)
 {
     calls(box.mm, FIRST, NUMBER, 5);
-    *in_file(OTHER) = 0xcc;
     mappable_drop(object);
     mm_check(box.mm);
     check_site(box.mm, FIRST, NUMBER);
@@ -365,7 +383,7 @@ Test(callsite, text_that_changes_is_left_alone)
     mm_check(box.mm);
     cr_assert_not(calls(box.mm, FIRST, NUMBER, 6));
     cr_assert_eq(seen(box.mm, FIRST)[0], 0xb8);
-    cr_assert_eq(memcmp(seen(box.mm, ISLAND), in_file(ISLAND), PAGE_SIZE), 0);
+    cr_assert_eq(memcmp(seen(box.mm, ISLAND), in_file(ISLAND), 0x105), 0);
 }
 
 Test(callsite, a_platform_that_forgets_gets_the_same_again)
@@ -464,4 +482,89 @@ Test(callsite, the_island_ends_with_the_page)
     for (uint32_t i = 0; i < 230; i++)
         rewritten += is_rewritten(box.mm, sites + 16UL * i);
     cr_assert_eq(rewritten, fit);
+}
+
+Test(callsite, a_part_that_comes_back_finds_the_island)
+{
+    calls(box.mm, FIRST, NUMBER, 5);
+    cr_assert_eq(mm_unmap(box.mm, ISLAND, PAGE_SIZE), 0);
+    {
+        struct mm_map_args args = {.addr = ISLAND,
+                                   .size = PAGE_SIZE,
+                                   .prot = RX,
+                                   .flags = MAP_PRIVATE | MAP_FIXED,
+                                   .object = object,
+                                   .offset = TEXT + (ISLAND - AT),
+                                   .max_prot = 7};
+        uaddr_t got;
+
+        cr_assert_eq(mm_map(box.mm, &args, &got), 0);
+    }
+    mm_check(box.mm);
+    cr_assert(calls(box.mm, FIRST, NUMBER, 3));
+    check_site(box.mm, FIRST, NUMBER);
+}
+
+Test(callsite, a_copy_beside_the_island_leaves_it)
+{
+    calls(box.mm, FIRST, NUMBER, 5);
+    (void)seen(box.mm, ISLAND);
+    cr_assert_eq(mm_remote_write(box.mm, ISLAND - 1, "\xcc", 1), 1);
+    mm_check(box.mm);
+    cr_assert_eq(seen(box.mm, ISLAND - 1)[0], 0xcc);
+    check_island(box.mm);
+}
+
+Test(callsite, a_debugger_ends_it_for_all_that_follow)
+{
+    struct mm *child;
+
+    calls(box.mm, FIRST, NUMBER, 5);
+    mm_call_sites_off(box.mm);
+    mm_check(box.mm);
+    cr_assert_not(calls(box.mm, FIRST, NUMBER, 6));
+    cr_assert_not(is_rewritten(box.mm, FIRST));
+    check_island(box.mm);
+    fake_offer_mappings(mm_address_space(box.mm));
+    cr_assert_eq(mm_fork(box.mm, &child), 0);
+    cr_assert_not(calls(child, FIRST, NUMBER, 6));
+    cr_assert_not(is_rewritten(child, FIRST));
+    mm_unref(child);
+}
+
+/* Where a signal finds it, and where it is taken. */
+static uaddr_t undone(uaddr_t rip, uaddr_t rcx)
+{
+    struct cpu_regs regs = {.rip = rip, .rcx = rcx};
+
+    mm_call_site_undo(box.mm, &regs);
+    return regs.rip;
+}
+
+Test(callsite, a_signal_finds_no_island)
+{
+    uaddr_t first = TAIL + 16, second = first + 17;
+
+    cr_assert_eq(undone(first, 0), first, "there is none yet");
+    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, OTHER, 39, 5);
+    cr_assert_eq(undone(first, 0), FIRST);
+    cr_assert_eq(undone(first + 5, 0), FIRST);
+    cr_assert_eq(undone(first + 12, 0), FIRST);
+    cr_assert_eq(undone(second, 0), OTHER);
+    cr_assert_eq(undone(TAIL, FIRST + 7), FIRST);
+    cr_assert_eq(undone(TAIL + 10, OTHER + 7), OTHER);
+
+    cr_assert_eq(undone(TAIL, 0), TAIL, "from nowhere");
+    cr_assert_eq(undone(TAIL, SECOND + 7), TAIL, "from a site that is none");
+    cr_assert_eq(undone(TAIL + 1, FIRST + 7), TAIL + 1, "no instruction");
+    cr_assert_eq(undone(first + 1, FIRST + 7), first + 1);
+    cr_assert_eq(undone(second + 17, FIRST + 7), second + 17, "behind the last");
+    cr_assert_eq(undone(FIRST, FIRST + 7), FIRST);
+    cr_assert_eq(undone(UINT64_MAX, UINT64_MAX), UINT64_MAX);
+
+    cr_assert_eq(mm_protect(box.mm, AT, PAGE_SIZE, PROT_READ), 0);
+    cr_assert_eq(undone(TAIL, OTHER + 7), OTHER, "a thread may still be inside");
+    cr_assert_eq(undone(second, 0), OTHER);
+    cr_assert_eq(undone(first, 0), first, "the site is not in the mapping any more");
 }

@@ -31,6 +31,19 @@ void ptrace_poke(struct task *task)
     host_futex_wake(&task->trace.word, 1);
 }
 
+/* Its debugger is to see what the program is made of. */
+static void leave_text_alone(struct task *task)
+{
+    struct mm *mm;
+
+    lock_acquire(&task->process->lock);
+    mm = task->trace.tracer && task->mm ? mm_ref(task->mm) : NULL;
+    lock_release(&task->process->lock);
+    if (mm)
+        mm_call_sites_off(mm);
+    mm_unref(mm);
+}
+
 static void link_locked(struct task *tracer, struct task *task, bool seized, uint32_t options)
 {
     task->trace.tracer = tracer;
@@ -102,6 +115,8 @@ int ptrace_attach(struct task *tracer, struct task *task, bool seize, uint32_t o
     error = attach_locked(tracer, task, seize, options);
     lock_release(&task->process->lock);
     lock_release(&tracer->kernel->lock);
+    if (error == 0)
+        leave_text_alone(task);
     if (error == 0 && at_rest)
         await_stop(tracer, task);
     return error;
@@ -147,8 +162,10 @@ int ptrace_traceme(struct task *task)
     }
     lock_release(&process->lock);
     lock_release(&task->kernel->lock);
-    if (error == 0)
+    if (error == 0) {
+        leave_text_alone(task);
         task_update_fastpath(task);
+    }
     return error;
 }
 
@@ -170,6 +187,7 @@ void ptrace_inherit(struct task *parent, struct task *child)
         lock_release(&child->process->lock);
     }
     lock_release(&parent->kernel->lock);
+    leave_text_alone(child);
 }
 
 int ptrace_hold(struct task *tracer, struct task *task) __no_lock_analysis
