@@ -239,6 +239,10 @@ static bool take_interrupt(struct ptrace_context *ctx)
            __atomic_exchange_n(&ctx->interrupted, false, __ATOMIC_SEQ_CST);
 }
 
+/*
+ * 1: not, for there is an interrupt. A call that is injected into the stub, and a stop that is
+ * awaited here, swallow a kick that comes meanwhile.
+ */
 static int resume(struct ptrace_context *ctx)
 {
     if (ctx->handover.inside) {
@@ -251,6 +255,8 @@ static int resume(struct ptrace_context *ctx)
         return -ESRCH;
     listen_begin(ctx);
     placement_before_run(ctx);
+    if (unlikely(__atomic_load_n(&ctx->interrupted, __ATOMIC_SEQ_CST)))
+        return 1;
     if (unlikely(store_regs(ctx) < 0 || host_ptrace_sysemu(ctx->stub.tid) < 0))
         return -ESRCH;
     return 0;
@@ -259,10 +265,13 @@ static int resume(struct ptrace_context *ctx)
 static enum trap run(struct ptrace_context *ctx, struct trap_info *info)
 {
     enum trap trap = TRAP_INTERRUPT;
-    int status;
+    int status, err;
 
     while (!take_interrupt(ctx)) {
-        if (unlikely(resume(ctx) < 0))
+        err = resume(ctx);
+        if (unlikely(err > 0))
+            continue;
+        if (unlikely(err < 0))
             return killed(ctx, false); /* while it stood */
         switch (listen_wait(ctx, &status)) {
         case HEARD_CALL:
