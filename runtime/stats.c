@@ -27,8 +27,10 @@ void stats_log(struct platform *platform, struct memfile *memfile, struct kernel
     if (platform->ops == &kvm_platform_ops) {
         if (kvm_platform_exits(platform, &exits) == 0)
             line("KVM exits", exits);
-        line("calls served inside", kvm_platform_exitless_calls(platform));
+    } else {
+        line("stops", __atomic_load_n(&platform->stops, __ATOMIC_RELAXED));
     }
+    line("calls served inside", __atomic_load_n(&platform->calls_inside, __ATOMIC_RELAXED));
     memfile_get_stats(memfile, &memory);
     line("guest memory allocated, bytes", memory.allocated);
     line("guest memory extent, bytes", memory.extent);

@@ -358,7 +358,7 @@ static void take_call(struct kvm_context *ctx)
     ctx->exitless.calls++;
     __atomic_store_n(&ctx->exitless.runner->served, ctx->exitless.runner->served + 1,
                      __ATOMIC_RELAXED);
-    __atomic_fetch_add(&ctx->platform->exitless_calls, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&ctx->platform->base.calls_inside, 1, __ATOMIC_RELAXED);
 }
 
 enum watch {

@@ -210,7 +210,6 @@ struct kvm_platform {
     struct runner runners[RUNNER_MAX];
     enum exitless_mode exitless_mode;
     unsigned int runner_count; /* 0: calls always leave the guest */
-    uint64_t exitless_calls;   /* atomic */
     uint32_t runner_threads;   /* atomic, futex; the watchdog is one of them */
     uint32_t watchdog;         /* atomic, futex: enum watchdog_state */
     unsigned int cpus;

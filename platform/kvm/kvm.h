@@ -12,8 +12,6 @@ extern const struct platform_ops kvm_platform_ops;
 /* Exits from the guest so far, of all vCPUs, as KVM itself counts them; -ENOSYS before Linux 5.14.
  */
 int kvm_platform_exits(struct platform *p, uint64_t *ret_exits);
-/* Calls so far that were served while the program waited in the guest, instead of leaving it. */
-uint64_t kvm_platform_exitless_calls(struct platform *p);
 /*
  * The physical limit of a system call on this host: nanoseconds of one turn of a bare KVM_RUN loop
  * over the exiting instruction alone, in the mode in which system calls leave the guest here;

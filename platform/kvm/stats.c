@@ -58,8 +58,3 @@ int kvm_platform_exits(struct platform *platform, uint64_t *ret_exits)
     *ret_exits = sum;
     return 0;
 }
-
-uint64_t kvm_platform_exitless_calls(struct platform *p)
-{
-    return __atomic_load_n(&to_platform(p)->exitless_calls, __ATOMIC_RELAXED);
-}

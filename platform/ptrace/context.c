@@ -276,10 +276,12 @@ static enum trap run(struct ptrace_context *ctx, struct trap_info *info)
         switch (listen_wait(ctx, &status)) {
         case HEARD_CALL:
             info->handed_over = true;
+            __atomic_fetch_add(&ctx->p->base.calls_inside, 1, __ATOMIC_RELAXED);
             return TRAP_SYSCALL;
         case HEARD_DEATH:
             return killed(ctx, true);
         default:
+            __atomic_fetch_add(&ctx->p->base.stops, 1, __ATOMIC_RELAXED);
             break;
         }
         switch (trap_decode(ctx, status, &trap, info)) {
@@ -305,7 +307,7 @@ static int settle_before_run(struct ptrace_context *ctx)
     if (unlikely(ctx->fp_state == FP_SAVED || ctx->fp_state == FP_INITIAL) &&
         handover_stop(ctx) < 0)
         return -ESRCH;
-    __atomic_store_n(&ctx->handover.inside_since_ns, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&ctx->handover.away_since_ns, 0, __ATOMIC_RELAXED);
     return fp_load(ctx);
 }
 
@@ -342,8 +344,7 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
     __atomic_store_n(&ctx->run_start_ns, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&ctx->guest_ns, ctx->guest_ns + ns, __ATOMIC_RELEASE);
     __atomic_store_n(&ctx->running, false, __ATOMIC_RELEASE);
-    if (ctx->handover.inside)
-        __atomic_store_n(&ctx->handover.inside_since_ns, start + ns, __ATOMIC_RELAXED);
+    __atomic_store_n(&ctx->handover.away_since_ns, start + ns, __ATOMIC_RELAXED);
     return trap;
 }
 

@@ -223,13 +223,13 @@ struct listening {
     uint64_t key;               /* the slot's while it is listened to ... */
     bool shown;                 /* ... and the program finds it there */
     bool listening;
-    bool inside;              /* the program waits there for the answer to what was reported last */
-    struct cpu_regs posted;   /* its registers then */
-    struct cpu_regs answer;   /* and those behind the last call that was answered there */
-    bool has_turn;            /* atomic */
-    uint64_t inside_since_ns; /* atomic; 0: it is not */
-    uint64_t counted_fs;      /* in space.fs_buckets */
-    uint32_t need;            /* calls in a row before it is worth a trial */
+    bool inside;            /* the program waits there for the answer to what was reported last */
+    struct cpu_regs posted; /* its registers then */
+    struct cpu_regs answer; /* and those behind the last call that was answered there */
+    bool has_turn;          /* atomic */
+    uint64_t away_since_ns; /* atomic; in the Sentry since then; 0: it runs */
+    uint64_t counted_fs;    /* in space.fs_buckets */
+    uint32_t need;          /* calls in a row before it is worth a trial */
     int64_t credit_ns;
 };
 

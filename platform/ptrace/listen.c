@@ -70,7 +70,7 @@ static void set_turn(struct ptrace_context *ctx, bool has_turn)
 
 static bool is_aside(const struct ptrace_context *ctx, uint64_t now)
 {
-    uint64_t since = __atomic_load_n(&ctx->handover.inside_since_ns, __ATOMIC_RELAXED);
+    uint64_t since = __atomic_load_n(&ctx->handover.away_since_ns, __ATOMIC_RELAXED);
 
     return since && now - since > ASIDE_NS;
 }
