@@ -251,8 +251,8 @@ struct address_space {
 };
 struct platform {
     const struct platform_ops *ops;
-    /* For --stats, both atomic: calls that were served while the program waited inside the guest; and,
-     * where the platform counts them, what else the guest was stopped for (ptrace). */
+    /* For --stats, both atomic: calls that were served while the program waited inside the guest;
+     * and, where the platform counts them, what else the guest was stopped for (ptrace). */
     uint64_t calls_inside, stops;
 };
 

@@ -40,8 +40,6 @@
 
 #include "sentry/mm/internal.h"
 
-#define CALLSITE_SIZE 7 /* mov and syscall */
-
 /* ---- callsite.c: of an object ---- */
 
 struct callsites;
@@ -64,13 +62,12 @@ enum callsite_state {
     CALLSITE_SEEN,      /* not yet */
     CALLSITE_NO_ISLAND, /* callsites_prepare(), then again */
     CALLSITE_KNOWN,     /* it is rewritten */
-    CALLSITE_ADDED,     /* it is, as of now */
 };
 /*
- * A call of this number came from the site that begins at `offset` of the object, all of it in one
- * page, whose bytes are at `page`.
+ * A call of this number came from before `behind` in the object, in a page whose bytes are at
+ * `page`.
  */
-enum callsite_state callsites_note(struct callsites *cs, uint64_t offset, uint64_t number,
+enum callsite_state callsites_note(struct callsites *cs, uint64_t behind, uint64_t number,
                                    const uint8_t *page);
 /* Makes the island for the text around `offset`, if it can be. Without locks: asks the object. */
 void callsites_prepare(struct mappable *m, struct memfile *mf, uaddr_t call_entry, uint64_t offset);
@@ -78,14 +75,13 @@ void callsites_prepare(struct mappable *m, struct memfile *mf, uaddr_t call_entr
 uint64_t callsites_island(struct callsites *cs);
 /*
  * What to map for `range`, which the object has at `offset`: its first part, as far as it comes
- * from one place. True when that is a rewritten page, not the object's own nor the island.
- * `versions`: may it be?
+ * from one place. True when that is a version. `versions`: may it be?
  */
 bool callsites_choose(struct callsites *cs, uint64_t offset, bool versions,
                       struct memfile_range range, struct memfile_range *ret);
 /*
- * A thread is at `rip` of the object, which is in the island, with that in rcx: the offset of the
- * site that it came from. UINT64_MAX: it is at no instruction of a call that is rewritten.
+ * A thread is at `rip` of the object, with that in rcx: the offset of the site that it comes from.
+ * UINT64_MAX: it is at no instruction of ours.
  */
 uint64_t callsites_origin(struct callsites *cs, uint64_t rip, uint64_t rcx);
 /* Calls fn with the offsets behind the calls that are rewritten in the page at `offset`. */
@@ -100,8 +96,8 @@ int mm_call_sites_map(struct mm *mm, uaddr_t addr, uint64_t rights, struct memfi
 void mm_call_sites_forget(struct mm *mm, struct vma *vma);
 /* [start, end) of the VMA becomes something else than the object's pages. */
 void mm_call_sites_replaced(struct mm *mm, struct vma *vma, uaddr_t start, uaddr_t end);
-/* Is the island there? */
-bool mm_call_sites_has_island(const struct vma *vma, uaddr_t addr);
+/* Is the page there rewritten, or the island's? */
+bool mm_call_sites_are_at(const struct vma *vma, uaddr_t addr);
 /* Before `high` vanishes into `low`. */
 void mm_call_sites_merge(struct mm *mm, struct vma *low, struct vma *high);
 /* What is known of call sites may have become wrong. */

@@ -14,10 +14,12 @@
 #define WAYS       4
 #define WORD_SHIFT 8
 
+#define HERE_TIMES 8 /* a rewritten site is seen so often before it is mapped here */
+
+/* Less: so many calls came from there; it is rewritten, but not here. */
 enum {
-    WORD_SEEN = 1, /* one call came from there since; it is rewritten, but not here */
-    WORD_PATCHED,  /* it is rewritten here */
-    WORD_HOPELESS, /* it never will be, as long as the mapping stands */
+    WORD_PATCHED = 254, /* it is rewritten here */
+    WORD_HOPELESS,      /* it never will be, as long as the mapping stands */
 };
 
 /* ---- the table ------------------------------------------------------------------------------ */
@@ -149,11 +151,12 @@ static bool find_island(const struct vma *vma, uaddr_t *ret)
     return true;
 }
 
-bool mm_call_sites_has_island(const struct vma *vma, uaddr_t addr)
+bool mm_call_sites_are_at(const struct vma *vma, uaddr_t addr)
 {
-    uaddr_t island;
+    struct memfile_range own = {UINT64_MAX, PAGE_SIZE}, chosen;
 
-    return find_island(vma, &island) && addr == island;
+    (void)callsites_choose(callsites_of(vma->object), vma_offset_of(vma, addr), true, own, &chosen);
+    return chosen.start != own.start;
 }
 
 void mm_call_sites_forget(struct mm *mm, struct vma *vma)
@@ -224,7 +227,7 @@ bool mm_call_sites_keep(struct mm *mm, struct vma *vma, uaddr_t addr, uint64_t e
 
     /* Of the island there is but one right page; of others two. */
     if (own.start == page)
-        return !vma->rewritten || !mm_call_sites_has_island(vma, addr);
+        return !vma->rewritten || !find_island(vma, &island) || addr != island;
     if (!(prot & PROT_EXEC) || (entry & (PMAP_ANON | PMAP_GUARD)) || !may_be_rewritten(mm, vma) ||
         !callsites_of(vma->object) || !find_island(vma, &island))
         return false;
@@ -248,21 +251,20 @@ static int map_version(struct mm *mm, struct vma *vma, uaddr_t addr) __must_hold
     return err ? err : map_again(mm, addr, entry, mm_entry_rights(vma, entry));
 }
 
-/* What the object says. `vma` contains `site`, or is NULL. */
-static enum callsite_state ask(struct mm *mm, struct vma *vma, uaddr_t site, uint64_t number)
+/* What the object says. `vma` contains the call before `rip`, or is NULL. */
+static enum callsite_state ask(struct mm *mm, struct vma *vma, uaddr_t rip, uint64_t number)
     __must_hold(mm->lock)
 {
-    uaddr_t page = round_down(site, PAGE_SIZE);
     struct callsites *cs;
     uint64_t entry;
 
     if (!vma || !may_be_rewritten(mm, vma))
         return CALLSITE_HOPELESS;
-    entry = pmap_get(&mm->pmap, page);
+    entry = pmap_get(&mm->pmap, rip - 1);
     if ((entry & (PMAP_PRESENT | PMAP_ANON)) != PMAP_PRESENT)
         return CALLSITE_HOPELESS;
     cs = callsites_get(vma->object, mm->env->memfile);
-    return cs ? callsites_note(cs, vma_offset_of(vma, site), number,
+    return cs ? callsites_note(cs, vma_offset_of(vma, rip), number,
                                memfile_ptr(mm->env->memfile, entry & ~PMAP_FLAGS))
               : CALLSITE_HOPELESS;
 }
@@ -271,13 +273,13 @@ static enum callsite_state ask(struct mm *mm, struct vma *vma, uaddr_t site, uin
 static enum callsite_state consider(struct mm *mm, struct vma *vma, uaddr_t rip, uint64_t number)
     __must_hold(mm->lock)
 {
-    uaddr_t site = rip - CALLSITE_SIZE;
-    enum callsite_state state = ask(mm, vma, site, number);
+    enum callsite_state state = ask(mm, vma, rip, number);
+    unsigned int times = look_up(mm, rip) + 1;
 
-    if (state == CALLSITE_KNOWN && look_up(mm, rip) != WORD_SEEN)
-        remember(mm, rip, WORD_SEEN);
-    else if ((state == CALLSITE_KNOWN || state == CALLSITE_ADDED) &&
-             map_version(mm, vma, round_down(site, PAGE_SIZE)) == -ENOENT)
+    if (state == CALLSITE_KNOWN && times < HERE_TIMES)
+        remember(mm, rip, times);
+    else if (state == CALLSITE_KNOWN &&
+             map_version(mm, vma, round_down(rip - 1, PAGE_SIZE)) == -ENOENT)
         state = CALLSITE_HOPELESS;
     if (state == CALLSITE_HOPELESS)
         remember(mm, rip, WORD_HOPELESS);
@@ -294,10 +296,10 @@ bool mm_note_call(struct mm *mm, uaddr_t rip, uint64_t number)
     if (likely(known >= WORD_PATCHED))
         return known == WORD_PATCHED;
     lock_acquire(&mm->lock);
-    vma = rip > CALLSITE_SIZE && rip < PMAP_SPAN ? vma_at(mm, rip - CALLSITE_SIZE) : NULL;
+    vma = rip > 0 && rip < PMAP_SPAN ? vma_at(mm, rip - 1) : NULL;
     if (consider(mm, vma, rip, number) == CALLSITE_NO_ISLAND) {
         object = mappable_ref(vma->object);
-        offset = vma_offset_of(vma, rip - CALLSITE_SIZE);
+        offset = vma_offset_of(vma, rip - 1);
     }
     lock_release(&mm->lock);
     if (object)

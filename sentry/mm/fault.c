@@ -259,7 +259,7 @@ static bool may_join(struct mm *mm, const struct vma *vma, uaddr_t addr)
     uint64_t entry = pmap_get(&mm->pmap, addr);
 
     return mm_entry_needs_copy(mm, entry) && !(entry & PMAP_UFFD_WP) &&
-           !(vma->rewritten && mm_call_sites_has_island(vma, addr));
+           !(vma->rewritten && mm_call_sites_are_at(vma, addr));
 }
 
 /* Such as a library's data and relocated pointers. */

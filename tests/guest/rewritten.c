@@ -41,7 +41,7 @@ __asm__(".macro EACH do, first\n"
         ".endm\n"
         ".macro GET r, at\n movq \\at(%rax), %\\r\n .endm\n"
         ".macro PUT r, at\n movq %\\r, \\at(%rax)\n .endm\n"
-        ".macro CODE name, code\n"
+        ".macro CODE name, code, then=\n"
         ".globl \\name, \\name\\()_site, \\name\\()_end\n"
         "\\name:\n"
         ".irp r, rbx, rbp, r12, r13, r14, r15, rdi\n pushq %\\r\n .endr\n"
@@ -54,6 +54,7 @@ __asm__(".macro EACH do, first\n"
         "\\name\\()_site:\n"
         "\\code\n"
         "\\name\\()_end:\n"
+        "\\then\n"
         "pushfq\n pushq %rax\n"
         "movq 16(%rsp), %rax\n"
         "EACH PUT, 384\n"
@@ -72,8 +73,10 @@ __asm__(".macro EACH do, first\n"
         "CODE plain, \"movl $110, %eax; syscall\"\n"
         "CODE direct, \"jrcxz 1f; jmp 2f; 1: movl $102, %eax; jmp 3f; "
         "2: movl $110, %eax; 3: syscall\"\n"
-        "CODE zero, \"xorl %eax, %eax; syscall\"\n"
-        ".byte 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0\n"
+        "CODE zero, \"xorl %eax, %eax; syscall\", "
+        "\"jmp 1f; .byte 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0; 1:\"\n"
+        "CODE zero_through, \"xorl %eax, %eax; syscall\", "
+        "\".byte 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0\"\n"
         "CODE zero_before, \"jmp 1f; .byte 0x66, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0; "
         "1: xorl %eax, %eax; syscall\"\n"
         "CODE zero_alone, \"xorl %eax, %eax; syscall\"\n"
@@ -94,6 +97,7 @@ typedef void (*code_fn)(struct machine *);
 DECLARE(plain);
 DECLARE(direct);
 DECLARE(zero);
+DECLARE(zero_through);
 DECLARE(zero_before);
 DECLARE(zero_alone);
 DECLARE(other_register);
@@ -188,6 +192,7 @@ static void check_forms(uintptr_t moved, int times)
     CHECK(calls_keep(failing, failing_end, moved, 0, (uint64_t)-ENOSYS, 0, times));
     CHECK(calls_keep(wide, wide_end, moved, 0, parent, 0, times));
     CHECK(calls_keep(zero, zero_end, moved, -1UL, none, FLAGS, times));
+    CHECK(calls_keep(zero_through, zero_through_end, moved, -1UL, none, FLAGS, times));
     CHECK(calls_keep(zero_before, zero_before_end, moved, -1UL, none, FLAGS, times));
     CHECK(calls_keep(zero_alone, zero_alone_end, moved, -1UL, none, FLAGS, times));
     CHECK(calls_keep(address2, address2_end, moved, 0, parent, FLAGS, times));

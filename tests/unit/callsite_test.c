@@ -23,6 +23,9 @@
 #define SECOND     (AT + 0x200) /* in the same page */
 #define OTHER      (AT + PAGE_SIZE + 0x80)
 #define NUMBER     110
+#define ONCE       11 /* so many calls until the first program has its site rewritten */
+#define HERE       8  /* and the next one */
+#define HOT        16 /* more than enough */
 
 static struct {
     uint8_t bytes[8 * PAGE_SIZE];
@@ -194,7 +197,7 @@ static void check_island(struct mm *mm)
 
 Test(callsite, one_that_comes_often_is_rewritten)
 {
-    cr_assert_not(calls(box.mm, FIRST, NUMBER, 3));
+    cr_assert_not(calls(box.mm, FIRST, NUMBER, ONCE - 1));
     cr_assert_not(is_rewritten(box.mm, FIRST), "not yet");
     cr_assert_not(call(box.mm, FIRST, NUMBER), "it was not, when it trapped");
     check_site(box.mm, FIRST, NUMBER);
@@ -208,7 +211,7 @@ Test(callsite, the_sentry_sees_the_file)
 {
     uint8_t bytes[MAP_SIZE];
 
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     cr_assert(is_rewritten(box.mm, FIRST));
     cr_assert_eq(mm_remote_read(box.mm, AT, bytes, MAP_SIZE), MAP_SIZE);
     cr_assert_eq(memcmp(bytes, file.bytes + TEXT, MAP_SIZE), 0);
@@ -223,20 +226,20 @@ Test(callsite, a_second_site_makes_a_version_and_others_keep_theirs)
 
     cr_assert_eq(mm_create(&box.env, &other), 0);
     map_text_at(other, AT, MAP_PRIVATE);
-    calls(box.mm, FIRST, NUMBER, 4);
+    calls(box.mm, FIRST, NUMBER, HOT);
     cr_assert_not(is_rewritten(other, FIRST));
-    cr_assert_not(call(other, FIRST, NUMBER));
-    cr_assert_not(is_rewritten(other, FIRST), "a single call is not worth it");
+    cr_assert_not(calls(other, FIRST, NUMBER, HERE - 1));
+    cr_assert_not(is_rewritten(other, FIRST), "a few calls are not worth it");
     cr_assert_not(call(other, FIRST, NUMBER));
     check_site(other, FIRST, NUMBER);
     cr_assert(call(other, FIRST, NUMBER));
 
-    calls(box.mm, SECOND, 39, 3);
+    calls(box.mm, SECOND, 39, HOT);
     check_site(box.mm, FIRST, NUMBER);
     check_site(box.mm, SECOND, 39);
     check_site(other, FIRST, NUMBER);
     cr_assert_not(is_rewritten(other, SECOND));
-    calls(other, SECOND, 39, 2);
+    calls(other, SECOND, 39, HOT);
     check_site(other, SECOND, 39);
     mm_check(other);
     mm_unref(other);
@@ -270,9 +273,9 @@ Test(callsite, refused)
     put_site(AT + PAGE_SIZE - 3, 39); /* over the end of a page */
     put_site(ISLAND + 0x40, 39);      /* in the page of the island */
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
-        cr_assert_not(calls(box.mm, AT + 0x400 + 16 * i, forms[i].number, 6), "form %zu", i);
-    cr_assert_not(calls(box.mm, AT + PAGE_SIZE - 3, 39, 6));
-    cr_assert_not(calls(box.mm, ISLAND + 0x40, 39, 6));
+        cr_assert_not(calls(box.mm, AT + 0x400 + 16 * i, forms[i].number, HOT), "form %zu", i);
+    cr_assert_not(calls(box.mm, AT + PAGE_SIZE - 3, 39, HOT));
+    cr_assert_not(calls(box.mm, ISLAND + 0x40, 39, HOT));
     for (uaddr_t at = AT; at < AT + MAP_SIZE; at += PAGE_SIZE)
         cr_assert_eq(memcmp(seen(box.mm, at), in_file(at), PAGE_SIZE), 0);
 }
@@ -280,47 +283,47 @@ Test(callsite, refused)
 Test(callsite, text_that_fills_its_last_page_has_no_island)
 {
     *in_file(ISLAND + PAGE_SIZE - 1) = 1;
-    cr_assert_not(calls(box.mm, FIRST, NUMBER, 6));
+    cr_assert_not(calls(box.mm, FIRST, NUMBER, HOT));
     cr_assert_not(is_rewritten(box.mm, FIRST));
 }
 
 Test(callsite, what_is_no_elf_file_has_no_island)
 {
     file.bytes[0] = 0;
-    cr_assert_not(calls(box.mm, FIRST, NUMBER, 6));
+    cr_assert_not(calls(box.mm, FIRST, NUMBER, HOT));
     cr_assert_not(is_rewritten(box.mm, FIRST));
 }
 
 Test(callsite, shared_or_writable_text_stays)
 {
     map_text_at(box.mm, AT, MAP_SHARED);
-    cr_assert_not(calls(box.mm, FIRST, NUMBER, 6));
+    cr_assert_not(calls(box.mm, FIRST, NUMBER, HOT));
     map_text_at(box.mm, AT, MAP_PRIVATE);
     cr_assert_eq(mm_protect(box.mm, AT, MAP_SIZE, RX | PROT_WRITE), 0);
-    cr_assert_not(calls(box.mm, FIRST, NUMBER, 6));
+    cr_assert_not(calls(box.mm, FIRST, NUMBER, HOT));
     cr_assert_eq(mm_protect(box.mm, AT, MAP_SIZE, RX), 0);
-    cr_assert(calls(box.mm, FIRST, NUMBER, 5), "what was hopeless is looked at anew");
+    cr_assert(calls(box.mm, FIRST, NUMBER, HOT), "what was hopeless is looked at anew");
 }
 
 Test(callsite, a_mapping_that_is_cut_is_forgotten)
 {
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     cr_assert_eq(mm_unmap(box.mm, ISLAND, PAGE_SIZE), 0);
     cr_assert_not(is_mapped(box.mm, FIRST));
-    cr_assert_not(calls(box.mm, FIRST, NUMBER, 6), "there is no island any more");
+    cr_assert_not(calls(box.mm, FIRST, NUMBER, HOT), "there is no island any more");
     cr_assert_not(is_rewritten(box.mm, FIRST));
     cr_assert_eq(seen(box.mm, FIRST)[0], 0xb8);
 
     map_text_at(box.mm, AT, MAP_PRIVATE);
-    cr_assert(calls(box.mm, FIRST, NUMBER, 3));
+    cr_assert(calls(box.mm, FIRST, NUMBER, HOT));
     cr_assert_eq(mm_protect(box.mm, AT, PAGE_SIZE, PROT_READ), 0);
     cr_assert_eq(mm_protect(box.mm, AT, PAGE_SIZE, RX), 0);
-    cr_assert(calls(box.mm, FIRST, NUMBER, 3), "it is whole again");
+    cr_assert(calls(box.mm, FIRST, NUMBER, HOT), "it is whole again");
 }
 
 Test(callsite, what_is_not_executable_is_not_rewritten)
 {
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     cr_assert_eq(mm_protect(box.mm, AT, MAP_SIZE, PROT_READ), 0);
     cr_assert_eq(peek(box.mm, FIRST), 0xb8);
     mm_check(box.mm);
@@ -332,64 +335,64 @@ Test(callsite, moved_text_is_as_it_was)
 {
     uaddr_t to = 2 * AT, got;
 
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     cr_assert_eq(
         mm_remap(box.mm, AT, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, to, &got), 0);
     mm_check(box.mm);
     cr_assert_eq(seen(box.mm, to + (FIRST - AT))[0], 0xb8);
     cr_assert_eq(memcmp(seen(box.mm, ISLAND), in_file(ISLAND), 0x105), 0);
-    cr_assert_not(calls(box.mm, to + (FIRST - AT), NUMBER, 6), "it has no island");
+    cr_assert_not(calls(box.mm, to + (FIRST - AT), NUMBER, HOT), "it has no island");
 }
 
 Test(callsite, all_of_the_text_moves_with_its_island)
 {
     uaddr_t to = 2 * AT, got;
 
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     cr_assert_eq(mm_remap(box.mm, AT, MAP_SIZE, MAP_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, to, &got),
                  0);
     mm_check(box.mm);
     cr_assert_not(is_mapped(box.mm, AT));
-    cr_assert(calls(box.mm, to + (FIRST - AT), NUMBER, 3));
+    cr_assert(calls(box.mm, to + (FIRST - AT), NUMBER, HOT));
     mm_check(box.mm);
 }
 
 Test(callsite, a_copy_of_the_islands_page_ends_it)
 {
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     cr_assert_eq(mm_remote_write(box.mm, ISLAND, "\xcc", 1), 1);
     mm_check(box.mm);
     cr_assert_eq(seen(box.mm, FIRST)[0], 0xb8);
-    cr_assert_not(calls(box.mm, FIRST, NUMBER, 4));
+    cr_assert_not(calls(box.mm, FIRST, NUMBER, HOT));
     cr_assert_not(is_rewritten(box.mm, FIRST));
 }
 
 Test(callsite, a_guard_in_the_islands_place_ends_it)
 {
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     cr_assert_eq(mm_advise(box.mm, ISLAND, PAGE_SIZE, 102 /* MADV_GUARD_INSTALL */), 0);
     mm_check(box.mm);
-    cr_assert_not(calls(box.mm, FIRST, NUMBER, 4));
+    cr_assert_not(calls(box.mm, FIRST, NUMBER, HOT));
     cr_assert_not(is_rewritten(box.mm, FIRST));
 }
 
 Test(callsite, text_that_changes_is_left_alone)
 {
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     mappable_drop(object);
     mm_check(box.mm);
     check_site(box.mm, FIRST, NUMBER);
     mappable_invalidate(object, TEXT + 5 * PAGE_SIZE, PAGE_SIZE, false);
     mm_check(box.mm);
-    cr_assert_not(calls(box.mm, FIRST, NUMBER, 6));
+    cr_assert_not(calls(box.mm, FIRST, NUMBER, HOT));
     cr_assert_eq(seen(box.mm, FIRST)[0], 0xb8);
     cr_assert_eq(memcmp(seen(box.mm, ISLAND), in_file(ISLAND), 0x105), 0);
 }
 
 Test(callsite, a_platform_that_forgets_gets_the_same_again)
 {
-    calls(box.mm, FIRST, NUMBER, 5);
-    calls(box.mm, OTHER, 39, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
+    calls(box.mm, OTHER, 39, HOT);
     fake_fail_map(mm_address_space(box.mm), 1, -ENOMEM);
     cr_assert_eq(mm_protect(box.mm, AT, MAP_SIZE, PROT_READ), 0);
     cr_assert_eq(mm_protect(box.mm, AT, MAP_SIZE, RX), 0);
@@ -404,7 +407,7 @@ Test(callsite, a_child_keeps_what_fits)
     struct mm *child;
 
     fake_offer_mappings(mm_address_space(box.mm));
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     cr_assert(is_rewritten(box.mm, FIRST));
     (void)seen(box.mm, ISLAND);
     cr_assert_eq(mm_fork(box.mm, &child), 0);
@@ -419,10 +422,10 @@ Test(callsite, a_child_takes_no_old_version)
 {
     struct mm *child, *other;
 
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     cr_assert_eq(mm_create(&box.env, &other), 0);
     map_text_at(other, AT, MAP_PRIVATE);
-    calls(other, SECOND, 39, 3);
+    calls(other, SECOND, 39, HOT);
     check_site(other, SECOND, 39);
     mm_unref(other);
 
@@ -431,7 +434,7 @@ Test(callsite, a_child_takes_no_old_version)
     mm_check(child);
     cr_assert_not(is_mapped(child, FIRST));
     cr_assert_eq(mm_unmap(box.mm, AT, MAP_SIZE), 0);
-    cr_assert(calls(child, FIRST, NUMBER, 3));
+    cr_assert(calls(child, FIRST, NUMBER, HOT));
     check_site(child, SECOND, 39);
     mm_unref(child);
 }
@@ -445,12 +448,12 @@ Test(callsite, none_is_kept_beside_the_page_without_the_island)
     map_text_at(plain, AT, MAP_PRIVATE);
     (void)seen(plain, FIRST);
     (void)seen(plain, ISLAND);
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     fake_offer_mappings(mm_address_space(plain));
     cr_assert_eq(mm_fork(plain, &child), 0);
     mm_check(child);
     cr_assert_eq(seen(child, FIRST)[0], 0xb8);
-    cr_assert(calls(child, FIRST, NUMBER, 3));
+    cr_assert(calls(child, FIRST, NUMBER, HOT));
     check_site(child, FIRST, NUMBER);
     mm_unref(child);
     mm_unref(plain);
@@ -463,11 +466,11 @@ Test(callsite, a_page_has_many_sites)
     for (uint32_t i = 0; i < 100; i++)
         put_site(sites + 16UL * i, i + 330);
     for (uint32_t i = 0; i < 100; i++)
-        calls(box.mm, sites + 16UL * i, i + 330, 4);
+        calls(box.mm, sites + 16UL * i, i + 330, HOT);
     for (uint32_t i = 0; i < 100; i++)
         check_site(box.mm, sites + 16UL * i, i + 330);
     for (uint32_t i = 100; i-- > 0;)
-        cr_assert(calls(box.mm, sites + 16UL * i, i + 330, 3), "the table may have lost it");
+        cr_assert(calls(box.mm, sites + 16UL * i, i + 330, HOT), "the table may have lost it");
 }
 
 Test(callsite, the_island_ends_with_the_page)
@@ -478,7 +481,7 @@ Test(callsite, the_island_ends_with_the_page)
     for (uint32_t i = 0; i < 230; i++)
         put_site(sites + 16UL * i, i + 400);
     for (uint32_t i = 0; i < 230; i++)
-        calls(box.mm, sites + 16UL * i, i + 400, 4);
+        calls(box.mm, sites + 16UL * i, i + 400, HOT);
     for (uint32_t i = 0; i < 230; i++)
         rewritten += is_rewritten(box.mm, sites + 16UL * i);
     cr_assert_eq(rewritten, fit);
@@ -486,7 +489,7 @@ Test(callsite, the_island_ends_with_the_page)
 
 Test(callsite, a_part_that_comes_back_finds_the_island)
 {
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     cr_assert_eq(mm_unmap(box.mm, ISLAND, PAGE_SIZE), 0);
     {
         struct mm_map_args args = {.addr = ISLAND,
@@ -501,13 +504,13 @@ Test(callsite, a_part_that_comes_back_finds_the_island)
         cr_assert_eq(mm_map(box.mm, &args, &got), 0);
     }
     mm_check(box.mm);
-    cr_assert(calls(box.mm, FIRST, NUMBER, 3));
+    cr_assert(calls(box.mm, FIRST, NUMBER, HOT));
     check_site(box.mm, FIRST, NUMBER);
 }
 
 Test(callsite, a_copy_beside_the_island_leaves_it)
 {
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     (void)seen(box.mm, ISLAND);
     cr_assert_eq(mm_remote_write(box.mm, ISLAND - 1, "\xcc", 1), 1);
     mm_check(box.mm);
@@ -519,15 +522,15 @@ Test(callsite, a_debugger_ends_it_for_all_that_follow)
 {
     struct mm *child;
 
-    calls(box.mm, FIRST, NUMBER, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
     mm_call_sites_off(box.mm);
     mm_check(box.mm);
-    cr_assert_not(calls(box.mm, FIRST, NUMBER, 6));
+    cr_assert_not(calls(box.mm, FIRST, NUMBER, HOT));
     cr_assert_not(is_rewritten(box.mm, FIRST));
     check_island(box.mm);
     fake_offer_mappings(mm_address_space(box.mm));
     cr_assert_eq(mm_fork(box.mm, &child), 0);
-    cr_assert_not(calls(child, FIRST, NUMBER, 6));
+    cr_assert_not(calls(child, FIRST, NUMBER, HOT));
     cr_assert_not(is_rewritten(child, FIRST));
     mm_unref(child);
 }
@@ -546,8 +549,8 @@ Test(callsite, a_signal_finds_no_island)
     uaddr_t first = TAIL + 16, second = first + 17;
 
     cr_assert_eq(undone(first, 0), first, "there is none yet");
-    calls(box.mm, FIRST, NUMBER, 5);
-    calls(box.mm, OTHER, 39, 5);
+    calls(box.mm, FIRST, NUMBER, HOT);
+    calls(box.mm, OTHER, 39, HOT);
     cr_assert_eq(undone(first, 0), FIRST);
     cr_assert_eq(undone(first + 5, 0), FIRST);
     cr_assert_eq(undone(first + 12, 0), FIRST);
@@ -567,4 +570,107 @@ Test(callsite, a_signal_finds_no_island)
     cr_assert_eq(undone(TAIL, OTHER + 7), OTHER, "a thread may still be inside");
     cr_assert_eq(undone(second, 0), OTHER);
     cr_assert_eq(undone(first, 0), first, "the site is not in the mapping any more");
+}
+
+/* ---- read(2): xor %eax, %eax; syscall ------------------------------------------------------- */
+
+#define ZERO (AT + 2 * PAGE_SIZE + 0x100)
+#define NOP  (ZERO + 20) /* of ten bytes */
+#define STEP (NOP + 5)
+
+static void put_zero(uaddr_t site)
+{
+    memcpy(in_file(site), "\x31\xc0\x0f\x05", 4);
+}
+
+static void put_nop(uaddr_t at)
+{
+    memcpy(in_file(at), "\x66\x2e\x0f\x1f\x84\0\0\0\0", 10);
+}
+
+static bool call_zero(struct mm *mm, uaddr_t site, int times)
+{
+    bool patched = false;
+
+    while (times-- > 0) {
+        cr_assert_eq(touch(mm, site, ACCESS_EXEC), 0);
+        patched = mm_note_call(mm, site + 4, 0);
+        mm_check(mm);
+    }
+    return patched;
+}
+
+static void check_zero(struct mm *mm, uaddr_t site, uaddr_t step)
+{
+    const uint8_t *code = seen(mm, site);
+    uaddr_t entry;
+
+    cr_assert_eq(code[0], 0xeb);
+    cr_assert_eq(site + 2 + (uint64_t)(int8_t)code[1], step);
+    cr_assert_eq(memcmp(code + 2, "\x0f\x05", 2), 0, "the instruction stays");
+    code = seen(mm, step);
+    cr_assert_eq(memcmp(code - 3, "\x0f\x1f\x84\xe9", 4), 0, "in the nop");
+    entry = step + 5 + (uint64_t)(int32_t)get32(code + 1);
+    code = seen(mm, entry);
+    cr_assert_eq(memcmp(code, "\x31\xc0\x0f\x1f\0\x48\x8d\x0d", 8), 0);
+    cr_assert_eq(entry + 12 + (uint64_t)(int32_t)get32(code + 8), site + 4);
+    cr_assert_eq(code[12], 0xe9);
+    cr_assert_eq(entry + 17 + (uint64_t)(int32_t)get32(code + 13), TAIL);
+}
+
+Test(callsite, a_short_one_has_a_step_in_a_nop)
+{
+    put_zero(ZERO);
+    put_nop(NOP);
+    cr_assert(call_zero(box.mm, ZERO, HOT));
+    check_zero(box.mm, ZERO, STEP);
+    cr_assert_eq(memcmp(seen(box.mm, NOP), in_file(NOP), 5), 0);
+    cr_assert_eq(undone(STEP, 0), ZERO, "a signal finds no step");
+    cr_assert_eq(undone(TAIL + 16 + 2, 0), ZERO);
+    cr_assert_eq(undone(TAIL, ZERO + 4), ZERO);
+}
+
+Test(callsite, a_step_is_of_one_site)
+{
+    put_zero(ZERO);
+    put_zero(ZERO + 8);
+    put_nop(NOP);
+    call_zero(box.mm, ZERO, HOT);
+    cr_assert_not(call_zero(box.mm, ZERO + 8, HOT));
+    check_zero(box.mm, ZERO, STEP);
+    cr_assert_eq(seen(box.mm, ZERO + 8)[0], 0x31);
+}
+
+Test(callsite, a_step_is_within_reach)
+{
+    uaddr_t sites[] = {ZERO, ZERO + 0x200, ZERO + 0x400, ZERO + 0x600};
+    uaddr_t steps[] = {2 - 128, 2 - 129, 2 + 127, 2 + 128};
+
+    for (int i = 0; i < 4; i++) {
+        put_zero(sites[i]);
+        put_nop(sites[i] + steps[i] - 5);
+    }
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(call_zero(box.mm, sites[i], HOT), i % 2 == 0, "%d", i);
+    check_zero(box.mm, sites[0], sites[0] + steps[0]);
+    check_zero(box.mm, sites[2], sites[2] + steps[2]);
+}
+
+Test(callsite, who_is_on_a_step_when_all_is_undone_gets_back)
+{
+    const uint8_t *code;
+
+    put_zero(ZERO);
+    put_nop(NOP);
+    put_site(ZERO + 0x40, 39);
+    call_zero(box.mm, ZERO, HOT);
+    calls(box.mm, ZERO + 0x40, 39, HOT);
+    cr_assert_eq(mm_unmap(box.mm, ISLAND, PAGE_SIZE), 0);
+    cr_assert_eq(memcmp(seen(box.mm, ZERO), in_file(ZERO), 4), 0);
+    cr_assert_eq(seen(box.mm, ZERO + 0x40)[0], 0xb8);
+    code = seen(box.mm, STEP);
+    cr_assert_eq(code[0], 0xe9);
+    cr_assert_eq(STEP + 5 + (uint64_t)(int32_t)get32(code + 1), ZERO);
+    cr_assert_eq(undone(STEP, 0), ZERO);
+    cr_assert_not(call_zero(box.mm, ZERO, HOT));
 }
