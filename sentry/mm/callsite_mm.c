@@ -90,7 +90,7 @@ struct learning {
     const struct vma *vma;
 };
 
-static void learn(void *arg, uint64_t behind)
+static void learn(void *arg, uint64_t behind) __no_lock_analysis
 {
     const struct learning *l = arg;
 
