@@ -57,6 +57,7 @@
 struct stub {
     pid_t tgid, tid; /* tid 0: none, or gone and reaped */
     bool as_read;    /* its registers are those that trap_load_regs() read last */
+    bool apart;      /* it runs beside its tracer, which had better stay awake for it */
 };
 
 /* --- stub.c: one stub --- */

@@ -103,6 +103,7 @@ void listen_release(struct ptrace_context *ctx)
     struct ptrace_platform *p = ctx->p;
 
     ctx->handover.listening = false;
+    ctx->stub.apart = false;
     if (!has_turn(ctx))
         return;
     lock_acquire(&p->stubs_lock);
@@ -231,6 +232,7 @@ void listen_begin(struct ptrace_context *ctx)
     if (l->listening)
         return;
     l->listening = true;
+    ctx->stub.apart = true;
     ctx->base.missed = 0;
     placement_part(ctx);
 }

@@ -243,6 +243,7 @@ static void platform_limits(struct platform *p, struct platform_limits *ret_limi
     ret_limits->hwcap = edx;
     ret_limits->hwcap2 = getauxval(AT_HWCAP2);
     ret_limits->tsc_is_hosts = true;
+    ret_limits->maps_cheaply = true; /* orders.c; a fault is a stop */
     if (ptrace_platform(p)->turn_count)
         ret_limits->call_entry = STUB_BASE + STUB_ENTER;
 }

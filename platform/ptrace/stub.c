@@ -30,6 +30,8 @@
 
 extern const uint8_t stub_code[], stub_code_end[];
 
+#define AWAKE_LOOKS  100 /* for a stub's stop, before its tracer sleeps: some 40 us */
+
 #define LEADER_FLAGS (CLONE_PTRACE | CLONE_PARENT | CLONE_FILES | CLONE_FS)
 #define MEMBER_FLAGS                                                                               \
     (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |            \
@@ -136,13 +138,25 @@ static const struct host_user_regs blank_regs = {
     .ss = STUB_SS,
 };
 
+/* Where the stub has a processor of its own, being woken would take longer than its call. */
+static int await(const struct stub *stub, int *ret_status)
+{
+    for (int i = 0; stub->apart && i < AWAKE_LOOKS; i++) {
+        int stopped = host_poll_stub(stub->tid, ret_status);
+
+        if (stopped)
+            return stopped < 0 ? stopped : 0;
+    }
+    return host_wait_stub(stub->tid, ret_status);
+}
+
 /* Resumes at `entry` until the int3 before `done`; ret_regs are those of that moment. */
 static int run_until(struct stub *stub, uaddr_t done, struct host_user_regs *ret_regs)
 {
     int status;
 
     for (;;) {
-        if (host_ptrace_cont(stub->tid) < 0 || host_wait_stub(stub->tid, &status) < 0)
+        if (host_ptrace_cont(stub->tid) < 0 || await(stub, &status) < 0)
             return -ESRCH;
         if (status_is_end(status)) {
             stub->tid = 0;

@@ -30,7 +30,7 @@
 #define RUN_SIZE      (64UL << 10)
 #define COPY_SIZE     (16UL << 10) /* copy-on-write: this much around the fault ... */
 #define COPY_MAX      (64UL << 10) /* ... and of a file, whose data a program relocates as a whole */
-#define MAP_CALLS     8
+#define MAP_CALLS     32
 #define RECLAIM_TRIES 3
 
 struct fault {

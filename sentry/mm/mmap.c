@@ -236,8 +236,8 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
         .flags = simple_flags(args->flags),
     };
     int err = check_hugetlb(mm, args);
+    bool fixed = args->flags & MAP_FIXED, populate;
     uaddr_t addr = 0;
-    bool populate;
 
     if (err)
         return err;
@@ -274,6 +274,8 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
     if (populate)
         (void)mm_populate(mm, addr, addr + size,
                           true); /* mmap(2): failing to populate is no failure */
+    else if (args->object && (fixed || size <= MM_AHEAD_MAX))
+        mm_map_ahead(mm, addr);
     *ret_addr = addr;
     return 0;
 }

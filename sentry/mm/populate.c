@@ -7,6 +7,48 @@
 
 #include "sentry/mm/internal.h"
 
+/*
+ * Whoever maps a file at a place of its choice is a loader, nearly always: text that will run, and
+ * data that will be relocated, as a whole where it is small (fault.c).
+ */
+static bool is_worth_it(struct mm *mm, const struct vma *vma, uaddr_t addr)
+{
+    const struct mappable *object = vma->object;
+
+    return object && object->ops->resident && vma_is_private(vma) && vma->prot != PROT_NONE &&
+           !vma->userfault_modes && mm->env->limits.maps_cheaply && vma->start == addr &&
+           !__atomic_load_n(&object->exact, __ATOMIC_RELAXED) && pmap_get(&mm->pmap, addr) == 0;
+}
+
+void mm_map_ahead(struct mm *mm, uaddr_t addr)
+{
+    struct fault_info info;
+    struct mappable *object = NULL;
+    enum access access = ACCESS_READ;
+    uint64_t offset = 0;
+    struct vma *vma;
+
+    lock_acquire(&mm->lock);
+    vma = vma_at(mm, addr);
+    if (vma && is_worth_it(mm, vma, addr)) {
+        object = mappable_ref(vma->object);
+        offset = vma->offset;
+        if (vma->prot & PROT_EXEC)
+            access = ACCESS_EXEC;
+        else if ((vma->prot & PROT_WRITE) && vma->end - vma->start <= MM_AHEAD_SMALL)
+            access = ACCESS_WRITE;
+    }
+    lock_release(&mm->lock);
+    if (!object)
+        return;
+    if (object->ops->resident(object, offset)) {
+        lock_acquire(&mm->lock);
+        (void)mm_fault_locked(mm, addr, access, 0, &info); /* what fails here will do so again */
+        lock_release(&mm->lock);
+    }
+    mappable_unref(object);
+}
+
 static void back_pages(struct mm *mm, uaddr_t start, uaddr_t end)
 {
     struct memfile *mf = mm->env->memfile;
