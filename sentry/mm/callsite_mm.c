@@ -14,7 +14,7 @@
 #define WAYS       4
 #define WORD_SHIFT 8
 
-#define HERE_TIMES 8 /* a rewritten site is seen so often before it is mapped here */
+#define HERE_TIMES 4 /* a rewritten site is seen so often before it is mapped here */
 
 /* Less: so many calls came from there; it is rewritten, but not here. */
 enum {
