@@ -256,7 +256,7 @@ bool handover_answer(struct ptrace_context *ctx)
 {
     struct handover_slot *slot = ctx->handover.slot;
 
-    if (!listen_may_go_on(ctx) || !only_rax_differs(ctx))
+    if (!only_rax_differs(ctx) || !listen_resume(ctx))
         return false;
     set_key(slot, ctx->handover.key);
     if (!listen_may_go_on(ctx)) { /* somebody else has this FS base since */

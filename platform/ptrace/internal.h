@@ -398,6 +398,10 @@ void listen_begin(struct ptrace_context *ctx);
 enum heard listen_wait(struct ptrace_context *ctx, int *ret_status);
 void listen_release(struct ptrace_context *ctx);
 bool listen_may_go_on(const struct ptrace_context *ctx);
+/* In the Sentry, before an answer: does it have its turn, or get it (back)? */
+bool listen_resume(struct ptrace_context *ctx);
+/* It waits in the Sentry: its turn is anybody's. */
+void context_sleeps(struct context *base);
 /* With stubs_lock held. */
 void listen_joined_locked(struct ptrace_context *ctx);
 void listen_left_locked(struct ptrace_context *ctx);

@@ -83,7 +83,7 @@ static bool take_turn(struct ptrace_context *ctx)
     if (has_turn(ctx))
         return true;
     lock_acquire(&p->stubs_lock);
-    for (unsigned int i = 0; i < p->turn_count; i++) {
+    for (unsigned int i = 0; i < p->turn_count && !listen_is_doubled(ctx); i++) {
         struct ptrace_context *other = p->turns[i];
 
         if (other && !is_aside(other, now))
@@ -113,6 +113,19 @@ void listen_release(struct ptrace_context *ctx)
     }
     set_turn(ctx, false);
     lock_release(&p->stubs_lock);
+}
+
+bool listen_resume(struct ptrace_context *ctx)
+{
+    return has_turn(ctx) || (ctx->handover.listening && take_turn(ctx));
+}
+
+void context_sleeps(struct context *base)
+{
+    struct ptrace_context *ctx = ptrace_context(base);
+
+    if (has_turn(ctx))
+        __atomic_store_n(&ctx->handover.away_since_ns, 1, __ATOMIC_RELAXED);
 }
 
 bool listen_may_go_on(const struct ptrace_context *ctx)

@@ -295,5 +295,6 @@ const struct platform_ops ptrace_platform_ops = {
     .ctx_set_cpus = context_set_cpus,
     .ctx_set_nice = context_set_nice,
     .ctx_woken = context_woken,
+    .ctx_sleeps = context_sleeps,
     .ctx_fastpath = no_fastpath,
 };

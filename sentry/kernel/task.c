@@ -343,8 +343,10 @@ static int sleep_until(struct task *task, uint64_t host_deadline_ns)
     int error;
 
     usage_enter(&task->times, MODE_ASLEEP);
+    if (task->ctx && task->ctx->ops->ctx_sleeps) /* a proxy has none */
+        task->ctx->ops->ctx_sleeps(task->ctx);
     error = waiter_park(&task->waiter, host_deadline_ns);
-    if (error == 0 && task->ctx && task->ctx->ops->ctx_woken) /* a proxy has none */
+    if (error == 0 && task->ctx && task->ctx->ops->ctx_woken)
         task->ctx->ops->ctx_woken(task->ctx, waiter_waker_cpu(&task->waiter),
                                   waiter_wants_apart(&task->waiter));
     usage_enter(&task->times, MODE_SYSTEM);
