@@ -140,6 +140,7 @@ struct ptrace_platform {
     struct platform base;
     struct gate gate;
     enum exitless_mode exitless;
+    uint32_t first_need;         /* atomic; of a context that has not listened yet */
     struct memfile_range nobody; /* the handover page of spaces that have none of their own */
     struct memfile *memfile;     /* borrowed: the runtime's, outlives the platform */
     struct keeper keeper;
@@ -230,7 +231,8 @@ struct listening {
     bool has_turn;          /* atomic */
     uint64_t away_since_ns; /* atomic; in the Sentry since then; 0: it runs */
     uint64_t counted_fs;    /* in space.fs_buckets */
-    uint32_t need;          /* calls in a row before it is worth a trial */
+    uint32_t need;          /* calls in a row before it is worth a trial; 0: as others */
+    uint32_t won;           /* calls heard */
     int64_t credit_ns;
 };
 

@@ -8,6 +8,9 @@
  *   - each call heard earns what it saved, each stop meanwhile costs what it took more, and hearing
  *     nothing for long costs that time and ends it. When the credit is used up, twice as many calls
  *     are needed the next time. So little more is lost than was won, whatever a program does;
+ *   - a call that sleeps costs more than it would have as a stop, for the program stays awake for
+ * some time, beside whoever is to wake it;
+ *   - a program begins with the need that others had lately, as it is likely to do what they did;
  *   - as many listen at once as there are pairs of processors. Who is in the Sentry for long, on
  *     behalf of a call that blocks, loses its turn to the next who asks.
  *
@@ -29,29 +32,40 @@
 
 #define NEED_MIN     2U
 #define NEED_MAX     4096U
-#define FORGIVEN     8       /* a call heard takes that part of the need away */
-#define SAVED_NS     7000    /* by a call heard */
-#define STOP_NS      7000    /* by a stop while apart */
-#define VAIN_NS      60000   /* to begin, and to end it */
+#define FIRST_MAX    64U
+#define WON_MANY     256
+#define FORGIVEN     8     /* a call heard takes that part of the need away */
+#define SAVED_NS     7000  /* by a call heard */
+#define STOP_NS      7000  /* by a stop while apart */
+#define VAIN_NS      60000 /* to begin, and to end it */
+#define SLEEP_NS     40000 /* the program looks for its answer meanwhile, where others want to run */
 #define CREDIT_MAX   4000000 /* ns */
 
 /* ---- the habit ----------------------------------------------------------------------------- */
 
-/* True: it goes on, there is some credit left. */
-static bool lose(struct ptrace_context *ctx, uint64_t ns)
+/* True: it goes on, there is some credit left. Else so many `times` as many calls are needed. */
+static bool lose(struct ptrace_context *ctx, uint64_t ns, int times)
 {
     struct listening *l = &ctx->handover;
+    uint32_t first;
 
     l->credit_ns -= (int64_t)MIN(ns, (uint64_t)2 * CREDIT_MAX);
     if (l->credit_ns >= 0 || ctx->p->exitless == EXITLESS_ALWAYS)
         return true;
     l->credit_ns = 0;
-    l->need = MIN(2 * MAX(l->need, NEED_MIN), NEED_MAX);
+    l->need = MIN((uint32_t)times * MAX(l->need, NEED_MIN), NEED_MAX);
+    first = __atomic_load_n(&ctx->p->first_need, __ATOMIC_RELAXED);
+    __atomic_store_n(&ctx->p->first_need, MIN(2 * MAX(first, NEED_MIN), FIRST_MAX),
+                     __ATOMIC_RELAXED);
     return false;
 }
 
-static void win(struct listening *l)
+static void win(struct ptrace_context *ctx)
 {
+    struct listening *l = &ctx->handover;
+
+    if (++l->won % WON_MANY == 0)
+        __atomic_store_n(&ctx->p->first_need, 0, __ATOMIC_RELAXED);
     l->need = MAX(l->need - l->need / FORGIVEN, NEED_MIN);
     l->credit_ns = MIN(l->credit_ns + SAVED_NS, (int64_t)CREDIT_MAX);
 }
@@ -124,7 +138,11 @@ void context_sleeps(struct context *base)
 {
     struct ptrace_context *ctx = ptrace_context(base);
 
-    if (has_turn(ctx))
+    if (!ctx->handover.inside)
+        return;
+    if (!lose(ctx, SLEEP_NS, 8))
+        listen_release(ctx);
+    else if (has_turn(ctx))
         __atomic_store_n(&ctx->handover.away_since_ns, 1, __ATOMIC_RELAXED);
 }
 
@@ -203,11 +221,17 @@ static bool is_barred(const struct ptrace_context *ctx)
            (ctx->base.regs.rflags & RFLAGS_TF);
 }
 
-static bool is_wanted(const struct ptrace_context *ctx)
+static bool is_wanted(struct ptrace_context *ctx)
 {
-    uint32_t need = ctx->p->exitless == EXITLESS_ALWAYS ? 1 : MAX(ctx->handover.need, NEED_MIN);
+    struct listening *l = &ctx->handover;
 
-    return ctx->base.missed >= need;
+    if (likely(ctx->base.missed == 0))
+        return false;
+    if (ctx->p->exitless == EXITLESS_ALWAYS)
+        return true;
+    if (l->need == 0)
+        l->need = MAX(__atomic_load_n(&ctx->p->first_need, __ATOMIC_RELAXED), NEED_MIN);
+    return ctx->base.missed >= l->need;
 }
 
 /* Listening goes on as it is. */
@@ -252,7 +276,7 @@ void listen_begin(struct ptrace_context *ctx)
 
 static enum heard vain(struct ptrace_context *ctx, uint64_t ns)
 {
-    lose(ctx, ns);
+    lose(ctx, ns, 2);
     handover_hush(ctx);
     if (handover_take(ctx))
         return HEARD_CALL;
@@ -269,14 +293,14 @@ static enum heard listen(struct ptrace_context *ctx, int *ret_status)
     for (;;) {
         for (int i = 0; i < PAUSES; i++) {
             if (handover_take(ctx)) {
-                win(&ctx->handover);
+                win(ctx);
                 return HEARD_CALL;
             }
             __builtin_ia32_pause();
         }
         stopped = host_poll_stub(ctx->stub.tid, ret_status);
         if (stopped) {
-            if (!lose(ctx, STOP_NS))
+            if (!lose(ctx, STOP_NS, 2))
                 end(ctx);
             return stopped > 0 ? HEARD_STOP : HEARD_DEATH;
         }

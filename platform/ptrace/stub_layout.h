@@ -2,15 +2,14 @@
  * The stub's three pages, at the very top of the user range: where everything lies. Included by
  * stub.S and handover.S too.
  *
- *   STUB_ORDERS          orders (batch.c), once there were some; the guest can read it
- *   STUB_HANDOVER        handover page (handover.h), of the space's own and writable once it was
- * needed STUB_BASE + 0x000   ELF header and program headers (the page is also the executable)
- *             + 0x100   stub_call:   syscall; int3
- *             + 0x110   stub_clone:  syscall; the parent: int3, the new thread: pause for ever
- *             + 0x120   stub_batch:  r14 calls by the orders at r15, up to the first that fails;
- * int3
- *             + 0x160   stub_enter:  where a program's rewritten call sites go (handover.S)
- *             + 0x800   seccomp filter: struct sock_fprog, then its instructions
+ *   STUB_ORDERS          orders (orders.c), once there were some; the guest can read it
+ *   STUB_HANDOVER        slots (handover.h), of the space's own and writable once needed
+ *   STUB_BASE + 0x000    ELF header and program headers (the page is also the executable)
+ *             + 0x100    stub_call:   syscall; int3
+ *             + 0x110    stub_clone:  syscall; the parent: int3, the new thread: pause for ever
+ *             + 0x120    stub_batch:  r14 calls by the orders at r15, to the first that fails; int3
+ *             + 0x160    stub_enter:  where a program's rewritten call sites go (handover.S)
+ *             + 0x800    seccomp filter: struct sock_fprog, then its instructions
  */
 #ifndef PLATFORM_PTRACE_STUB_LAYOUT_H
 #define PLATFORM_PTRACE_STUB_LAYOUT_H
