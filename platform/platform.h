@@ -233,7 +233,8 @@ struct platform_ops {
      * hint, or negative). `apart`: it does better elsewhere than there. NULL: that is no matter.
      */
     void (*ctx_woken)(struct context *ctx, int cpu, bool apart);
-    /* Own thread: it is about to wait in the Sentry, nobody knows how long. NULL: that is no matter. */
+    /* Own thread: it is about to wait in the Sentry, nobody knows how long. NULL: that is no
+     * matter. */
     void (*ctx_sleeps)(struct context *ctx);
 
     /* This context's page for the fast path, or NULL where the platform has none. */

@@ -299,8 +299,8 @@ int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t wa
 #define MM_ANTICIPATE_MAX (256UL << 10)
 void mm_anticipate(struct mm *mm, uaddr_t start, uint64_t size) __must_hold(mm->lock);
 /*
- * A part of a program or library was mapped at `addr`, or a small file: what it has in memory already
- * comes at once, where that is cheaper than the faults it spares. Takes mm->lock.
+ * A part of a program or library was mapped at `addr`, or a small file: what it has in memory
+ * already comes at once, where that is cheaper than the faults it spares. Takes mm->lock.
  */
 #define MM_AHEAD_SMALL (64UL << 10) /* copied as a whole, if it may be written */
 #define MM_AHEAD_MAX   (4UL << 20)
