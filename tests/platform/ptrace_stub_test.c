@@ -133,12 +133,91 @@ static bool killed_standing(struct world *w)
     return true;
 }
 
+/* A context whose call was handed over, and has no answer yet. NULL: none ever was. */
+static struct context *handing_over(struct world *w, struct space *s)
+{
+    struct context *ctx = context_at(w, guest_handover);
+    struct platform_limits limits;
+    struct trap_info info = {0};
+
+    w->ops->limits(w->p, &limits);
+    ctx->regs.r15 = limits.call_entry;
+    for (int i = 0; i < 200000 && !info.handed_over; i++) {
+        MUST(context_switch(ctx, s->as, &info) == TRAP_SYSCALL && ctx->regs.rax == 500, "call");
+        ctx->missed++;
+    }
+    return info.handed_over ? ctx : NULL;
+}
+
+/* While the program waits for an answer, and then the Sentry does this or that. */
+static bool killed_inside(struct world *w)
+{
+    static uint8_t fp[16384];
+    struct trap_info info;
+    uint64_t fs, gs;
+
+    for (int i = 0; i < 20; i++) {
+        struct context *ctx;
+        struct space s;
+        enum trap trap;
+
+        space_make(w, &s);
+        ctx = handing_over(w, &s);
+        CHECK(ctx, "no call was handed over");
+        CHECK(kill(ptrace_context(ctx)->stub.tgid, SIGKILL) == 0, "kill");
+        if (i & 1)
+            pause_ms(2);
+        switch (i / 2 % 5) {
+        case 0:
+            break;
+        case 1:
+            page_unmap(&s, DATA_ADDR);
+            break;
+        case 2:
+            context_get_fp(ctx, fp, fp_area_size(w->p));
+            break;
+        case 3:
+            context_get_bases(ctx, &fs, &gs);
+            break;
+        default:
+            ctx->regs.rdi++;
+            break;
+        }
+        trap = context_switch(ctx, s.as, &info);
+        CHECK(trap == TRAP_KILLED, "%d: %s", i, trap_name(trap));
+        context_destroy(ctx);
+        space_free(&s);
+    }
+    return true;
+}
+
+static bool signalled_inside(struct world *w)
+{
+    static const int signals[] = {SIGTERM, SIGSEGV, SIGTRAP, SIGSTOP, SIGCONT, SIGURG, SIGSYS};
+    struct trap_info info;
+    struct context *ctx;
+    struct space s;
+
+    space_make(w, &s);
+    ctx = handing_over(w, &s);
+    CHECK(ctx, "no call was handed over");
+    for (size_t i = 0; i < 5000; i++) {
+        if (i % 4 == 0)
+            kill(ptrace_context(ctx)->stub.tgid, signals[i / 4 % ARRAY_COUNT(signals)]);
+        CHECK(context_switch(ctx, s.as, &info) == TRAP_SYSCALL && ctx->regs.rax == 500, "call");
+        ctx->missed += !info.handed_over;
+    }
+    context_destroy(ctx);
+    space_free(&s);
+    return true;
+}
+
 int main(void)
 {
     static const struct test tests[] = {
-        {"signals_from_outside", signals_from_outside},
-        {"killed_running", killed_running},
-        {"killed_standing", killed_standing},
+        {"signals_from_outside", signals_from_outside}, {"killed_running", killed_running},
+        {"killed_standing", killed_standing},           {"killed_inside", killed_inside},
+        {"signalled_inside", signalled_inside},
     };
     struct platform_report report;
     struct world w;
