@@ -23,8 +23,8 @@
 #define SECOND     (AT + 0x200) /* in the same page */
 #define OTHER      (AT + PAGE_SIZE + 0x80)
 #define NUMBER     110
-#define ONCE       11 /* so many calls until the first program has its site rewritten */
-#define HERE       8  /* and the next one */
+#define ONCE       7  /* so many calls until the first program has its site rewritten */
+#define HERE       4  /* and the next one */
 #define HOT        16 /* more than enough */
 
 static struct {
