@@ -27,6 +27,7 @@
 #define PAUSES       40       /* between two looks for a stop: half a microsecond to one */
 #define WATCH_NS     50000U   /* hearing nothing for so long: it computes */
 #define PATIENT_NS   2000000U /* the same where it does not matter what it costs */
+#define PATIENT_PART 8        /* of the credit */
 #define PREEMPTED_NS 300000U  /* between two looks: the processors are wanted elsewhere */
 #define ASIDE_NS     60000U   /* in the Sentry for so long: its turn may be taken */
 
@@ -284,10 +285,20 @@ static enum heard vain(struct ptrace_context *ctx, uint64_t ns)
     return HEARD_NOTHING;
 }
 
+/* Who has earned much may compute for some time in between: beginning anew is dear. */
+static uint64_t patience(const struct ptrace_context *ctx)
+{
+    uint64_t credit = (uint64_t)ctx->handover.credit_ns;
+
+    if (ctx->p->exitless == EXITLESS_ALWAYS)
+        return PATIENT_NS;
+    return MAX(WATCH_NS, credit / PATIENT_PART);
+}
+
 static enum heard listen(struct ptrace_context *ctx, int *ret_status)
 {
     uint64_t start = host_monotonic_ns(), before = start, now;
-    uint64_t longest = ctx->p->exitless == EXITLESS_ALWAYS ? PATIENT_NS : WATCH_NS;
+    uint64_t longest = patience(ctx);
     int stopped;
 
     for (;;) {
@@ -305,10 +316,10 @@ static enum heard listen(struct ptrace_context *ctx, int *ret_status)
             return stopped > 0 ? HEARD_STOP : HEARD_DEATH;
         }
         now = host_monotonic_ns();
-        if (now - before > MAX(PREEMPTED_NS, longest))
+        if (now - before > PREEMPTED_NS && ctx->p->exitless != EXITLESS_ALWAYS)
             return vain(ctx, now - before);
         if (now - start > longest || !has_turn(ctx))
-            return vain(ctx, VAIN_NS);
+            return vain(ctx, VAIN_NS + (now - start) / 2);
         before = now;
     }
 }
