@@ -79,6 +79,13 @@ static void serve_trap(struct task *task, enum trap trap, const struct trap_info
     }
 }
 
+/* It may be on its way from a rewritten call site: no call, and no step of one who steps. */
+static bool may_be_undone(enum trap trap, const struct trap_info *info)
+{
+    return trap == TRAP_INTERRUPT || trap == TRAP_FAULT ||
+           (trap == TRAP_EXCEPTION && info->vector != VECTOR_DB);
+}
+
 /* The result of an interrupted call is settled by signal_deliver() even if no signal is left. */
 static bool must_settle(const struct task *task)
 {
@@ -132,8 +139,7 @@ void task_run(struct task *task)
         if (task->exiting)
             break;
         if (unlikely(task_interrupted(task) || must_settle(task))) {
-            /* Not from a call, and not of one who steps from instruction to instruction. */
-            if (trap == TRAP_INTERRUPT || trap == TRAP_FAULT)
+            if (may_be_undone(trap, &info))
                 mm_call_site_undo(task->mm, &task->ctx->regs);
             serve_own_work(task);
             signal_deliver(task);

@@ -35,6 +35,7 @@ struct callsites {
     uint64_t island, island_page; /* offset in the object, and in the memfile */
     uint32_t tail, free;          /* offsets in that page: the common tail, and what is not used */
     uint32_t site_count, version_count, page_count;
+    uint8_t owners[SITES_MAX];          /* of the island's slots: which site */
     struct callsite sites[SITES_MAX];   /* in the order of the island's entries */
     struct version versions[SITES_MAX]; /* the current ones, by offset */
     uint64_t pages[2 * SITES_MAX];      /* of all versions */
@@ -216,6 +217,12 @@ static bool count(struct callsites *cs, uint64_t behind) __must_hold(cs->lock)
     return false;
 }
 
+/* Which of its slots is at this offset of the island's page. */
+static uint32_t slot_of(const struct callsites *cs, uint32_t at) __must_hold(cs->lock)
+{
+    return (at - cs->tail - ISLAND_TAIL_SIZE) / ISLAND_SLOT_SIZE;
+}
+
 /* In bytes that nobody executes before a version leads there. Returns where, in the object. */
 static uint64_t add_entry(struct callsites *cs, const struct callsite *site) __must_hold(cs->lock)
 {
@@ -223,8 +230,13 @@ static uint64_t add_entry(struct callsites *cs, const struct callsite *site) __m
     uint64_t entry = cs->island + cs->free;
 
     callsite_write_entry(island + cs->free, entry, cs->island + cs->tail, site);
-    cs->free += ISLAND_ENTRY_SIZE;
-    cs->sites[cs->site_count++] = *site;
+    cs->sites[cs->site_count] = *site;
+    cs->sites[cs->site_count].entry = cs->free;
+    for (uint32_t i = callsite_slots(site); i > 0; i--) {
+        cs->owners[slot_of(cs, cs->free)] = (uint8_t)cs->site_count;
+        cs->free += ISLAND_SLOT_SIZE;
+    }
+    cs->site_count++;
     __atomic_thread_fence(__ATOMIC_RELEASE);
     return entry;
 }
@@ -299,7 +311,8 @@ static enum callsite_state note_locked(struct callsites *cs, uint64_t behind, ui
         return CALLSITE_NO_ISLAND;
     /* The island's own page is not rewritten, for all others lead to it. */
     if (old.offset == cs->island || cs->island - behind > DISTANCE_MAX ||
-        cs->site_count == SITES_MAX || cs->free + ISLAND_ENTRY_SIZE > PAGE_SIZE)
+        cs->site_count == SITES_MAX ||
+        cs->free + callsite_slots(&site) * ISLAND_SLOT_SIZE > PAGE_SIZE)
         return CALLSITE_HOPELESS;
     site.behind += old.offset;
     site.step += site.step ? old.offset : 0;
@@ -352,36 +365,42 @@ bool callsites_choose(struct callsites *cs, uint64_t offset, bool versions,
     return is_version;
 }
 
-/* Of a step in the text, or in the island, at that offset of the object. */
-static const struct callsite *origin(const struct callsites *cs, uint64_t rip, uint64_t rcx)
-    __must_hold(cs->lock)
+static bool undo_step(const struct callsites *cs, uint64_t *rip) __must_hold(cs->lock)
 {
-    uint64_t tail = cs->island + cs->tail, first = tail + ISLAND_TAIL_SIZE;
-    const struct callsite *site;
-
-    if (rip >= first && rip < cs->island + cs->free) {
-        site = &cs->sites[(rip - first) / ISLAND_ENTRY_SIZE];
-        return callsite_is_in_entry((rip - first) % ISLAND_ENTRY_SIZE, site) ? site : NULL;
-    }
-    if (callsite_is_in_tail(rip - tail))
-        return find_site(cs, rcx);
     for (uint32_t i = 0; i < cs->site_count; i++) {
-        if (cs->sites[i].step && cs->sites[i].step == rip)
-            return &cs->sites[i];
+        if (cs->sites[i].step && cs->sites[i].step == *rip) {
+            *rip = callsite_start(&cs->sites[i]);
+            return true;
+        }
     }
-    return NULL;
+    return false;
 }
 
-uint64_t callsites_origin(struct callsites *cs, uint64_t rip, uint64_t rcx)
+static bool undo_locked(struct callsites *cs, uint64_t rcx, uint64_t *rip, uint64_t *rax)
+    __must_hold(cs->lock)
 {
+    uint64_t at = *rip - cs->island;
     const struct callsite *site;
-    uint64_t start;
+
+    if (at >= cs->tail + ISLAND_TAIL_SIZE && at < cs->free) {
+        site = &cs->sites[cs->owners[slot_of(cs, (uint32_t)at)]];
+        return callsite_undo_entry(at - site->entry, site, rip, rax);
+    }
+    if (at >= cs->tail && at < cs->free) {
+        site = find_site(cs, rcx);
+        return site && callsite_undo_tail(at - cs->tail, site, rip, rax);
+    }
+    return undo_step(cs, rip);
+}
+
+bool callsites_undo(struct callsites *cs, uint64_t rcx, uint64_t *rip, uint64_t *rax)
+{
+    bool undone;
 
     lock_acquire(&cs->lock);
-    site = cs->state == ISLAND_READY ? origin(cs, rip, rcx) : NULL;
-    start = site ? callsite_start(site) : UINT64_MAX;
+    undone = cs->state == ISLAND_READY && undo_locked(cs, rcx, rip, rax);
     lock_release(&cs->lock);
-    return start;
+    return undone;
 }
 
 void callsites_each(struct callsites *cs, uint64_t offset, void (*fn)(void *arg, uint64_t behind),

@@ -12,8 +12,8 @@
  *                                            lea    ret(%rip), %rcx      |     ret: behind the
  *                                            jmp    ---------------------'          syscall
  *
- * so that it gets to platform_limits.call_entry. The instruction itself stays, for whoever jumps to
- * it, or has to make the call once more.
+ * so that it gets to platform_limits.call_entry (callsite_code.h has the other forms). The
+ * instruction itself stays, for whoever jumps to it, or has to make the call once more.
  *
  * Everybody but the program's own processor sees the text as it is: the page map has the object's
  * page, and only what the platform is told is another one. A file's rewritten pages are the same in
@@ -80,10 +80,10 @@ uint64_t callsites_island(struct callsites *cs);
 bool callsites_choose(struct callsites *cs, uint64_t offset, bool versions,
                       struct memfile_range range, struct memfile_range *ret);
 /*
- * A thread is at `rip` of the object, with that in rcx: the offset of the site that it comes from.
- * UINT64_MAX: it is at no instruction of ours.
+ * A thread is at *rip of the object, with these in rcx and rax (rcx, too, as an offset): where it
+ * is once it is taken back to its site. False: it is at no instruction of ours.
  */
-uint64_t callsites_origin(struct callsites *cs, uint64_t rip, uint64_t rcx);
+bool callsites_undo(struct callsites *cs, uint64_t rcx, uint64_t *rip, uint64_t *rax);
 /* Calls fn with the offsets behind the calls that are rewritten in the page at `offset`. */
 void callsites_each(struct callsites *cs, uint64_t offset, void (*fn)(void *arg, uint64_t behind),
                     void *arg);

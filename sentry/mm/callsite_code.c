@@ -10,6 +10,7 @@
 
 #define MOV_SIZE   5
 #define XOR_SIZE   2
+#define LOAD_SIZE  5
 #define JMP_SIZE   5
 #define NOP_SIZE   8
 #define NOP_STEP   3 /* where its operand begins */
@@ -20,6 +21,20 @@
 #define ENTRY_NOP  2
 #define ENTRY_LEA  5
 #define ENTRY_JMP  12
+
+/* The entry of CALLSITE_LOAD: where its instructions are. */
+enum {
+    LOAD_LOW = LOAD_SIZE, /* movzwl %ax, %r11d */
+    LOAD_NOT = 9,         /* not    %r11 */
+    LOAD_HIGH = 12,       /* lea    1(%r11, %rax), %rcx */
+    LOAD_TEST = 17,       /* jrcxz  LOAD_SWAP */
+    LOAD_CALL = 19,       /* jmp    to the site's SYSCALL */
+    LOAD_SWAP = 24,       /* xchg   %al, %ah */
+    LOAD_TURN = 26,       /* bswap  %eax */
+    LOAD_LEA = 28,        /* lea    behind(%rip), %rcx */
+    LOAD_JMP = 35,        /* jmp    tail */
+    LOAD_END = 40,
+};
 
 static void put32(uint8_t *at, uint64_t value)
 {
@@ -72,6 +87,15 @@ static uint32_t find_step(const uint8_t *page, uint32_t from)
     return 0;
 }
 
+/* The end of syscall(2), at whose start the number is in rax. */
+static bool is_load(const uint8_t *page, uint32_t call)
+{
+    static const uint8_t load[LOAD_SIZE] = {0x4c, 0x8b, 0x4c, 0x24, 0x08}; /* mov 8(%rsp), %r9 */
+
+    return call >= LOAD_SIZE + 2 && memcmp(page + call - LOAD_SIZE, load, LOAD_SIZE) == 0 &&
+           !is_inside_instruction(page + call - LOAD_SIZE);
+}
+
 bool callsite_recognize(const uint8_t *page, const uint8_t *current, uint32_t behind,
                         uint64_t number, struct callsite *ret)
 {
@@ -79,10 +103,16 @@ bool callsite_recognize(const uint8_t *page, const uint8_t *current, uint32_t be
     const uint8_t *clear;
 
     if (behind < CALLSITE_LEAST + 2 || behind > PAGE_SIZE || page[call] != 0x0f ||
-        page[call + 1] != 0x05 || is_better_left_alone(number))
+        page[call + 1] != 0x05)
+        return false;
+    *ret = (struct callsite){.behind = behind, .number = (uint32_t)number};
+    if (is_load(page, call)) {
+        ret->form = CALLSITE_LOAD;
+        return true;
+    }
+    if (is_better_left_alone(number))
         return false;
     clear = page + call - XOR_SIZE;
-    *ret = (struct callsite){.behind = behind, .number = (uint32_t)number};
     if (call >= MOV_SIZE + 2 && page[call - MOV_SIZE] == 0xb8 &&
         !is_inside_instruction(page + call - MOV_SIZE)) {
         memcpy(&n, page + call - MOV_SIZE + 1, sizeof(n));
@@ -91,13 +121,27 @@ bool callsite_recognize(const uint8_t *page, const uint8_t *current, uint32_t be
     }
     if (number != 0 || clear[0] != 0x31 || clear[1] != 0xc0 || is_inside_instruction(clear))
         return false;
+    ret->form = CALLSITE_XOR;
     ret->step = find_step(current, call);
     return ret->step != 0;
 }
 
+static uint64_t call_of(const struct callsite *site)
+{
+    return site->behind - CALLSITE_CALL;
+}
+
 uint64_t callsite_start(const struct callsite *site)
 {
-    return site->behind - CALLSITE_CALL - (site->step ? XOR_SIZE : MOV_SIZE);
+    static const uint8_t sizes[] = {
+        [CALLSITE_MOV] = MOV_SIZE, [CALLSITE_XOR] = XOR_SIZE, [CALLSITE_LOAD] = LOAD_SIZE};
+
+    return call_of(site) - sizes[site->form];
+}
+
+uint32_t callsite_slots(const struct callsite *site)
+{
+    return site->form == CALLSITE_LOAD ? (LOAD_END + ISLAND_SLOT_SIZE - 1) / ISLAND_SLOT_SIZE : 1;
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
@@ -113,7 +157,7 @@ void callsite_write(uint8_t *page, uint64_t base, const struct callsite *site, u
     uint64_t start = callsite_start(site);
     uint8_t *at = page + (start - base);
 
-    if (!site->step) {
+    if (site->form != CALLSITE_XOR) {
         write_jmp(at, start, entry);
         return;
     }
@@ -137,12 +181,40 @@ void callsite_write_tail(uint8_t *at, uaddr_t call_entry)
     memcpy(at + TAIL_JMP, jmp, sizeof(jmp));
 }
 
+/* clang-format off */
+static const uint8_t load_entry[LOAD_END] = { /* none of it changes flags */
+    0x4c, 0x8b, 0x4c, 0x24, 0x08,       /* r9, as at the site */
+    0x44, 0x0f, 0xb7, 0xd8,             /* of rax the low 16 bits, */
+    0x49, 0xf7, 0xd3,                   /* -1 less these, */
+    0x49, 0x8d, 0x4c, 0x03, 0x01,       /* rax less these */
+    0xe3, LOAD_SWAP - LOAD_CALL,        /* nothing is left: call_entry takes it */
+    0xe9, 0, 0, 0, 0,
+    0x86, 0xc4,                         /* to the upper half of eax, */
+    0x0f, 0xc8,                         /* in two steps */
+    0x48, 0x8d, 0x0d, 0, 0, 0, 0,
+    0xe9, 0, 0, 0, 0,
+};
+/* clang-format on */
+
+static void write_load_entry(uint8_t *at, uint64_t entry, uint64_t tail,
+                             const struct callsite *site)
+{
+    memcpy(at, load_entry, sizeof(load_entry));
+    write_jmp(at + LOAD_CALL, entry + LOAD_CALL, call_of(site));
+    put32(at + LOAD_LEA + 3, site->behind - (entry + LOAD_JMP));
+    write_jmp(at + LOAD_JMP, entry + LOAD_JMP, tail);
+}
+
 void callsite_write_entry(uint8_t *at, uint64_t entry, uint64_t tail, const struct callsite *site)
 {
     static const uint8_t clear[] = {0x31, 0xc0, 0x0f, 0x1f, 0x00}; /* for its flags; and a nop */
     static const uint8_t lea[] = {0x48, 0x8d, 0x0d};               /* behind(%rip), %rcx */
 
-    if (site->step) {
+    if (site->form == CALLSITE_LOAD) {
+        write_load_entry(at, entry, tail, site);
+        return;
+    }
+    if (site->form == CALLSITE_XOR) {
         memcpy(at, clear, sizeof(clear));
     } else {
         at[0] = 0xb8; /* mov $N << 16, %eax */
@@ -153,14 +225,52 @@ void callsite_write_entry(uint8_t *at, uint64_t entry, uint64_t tail, const stru
     write_jmp(at + ENTRY_JMP, entry + ENTRY_JMP, tail);
 }
 
-bool callsite_is_in_tail(uint64_t at)
+/* ---- back to the site ----------------------------------------------------------------------- */
+
+/* Behind its first instruction r9 is loaded: so back to SYSCALL, where rax is the number again. */
+static bool undo_load(uint64_t at, const struct callsite *site, uint64_t *rip, uint64_t *rax)
 {
-    return at == 0 || at == TAIL_JMP;
+    switch (at) {
+    case LOAD_LOW:
+    case LOAD_NOT:
+    case LOAD_HIGH:
+    case LOAD_TEST:
+    case LOAD_CALL:
+    case LOAD_SWAP:
+        break;
+    case LOAD_TURN:
+        *rax = __builtin_bswap16((uint16_t)*rax);
+        break;
+    case LOAD_LEA:
+    case LOAD_JMP:
+        *rax = (uint32_t)*rax >> 16;
+        break;
+    default:
+        return false;
+    }
+    *rip = call_of(site);
+    return true;
 }
 
-bool callsite_is_in_entry(uint64_t at, const struct callsite *site)
+bool callsite_undo_entry(uint64_t at, const struct callsite *site, uint64_t *rip, uint64_t *rax)
 {
-    return at == 0 || at == ENTRY_LEA || at == ENTRY_JMP || (site->step && at == ENTRY_NOP);
+    if (site->form == CALLSITE_LOAD && at != 0)
+        return undo_load(at, site, rip, rax);
+    if (at != 0 && at != ENTRY_LEA && at != ENTRY_JMP &&
+        !(site->form == CALLSITE_XOR && at == ENTRY_NOP))
+        return false;
+    *rip = callsite_start(site);
+    return true;
+}
+
+bool callsite_undo_tail(uint64_t at, const struct callsite *site, uint64_t *rip, uint64_t *rax)
+{
+    if (at != 0 && at != TAIL_JMP)
+        return false;
+    if (site->form == CALLSITE_LOAD)
+        return undo_load(LOAD_JMP, site, rip, rax);
+    *rip = callsite_start(site);
+    return true;
 }
 
 /* ---- the place for an island ---------------------------------------------------------------- */

@@ -294,7 +294,7 @@ bool mm_note_call(struct mm *mm, uaddr_t rip, uint64_t number)
     struct vma *vma;
 
     if (likely(known >= WORD_PATCHED))
-        return known == WORD_PATCHED;
+        return known == WORD_PATCHED && number <= UINT16_MAX; /* what call_entry takes */
     lock_acquire(&mm->lock);
     vma = rip > 0 && rip < PMAP_SPAN ? vma_at(mm, rip - 1) : NULL;
     if (consider(mm, vma, rip, number) == CALLSITE_NO_ISLAND) {
@@ -322,18 +322,20 @@ void mm_call_sites_off(struct mm *mm)
 
 void mm_call_site_undo(struct mm *mm, struct cpu_regs *regs)
 {
+    uint64_t rip, rax = regs->rax;
     const struct vma *vma;
-    uint64_t site;
 
     if (likely(!READ_ONCE(mm->calls_rewritten)))
         return;
     lock_acquire(&mm->lock);
     vma = regs->rip < PMAP_SPAN ? vma_at(mm, regs->rip) : NULL;
     if (vma && vma->rewritten) {
-        site = callsites_origin(callsites_of(vma->object), vma_offset_of(vma, regs->rip),
-                                vma_offset_of(vma, regs->rcx));
-        if (site >= vma->offset && site < vma_offset_of(vma, vma->end))
-            regs->rip = vma->start + (site - vma->offset);
+        rip = vma_offset_of(vma, regs->rip);
+        if (callsites_undo(callsites_of(vma->object), vma_offset_of(vma, regs->rcx), &rip, &rax) &&
+            rip >= vma->offset && rip < vma_offset_of(vma, vma->end)) {
+            regs->rip = vma->start + (rip - vma->offset);
+            regs->rax = rax;
+        }
     }
     lock_release(&mm->lock);
 }

@@ -89,6 +89,8 @@ __asm__(".macro EACH do, first\n"
         ".balign 4096\n"
         "CODE second, \"movl $110, %eax; syscall\"\n"
         "CODE failing, \"movl $1023, %eax; syscall\"\n"
+        "CODE loaded, \"movq 112(%rax), %rax; leaq -16(%rsp), %rsp; movq %r9, 8(%rsp); "
+        "movq %rdx, %r9; movq 8(%rsp), %r9; syscall\", \"leaq 16(%rsp), %rsp\"\n"
         ".fill 8192, 1, 0xcc\n"); /* the end of the text is elsewhere */
 /* clang-format on */
 
@@ -107,6 +109,7 @@ DECLARE(address2);
 DECLARE(wide);
 DECLARE(second);
 DECLARE(failing);
+DECLARE(loaded);
 
 /* The program's executable segment. */
 static struct {
@@ -182,6 +185,31 @@ static bool calls_keep(char *code, char *end, uintptr_t moved, uint64_t rdi, uin
     return good;
 }
 
+/* The end of syscall(2): the number is in rax, whatever it is. */
+static bool loaded_keeps(uintptr_t moved, int times)
+{
+    const struct {
+        uint64_t number, result;
+    } calls[] = {{110, (uint64_t)getppid()},
+                 {102, getuid()},
+                 {0xffff, (uint64_t)-ENOSYS},
+                 {104, getgid()},
+                 {107, geteuid()},
+                 {0x1006e, (uint64_t)-ENOSYS},
+                 {110, (uint64_t)getppid()},
+                 {-1UL, (uint64_t)-ENOSYS}};
+    bool good = true;
+    struct machine m;
+
+    for (int i = 0; i < times; i++) {
+        any_registers(&m);
+        m.in.rax = calls[i % 8].number;
+        run(loaded, moved, &m);
+        good &= is_as_called(&m, loaded_end + moved, calls[i % 8].result, 0);
+    }
+    return good;
+}
+
 /* The forms that there are, `moved` bytes from where the program has them. */
 static void check_forms(uintptr_t moved, int times)
 {
@@ -196,6 +224,7 @@ static void check_forms(uintptr_t moved, int times)
     CHECK(calls_keep(zero_before, zero_before_end, moved, -1UL, none, FLAGS, times));
     CHECK(calls_keep(zero_alone, zero_alone_end, moved, -1UL, none, FLAGS, times));
     CHECK(calls_keep(address2, address2_end, moved, 0, parent, FLAGS, times));
+    CHECK(loaded_keeps(moved, times));
 }
 
 /* When it is hot, every other one goes straight to the instruction. */
@@ -396,6 +425,7 @@ static void check_signals(void)
     while (signals < SIGNALS) {
         good &= calls_keep(plain, plain_end, 0, 0, parent, 0, 20);
         good &= calls_keep(zero, zero_end, 0, -1UL, (uint64_t)-EBADF, FLAGS, 20);
+        good &= loaded_keeps(0, 20);
     }
     CHECK_EQ(setitimer(ITIMER_REAL, &never, NULL), 0);
     CHECK(good);

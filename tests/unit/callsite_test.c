@@ -6,6 +6,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "sentry/mm/mappable.h"
 #include "sentry/mm/usercopy.h"
@@ -548,6 +549,90 @@ Test(callsite, a_signal_finds_no_island)
     cr_assert_eq(undone(TAIL, OTHER + 7), OTHER, "a thread may still be inside");
     cr_assert_eq(undone(second, 0), OTHER);
     cr_assert_eq(undone(first, 0), first, "the site is not in the mapping any more");
+}
+
+/* ---- syscall(2): mov 8(%rsp), %r9; syscall -------------------------------------------------- */
+
+#define LOAD (AT + 2 * PAGE_SIZE + 0x300)
+
+static void put_load(uaddr_t site)
+{
+    memcpy(in_file(site), "\x4c\x8b\x4c\x24\x08\x0f\x05", 7);
+}
+
+/* Its entry is at `entry`. */
+static void check_load(struct mm *mm, uaddr_t site, uaddr_t entry)
+{
+    const uint8_t *code = seen(mm, site);
+
+    cr_assert_eq(code[0], 0xe9);
+    cr_assert_eq(site + 5 + (uint64_t)(int32_t)get32(code + 1), entry);
+    cr_assert_eq(memcmp(code + 5, "\x0f\x05", 2), 0, "the instruction stays");
+    code = seen(mm, entry);
+    cr_assert_eq(memcmp(code, in_file(site), 5), 0, "the first instruction of the site");
+    cr_assert_eq(entry + 24 + (uint64_t)(int32_t)get32(code + 20), site + 5);
+    cr_assert_eq(entry + 35 + (uint64_t)(int32_t)get32(code + 31), site + 7);
+    cr_assert_eq(entry + 40 + (uint64_t)(int32_t)get32(code + 36), TAIL);
+}
+
+static void check_undone(struct cpu_regs regs, uaddr_t rip, uint64_t rax)
+{
+    mm_call_site_undo(box.mm, &regs);
+    cr_assert_eq(regs.rip, rip);
+    cr_assert_eq(regs.rax, rax);
+}
+
+Test(callsite, one_of_any_number)
+{
+    uaddr_t entry = TAIL + 16 + 17;
+
+    put_load(LOAD);
+    calls(box.mm, FIRST, NUMBER, HOT);
+    for (uint64_t i = 0; i < HOT; i++)
+        call(box.mm, LOAD, i % 2 ? SYS_clone : 202 + i);
+    check_load(box.mm, LOAD, entry);
+    cr_assert(call(box.mm, LOAD, 39));
+    cr_assert_not(call(box.mm, LOAD, 0x10000), "that is a trap, whoever listens");
+    cr_assert(call(box.mm, LOAD, 0xffff));
+    calls(box.mm, OTHER, 39, HOT);
+    check_site(box.mm, FIRST, NUMBER);
+    check_site(box.mm, OTHER, 39);
+    cr_assert_eq(memcmp(seen(box.mm, entry + 40), "\0\0\0\0\0\0\0\0\0\0\0\xb8", 12), 0,
+                 "the next one begins behind three slots");
+
+    check_undone((struct cpu_regs){.rip = entry, .rax = 202}, LOAD, 202);
+    check_undone((struct cpu_regs){.rip = entry + 19, .rax = -1UL}, LOAD + 5, -1UL);
+    check_undone((struct cpu_regs){.rip = entry + 26, .rax = 0xca00}, LOAD + 5, 202);
+    check_undone((struct cpu_regs){.rip = entry + 28, .rax = 202 << 16}, LOAD + 5, 202);
+    check_undone((struct cpu_regs){.rip = entry + 34, .rax = 202}, entry + 34, 202);
+    check_undone((struct cpu_regs){.rip = entry + 40, .rax = 202}, entry + 40, 202);
+    check_undone((struct cpu_regs){.rip = entry + 51, .rax = 202}, OTHER, 202);
+    check_undone((struct cpu_regs){.rip = TAIL, .rax = 202 << 16, .rcx = LOAD + 7}, LOAD + 5, 202);
+    check_undone((struct cpu_regs){.rip = TAIL + 10, .rax = 202 << 16, .rcx = LOAD + 7}, LOAD + 5,
+                 202);
+    check_undone((struct cpu_regs){.rip = TAIL, .rax = 202 << 16, .rcx = LOAD}, TAIL, 202 << 16);
+
+    cr_assert_eq(mm_protect(box.mm, AT + 2 * PAGE_SIZE, PAGE_SIZE, PROT_READ), 0);
+    check_undone((struct cpu_regs){.rip = entry + 28, .rax = 202 << 16}, entry + 28, 202 << 16);
+}
+
+Test(callsite, the_island_has_room_for_a_whole_entry)
+{
+    uaddr_t sites = AT + PAGE_SIZE + 0x100, last = TAIL + 16;
+    int fit = (0x1000 - 0x110 - 16) / 17;
+
+    for (int i = 0; i < 78; i++)
+        put_load(sites + 16UL * (unsigned int)i);
+    for (int i = 0; i < 78; i++)
+        calls(box.mm, sites + 16UL * (unsigned int)i, 39, HOT);
+    for (int i = 0; i < 78; i++, last += 51) {
+        if (i < fit / 3)
+            check_load(box.mm, sites + 16UL * (unsigned int)i, last);
+        else
+            cr_assert_not(is_rewritten(box.mm, sites + 16UL * (unsigned int)i));
+    }
+    cr_assert_neq(fit % 3, 0);
+    cr_assert(calls(box.mm, FIRST, NUMBER, HOT), "there is room for a small one");
 }
 
 /* ---- read(2): xor %eax, %eax; syscall ------------------------------------------------------- */
