@@ -196,6 +196,7 @@ struct ptrace_space {
     struct handover_slot *handover; /* atomic; HANDOVER_SLOTS, made at the first need; or NULL */
     struct memfile_range handover_page;
     struct ptrace_context *listeners[HANDOVER_SLOTS]; /* whose slot it is; under stubs_lock */
+    uint32_t first_need;      /* atomic; as the platform's, of contexts in this space */
     uint16_t fs_buckets[256]; /* contexts by a hash of their FS base; under stubs_lock */
 };
 

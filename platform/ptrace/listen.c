@@ -44,20 +44,35 @@
 
 /* ---- the habit ----------------------------------------------------------------------------- */
 
+static void learn(uint32_t *need, uint32_t max)
+{
+    uint32_t old = __atomic_load_n(need, __ATOMIC_RELAXED);
+
+    __atomic_store_n(need, MIN(2 * MAX(old, NEED_MIN), max), __ATOMIC_RELAXED);
+}
+
+/* As others in its address space, or as programs lately. */
+static uint32_t first_need(const struct ptrace_context *ctx)
+{
+    uint32_t here = __atomic_load_n(&ctx->space->first_need, __ATOMIC_RELAXED);
+    uint32_t lately = __atomic_load_n(&ctx->p->first_need, __ATOMIC_RELAXED);
+
+    here = MAX(here, lately);
+    return MAX(here, NEED_MIN);
+}
+
 /* True: it goes on, there is some credit left. Else so many `times` as many calls are needed. */
 static bool lose(struct ptrace_context *ctx, uint64_t ns, int times)
 {
     struct listening *l = &ctx->handover;
-    uint32_t first;
 
     l->credit_ns -= (int64_t)MIN(ns, (uint64_t)2 * CREDIT_MAX);
     if (l->credit_ns >= 0 || ctx->p->exitless == EXITLESS_ALWAYS)
         return true;
     l->credit_ns = 0;
     l->need = MIN((uint32_t)times * MAX(l->need, NEED_MIN), NEED_MAX);
-    first = __atomic_load_n(&ctx->p->first_need, __ATOMIC_RELAXED);
-    __atomic_store_n(&ctx->p->first_need, MIN(2 * MAX(first, NEED_MIN), FIRST_MAX),
-                     __ATOMIC_RELAXED);
+    learn(&ctx->p->first_need, FIRST_MAX);
+    learn(&ctx->space->first_need, NEED_MAX);
     return false;
 }
 
@@ -65,8 +80,10 @@ static void win(struct ptrace_context *ctx)
 {
     struct listening *l = &ctx->handover;
 
-    if (++l->won % WON_MANY == 0)
+    if (++l->won % WON_MANY == 0) {
         __atomic_store_n(&ctx->p->first_need, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&ctx->space->first_need, 0, __ATOMIC_RELAXED);
+    }
     l->need = MAX(l->need - l->need / FORGIVEN, NEED_MIN);
     l->credit_ns = MIN(l->credit_ns + SAVED_NS, (int64_t)CREDIT_MAX);
 }
@@ -133,18 +150,6 @@ void listen_release(struct ptrace_context *ctx)
 bool listen_resume(struct ptrace_context *ctx)
 {
     return has_turn(ctx) || (ctx->handover.listening && take_turn(ctx));
-}
-
-void context_sleeps(struct context *base)
-{
-    struct ptrace_context *ctx = ptrace_context(base);
-
-    if (!ctx->handover.inside)
-        return;
-    if (!lose(ctx, SLEEP_NS, 8))
-        listen_release(ctx);
-    else if (has_turn(ctx))
-        __atomic_store_n(&ctx->handover.away_since_ns, 1, __ATOMIC_RELAXED);
 }
 
 bool listen_may_go_on(const struct ptrace_context *ctx)
@@ -231,7 +236,7 @@ static bool is_wanted(struct ptrace_context *ctx)
     if (ctx->p->exitless == EXITLESS_ALWAYS)
         return true;
     if (l->need == 0)
-        l->need = MAX(__atomic_load_n(&ctx->p->first_need, __ATOMIC_RELAXED), NEED_MIN);
+        l->need = first_need(ctx);
     return ctx->base.missed >= l->need;
 }
 
@@ -253,6 +258,18 @@ static void end(struct ptrace_context *ctx)
     ctx->base.missed = 0;
     if (apart)
         ctx->placement.wanted_cpu = host_current_cpu();
+}
+
+void context_sleeps(struct context *base)
+{
+    struct ptrace_context *ctx = ptrace_context(base);
+
+    if (!ctx->handover.inside)
+        return;
+    if (!lose(ctx, SLEEP_NS, 8))
+        end(ctx);
+    else if (has_turn(ctx))
+        __atomic_store_n(&ctx->handover.away_since_ns, 1, __ATOMIC_RELAXED);
 }
 
 void listen_begin(struct ptrace_context *ctx)

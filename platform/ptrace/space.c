@@ -134,6 +134,7 @@ int space_create(struct platform *platform, struct address_space *like, struct a
     refcount_set(&s->refs, 1);
     s->cpu_seen_ns = host_process_clock_ns(s->leader.tgid); /* what is before is others' */
     s->like = like;
+    s->first_need = 0;
     *ret = &s->base;
     return 0;
 }
