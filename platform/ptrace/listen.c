@@ -37,7 +37,7 @@
 #define WON_MANY     256
 #define FORGIVEN     8     /* a call heard takes that part of the need away */
 #define SAVED_NS     7000  /* by a call heard */
-#define STOP_NS      7000  /* by a stop while apart */
+#define STOP_NS      15000 /* by a stop while apart */
 #define VAIN_NS      60000 /* to begin, and to end it */
 #define SLEEP_NS     40000 /* the program looks for its answer meanwhile, where others want to run */
 #define CREDIT_MAX   4000000 /* ns */
