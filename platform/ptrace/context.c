@@ -248,6 +248,7 @@ static int resume(struct ptrace_context *ctx)
     if (ctx->handover.inside) {
         if (likely(handover_answer(ctx)))
             return 0;
+        listen_recalled(ctx);
         if (handover_stop(ctx) < 0)
             return -ESRCH;
     }
@@ -331,6 +332,7 @@ enum trap context_switch(struct context *base, struct address_space *as, struct 
         return TRAP_KILLED;
     }
     current = ctx;
+    listen_awake(ctx);
     if (unlikely(__atomic_load_n(&s->retired, __ATOMIC_ACQUIRE)) && space_sweep(s) < 0)
         return killed(ctx, false);
     gate_enter(&ctx->p->gate);

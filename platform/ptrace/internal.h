@@ -140,6 +140,7 @@ struct ptrace_platform {
     struct platform base;
     struct gate gate;
     enum exitless_mode exitless;
+    uint32_t awake;              /* atomic; contexts that do not sleep in the Sentry */
     uint32_t first_need;         /* atomic; of a context that has not listened yet */
     struct memfile_range nobody; /* the handover page of spaces that have none of their own */
     struct memfile *memfile;     /* borrowed: the runtime's, outlives the platform */
@@ -234,6 +235,8 @@ struct listening {
     uint64_t counted_fs;    /* in space.fs_buckets */
     uint32_t need;          /* calls in a row before it is worth a trial; 0: as others */
     uint32_t won;           /* calls heard */
+    uint64_t alone_ns;      /* when no more were awake than could be listened to */
+    bool awake;             /* counted in platform.awake */
     int64_t credit_ns;
 };
 
@@ -405,6 +408,10 @@ bool listen_may_go_on(const struct ptrace_context *ctx);
 bool listen_resume(struct ptrace_context *ctx);
 /* It waits in the Sentry: its turn is anybody's. */
 void context_sleeps(struct context *base);
+/* It is stopped behind a call that was handed over: that was dearer than a stop. */
+void listen_recalled(struct ptrace_context *ctx);
+/* It runs, or is about to. */
+void listen_awake(struct ptrace_context *ctx);
 /* With stubs_lock held. */
 void listen_joined_locked(struct ptrace_context *ctx);
 void listen_left_locked(struct ptrace_context *ctx);

@@ -10,6 +10,8 @@
  *     are needed the next time. So little more is lost than was won, whatever a program does;
  *   - a call that sleeps costs more than it would have as a stop, for the program stays awake for
  * some time, beside whoever is to wake it;
+ *   - it ends, likewise, when there is always somebody else awake in the sandbox: the two would
+ * keep others from the processors, whose every stop waits for them then;
  *   - a program begins with the need that others had lately, as it is likely to do what they did;
  *   - as many listen at once as there are pairs of processors. Who is in the Sentry for long, on
  *     behalf of a call that blocks, loses its turn to the next who asks.
@@ -35,8 +37,9 @@
 #define NEED_MAX     4096U
 #define FIRST_MAX    64U
 #define WON_MANY     256
-#define FORGIVEN     8     /* a call heard takes that part of the need away */
-#define SAVED_NS     7000  /* by a call heard */
+#define FORGIVEN     8    /* a call heard takes that part of the need away */
+#define SAVED_NS     7000 /* by a call heard */
+#define CROWDED_NS   1000000U
 #define STOP_NS      15000 /* by a stop while apart */
 #define VAIN_NS      60000 /* to begin, and to end it */
 #define SLEEP_NS     40000 /* the program looks for its answer meanwhile, where others want to run */
@@ -100,6 +103,14 @@ static void set_turn(struct ptrace_context *ctx, bool has_turn)
     __atomic_store_n(&ctx->handover.has_turn, has_turn, __ATOMIC_SEQ_CST);
 }
 
+static void set_awake(struct ptrace_context *ctx, bool awake)
+{
+    if (likely(ctx->handover.awake == awake))
+        return;
+    ctx->handover.awake = awake;
+    __atomic_fetch_add(&ctx->p->awake, awake ? 1 : -1U, __ATOMIC_RELAXED);
+}
+
 static bool is_aside(const struct ptrace_context *ctx, uint64_t now)
 {
     uint64_t since = __atomic_load_n(&ctx->handover.away_since_ns, __ATOMIC_RELAXED);
@@ -145,6 +156,11 @@ void listen_release(struct ptrace_context *ctx)
     }
     set_turn(ctx, false);
     lock_release(&p->stubs_lock);
+}
+
+void listen_awake(struct ptrace_context *ctx)
+{
+    set_awake(ctx, true);
 }
 
 bool listen_resume(struct ptrace_context *ctx)
@@ -201,6 +217,7 @@ void listen_joined_locked(struct ptrace_context *ctx)
 
 void listen_left_locked(struct ptrace_context *ctx)
 {
+    set_awake(ctx, false);
     uncount_fs_locked(ctx);
 }
 
@@ -260,10 +277,17 @@ static void end(struct ptrace_context *ctx)
         ctx->placement.wanted_cpu = host_current_cpu();
 }
 
+void listen_recalled(struct ptrace_context *ctx)
+{
+    if (ctx->handover.listening && !lose(ctx, STOP_NS, 2))
+        end(ctx);
+}
+
 void context_sleeps(struct context *base)
 {
     struct ptrace_context *ctx = ptrace_context(base);
 
+    set_awake(ctx, false);
     if (!ctx->handover.inside)
         return;
     if (!lose(ctx, SLEEP_NS, 8))
@@ -287,6 +311,7 @@ void listen_begin(struct ptrace_context *ctx)
     if (l->listening)
         return;
     l->listening = true;
+    l->alone_ns = host_monotonic_ns();
     ctx->stub.apart = true;
     ctx->base.missed = 0;
     placement_part(ctx);
@@ -312,12 +337,24 @@ static uint64_t patience(const struct ptrace_context *ctx)
     return MAX(WATCH_NS, credit / PATIENT_PART);
 }
 
+/* Not for a moment in the last time was there a pair of processors for each who is awake. */
+static bool is_crowded(struct ptrace_context *ctx, uint64_t now)
+{
+    struct listening *l = &ctx->handover;
+
+    if (__atomic_load_n(&ctx->p->awake, __ATOMIC_RELAXED) <= ctx->p->turn_count)
+        l->alone_ns = now;
+    return now - l->alone_ns > CROWDED_NS && ctx->p->exitless != EXITLESS_ALWAYS;
+}
+
 static enum heard listen(struct ptrace_context *ctx, int *ret_status)
 {
     uint64_t start = host_monotonic_ns(), before = start, now;
     uint64_t longest = patience(ctx);
     int stopped;
 
+    if (unlikely(is_crowded(ctx, start)))
+        return vain(ctx, CREDIT_MAX);
     for (;;) {
         for (int i = 0; i < PAUSES; i++) {
             if (handover_take(ctx)) {
