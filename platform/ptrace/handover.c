@@ -159,7 +159,7 @@ int handover_open(struct ptrace_context *ctx)
     struct ptrace_space *s = ctx->space;
     int err;
 
-    if (!s->handover) {
+    if (!__atomic_load_n(&s->handover, __ATOMIC_ACQUIRE)) {
         lock_acquire(&s->map_lock);
         err = s->handover ? 0 : make_page(ctx);
         lock_release(&s->map_lock);

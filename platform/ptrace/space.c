@@ -303,7 +303,7 @@ static int join_new(struct ptrace_space *s, struct stub *member)
 
 int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used)
 {
-    struct stub member;
+    struct stub member = {0};
     bool used = idle_take(s, &member);
 
     if (!used) {

@@ -281,7 +281,7 @@ int stub_prepare(struct stub *stub, uaddr_t *ret_user_max)
 
 int stub_fork(struct stub *master, struct stub *ret_leader)
 {
-    struct stub leader;
+    struct stub leader = {0};
     long pid = stub_call(master, SYS_clone, (unsigned long[6]){LEADER_FLAGS});
 
     if (pid < 0)
