@@ -326,6 +326,7 @@ void handover_close(struct ptrace_context *ctx)
     handover_stop(ctx);
     if (ctx->handover.slot)
         close_slot(ctx);
+    listen_release(ctx);
 }
 
 void handover_settle(struct ptrace_context *ctx)

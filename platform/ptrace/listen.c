@@ -141,6 +141,18 @@ static bool take_turn(struct ptrace_context *ctx)
     return has_turn(ctx);
 }
 
+/* With stubs_lock held. It has a turn if and only if it is in platform.turns. */
+static void lose_turn_locked(struct ptrace_context *ctx)
+{
+    struct ptrace_platform *p = ctx->p;
+
+    for (unsigned int i = 0; i < p->turn_count; i++) {
+        if (p->turns[i] == ctx)
+            p->turns[i] = NULL;
+    }
+    set_turn(ctx, false);
+}
+
 void listen_release(struct ptrace_context *ctx)
 {
     struct ptrace_platform *p = ctx->p;
@@ -150,11 +162,7 @@ void listen_release(struct ptrace_context *ctx)
     if (!has_turn(ctx))
         return;
     lock_acquire(&p->stubs_lock);
-    for (unsigned int i = 0; i < p->turn_count; i++) {
-        if (p->turns[i] == ctx)
-            p->turns[i] = NULL;
-    }
-    set_turn(ctx, false);
+    lose_turn_locked(ctx);
     lock_release(&p->stubs_lock);
 }
 
@@ -197,7 +205,7 @@ static void count_fs_locked(struct ptrace_context *ctx, uint64_t fs)
 
         if (!other || other == ctx || bucket_of(s, other->handover.key) != bucket)
             continue;
-        set_turn(other, false);
+        lose_turn_locked(other);
         __atomic_store_n(&s->handover[i].key, HANDOVER_NOBODY, __ATOMIC_SEQ_CST);
     }
 }
