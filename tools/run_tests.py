@@ -162,7 +162,7 @@ def suites(build):
         ("cli", "bad input, killing the sandbox, the jail",
          lambda: command_suite(python("tests/cli/run.py", "--build", build))),
         ("fuzz", "what hostile bytes reach first, for a minute or most of one, under libFuzzer",
-         lambda: command_suite(python("tools/fuzz.py", "--seconds", "60", "--rest", "40"))),
+         lambda: command_suite(python("tools/fuzz.py", "--seconds", "45", "--rest", "30"))),
         ("callfuzz", "random system calls in the sandbox for two minutes",
          # Always the same rounds, so that a failure is the change's; new ones are the long suite's.
          lambda: command_suite(python("tools/callfuzz.py", "--build", build, "--seconds", "120",
