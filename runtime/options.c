@@ -42,8 +42,7 @@ static const struct argp_option option_table[] = {
     {"exitless", KEY_EXITLESS, "auto|never|always", 0,
      "Whether a second processor may serve a program's system calls while the program waits inside "
      "the virtual machine, or the stub: auto (the default), while they come fast and processors "
-     "are "
-     "free; never; or always. Only where leaving it is dear: a KVM in software, and ptrace",
+     "are free; never; or always. Only where leaving it is dear: a KVM in software, and ptrace",
      1},
     {"env", KEY_ENV, "NAME=VALUE", 0,
      "Set an environment variable of the program; may be repeated. The caller's environment is "

@@ -162,6 +162,9 @@ static int enter(struct ptrace_context *ctx, struct ptrace_space *s)
     __atomic_store_n(&s->context_count, s->context_count + 1, __ATOMIC_SEQ_CST);
     listen_joined_locked(ctx);
     lock_release(&ctx->p->stubs_lock);
+    /* Whoever still thinks that it is alone here puts its order off before this, and not later. */
+    lock_acquire(&s->map_lock);
+    lock_release(&s->map_lock);
     return 0;
 }
 

@@ -26,7 +26,6 @@
 
 #include "platform/ptrace/internal.h"
 
-#define FLAG_CF      0x001UL
 #define FLAG_OF      0x800UL
 #define FLAGS_IN_AH  0xd5UL /* SF ZF AF PF CF */
 

@@ -14,9 +14,9 @@
  * address space, or put off until its only member runs (orders.c). The calling thread's own member
  * does it when it has one there, being stopped while its thread is in the Sentry; else the keeper
  * makes the leader do it, which always waits for that. So no change ever waits for a task thread,
- * which might be blocked on the very lock that the caller holds; nothing is queued and nothing can
- * be lost; and since all stubs of an address space share one host mm, the host's own TLB shootdown
- * has reached running members when the call returns.
+ * which might be blocked on the very lock that the caller holds; and since all stubs of an address
+ * space share one host mm, the host's own TLB shootdown has reached running members when the call
+ * returns.
  *
  * The keeper takes no lock but its own and calls nothing above this folder: waiting for it under
  * any lock of the Sentry is safe.

@@ -8,10 +8,10 @@
  *   - each call heard earns what it saved, each stop meanwhile costs what it took more, and hearing
  *     nothing for long costs that time and ends it. When the credit is used up, twice as many calls
  *     are needed the next time. So little more is lost than was won, whatever a program does;
- *   - a call that sleeps costs more than it would have as a stop, for the program stays awake for
- * some time, beside whoever is to wake it;
+ *   - a call that sleeps costs more than it would have as a stop: the program stays awake for some
+ *     time, beside whoever is to wake it;
  *   - it ends, likewise, when there is always somebody else awake in the sandbox: the two would
- * keep others from the processors, whose every stop waits for them then;
+ *     keep others from the processors, whose every stop waits for them then;
  *   - a program begins with the need that others had lately, as it is likely to do what they did;
  *   - as many listen at once as there are pairs of processors. Who is in the Sentry for long, on
  *     behalf of a call that blocks, loses its turn to the next who asks.

@@ -10,8 +10,9 @@
  *                                           as well be running
  *   more members, or another thread's       what was put off and this are done at once
  *
- * Whoever lets a member run carries them out first (context.c), under map_lock; whoever joins a
- * space does so too, and is counted before.
+ * Whoever lets a member run carries them out first, under map_lock (context.c). Whoever joins a
+ * space is counted, then waits for map_lock, and only then looks whether there are any: so nobody
+ * runs beside an order that was put off by a member who did not know of it.
  *
  * The loop reads its orders from a page that the guest may read but cannot write. A guest that
  * jumps to the loop traps at its first call, like at any other.
