@@ -32,6 +32,7 @@
 #include "host/kvm.h"
 #include "host/thread.h"
 #include "platform/kvm/internal.h"
+#include "platform/regs.h"
 #include "ring0/code.h"
 
 #define PAUSES       24
@@ -333,26 +334,7 @@ static void take_call(struct kvm_context *ctx)
     const struct exchange_page *page = page_of(ctx);
     struct cpu_regs *r = &ctx->base.regs;
 
-    *r = (struct cpu_regs){
-        .rax = READ_ONCE(page->rax),
-        .rbx = READ_ONCE(page->rbx),
-        .rdx = READ_ONCE(page->rdx),
-        .rsi = READ_ONCE(page->rsi),
-        .rdi = READ_ONCE(page->rdi),
-        .rbp = READ_ONCE(page->rbp),
-        .rsp = READ_ONCE(page->rsp),
-        .r8 = READ_ONCE(page->r8),
-        .r9 = READ_ONCE(page->r9),
-        .r10 = READ_ONCE(page->r10),
-        .r12 = READ_ONCE(page->r12),
-        .r13 = READ_ONCE(page->r13),
-        .r14 = READ_ONCE(page->r14),
-        .r15 = READ_ONCE(page->r15),
-        .rip = READ_ONCE(page->rip),
-        .rflags = READ_ONCE(page->rflags),
-    };
-    r->rcx = r->rip;
-    r->r11 = r->rflags;
+    REGS_COPY_HANDED_OVER(r, page);
     ctx->exitless.posted = *r;
     ctx->exitless.taken = true;
     ctx->exitless.calls++;
@@ -480,20 +462,12 @@ bool exitless_run(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info
     return go_on(ctx, ret_trap, ret_info);
 }
 
-/* Of all that the guest has, only rax is to change. */
-static bool only_rax_differs(const struct kvm_context *ctx)
-{
-    struct cpu_regs regs = ctx->base.regs;
-
-    regs.rax = ctx->exitless.posted.rax;
-    return memcmp(&regs, &ctx->exitless.posted, sizeof(regs)) == 0;
-}
-
 bool exitless_answer(struct kvm_context *ctx, struct kvm_address_space *as, enum trap *ret_trap,
                      struct trap_info *ret_info)
 {
     if (as == ctx->exitless.runner->as && !ctx->bases_changed && !is_outside(ctx) &&
-        only_rax_differs(ctx) && !is_crowded(ctx, ctx->exitless.turned)) {
+        regs_only_rax_differs(&ctx->base.regs, &ctx->exitless.posted) &&
+        !is_crowded(ctx, ctx->exitless.turned)) {
         __atomic_store_n(&ctx->running, ctx->exitless.runner->v->run, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&ctx->interrupted, __ATOMIC_SEQ_CST) == 0) {
             give_answer(ctx, ctx->base.regs.rax);

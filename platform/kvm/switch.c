@@ -15,34 +15,11 @@
 #include "host/clock.h"
 #include "host/kvm.h"
 #include "platform/kvm/internal.h"
+#include "platform/regs.h"
 
 #define RFLAGS_RF     0x10000UL
 #define RFLAGS_KERNEL 0x2UL
 #define DPL_USER      3
-
-static void load_registers(struct kvm_regs *to, const struct cpu_regs *from, uint64_t rflags)
-{
-    *to = (struct kvm_regs){
-        .rax = from->rax,
-        .rbx = from->rbx,
-        .rcx = from->rcx,
-        .rdx = from->rdx,
-        .rsi = from->rsi,
-        .rdi = from->rdi,
-        .rbp = from->rbp,
-        .rsp = from->rsp,
-        .r8 = from->r8,
-        .r9 = from->r9,
-        .r10 = from->r10,
-        .r11 = from->r11,
-        .r12 = from->r12,
-        .r13 = from->r13,
-        .r14 = from->r14,
-        .r15 = from->r15,
-        .rip = from->rip,
-        .rflags = rflags,
-    };
-}
 
 /* From a stub in ring 0 by its own instructions. */
 static void aim_ring0_exit(struct vcpu *v, const struct cpu_regs *user, uint64_t rflags)
@@ -86,11 +63,13 @@ static int load_sregs(struct kvm_context *ctx, struct vcpu *v, uint64_t root)
 
 int switch_enter(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v)
 {
+    struct kvm_regs *regs = &v->run->s.regs.regs;
     bool ring3 = ctx->platform->kind == KIND_RING3;
     uint64_t rflags = (ctx->base.regs.rflags & RFLAGS_USER_MASK) | RFLAGS_FIXED;
     int err;
 
-    load_registers(&v->run->s.regs.regs, &ctx->base.regs, rflags);
+    REGS_COPY(regs, &ctx->base.regs);
+    regs->rflags = rflags;
     /* Segments that an interrupt kept from reaching the vCPU are still due. */
     v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
     if (v->root != as->pt.root || ctx->bases_changed || (ring3 && !v->in_user)) {

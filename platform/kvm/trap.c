@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "host/kvm.h"
 #include "platform/kvm/internal.h"
+#include "platform/regs.h"
 #include "ring0/code.h"
 #include "ring0/tables.h"
 
@@ -47,26 +48,8 @@ bool trap_is_canonical(uint64_t address)
 
 static void store_registers(struct cpu_regs *to, const struct kvm_regs *from)
 {
-    *to = (struct cpu_regs){
-        .rax = from->rax,
-        .rbx = from->rbx,
-        .rcx = from->rcx,
-        .rdx = from->rdx,
-        .rsi = from->rsi,
-        .rdi = from->rdi,
-        .rbp = from->rbp,
-        .rsp = from->rsp,
-        .r8 = from->r8,
-        .r9 = from->r9,
-        .r10 = from->r10,
-        .r11 = from->r11,
-        .r12 = from->r12,
-        .r13 = from->r13,
-        .r14 = from->r14,
-        .r15 = from->r15,
-        .rip = from->rip,
-        .rflags = from->rflags,
-    };
+    REGS_COPY(to, from);
+    to->rflags = from->rflags;
 }
 
 /* Only where each exit brings the segments along (KIND_RING3). */

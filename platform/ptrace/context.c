@@ -21,6 +21,7 @@
 #include "host/clock.h"
 #include "host/futex.h"
 #include "platform/ptrace/internal.h"
+#include "platform/regs.h"
 
 /* The context that the calling thread drives. */
 static _Thread_local struct ptrace_context *current;
@@ -199,23 +200,7 @@ static int store_regs(struct ptrace_context *ctx)
     /* Somebody sent the program elsewhere than where its 32-bit code stopped: a signal handler. */
     if (unlikely(u->cs != STUB_CS) && u->rip != r->rip)
         u->cs = STUB_CS;
-    u->rax = r->rax;
-    u->rbx = r->rbx;
-    u->rcx = r->rcx;
-    u->rdx = r->rdx;
-    u->rsi = r->rsi;
-    u->rdi = r->rdi;
-    u->rbp = r->rbp;
-    u->rsp = r->rsp;
-    u->r8 = r->r8;
-    u->r9 = r->r9;
-    u->r10 = r->r10;
-    u->r11 = r->r11;
-    u->r12 = r->r12;
-    u->r13 = r->r13;
-    u->r14 = r->r14;
-    u->r15 = r->r15;
-    u->rip = r->rip;
+    REGS_COPY(u, r);
     u->eflags = (r->rflags & RFLAGS_USER_MASK) | RFLAGS_FIXED;
     u->orig_rax = -1UL; /* no host call to restart */
     return stub_set_regs(&ctx->stub, u);

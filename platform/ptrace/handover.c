@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 
 #include "platform/ptrace/internal.h"
+#include "platform/regs.h"
 
 #define FLAG_OF      0x800UL
 #define FLAGS_IN_AH  0xd5UL /* SF ZF AF PF CF */
@@ -213,26 +214,7 @@ bool handover_take(struct ptrace_context *ctx)
 
     if (state_of(slot) != HANDOVER_POSTED || !change_state(slot, HANDOVER_POSTED, HANDOVER_TAKEN))
         return false;
-    *r = (struct cpu_regs){
-        .rax = READ_ONCE(slot->rax),
-        .rbx = READ_ONCE(slot->rbx),
-        .rdx = READ_ONCE(slot->rdx),
-        .rsi = READ_ONCE(slot->rsi),
-        .rdi = READ_ONCE(slot->rdi),
-        .rbp = READ_ONCE(slot->rbp),
-        .rsp = READ_ONCE(slot->rsp),
-        .r8 = READ_ONCE(slot->r8),
-        .r9 = READ_ONCE(slot->r9),
-        .r10 = READ_ONCE(slot->r10),
-        .r12 = READ_ONCE(slot->r12),
-        .r13 = READ_ONCE(slot->r13),
-        .r14 = READ_ONCE(slot->r14),
-        .r15 = READ_ONCE(slot->r15),
-        .rip = READ_ONCE(slot->rip),
-        .rflags = READ_ONCE(slot->rflags),
-    };
-    r->rcx = r->rip;
-    r->r11 = r->rflags;
+    REGS_COPY_HANDED_OVER(r, slot);
     /* Whoever else has this FS base by now makes ordinary calls. */
     set_key(slot, HANDOVER_NOBODY);
     ctx->handover.shown = false;
@@ -242,20 +224,11 @@ bool handover_take(struct ptrace_context *ctx)
     return true;
 }
 
-/* Of all that the program has, only rax is to change. */
-static bool only_rax_differs(const struct ptrace_context *ctx)
-{
-    struct cpu_regs regs = ctx->base.regs;
-
-    regs.rax = ctx->handover.posted.rax;
-    return memcmp(&regs, &ctx->handover.posted, sizeof(regs)) == 0;
-}
-
 bool handover_answer(struct ptrace_context *ctx)
 {
     struct handover_slot *slot = ctx->handover.slot;
 
-    if (!only_rax_differs(ctx) || !listen_resume(ctx))
+    if (!regs_only_rax_differs(&ctx->base.regs, &ctx->handover.posted) || !listen_resume(ctx))
         return false;
     set_key(slot, ctx->handover.key);
     if (!listen_may_go_on(ctx)) { /* somebody else has this FS base since */

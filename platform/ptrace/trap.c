@@ -29,6 +29,7 @@
 
 #include "platform/ptrace/access.h"
 #include "platform/ptrace/internal.h"
+#include "platform/regs.h"
 
 #define SYSCALL_STOP (SIGTRAP | 0x80)
 
@@ -57,26 +58,8 @@ int trap_load_regs(struct ptrace_context *ctx)
     if (unlikely(err < 0))
         return err;
     ctx->stub.as_read = true;
-    *r = (struct cpu_regs){
-        .rax = u->rax,
-        .rbx = u->rbx,
-        .rcx = u->rcx,
-        .rdx = u->rdx,
-        .rsi = u->rsi,
-        .rdi = u->rdi,
-        .rbp = u->rbp,
-        .rsp = u->rsp,
-        .r8 = u->r8,
-        .r9 = u->r9,
-        .r10 = u->r10,
-        .r11 = u->r11,
-        .r12 = u->r12,
-        .r13 = u->r13,
-        .r14 = u->r14,
-        .r15 = u->r15,
-        .rip = u->rip,
-        .rflags = u->eflags,
-    };
+    REGS_COPY(r, u);
+    r->rflags = u->eflags;
     return 0;
 }
 

@@ -4,7 +4,6 @@
  * are right before the call, or right behind it.
  */
 #include <signal.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "platform/ptrace/internal.h"
+#include "platform/regs.h"
 #include "tests/platform/harness.h"
 
 #define NUMBER    0x123UL
@@ -28,18 +28,6 @@ enum way {
 };
 
 static struct handover_slot *slots;
-
-bool check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
-{
-    va_list args;
-
-    printf("%s:%d: %s: ", file, line, cond);
-    va_start(args, fmt);
-    vprintf(fmt, args);
-    va_end(args);
-    printf("\n");
-    return false;
-}
 
 /* A process with the stub's two pages and nothing to do: it stops. */
 static pid_t start_child(void)
@@ -59,30 +47,6 @@ static pid_t start_child(void)
     ptrace(PTRACE_TRACEME, 0, NULL, NULL);
     raise(SIGSTOP);
     _exit(2);
-}
-
-static void regs_of(const struct host_user_regs *u, struct cpu_regs *ret)
-{
-    *ret = (struct cpu_regs){
-        .rax = u->rax,
-        .rbx = u->rbx,
-        .rcx = u->rcx,
-        .rdx = u->rdx,
-        .rsi = u->rsi,
-        .rdi = u->rdi,
-        .rbp = u->rbp,
-        .rsp = u->rsp,
-        .r8 = u->r8,
-        .r9 = u->r9,
-        .r10 = u->r10,
-        .r11 = u->r11,
-        .r12 = u->r12,
-        .r13 = u->r13,
-        .r14 = u->r14,
-        .r15 = u->r15,
-        .rip = u->rip,
-        .rflags = u->eflags,
-    };
 }
 
 static bool check_undone(const struct host_user_regs *begin, struct cpu_regs *r, uint32_t at,
@@ -112,7 +76,8 @@ static bool check_at(const struct host_user_regs *begin, const struct host_user_
     struct cpu_regs regs;
     bool good;
 
-    regs_of(now, &regs);
+    REGS_COPY(&regs, now);
+    regs.rflags = now->eflags;
     handover_undo(slot, at, &regs);
     good = check_undone(begin, &regs, at, answered);
     slots[3] = before;

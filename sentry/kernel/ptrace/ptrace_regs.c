@@ -9,6 +9,7 @@
 
 #include "abi/ptrace.h"
 #include "abi/signal.h"
+#include "platform/regs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ptrace/ptrace.h"
 
@@ -20,30 +21,14 @@ void ptrace_get_regs_locked(struct task *task, struct linux_user_regs *ret)
     const struct cpu_regs *r = &task->ctx->regs;
 
     *ret = (struct linux_user_regs){
-        .r15 = r->r15,
-        .r14 = r->r14,
-        .r13 = r->r13,
-        .r12 = r->r12,
-        .rbp = r->rbp,
-        .rbx = r->rbx,
-        .r11 = r->r11,
-        .r10 = r->r10,
-        .r9 = r->r9,
-        .r8 = r->r8,
-        .rax = r->rax,
-        .rcx = r->rcx,
-        .rdx = r->rdx,
-        .rsi = r->rsi,
-        .rdi = r->rdi,
         .orig_rax = task->syscall_nr,
-        .rip = r->rip,
         .cs = LINUX_USER_CS,
         .eflags = task->trace.forced_tf ? r->rflags & ~RFLAGS_TF : r->rflags,
-        .rsp = r->rsp,
         .ss = LINUX_USER_DS,
         .fs_base = task->trace.fs_base,
         .gs_base = task->trace.gs_base,
     };
+    REGS_COPY(ret, r);
 }
 
 /* 64-bit code and flat segments: there are no others to load. */
@@ -74,23 +59,7 @@ int ptrace_set_regs_locked(struct task *task, const struct linux_user_regs *regs
 
     if (!segments_ok(task, regs))
         return -EIO;
-    r->r15 = regs->r15;
-    r->r14 = regs->r14;
-    r->r13 = regs->r13;
-    r->r12 = regs->r12;
-    r->rbp = regs->rbp;
-    r->rbx = regs->rbx;
-    r->r11 = regs->r11;
-    r->r10 = regs->r10;
-    r->r9 = regs->r9;
-    r->r8 = regs->r8;
-    r->rax = regs->rax;
-    r->rcx = regs->rcx;
-    r->rdx = regs->rdx;
-    r->rsi = regs->rsi;
-    r->rdi = regs->rdi;
-    r->rip = regs->rip;
-    r->rsp = regs->rsp;
+    REGS_COPY(r, regs);
     set_flags(task, regs->eflags);
     task->syscall_nr = regs->orig_rax;
     task->in_syscall = (int)regs->orig_rax != -1;

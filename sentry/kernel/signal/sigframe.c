@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "abi/signal.h"
+#include "platform/regs.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/mm/usercopy.h"
 
@@ -121,23 +122,6 @@ static void save_regs(const struct task *task, struct linux_sigcontext *ret)
     const struct cpu_regs *r = &task->ctx->regs;
 
     *ret = (struct linux_sigcontext){
-        .r8 = r->r8,
-        .r9 = r->r9,
-        .r10 = r->r10,
-        .r11 = r->r11,
-        .r12 = r->r12,
-        .r13 = r->r13,
-        .r14 = r->r14,
-        .r15 = r->r15,
-        .rdi = r->rdi,
-        .rsi = r->rsi,
-        .rbp = r->rbp,
-        .rbx = r->rbx,
-        .rdx = r->rdx,
-        .rax = r->rax,
-        .rcx = r->rcx,
-        .rsp = r->rsp,
-        .rip = r->rip,
         .rflags = r->rflags,
         .cs = LINUX_USER_CS,
         .ss = LINUX_USER_DS,
@@ -145,6 +129,7 @@ static void save_regs(const struct task *task, struct linux_sigcontext *ret)
         .trapno = task->fault_vector,
         .cr2 = task->fault_addr,
     };
+    REGS_COPY(ret, r);
 }
 
 int sigframe_push(struct task *task, const struct delivery *d, uint64_t old_blocked)
@@ -186,23 +171,7 @@ static void load_regs(struct task *task, const struct linux_sigcontext *sc)
 {
     struct cpu_regs *r = &task->ctx->regs;
 
-    r->r8 = sc->r8;
-    r->r9 = sc->r9;
-    r->r10 = sc->r10;
-    r->r11 = sc->r11;
-    r->r12 = sc->r12;
-    r->r13 = sc->r13;
-    r->r14 = sc->r14;
-    r->r15 = sc->r15;
-    r->rdi = sc->rdi;
-    r->rsi = sc->rsi;
-    r->rbp = sc->rbp;
-    r->rbx = sc->rbx;
-    r->rdx = sc->rdx;
-    r->rax = sc->rax;
-    r->rcx = sc->rcx;
-    r->rsp = sc->rsp;
-    r->rip = sc->rip;
+    REGS_COPY(r, sc);
     r->rflags = (r->rflags & ~RFLAGS_RETURN) | (sc->rflags & RFLAGS_RETURN);
 }
 
