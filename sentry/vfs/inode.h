@@ -156,6 +156,8 @@ struct inode_operations {
     uint64_t (*attributes)(struct dentry *dentry, uint64_t *ret_known);
     /* acl_get(); NULL: there are none. */
     int (*get_acl)(struct inode *inode, struct dentry *dentry, int kind, struct acl **ret);
+    /* The object keeps that mount namespace: its mount_ns->id; 0: it does not. NULL: none does. */
+    uint64_t (*mount_ns_id)(const struct inode *inode);
 };
 
 struct inode {
@@ -184,6 +186,7 @@ struct super_block {
     uint32_t mounts;   /* atomic: how many there are of it */
     uint64_t owner_id; /* of the user namespace that made it; 0: the first one */
     bool hidden;       /* mounted nowhere: its names are shown as if from a root */
+    bool bindable;     /* MS_BIND takes its objects all the same */
     bool checks_modes; /* permissions are those in struct inode, not what ops->access says */
     bool no_questions; /* nobody may be asked before a file of it is opened (notify.h) */
     bool has_flags;    /* fileattr.h */

@@ -17,7 +17,7 @@ void mnt_ns_enter_list(struct ns *ns)
     struct mnt_ns *other;
 
     if (mnt_ns_of(ns)->tree)
-        mnt_ns_of(ns)->tree->id = ns->id;
+        mnt_ns_of(ns)->tree->id = ns_number(ns);
     lock_acquire(&list_lock);
     list_for_each (other, &all, node) {
         if (other->ns.id > ns->id)
@@ -27,13 +27,13 @@ void mnt_ns_enter_list(struct ns *ns)
     lock_release(&list_lock);
 }
 
-struct mnt_ns *mnt_ns_find(uint64_t id)
+struct mnt_ns *mnt_ns_find(uint64_t number)
 {
     struct mnt_ns *ns, *found = NULL;
 
     lock_acquire(&list_lock);
     list_for_each (ns, &all, node) {
-        if (ns->ns.id == id && refcount_get_unless_zero(&ns->ns.refs)) {
+        if (ns_number(&ns->ns) == number && refcount_get_unless_zero(&ns->ns.refs)) {
             found = ns;
             break;
         }
@@ -92,7 +92,7 @@ void mnt_ns_begin(struct kernel *kernel, struct fs_context *fs)
 
     first->tree = mount_ns_ref(root.mount->ns);
     first->tree->owner = &user_ns_first;
-    first->tree->id = first->ns.id;
+    first->tree->id = ns_number(&first->ns);
     path_unref(&root);
 }
 

@@ -30,7 +30,7 @@ void mnt_ns_enter(struct fs_context *fs, struct ns *ns);
 /* For ns.c: it has its number now. */
 void mnt_ns_enter_list(struct ns *ns);
 /* By number; a reference, NULL. */
-struct mnt_ns *mnt_ns_find(uint64_t id);
+struct mnt_ns *mnt_ns_find(uint64_t number);
 /* The next one, or the one before, over which the caller has CAP_SYS_ADMIN; a reference, NULL. */
 struct mnt_ns *mnt_ns_beside(struct mnt_ns *ns, bool before);
 

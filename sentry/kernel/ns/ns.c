@@ -10,6 +10,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/ns/mntns.h"
 #include "sentry/kernel/netcaller.h"
+#include "sentry/kernel/ns/nsfile.h"
 #include "sentry/kernel/ns/nsproxy.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/ns/timens.h"
@@ -47,23 +48,86 @@ struct ns *ns_ref(struct ns *ns)
     return ns;
 }
 
-/* Its owner goes with its last namespace, and so on upwards: at most 33 steps. */
+/* ---- finding them ------------------------------------------------------------------------- */
+
+static struct lock all_lock = LOCK_INIT;
+static struct list all __guarded_by(all_lock) = LIST_INIT(all);
+
+/* The first ones come before all that are made later. */
+uint64_t ns_number(const struct ns *ns)
+{
+    return ns->id ? ns->id + NS_TYPES : (uint64_t)ns->type + 1;
+}
+
+void ns_publish(struct ns *ns)
+{
+    lock_acquire(&all_lock);
+    list_add_tail(&all, &ns->node);
+    lock_release(&all_lock);
+}
+
+struct ns *ns_find(uint64_t number)
+{
+    struct ns *ns, *found = NULL;
+
+    if (number == ns_number(&user_ns_first.ns))
+        return ns_ref(&user_ns_first.ns);
+    lock_acquire(&all_lock);
+    list_for_each (ns, &all, node) {
+        if (ns_number(ns) == number && refcount_get_unless_zero(&ns->refs)) {
+            found = ns;
+            break;
+        }
+    }
+    lock_release(&all_lock);
+    return found;
+}
+
+/* ---- the end of one ----------------------------------------------------------------------- */
+
+static void let_go(struct ns *ns)
+{
+    struct user_ns *owner = ns->owner;
+    struct ucount *count = ns->count;
+    enum ns_type type = ns->type;
+
+    if (type == NS_USER)
+        user_ns_release(user_ns_of(ns));
+    else if (ns->release)
+        ns->release(ns);
+    else
+        free(ns);
+    ucount_uncharge(count, type);
+    if (owner)
+        ns_unref(&owner->ns);
+}
+
+/*
+ * With a namespace go its owner, and the files on namespaces that are mounted in it (nsfile.h), and
+ * so on: as many as programs like to hang on each other. So what goes meanwhile waits in a queue.
+ */
 struct ns *ns_unref(struct ns *ns)
 {
-    while (ns && refcount_put(&ns->refs)) {
-        struct user_ns *owner = ns->owner;
-        struct ucount *count = ns->count;
-        enum ns_type type = ns->type;
+    static __thread struct list *queue; /* on the stack of who empties it */
+    struct list going = LIST_INIT(going);
 
-        if (type == NS_USER)
-            user_ns_release(user_ns_of(ns));
-        else if (ns->release)
-            ns->release(ns);
-        else
-            free(ns);
-        ucount_uncharge(count, type);
-        ns = owner ? &owner->ns : NULL;
+    if (!ns || !refcount_put(&ns->refs))
+        return NULL;
+    lock_acquire(&all_lock);
+    list_del_init(&ns->node);
+    lock_release(&all_lock);
+    if (queue) {
+        list_add_tail(queue, &ns->node);
+        return NULL;
     }
+    queue = &going;
+    list_add_tail(&going, &ns->node);
+    while (!list_empty(&going)) {
+        ns = list_first(&going, struct ns, node);
+        list_del_init(&ns->node);
+        let_go(ns);
+    }
+    queue = NULL;
     return NULL;
 }
 
@@ -76,6 +140,7 @@ void ns_init(struct ns *ns, enum ns_type type, struct kernel *kernel, struct use
     ns->inum = count ? FIRST_INUM + ns->id : kinds[type].inum;
     ns->owner = user_ns_ref(owner);
     ns->count = count;
+    list_init(&ns->node);
 }
 
 /* ---- host and domain name ----------------------------------------------------------------- */
@@ -178,6 +243,7 @@ int ns_create(struct task *task, enum ns_type type, struct ns *old, struct user_
     ns_init(ns, type, task->kernel, owner, count);
     if (type == NS_MNT)
         mnt_ns_enter_list(ns);
+    ns_publish(ns);
     *ret = ns;
     return 0;
 }
@@ -198,13 +264,18 @@ static struct ns *create_first(struct kernel *kernel, enum ns_type type)
         ns_init(ns, type, kernel, &user_ns_first, NULL);
     if (ns && type == NS_MNT)
         mnt_ns_enter_list(ns);
+    if (ns)
+        ns_publish(ns);
     return ns;
 }
 
 int ns_create_initial(struct kernel *kernel, const char *hostname)
 {
     struct uts_ns *uts;
+    int err = nsfs_setup();
 
+    if (err < 0)
+        return err;
     for (int type = 0; type < NS_TYPES; type++) {
         kernel->initial_ns[type] = create_first(kernel, (enum ns_type)type);
         if (!kernel->initial_ns[type])

@@ -7,6 +7,7 @@
 #ifndef SENTRY_KERNEL_NS_H
 #define SENTRY_KERNEL_NS_H
 
+#include "base/list.h"
 #include "base/lock.h"
 #include "base/refcount.h"
 
@@ -31,10 +32,11 @@ struct ns {
     refcount_t refs;
     enum ns_type type;
     uint64_t inum;                  /* st_ino, and the number in the link */
-    uint64_t id;                    /* never used again */
+    uint64_t id;                    /* never used again; 0: a first one */
     struct user_ns *owner;          /* owned reference; NULL: it is the first user namespace */
     struct ucount *count;           /* where it is counted; NULL: nowhere, it is a first one */
     void (*release)(struct ns *ns); /* frees it; NULL: by free() */
+    struct list node;               /* of all that can be found, then of those that go (ns.c) */
 };
 
 #define UTS_NAME_SIZE 65 /* with its NUL */
@@ -57,6 +59,13 @@ struct ns *ns_unref(struct ns *ns); /* takes NULL, returns NULL */
  */
 void ns_init(struct ns *ns, enum ns_type type, struct kernel *kernel, struct user_ns *owner,
              struct ucount *count);
+/* It is complete: from now on ns_find() finds it. */
+void ns_publish(struct ns *ns);
+
+/* What programs know it by (NS_GET_ID of ioctl_nsfs(2)); unique, ascending as they are made. */
+uint64_t ns_number(const struct ns *ns);
+/* The namespace of that number, referenced; NULL. */
+struct ns *ns_find(uint64_t number);
 
 /* The namespaces that the first program begins in. -ENOMEM. */
 int ns_create_initial(struct kernel *kernel, const char *hostname);

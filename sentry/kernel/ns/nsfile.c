@@ -15,9 +15,8 @@
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/fdtable.h"
 #include "sentry/vfs/file.h"
+#include "sentry/vfs/path/open.h"
 
-#define NSFS_MINOR            4
-#define NSFS_MAGIC            0x6e736673
 #define NS_GET_MNTNS_ID_IOCTL _IOR(NSIO, 0x5, uint64_t)
 #define NS_MNT_GET_INFO_IOCTL _IOR(NSIO, 10, struct mnt_ns_info_abi)
 #define NS_MNT_GET_NEXT_IOCTL _IOR(NSIO, 11, struct mnt_ns_info_abi)
@@ -39,29 +38,6 @@ struct ns_file {
 static struct ns_file *ns_file_of(struct file *f)
 {
     return container_of(f, struct ns_file, file);
-}
-
-static int ns_file_stat(struct file *f, struct linux_stat *ret)
-{
-    *ret = (struct linux_stat){
-        .st_dev = makedev(0, NSFS_MINOR),
-        .st_ino = ns_file_of(f)->ns->inum,
-        .st_nlink = 1,
-        .st_mode = S_IFREG | 0444,
-        .st_blksize = 4096,
-    };
-    return 0;
-}
-
-static int ns_file_statfs(struct file *f, struct linux_statfs *ret)
-{
-    *ret = (struct linux_statfs){
-        .f_type = NSFS_MAGIC,
-        .f_bsize = 4096,
-        .f_frsize = 4096,
-        .f_namelen = VFS_NAME_MAX,
-    };
-    return 0;
 }
 
 /* Among the caller's descriptors. */
@@ -124,7 +100,7 @@ static_assert(sizeof(struct mnt_ns_info_abi) == 16, "struct mnt_ns_info");
 
 static long give_mounts(struct mnt_ns *ns, struct mm *mm, uint64_t arg)
 {
-    struct mnt_ns_info_abi info = {.size = sizeof(info), .id = ns->ns.id};
+    struct mnt_ns_info_abi info = {.size = sizeof(info), .id = ns_number(&ns->ns)};
 
     mount_lock();
     info.mounts = ns->tree->count;
@@ -161,6 +137,7 @@ static long owner_uid(struct ns *ns, struct mm *mm, uint64_t arg)
 static long ns_file_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t arg)
 {
     struct ns *ns = ns_file_of(f)->ns;
+    uint64_t number = ns_number(ns);
 
     switch (cmd) {
     case NS_GET_NSTYPE:
@@ -179,7 +156,7 @@ static long ns_file_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t 
     case NS_GET_TGID_IN_PIDNS:
         return translate(ns, cmd, arg);
     case NS_GET_MNTNS_ID_IOCTL:
-        return ns->type == NS_MNT ? copy_struct_to_user(mm, arg, &ns->id) : -EINVAL;
+        return ns->type == NS_MNT ? copy_struct_to_user(mm, arg, &number) : -EINVAL;
     case NS_MNT_GET_INFO_IOCTL:
         return ns->type == NS_MNT ? give_mounts(mnt_ns_of(ns), mm, arg) : -EINVAL;
     case NS_MNT_GET_NEXT_IOCTL:
@@ -188,7 +165,7 @@ static long ns_file_ioctl(struct file *f, struct mm *mm, uint32_t cmd, uint64_t 
             return -EINVAL;
         return open_beside(ns, cmd == NS_MNT_GET_PREV_IOCTL, mm, arg);
     case NS_GET_ID_IOCTL:
-        return copy_struct_to_user(mm, arg, &ns->id);
+        return copy_struct_to_user(mm, arg, &number);
     default:
         return -ENOTTY;
     }
@@ -204,30 +181,32 @@ static void ns_file_release(struct file *f)
 }
 
 static const struct file_operations ns_file_operations = {
-    .stat = ns_file_stat,
-    .attr_error = -EPERM,
-    .statfs = ns_file_statfs,
     .ioctl = ns_file_ioctl,
     .release = ns_file_release,
 };
 
-int ns_file_create(struct ns *ns, struct file **ret)
+int ns_file_open(struct ns *ns, uint32_t flags, struct file **ret)
 {
     struct ns_file *n = calloc(1, sizeof(*n));
-    char name[32], *path;
 
-    snprintf(name, sizeof(name), "%s:[%lu]", ns_name(ns->type), ns->inum);
-    path = strdup(name);
-    if (!n || !path) {
-        free(n);
-        free(path);
+    if (!n)
         return -ENOMEM;
-    }
-    file_init(&n->file, &ns_file_operations, O_RDONLY);
-    n->file.path = path;
+    file_init(&n->file, &ns_file_operations, flags);
     n->ns = ns_ref(ns);
     *ret = &n->file;
     return 0;
+}
+
+int ns_file_create(struct ns *ns, struct file **ret)
+{
+    struct path at;
+    int err = nsfs_path(ns, &at);
+
+    if (err < 0)
+        return err;
+    err = vfs_open_found(&at, O_RDONLY, ret);
+    path_unref(&at);
+    return err;
 }
 
 struct ns *ns_of_file(struct file *file)

@@ -86,6 +86,7 @@ int user_ns_create(struct kernel *kernel, const struct cred *maker, struct user_
     ns->setgroups_allowed = __atomic_load_n(&parent->setgroups_allowed, __ATOMIC_RELAXED);
     for (int type = 0; type < NS_TYPES; type++)
         ns->max[type] = LIMIT;
+    ns_publish(&ns->ns);
     *ret = ns;
     return 0;
 }

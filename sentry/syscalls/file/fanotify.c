@@ -53,7 +53,7 @@ static int find(struct task *task, int dirfd, uaddr_t path, uint32_t flags, stru
 static int mark_ns(struct task *task, struct file *file, const struct fanotify_request *request,
                    const struct walk_result *found)
 {
-    struct ns *ns = found->file ? ns_of_file(found->file) : NULL;
+    struct ns *ns = found->path.dentry ? ns_of_dentry(found->path.dentry) : NULL;
 
     if (!ns || ns->type != NS_MNT)
         return -EINVAL;

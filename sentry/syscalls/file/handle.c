@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sentry/kernel/ns/mntns.h"
+#include "sentry/kernel/ns/nsfile.h"
 #include "sentry/kernel/ns/userns.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/mm/usercopy.h"
@@ -20,7 +21,9 @@
 #define HANDLE_FLAG_CONNECTABLE 0x2U
 #define HANDLE_FLAG_FID         0x200U
 
-/* Instead of a descriptor: the file system of pidfds. Their handles are inode numbers. */
+/* Instead of a descriptor: the file systems of namespaces and of pidfds, whose handles are inode
+ * numbers. */
+#define FD_NSFS     (-10003)
 #define FD_PIDFS    (-10002)
 #define TYPE_KERNFS 0xfe
 #define PIDFD_FLAGS ((unsigned)(O_ACCMODE | O_NONBLOCK | O_CLOEXEC | O_EXCL) | 0100000)
@@ -44,6 +47,12 @@ static int encode(const struct walk_result *found, unsigned flags, struct handle
     struct linux_stat st;
     int err;
 
+    if (at->dentry && ns_of_dentry(at->dentry)) {
+        if (wish == HANDLE_PLACED)
+            return -EOPNOTSUPP;
+        ns_handle_encode(ns_of_dentry(at->dentry), ret);
+        return 0;
+    }
     if (at->dentry) {
         err = handle_encode(at->dentry, wish, ret);
         if (!err && wish == HANDLE_PLACED)
@@ -254,6 +263,37 @@ static bool is_pidfd(struct task *task, int fd)
     return is;
 }
 
+static bool is_on_nsfs(struct task *task, int fd)
+{
+    struct file *file = fd == FD_NSFS ? NULL : task_file(task, fd);
+    bool is = fd == FD_NSFS || (file && file->at.dentry && nsfs_is(file->at.dentry->sb));
+
+    file_unref(file);
+    return is;
+}
+
+/* nsfs_export_open(): as by any other way to it. */
+static long open_ns(struct task *task, uaddr_t handle_ptr, uint32_t flags)
+{
+    struct handle handle;
+    struct file *file;
+    struct path at;
+    struct ns *ns;
+    int err = get_handle(task, handle_ptr, &handle);
+
+    if (!err)
+        err = ns_handle_decode(task, &handle, &ns);
+    if (err < 0)
+        return err;
+    err = nsfs_path(ns, &at);
+    ns_unref(ns);
+    if (err < 0)
+        return err;
+    err = vfs_open_found(&at, flags, &file);
+    path_unref(&at);
+    return err < 0 ? err : task_install(task, file, 0, flags & O_CLOEXEC);
+}
+
 SYSCALL_DEFINE3(open_by_handle_at, int, mount_fd, uaddr_t, handle_ptr, int, flags)
 {
     struct path root, found = {NULL, NULL};
@@ -264,6 +304,8 @@ SYSCALL_DEFINE3(open_by_handle_at, int, mount_fd, uaddr_t, handle_ptr, int, flag
 
     if (is_pidfd(task, mount_fd))
         return open_pidfd(task, handle_ptr, (uint32_t)flags);
+    if (is_on_nsfs(task, mount_fd))
+        return open_ns(task, handle_ptr, (uint32_t)flags);
     err = get_root(task, mount_fd, &root);
     if (err < 0)
         return err;

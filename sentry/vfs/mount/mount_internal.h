@@ -36,6 +36,22 @@ static inline bool path_is_mount_root(const struct path *path)
     return path->dentry == path->mount->root;
 }
 
+/* Does it stand for a mount namespace? Its number, or 0. */
+static inline uint64_t mount_ns_shown(const struct dentry *dentry)
+{
+    const struct inode_operations *ops = dentry->inode->ops;
+
+    return unlikely(ops->mount_ns_id != NULL) ? ops->mount_ns_id(dentry->inode) : 0;
+}
+
+/* Would a mount of it in `ns` make a circle? As long as all go to later ones, none does. */
+static inline bool mount_ns_loops(const struct mount_ns *ns, const struct dentry *dentry)
+{
+    uint64_t id = mount_ns_shown(dentry);
+
+    return id && id <= ns->id;
+}
+
 /* ---- mount_tree.c ---------------------------------------------------------------------------- */
 
 /* The next mount of the tree below `top`, parents first; NULL: that was the last. */
@@ -47,6 +63,7 @@ enum mount_copy_flags {
     COPY_SHARED_TO_SLAVE = 8, /* is a slave where that is shared */
     COPY_UNBINDABLE = 0x10,   /* unbindable mounts are copied as well */
     COPY_LOCKED = 0x20,       /* the copies are locked */
+    COPY_NS_FILES = 0x40,     /* files on mount namespaces are copied as well */
 };
 /* One mount, or with `tree` what is mounted below `root` as well. -EINVAL, -ENOMEM, -ENOSPC. */
 int mount_copy_locked(struct mount *m, struct dentry *root, unsigned flags, bool tree,

@@ -64,7 +64,8 @@ static int check_copy(const struct mount_ns *ns, const struct path *from, bool t
 
     if (mount_get_flags(from->mount) & MOUNT_UNBINDABLE)
         return -EINVAL;
-    if (from->mount->ns != ns && !(from->mount->ns && from->mount->ns->anonymous))
+    if (from->mount->ns != ns && !(from->mount->ns && from->mount->ns->anonymous) &&
+        !from->dentry->sb->bindable)
         return -EINVAL;
     list_for_each (child, &from->mount->children, sibling) {
         if (!tree && (mount_get_flags(child) & MOUNT_LOCKED) &&
@@ -86,9 +87,9 @@ int vfs_mount_bind(struct mount_ns *ns, const struct path *to, const struct path
     mount_to_top_locked(&over);
     err = check_place(ns, &over);
     if (!err)
-        err = check_copy(ns, from, tree);
+        err = mount_ns_loops(ns, from->dentry) ? -EINVAL : check_copy(ns, from, tree);
     if (!err)
-        err = mount_copy_locked(from->mount, from->dentry, 0, tree, &m);
+        err = mount_copy_locked(from->mount, from->dentry, COPY_NS_FILES, tree, &m);
     if (!err)
         err = graft_or_drop(m, &over, &dead);
     mount_unlock_and_bury(&dead);
@@ -101,6 +102,16 @@ static bool has_unbindable(struct mount *top)
 {
     for (struct mount *m = top; m; m = mount_next_locked(m, top)) {
         if (mount_get_flags(m) & MOUNT_UNBINDABLE)
+            return true;
+    }
+    return false;
+}
+
+/* check_for_nsfs_mounts() */
+static bool has_loop(const struct mount_ns *ns, struct mount *top)
+{
+    for (struct mount *m = top; m; m = mount_next_locked(m, top)) {
+        if (mount_ns_loops(ns, m->root))
             return true;
     }
     return false;
@@ -149,7 +160,7 @@ static int check_move(const struct mount_ns *ns, const struct path *to, const st
         return err;
     if (to->mount->group && has_unbindable(old))
         return -EINVAL;
-    return within(to->mount, old) ? -ELOOP : 0;
+    return has_loop(ns, old) || within(to->mount, old) ? -ELOOP : 0;
 }
 
 /* A namespace without a name ends when its tree has left it. */
@@ -265,7 +276,7 @@ int vfs_mount_clone(struct mount_ns *ns, const struct path *from, bool tree, str
     mount_lock();
     err = check_copy(ns, from, tree);
     if (!err)
-        err = mount_copy_locked(from->mount, from->dentry, 0, tree, &m);
+        err = mount_copy_locked(from->mount, from->dentry, COPY_NS_FILES, tree, &m);
     if (!err) {
         err = keep_alone_locked(m, ret);
         if (err < 0)

@@ -88,7 +88,8 @@ static int copy_below(struct mount *m, struct dentry *root, unsigned flags)
     while (at) {
         struct mount *parent = at->over.mount;
         bool left_out = (parent == m && !dentry_is_below(at->over.dentry, root)) ||
-                        (!(flags & COPY_UNBINDABLE) && (mount_get_flags(at) & MOUNT_UNBINDABLE));
+                        (!(flags & COPY_UNBINDABLE) && (mount_get_flags(at) & MOUNT_UNBINDABLE)) ||
+                        (!(flags & COPY_NS_FILES) && mount_ns_shown(at->root));
         struct path over;
         int err;
 
@@ -112,6 +113,8 @@ int mount_copy_locked(struct mount *m, struct dentry *root, unsigned flags, bool
     int err;
 
     if (!(flags & COPY_UNBINDABLE) && (mount_get_flags(m) & MOUNT_UNBINDABLE))
+        return -EINVAL;
+    if (!(flags & COPY_NS_FILES) && mount_ns_shown(root))
         return -EINVAL;
     err = copy_one(m, root, flags, &m->copy);
     if (!err && tree) {

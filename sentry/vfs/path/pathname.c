@@ -74,12 +74,23 @@ ssize_t path_to_string(const struct path *root, const struct path *path, char *b
     return n;
 }
 
+/* What has a name of its own where it is not mounted: d_dname(). */
+static bool has_own_name(const struct path *path)
+{
+    const struct super_block *sb = path->dentry->sb;
+
+    return sb->hidden && sb->show_root && path->dentry != path->mount->root;
+}
+
 ssize_t path_to_link(const struct path *root, const struct path *path, char *buf, size_t size)
 {
     static const char deleted[] = " (deleted)";
     const size_t skip = sizeof(unreachable) - 1;
-    ssize_t n = path_to_string(root, path, buf, size);
+    ssize_t n;
 
+    if (has_own_name(path))
+        return path->dentry->sb->show_root(path->dentry, buf, size);
+    n = path_to_string(root, path, buf, size);
     /* fs/d_path.c: getcwd(2) alone says it. */
     if (n > 0 && buf[0] != '/') {
         n -= (ssize_t)skip;

@@ -39,7 +39,7 @@ static int follow(uint64_t tid, get_fn get, enum ns_type type, struct link_targe
 
     if (err < 0)
         return err;
-    err = ns_file_create(ns, &ret->file);
+    err = nsfs_path(ns, &ret->path);
     ns_unref(ns);
     return err;
 }
