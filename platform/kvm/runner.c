@@ -102,18 +102,41 @@ static bool start_thread(struct kvm_platform *p, const char *name, void (*fn)(vo
  */
 #define ROUND_NS 20000000U
 
-static bool look_after(struct runner *r)
+static void look_after(struct runner *r)
 {
     uint32_t served = __atomic_load_n(&r->served, __ATOMIC_RELAXED);
 
     if (!__atomic_load_n(&r->as, __ATOMIC_RELAXED))
-        return false;
+        return;
     if (served == r->served_before && __atomic_load_n(&r->serving, __ATOMIC_RELAXED)) {
         __atomic_store_n(&r->expelled, 1, __ATOMIC_RELAXED);
         runner_kick(r);
     }
     r->served_before = served;
-    return true;
+}
+
+static bool is_any_claimed(const struct kvm_platform *p)
+{
+    for (unsigned int i = 0; i < p->runner_count; i++) {
+        if (__atomic_load_n(&p->runners[i].claimed, __ATOMIC_SEQ_CST))
+            return true;
+    }
+    return false;
+}
+
+static void set_watchdog(struct kvm_platform *p, uint32_t from, enum watchdog_state to)
+{
+    __atomic_compare_exchange_n(&p->watchdog, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+/* It says so before it looks once more, and who claims a runner looks at the watchdog then. */
+static void doze_off(struct kvm_platform *p)
+{
+    set_watchdog(p, WATCHDOG_AWAKE, WATCHDOG_DOZING);
+    if (is_any_claimed(p))
+        set_watchdog(p, WATCHDOG_DOZING, WATCHDOG_AWAKE);
+    else
+        host_futex_wait(&p->watchdog, WATCHDOG_DOZING, HOST_NEVER);
 }
 
 static void watchdog_main(void *arg)
@@ -122,16 +145,12 @@ static void watchdog_main(void *arg)
     uint32_t *state = &p->watchdog;
 
     while (__atomic_load_n(state, __ATOMIC_SEQ_CST) != WATCHDOG_ENDS) {
-        uint32_t awake = WATCHDOG_AWAKE;
-        bool busy = false;
-
         for (unsigned int i = 0; i < p->runner_count; i++)
-            busy |= look_after(&p->runners[i]);
-        if (busy)
+            look_after(&p->runners[i]);
+        if (is_any_claimed(p))
             host_futex_wait(state, WATCHDOG_AWAKE, host_monotonic_ns() + ROUND_NS);
-        else if (__atomic_compare_exchange_n(state, &awake, WATCHDOG_DOZING, false,
-                                             __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-            host_futex_wait(state, WATCHDOG_DOZING, HOST_NEVER);
+        else
+            doze_off(p);
     }
     thread_ends(p);
 }
@@ -171,7 +190,7 @@ struct runner *runner_claim(struct kvm_platform *p, bool wake)
     for (unsigned int i = 0; i < p->runner_count; i++) {
         struct runner *r = &p->runners[i];
 
-        if (__atomic_exchange_n(&r->claimed, 1, __ATOMIC_ACQUIRE))
+        if (__atomic_exchange_n(&r->claimed, 1, __ATOMIC_SEQ_CST))
             continue;
         if (is_ready(r, wake))
             return r;
