@@ -42,6 +42,7 @@
 #define TURNS_NS     300000U  /* since another program was inside */
 #define FEW_CALLS    4        /* with so few it had better not begun */
 #define VAIN_NS      90000    /* what it costs to have begun, and to fetch the guest out again */
+#define LATE_NS      40000    /* and to have begun without a runner */
 
 static struct exchange_page *page_of(struct kvm_context *ctx)
 {
@@ -72,11 +73,9 @@ void exitless_set_mode(struct platform *p, enum exitless_mode mode)
 
 void exitless_init(struct kvm_platform *p)
 {
-    uint64_t mask[16] = {0};
-    int size = host_get_affinity(mask, sizeof(mask));
-
-    for (size_t i = 0; i < ARRAY_COUNT(mask) && size > 0; i++)
-        p->cpus += (unsigned int)__builtin_popcountll(mask[i]);
+    host_get_affinity(p->cpu_mask, sizeof(p->cpu_mask));
+    for (size_t i = 0; i < ARRAY_COUNT(p->cpu_mask); i++)
+        p->cpus += (unsigned int)__builtin_popcountll(p->cpu_mask[i]);
     if (p->exitless_mode == EXITLESS_NEVER ||
         (p->exitless_mode == EXITLESS_AUTO && !host_kvm_threads_may_change()))
         return;
@@ -149,12 +148,11 @@ bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struc
     if (p->runner_count == 0 || !is_wanted(ctx) || is_barred(ctx) ||
         is_crowded(ctx, is_turning(ctx)))
         return false;
-    /* Waking one takes as long as a call or two: only after a streak. */
-    r = runner_claim(p, !ctx->exitless.habit.hot);
-    ctx->exitless.habit.hot = false;
-    ctx->exitless.habit.streak = 0;
+    r = runner_claim(p);
     if (!r)
         return false;
+    ctx->exitless.habit.hot = false;
+    ctx->exitless.habit.streak = 0;
     if (open_page(ctx, as, r, v) < 0) {
         runner_unclaim(r);
         return false;
@@ -209,6 +207,14 @@ static bool left_by_itself(const struct runner *r)
            ring0_gave_up(run->s.regs.regs.rip - (r->v->area + RING0_AREA_CODE));
 }
 
+/* The guest has left since it got no answer. */
+static void note_few(struct kvm_context *ctx)
+{
+    if (ctx->exitless.calls < FEW_CALLS)
+        habit_vain(&ctx->exitless.habit, VAIN_NS);
+    ctx->exitless.habit.hot = false;
+}
+
 bool exitless_abandon(struct runner *r)
 {
     struct kvm_context *ctx = r->ctx;
@@ -224,9 +230,7 @@ bool exitless_abandon(struct runner *r)
         if (__atomic_exchange_n(&r->expelled, 0, __ATOMIC_RELAXED))
             ctx->exitless.habit.need = HABIT_NEED_MAX;
     }
-    if (ctx->exitless.calls < FEW_CALLS)
-        habit_vain(&ctx->exitless.habit, VAIN_NS);
-    ctx->exitless.habit.hot = false;
+    note_few(ctx);
     __atomic_fetch_sub(&r->platform->inside, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&r->turn, TURN_OWNER, __ATOMIC_SEQ_CST);
     show_page(v, 0);
@@ -322,6 +326,7 @@ bool exitless_end(struct kvm_context *ctx)
             return true;
         ctx->exitless.taken = false;
         settle_exit(ctx->exitless.runner);
+        note_few(ctx);
     }
     turn_off(ctx);
     return false;
@@ -457,8 +462,13 @@ bool exitless_run(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info
         *ret_trap = TRAP_INTERRUPT;
         return true;
     }
-    ctx->exitless.habit.hot = true;
     runner_go(r);
+    if (!runner_begins(r)) {
+        habit_vain(&ctx->exitless.habit, LATE_NS);
+        turn_off(ctx);
+        return false;
+    }
+    ctx->exitless.habit.hot = true;
     return go_on(ctx, ret_trap, ret_info);
 }
 

@@ -89,8 +89,9 @@ struct runner {
     uint32_t claimed;      /* atomic: some context has it */
     pid_t tid;             /* atomic; 0 until the thread is there */
     uint32_t turn;         /* atomic, futex: enum runner_turn */
-    uint32_t dozing;       /* atomic: the runner sleeps on `turn` */
+    uint32_t rest;         /* atomic, futex: enum runner_rest */
     uint32_t owner_sleeps; /* atomic: the owner does */
+    int owner_cpu;         /* atomic: where it last was */
     struct kvm_context *ctx;
     struct vcpu *v;
     struct kvm_address_space *as; /* atomic; NULL while nobody is inside */
@@ -212,7 +213,8 @@ struct kvm_platform {
     unsigned int runner_count; /* 0: calls always leave the guest */
     uint32_t runner_threads;   /* atomic, futex; the watchdog is one of them */
     uint32_t watchdog;         /* atomic, futex: enum watchdog_state */
-    unsigned int cpus;
+    uint64_t cpu_mask[16];     /* which processors the sandbox may use ... */
+    unsigned int cpus;         /* ... how many */
     uint32_t inside; /* atomic: contexts in ctx_switch(), or with a guest that waits inside */
     const struct kvm_context *last_inside; /* atomic, never followed: who came last ... */
     uint64_t turned_ns;                    /* atomic: ... and since when */
@@ -321,13 +323,16 @@ int exchange_open(struct kvm_address_space *as, unsigned int n, struct exchange_
 void exchange_free(struct kvm_address_space *as);
 
 /* runner.c */
-enum runner_turn { TURN_OWNER, TURN_RUNNER, TURN_END };
+enum runner_turn { TURN_OWNER, TURN_RUNNER, TURN_INSIDE, TURN_END };
+enum runner_rest { RUNNER_AWAKE, RUNNER_DOZING, RUNNER_WAKING };
 enum watchdog_state { WATCHDOG_NONE, WATCHDOG_AWAKE, WATCHDOG_DOZING, WATCHDOG_ENDS };
-/* One that is free and awake, or with `wake` soon will be; claimed. NULL: none. */
-struct runner *runner_claim(struct kvm_platform *p, bool wake);
+/* One that is free and awake, claimed. NULL: none; soon there may be. */
+struct runner *runner_claim(struct kvm_platform *p);
 void runner_unclaim(struct runner *r);
 /* Lets it enter the guest with r->v; r->turn is TURN_OWNER again when it has come back. */
 void runner_go(struct runner *r);
+/* Right after that. False: it has not come in time, and nothing has happened. */
+bool runner_begins(struct runner *r);
 /* Waits for that, making the guest leave. */
 void runner_call_back(struct runner *r);
 /* By whose turn it is: KVM_RUN, result and all. */

@@ -1,8 +1,16 @@
 /*
- * Threads that run a vCPU for somebody else. Between two runs a runner stays awake for a moment, as
- * its owner is likely to have the next one soon; then it dozes until it is claimed again.
+ * Threads that run a vCPU for somebody else.
+ *
+ *     whose turn it is:   OWNER --owner--> RUNNER --runner--> INSIDE --runner--> OWNER
+ *                           ^                | owner, for whom that takes too long
+ *                           '----------------'
+ *
+ * Between two turns a runner stays awake for a moment, as its owner is likely to have the next one
+ * soon; then it dozes. Only one that is awake can be claimed: who finds it dozing has it woken, and
+ * goes on without it until it is there. Where other programs have the processors, that may be long.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "base/bug.h"
 #include "host/clock.h"
@@ -14,6 +22,7 @@
 #define AWAKE_NS    60000U
 #define PAUSES      32
 #define PATIENCE_NS 20000U /* the owner's, until it sleeps as well */
+#define BEGIN_NS    30000U /* and until it does without a runner that is not there */
 
 static uint32_t turn_of(struct runner *r)
 {
@@ -35,20 +44,69 @@ static bool watch_turn(struct runner *r, uint32_t turn, uint64_t ns)
     return false;
 }
 
-/* `sleeps` is set before the turn is read again, whoever changes the turn does it first. */
-static void sleep_turn(struct runner *r, uint32_t turn, uint32_t *sleeps)
+static bool pass_turn(struct runner *r, uint32_t from, enum runner_turn to)
 {
-    __atomic_store_n(sleeps, 1, __ATOMIC_SEQ_CST);
-    while (__atomic_load_n(&r->turn, __ATOMIC_SEQ_CST) == turn)
-        host_futex_wait(&r->turn, turn, HOST_NEVER);
-    __atomic_store_n(sleeps, 0, __ATOMIC_SEQ_CST);
+    return __atomic_compare_exchange_n(&r->turn, &from, to, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_ACQUIRE);
 }
 
-static void set_turn(struct runner *r, uint32_t turn, uint32_t *sleeps)
+/* The owner says that it sleeps before it reads the turn again; the runner writes that first. */
+static void sleep_turn(struct runner *r, uint32_t turn)
 {
-    __atomic_store_n(&r->turn, turn, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(sleeps, __ATOMIC_SEQ_CST))
+    __atomic_store_n(&r->owner_sleeps, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&r->turn, __ATOMIC_SEQ_CST) == turn)
+        host_futex_wait(&r->turn, turn, HOST_NEVER);
+    __atomic_store_n(&r->owner_sleeps, 0, __ATOMIC_SEQ_CST);
+}
+
+static void end_turn(struct runner *r)
+{
+    __atomic_store_n(&r->turn, TURN_OWNER, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&r->owner_sleeps, __ATOMIC_SEQ_CST))
         host_futex_wake(&r->turn, 1);
+}
+
+/*
+ * Beside its owner: on the same processor each would keep the other from what they wait for. So it
+ * stays away from where its owner last was, and the host's scheduler chooses among the others.
+ */
+static void keep_apart(const struct runner *r)
+{
+    uint64_t cpus[ARRAY_COUNT(r->platform->cpu_mask)];
+    int owners = __atomic_load_n(&r->owner_cpu, __ATOMIC_RELAXED);
+
+    if (likely(host_current_cpu() != owners) || (size_t)owners >= 8 * sizeof(cpus))
+        return;
+    memcpy(cpus, r->platform->cpu_mask, sizeof(cpus));
+    cpus[owners / 64] &= ~(1UL << owners % 64);
+    host_set_affinity(0, cpus, sizeof(cpus));
+}
+
+/* Likewise, with `rest`: whoever gives a turn writes that first. */
+static void doze(struct runner *r)
+{
+    __atomic_store_n(&r->rest, RUNNER_DOZING, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&r->turn, __ATOMIC_SEQ_CST) == TURN_OWNER &&
+           __atomic_load_n(&r->rest, __ATOMIC_ACQUIRE) == RUNNER_DOZING)
+        host_futex_wait(&r->rest, RUNNER_DOZING, HOST_NEVER);
+    keep_apart(r);
+    __atomic_store_n(&r->rest, RUNNER_AWAKE, __ATOMIC_RELEASE);
+}
+
+static void wake(struct runner *r)
+{
+    uint32_t dozing = RUNNER_DOZING;
+
+    if (__atomic_compare_exchange_n(&r->rest, &dozing, RUNNER_WAKING, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_RELAXED))
+        host_futex_wake(&r->rest, 1);
+}
+
+static void give_turn(struct runner *r, enum runner_turn turn)
+{
+    __atomic_store_n(&r->owner_cpu, host_current_cpu(), __ATOMIC_RELAXED);
+    __atomic_store_n(&r->turn, turn, __ATOMIC_SEQ_CST);
+    wake(r);
 }
 
 void runner_run_once(struct runner *r)
@@ -74,12 +132,15 @@ static void runner_main(void *arg)
     __atomic_store_n(&r->tid, pool_thread_id(), __ATOMIC_RELEASE);
     for (;;) {
         if (!watch_turn(r, TURN_OWNER, AWAKE_NS))
-            sleep_turn(r, TURN_OWNER, &r->dozing);
+            doze(r);
         if (turn_of(r) == TURN_END)
             break;
+        if (!pass_turn(r, TURN_RUNNER, TURN_INSIDE))
+            continue;
+        keep_apart(r);
         runner_run_once(r);
         if (!exitless_abandon(r))
-            set_turn(r, TURN_OWNER, &r->owner_sleeps);
+            end_turn(r);
     }
     thread_ends(r->platform);
 }
@@ -174,25 +235,28 @@ static bool wake_watchdog(struct kvm_platform *p)
 
 /* ---- for the owner -------------------------------------------------------------------------- */
 
-/* True when it may be used now. */
-static bool is_ready(struct runner *r, bool wake)
+/* True when it may be used now; else perhaps soon. */
+static bool is_ready(struct runner *r)
 {
     if (!r->started) {
         r->started = start_thread(r->platform, "runner", runner_main, r);
         return false;
     }
-    return __atomic_load_n(&r->tid, __ATOMIC_ACQUIRE) != 0 &&
-           (wake || !__atomic_load_n(&r->dozing, __ATOMIC_RELAXED)) && wake_watchdog(r->platform);
+    if (__atomic_load_n(&r->rest, __ATOMIC_ACQUIRE) == RUNNER_AWAKE)
+        return __atomic_load_n(&r->tid, __ATOMIC_ACQUIRE) != 0 && wake_watchdog(r->platform);
+    __atomic_store_n(&r->owner_cpu, host_current_cpu(), __ATOMIC_RELAXED);
+    wake(r);
+    return false;
 }
 
-struct runner *runner_claim(struct kvm_platform *p, bool wake)
+struct runner *runner_claim(struct kvm_platform *p)
 {
     for (unsigned int i = 0; i < p->runner_count; i++) {
         struct runner *r = &p->runners[i];
 
         if (__atomic_exchange_n(&r->claimed, 1, __ATOMIC_SEQ_CST))
             continue;
-        if (is_ready(r, wake))
+        if (is_ready(r))
             return r;
         runner_unclaim(r);
     }
@@ -206,7 +270,12 @@ void runner_unclaim(struct runner *r)
 
 void runner_go(struct runner *r)
 {
-    set_turn(r, TURN_RUNNER, &r->dozing);
+    give_turn(r, TURN_RUNNER);
+}
+
+bool runner_begins(struct runner *r)
+{
+    return watch_turn(r, TURN_RUNNER, BEGIN_NS) || !pass_turn(r, TURN_RUNNER, TURN_OWNER);
 }
 
 void runner_kick(struct runner *r)
@@ -219,10 +288,12 @@ void runner_kick(struct runner *r)
 
 void runner_call_back(struct runner *r)
 {
-    while (turn_of(r) == TURN_RUNNER) {
+    uint32_t turn;
+
+    while ((turn = turn_of(r)) != TURN_OWNER) {
         runner_kick(r);
-        if (!watch_turn(r, TURN_RUNNER, PATIENCE_NS))
-            sleep_turn(r, TURN_RUNNER, &r->owner_sleeps);
+        if (!watch_turn(r, turn, PATIENCE_NS))
+            sleep_turn(r, turn);
     }
 }
 
@@ -232,7 +303,7 @@ void runners_stop(struct kvm_platform *p)
 
     for (unsigned int i = 0; i < p->runner_count; i++) {
         if (p->runners[i].started)
-            set_turn(&p->runners[i], TURN_END, &p->runners[i].dozing);
+            give_turn(&p->runners[i], TURN_END);
     }
     __atomic_store_n(&p->watchdog, WATCHDOG_ENDS, __ATOMIC_SEQ_CST);
     host_futex_wake(&p->watchdog, 1);
