@@ -11,6 +11,7 @@
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/fs/tty/devpts.h"
 #include "sentry/kernel/cgroup/cgroup.h"
+#include "sentry/kernel/ipc/mqueue.h"
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/kernel/task.h"
@@ -172,11 +173,18 @@ static int devpts_option(struct fs_setup *setup, const char *key, const char *va
     return 0;
 }
 
+/* The queues of the caller's IPC namespace. */
+static int make_mqueue(const struct fs_setup *setup, struct super_block **ret)
+{
+    return mqfs_create(ret);
+}
+
 static const struct fs_type types[] = {
     {.name = "sysfs", .create = make_sys},
     {.name = "tmpfs", .create = make_tmpfs, .option = tmpfs_option, .unprivileged = true},
     {.name = "cgroup2", .create = make_cgroup, .unprivileged = true},
     {.name = "devtmpfs", .create = make_dev, .option = tmpfs_option},
+    {.name = "mqueue", .create = make_mqueue, .unprivileged = true},
     {.name = "proc", .create = make_proc, .option = proc_option, .unprivileged = true},
     {.name = "devpts", .create = make_devpts, .option = devpts_option, .unprivileged = true},
 };

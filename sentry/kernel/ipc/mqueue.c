@@ -18,10 +18,8 @@
 #include "sentry/kernel/time/time.h"
 #include "sentry/mm/uio.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/setattr.h"
 
-#define MQUEUE_MAGIC     0x19800202
-#define MQUEUE_DEV_MINOR 20 /* st_dev of queues */
-#define TEXT_SIZE        80 /* st_size: Linux FILENT_SIZE */
 /* What Linux counts for each message and each priority, sizeof(struct msg_msg) and a tree node. */
 #define MESSAGE_HEAD 48
 #define TREE_NODE    48
@@ -74,7 +72,7 @@ struct mqueue *mqueue_unref(struct mqueue *q)
 static ssize_t status_read(struct file *f, struct uio *uio, int64_t *pos)
 {
     struct mqueue *q = mqueue_of(f);
-    char text[TEXT_SIZE];
+    char text[MQUEUE_TEXT_SIZE];
     ssize_t n;
     int length;
 
@@ -94,7 +92,7 @@ static ssize_t status_read(struct file *f, struct uio *uio, int64_t *pos)
 
 static int64_t status_llseek(struct file *f, int64_t offset, int whence, int64_t pos)
 {
-    return file_seek_in(offset, whence, pos, TEXT_SIZE);
+    return file_seek_in(offset, whence, pos, MQUEUE_TEXT_SIZE);
 }
 
 static uint32_t mqueue_poll(struct file *f, struct wait_entry *entry)
@@ -118,20 +116,31 @@ static void mqueue_unpoll(struct file *f, struct wait_entry *entry)
     wait_queue_remove(&mqueue_of(f)->poll_queue, entry);
 }
 
-static int mqueue_stat(struct file *f, struct linux_stat *ret)
+void mq_stat(struct mqueue *q, struct linux_stat *ret)
 {
-    struct mqueue *q = mqueue_of(f);
-
     *ret = (struct linux_stat){
         .st_dev = makedev(0, MQUEUE_DEV_MINOR),
         .st_ino = q->ino,
         .st_nlink = __atomic_load_n(&q->name, __ATOMIC_RELAXED) ? 1 : 0,
-        .st_mode = S_IFREG | q->mode,
-        .st_uid = q->uid,
-        .st_gid = q->gid,
-        .st_size = TEXT_SIZE,
+        .st_mode = S_IFREG | __atomic_load_n(&q->mode, __ATOMIC_RELAXED),
+        .st_uid = __atomic_load_n(&q->uid, __ATOMIC_RELAXED),
+        .st_gid = __atomic_load_n(&q->gid, __ATOMIC_RELAXED),
+        .st_size = MQUEUE_TEXT_SIZE,
         .st_blksize = 4096,
     };
+    lock_acquire(&q->lock);
+    ret->st_atime_sec = (uint64_t)q->times.atime.tv_sec;
+    ret->st_atime_nsec = (uint64_t)q->times.atime.tv_nsec;
+    ret->st_mtime_sec = (uint64_t)q->times.mtime.tv_sec;
+    ret->st_mtime_nsec = (uint64_t)q->times.mtime.tv_nsec;
+    ret->st_ctime_sec = (uint64_t)q->times.ctime.tv_sec;
+    ret->st_ctime_nsec = (uint64_t)q->times.ctime.tv_nsec;
+    lock_release(&q->lock);
+}
+
+static int mqueue_stat(struct file *f, struct linux_stat *ret)
+{
+    mq_stat(mqueue_of(f), ret);
     return 0;
 }
 
@@ -182,12 +191,12 @@ static const struct file_operations mqueue_operations = {
 
 /* ---- names -------------------------------------------------------------------------------- */
 
-static struct mqueue *find_locked(struct mq_table *table, const char *name)
+struct mqueue *mq_find_locked(struct mq_table *table, struct name name)
 {
     struct mqueue *q;
 
     list_for_each (q, &table->all, node) {
-        if (q->name && strcmp(q->name, name) == 0)
+        if (q->name && name_same((struct name){q->name, strlen(q->name)}, name))
             return q;
     }
     return NULL;
@@ -235,9 +244,10 @@ static bool within_limit(struct mq_table *table, uint32_t uid, uint64_t bytes, u
     return bytes <= limit;
 }
 
-static int create_locked(struct task *task, struct ipc_ns *ns, const char *name, uint32_t mode,
+static int create_locked(struct task *task, struct ipc_ns *ns, struct name name, uint32_t mode,
                          const struct mq_attr *attr, uint64_t limit, struct mqueue **ret)
 {
+    const struct timespec now = vfs_now();
     static uint64_t last_ino = 2; /* atomic */
     struct mq_table *table = &ns->mqueues;
     struct mqueue *q;
@@ -252,7 +262,7 @@ static int create_locked(struct task *task, struct ipc_ns *ns, const char *name,
     if (!within_limit(table, task->cred->uid, bytes, limit))
         return -EMFILE;
     q = calloc(1, sizeof(*q));
-    if (!q || !(q->name = strdup(name))) {
+    if (!q || !(q->name = strndup(name.text, name.size))) {
         free(q);
         return -ENOMEM;
     }
@@ -268,6 +278,7 @@ static int create_locked(struct task *task, struct ipc_ns *ns, const char *name,
     q->max_size = attr->mq_msgsize;
     wait_queue_init(&q->poll_queue);
     lock_init(&q->lock);
+    q->times = (struct mq_times){now, now, now};
     list_init(&q->messages);
     list_init(&q->receivers);
     list_init(&q->senders);
@@ -295,7 +306,8 @@ static bool may_open(const struct task *task, const struct mqueue *q, int flags)
 static int look_up(struct task *task, struct ipc_ns *ns, const char *name, int flags, uint32_t mode,
                    const struct mq_attr *attr, uint64_t limit, struct mqueue **ret)
 {
-    struct mqueue *q = find_locked(&ns->mqueues, name);
+    const struct name wanted = {name, strlen(name)};
+    struct mqueue *q = mq_find_locked(&ns->mqueues, wanted);
     int err = 0;
 
     if (q && (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
@@ -307,7 +319,7 @@ static int look_up(struct task *task, struct ipc_ns *ns, const char *name, int f
     if (!q && !(flags & O_CREAT))
         return -ENOENT;
     if (!q)
-        err = create_locked(task, ns, name, mode, attr, limit, &q);
+        err = create_locked(task, ns, wanted, mode, attr, limit, &q);
     if (err < 0)
         return err;
     refcount_get(&q->refs);
@@ -327,35 +339,68 @@ static struct mq_attr default_attr(const struct ipc_ns *ns)
     };
 }
 
+int mq_file_create(struct mqueue *q, uint32_t flags, char *path, struct file **ret)
+{
+    struct mq_file *f = calloc(1, sizeof(*f));
+
+    if (!f) {
+        mqueue_unref(q);
+        free(path);
+        return -ENOMEM;
+    }
+    file_init(&f->file, &mqueue_operations, flags);
+    f->file.path = path;
+    f->queue = q;
+    *ret = &f->file;
+    return 0;
+}
+
 int mq_open_file(struct task *task, const char *name, int flags, uint32_t mode,
                  const struct mq_attr *attr, struct file **ret)
 {
     uint64_t limit = task_rlimit(task, RLIMIT_MSGQUEUE);
     struct ipc_ns *ns = task_ipc_ns(task);
     const struct mq_attr defaults = default_attr(ns);
-    struct mq_file *f;
+    struct mqueue *q;
+    char *path;
     int err = check_name(name);
 
     if (err < 0)
         return err;
-    f = calloc(1, sizeof(*f));
-    if (!f || asprintf(&f->file.path, "/%s", name) < 0) {
-        free(f);
+    if (asprintf(&path, "/%s", name) < 0)
         return -ENOMEM;
-    }
     lock_acquire(&ns->mqueues.lock);
-    err = look_up(task, ns, name, flags, mode, attr ? attr : &defaults, limit, &f->queue);
+    err = look_up(task, ns, name, flags, mode, attr ? attr : &defaults, limit, &q);
     lock_release(&ns->mqueues.lock);
     if (err < 0) {
-        free(f->file.path);
-        free(f);
+        free(path);
         return err;
     }
-    name = f->file.path;
-    file_init(&f->file, &mqueue_operations, (uint32_t)flags & (O_ACCMODE | O_NONBLOCK));
-    f->file.path = (char *)name;
-    *ret = &f->file;
-    return 0;
+    return mq_file_create(q, (uint32_t)flags & (O_ACCMODE | O_NONBLOCK), path, ret);
+}
+
+int mq_make(struct task *task, struct ipc_ns *ns, struct name name, const struct inode_make *make,
+            struct mqueue **ret)
+{
+    uint64_t limit = task_rlimit(task, RLIMIT_MSGQUEUE);
+    struct mq_table *table = &ns->mqueues;
+    const struct mq_attr attr = default_attr(ns);
+    struct mqueue *q;
+    int err = -EACCES;
+
+    lock_acquire(&table->lock);
+    if (!table->ended)
+        err = mq_find_locked(table, name)
+                  ? -EEXIST
+                  : create_locked(task, ns, name, make->mode & 07777, &attr, limit, &q);
+    if (!err) {
+        q->uid = make->uid;
+        q->gid = make->gid;
+        refcount_get(&q->refs);
+        *ret = q;
+    }
+    lock_release(&table->lock);
+    return err;
 }
 
 static void forget_name_locked(struct mq_table *table, struct mqueue *q)
@@ -374,7 +419,7 @@ int mq_unlink_name(struct task *task, const char *name)
     if (err < 0)
         return err;
     lock_acquire(&table->lock);
-    q = find_locked(table, name);
+    q = mq_find_locked(table, (struct name){name, strlen(name)});
     if (!q)
         err = -ENOENT;
     else if (task->cred->fsuid != q->uid && task->cred->fsuid != 0 &&
@@ -388,9 +433,22 @@ int mq_unlink_name(struct task *task, const char *name)
     return err;
 }
 
-void mq_destroy_all(struct ipc_ns *ns)
+void mq_forget_name(struct mqueue *q)
 {
-    struct mq_table *table = &ns->mqueues;
+    struct mq_table *table = &q->ns->mqueues;
+    bool had_name;
+
+    lock_acquire(&table->lock);
+    had_name = q->name != NULL;
+    if (had_name)
+        forget_name_locked(table, q);
+    lock_release(&table->lock);
+    if (had_name)
+        mqueue_unref(q);
+}
+
+void mq_forget_all(struct mq_table *table)
+{
     struct mqueue *q, *found;
 
     do {
@@ -405,4 +463,17 @@ void mq_destroy_all(struct ipc_ns *ns)
         lock_release(&table->lock);
         mqueue_unref(found);
     } while (found);
+}
+
+void mq_destroy_all(struct ipc_ns *ns)
+{
+    struct mq_table *table = &ns->mqueues;
+    bool mounted;
+
+    lock_acquire(&table->lock);
+    table->ended = true;
+    mounted = table->sb != NULL;
+    lock_release(&table->lock);
+    if (!mounted)
+        mq_forget_all(table);
 }

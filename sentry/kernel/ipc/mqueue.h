@@ -11,8 +11,10 @@
 #include "sentry/vfs/file.h"
 #include "sentry/wait/wait.h"
 
+struct inode_make;
 struct ipc_ns;
 struct process;
+struct super_block;
 struct task;
 
 /* /proc/sys/fs/mqueue, and what CAP_SYS_RESOURCE may go up to. */
@@ -31,15 +33,24 @@ struct mq_table {
     struct list all;       /* struct mqueue: those without a name too, while they are open */
     uint32_t named;        /* how many have one */
     uint64_t queued_bytes; /* atomic: in the messages of all queues */
+    bool ended;            /* the namespace has gone */
+    /* Where the queues are files (mqfs.c), as long as somebody has mounted it; borrowed. */
+    struct super_block *sb;
 };
 void mq_table_init(struct mq_table *table);
-/* The namespace goes: names are forgotten. */
+/* The namespace goes: names are forgotten, at the latest with the file system of the queues. */
 void mq_destroy_all(struct ipc_ns *ns);
 
 /* `attr` may be NULL. `mode` without what the umask takes. The file: a reference for the caller. */
 int mq_open_file(struct task *task, const char *name, int flags, uint32_t mode,
                  const struct mq_attr *attr, struct file **ret);
 int mq_unlink_name(struct task *task, const char *name);
+
+/*
+ * mqfs.c: the file system of the caller's queues, one for each namespace: mq_overview(7). -EPERM:
+ * the caller has not got CAP_SYS_ADMIN over the namespace; -ENOMEM.
+ */
+int mqfs_create(struct super_block **ret);
 
 struct mq_msg {
     struct list node;
@@ -74,20 +85,29 @@ int mq_register(struct task *task, struct file *file, const struct sigevent *eve
                 const struct mq_cookie *cookie);
 void mq_get_attr(struct file *file, struct mq_attr *ret);
 
-/* ---- inside: mqueue.c and mqmessage.c ----------------------------------------------------- */
+/* ---- inside: mqueue.c, mqmessage.c and mqfs.c --------------------------------------------- */
+
+#define MQUEUE_MAGIC     0x19800202
+#define MQUEUE_DEV_MINOR 20 /* st_dev of queues */
+#define MQUEUE_TEXT_SIZE 80 /* st_size: Linux FILENT_SIZE */
+
+struct mq_times {
+    struct timespec atime, mtime, ctime;
+};
 
 struct mqueue {
     refcount_t refs;
-    struct ipc_ns *ns; /* a hold */
-    struct list node;  /* in the table; `name` too under its lock */
-    char *name;        /* NULL: unlinked */
-    uint32_t mode, uid, gid;
-    uint32_t account; /* whose RLIMIT_MSGQUEUE counts it */
+    struct ipc_ns *ns;       /* a hold */
+    struct list node;        /* in the table; `name` too under its lock */
+    char *name;              /* NULL: unlinked */
+    uint32_t mode, uid, gid; /* atomic */
+    uint32_t account;        /* whose RLIMIT_MSGQUEUE counts it */
     uint64_t ino;
     long max_messages, max_size;
     struct wait_queue poll_queue;
 
-    struct lock lock;     /* guards what follows */
+    struct lock lock; /* guards what follows */
+    struct mq_times times;
     struct list messages; /* struct mq_msg, highest priority first, oldest first */
     long count, bytes;
     struct list receivers, senders; /* sleepers, oldest first */
@@ -99,6 +119,19 @@ struct mqueue {
 
 struct mqueue *mqueue_of(struct file *file);
 struct mqueue *mqueue_unref(struct mqueue *q); /* takes NULL, returns NULL */
+/* That name's queue, with the table's lock held; borrowed. NULL. */
+struct mqueue *mq_find_locked(struct mq_table *table, struct name name);
+/* A queue that nobody has described, referenced. -EACCES: the namespace has gone; else as mq_open.
+ */
+int mq_make(struct task *task, struct ipc_ns *ns, struct name name, const struct inode_make *make,
+            struct mqueue **ret);
+/* A file on it, which takes over the reference, also on failure; so too `path` (NULL: none). */
+int mq_file_create(struct mqueue *q, uint32_t flags, char *path, struct file **ret);
+/* The queue has no name any more: the reference that was the name's goes. */
+void mq_forget_name(struct mqueue *q);
+/* All of them have none; the namespace's memory must last. */
+void mq_forget_all(struct mq_table *table);
+void mq_stat(struct mqueue *q, struct linux_stat *ret);
 /* Forgets the registration; what the caller shall give to mq_tell(). */
 struct mq_registration {
     struct process *owner; /* NULL: there was none */
