@@ -215,6 +215,57 @@ static void test_reset(void)
     close(fd[0]);
 }
 
+/* Shut both ways, though not closed: what still comes is answered by a reset, and both ends know.
+ */
+static void test_deaf(void)
+{
+    char buf[8];
+    int fd[2];
+
+    connection(fd);
+    CHECK_EQ(write(fd[1], "a", 1), 1);
+    events_with(fd[0], POLLIN);
+    CHECK_EQ(shutdown(fd[0], SHUT_RDWR), 0);
+    CHECK_EQ(read(fd[0], buf, 8), 1); /* what had come before */
+    CHECK_EQ(read(fd[0], buf, 8), 0);
+    CHECK_EQ(events_with(fd[1], POLLRDHUP), POLLIN | POLLOUT | POLLRDHUP);
+    CHECK_EQ(write(fd[1], "bc", 2), 2);
+    CHECK_EQ(events_with(fd[1], POLLERR), POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP);
+    CHECK_EQ(events_with(fd[0], POLLERR), POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP);
+    CHECK_ERRNO(shutdown(fd[0], SHUT_RDWR), ENOTCONN);
+    CHECK_EQ(option(fd[0], SOL_SOCKET, SO_ERROR), ECONNRESET);
+    CHECK_ERRNO(send(fd[1], "d", 1, MSG_NOSIGNAL), EPIPE);
+    CHECK_EQ(option(fd[1], SOL_SOCKET, SO_ERROR), 0);
+    close_both(fd);
+    /* For reading alone it says nothing, and may be read on. */
+    connection(fd);
+    CHECK_EQ(shutdown(fd[0], SHUT_RD), 0);
+    CHECK_EQ(write(fd[1], "e", 1), 1);
+    CHECK_EQ(events_with(fd[1], 0), POLLOUT);
+    while (recv(fd[0], buf, 8, MSG_PEEK) == 0)
+        usleep(1000);
+    CHECK_EQ(read(fd[0], buf, 8), 1);
+    close_both(fd);
+}
+
+/* No room at all: recv(2) waits for bytes as ever, read(2) does not. */
+static void test_no_room(void)
+{
+    char buf[8];
+    int fd[2];
+
+    connection(fd);
+    CHECK_EQ(read(fd[0], buf, 0), 0);
+    CHECK_ERRNO(recv(fd[0], buf, 0, MSG_DONTWAIT), EAGAIN);
+    CHECK_EQ(write(fd[1], "a", 1), 1);
+    CHECK_EQ(recv(fd[0], buf, 0, 0), 0);
+    CHECK_EQ(read(fd[0], buf, 8), 1);
+    CHECK_ERRNO(send(fd[0], "b", 1, MSG_FASTOPEN), EISCONN);
+    CHECK_EQ(shutdown(fd[1], SHUT_WR), 0);
+    CHECK_EQ(recv(fd[0], buf, 0, 0), 0);
+    close_both(fd);
+}
+
 static volatile sig_atomic_t pipes;
 
 static void count_pipe(int sig)
@@ -272,6 +323,8 @@ int main(void)
     test_urgent();
     test_half_close();
     test_reset();
+    test_deaf();
+    test_no_room();
     test_epoll();
     test_sigpipe();
     return check_done();

@@ -241,9 +241,45 @@ static void test_shutdown(void)
     CHECK_EQ(shutdown(b, SHUT_RDWR), 0);
     CHECK_EQ(events_of(b, 0), POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
     CHECK_EQ(recv(b, &c, 1, 0), 0);
+    CHECK_ERRNO(recv(b, &c, 1, MSG_DONTWAIT), EAGAIN);
     CHECK_ERRNO(send(b, "x", 1, MSG_NOSIGNAL), EPIPE);
     close(a);
     close(b);
+}
+
+/* Flags and names that change what sendmsg(2) does. */
+static void test_flags(void)
+{
+    struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+    int a = bound(INADDR_LOOPBACK, 0), b = socket(AF_INET, SOCK_DGRAM, 0),
+        c = socket(AF_INET6, SOCK_DGRAM, 0), d = socket(AF_INET6, SOCK_DGRAM, 0);
+    struct sockaddr *any = (struct sockaddr *)&name;
+    struct msghdr msg = {0};
+    char byte;
+
+    CHECK_EQ(connect_to(b, INADDR_LOOPBACK, port_of(a)), 0);
+    CHECK_EQ(send(b, "p", 1, MSG_PROXY), 1); /* Linux's MSG_PROBE: it is not sent */
+    CHECK_ERRNO(recv(a, &byte, 1, MSG_DONTWAIT), EAGAIN);
+    CHECK_ERRNO(send(b, "p", 1, MSG_OOB), EOPNOTSUPP);
+    CHECK_ERRNO(recvmsg(b, &msg, (int)0x80000000), EINVAL); /* MSG_CMSG_COMPAT */
+    CHECK_ERRNO(sendmsg(b, &msg, (int)0x80000000), EINVAL);
+    CHECK_EQ(bind(c, any, sizeof(name)), 0);
+    name.sin6_port = htons((uint16_t)port_of(c));
+    CHECK_EQ(sendto(d, "o", 1, MSG_OOB, any, sizeof(name)), 1);
+    CHECK_EQ(recv(c, &byte, 1, 0), 1);
+    name.sin6_family = AF_UNIX;
+    CHECK_ERRNO(sendto(d, "u", 1, 0, any, sizeof(name)), EINVAL);
+    name.sin6_family = AF_UNSPEC;
+    CHECK_ERRNO(sendto(d, "u", 1, 0, any, sizeof(name)), EDESTADDRREQ);
+    name.sin6_family = AF_INET6;
+    CHECK_EQ(connect(d, any, sizeof(name)), 0);
+    name.sin6_family = AF_UNSPEC;
+    CHECK_EQ(sendto(d, "u", 1, 0, any, sizeof(name)), 1);
+    CHECK_EQ(recv(c, &byte, 1, 0), 1);
+    close(a);
+    close(b);
+    close(c);
+    close(d);
 }
 
 /* Marks for one datagram: control messages of sendmsg(2). */
@@ -330,6 +366,7 @@ int main(void)
     test_groups();
     test_v6();
     test_shutdown();
+    test_flags();
     test_marks();
     test_lite();
     test_flood();

@@ -153,6 +153,10 @@ void tcp_conn_finish(struct tcp_conn *c, int side);
 void tcp_conn_close(struct tcp_conn *c, int side, bool reset);
 /* It is over for both: the other end is told of a reset, the owner of `side` is the caller's. */
 void tcp_conn_abort(struct tcp_conn *c, int side);
+/* Does `side` take no more bytes, though its socket is still there? shutdown(2), both ways. */
+bool tcp_deaf_locked(const struct tcp_conn *c, int side);
+/* Bytes came for such a one: both ends are reset. */
+void tcp_conn_refuse(struct tcp_conn *c, int side);
 /* TCP_ESTABLISHED, TCP_CLOSE_WAIT and so on. */
 uint8_t tcp_conn_state(struct tcp_conn *c, int side);
 

@@ -253,6 +253,31 @@ void tcp_conn_abort(struct tcp_conn *c, int side)
     end_and_unlock(c, side, reset);
 }
 
+bool tcp_deaf_locked(const struct tcp_conn *c, int side)
+{
+    const struct tcp_socket *t = c->end[side].owner;
+
+    return t && c->end[1 - side].fin &&
+           (__atomic_load_n(&t->shut, __ATOMIC_ACQUIRE) & TCP_SHUT_RECEIVE);
+}
+
+/* tcp_rcv_state_process() in FIN_WAIT2. */
+void tcp_conn_refuse(struct tcp_conn *c, int side)
+{
+    struct tcp_socket *deaf;
+    bool had_fin;
+
+    lock_acquire(&c->lock);
+    deaf = tcp_owner_locked(&c->end[side]);
+    had_fin = c->end[side].fin;
+    lock_release(&c->lock);
+    tcp_conn_abort(c, side);
+    if (deaf) {
+        tell_reset(deaf, had_fin, c->broken);
+        socket_unref(tcp_sock(deaf));
+    }
+}
+
 uint8_t tcp_conn_state(struct tcp_conn *c, int side)
 {
     struct tcp_end *end = &c->end[side], *other = &c->end[1 - side];

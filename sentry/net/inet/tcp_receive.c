@@ -172,8 +172,8 @@ static ssize_t read_connection(struct tcp_read *r)
     bytes = r->end->bytes;
     more = !r->end->fin && !r->end->reset;
     lock_release(&r->c->lock);
-    if (r->msg->uio->left == 0)
-        return 0;
+    if (r->msg->uio->left == 0) /* as for any size, it waits until there is something */
+        return bytes ? 0 : nothing(r);
     if (bytes < wanted && more && !(r->msg->flags & MSG_DONTWAIT) && !r->peek &&
         !(__atomic_load_n(&r->t->shut, __ATOMIC_ACQUIRE) & TCP_SHUT_RECEIVE))
         return -EAGAIN;

@@ -205,6 +205,16 @@ static ssize_t write_in_vain(struct tcp_write *w)
     return n;
 }
 
+/* Likewise, where somebody is, but wants to hear nothing any more. */
+static ssize_t write_to_deaf(struct tcp_write *w)
+{
+    ssize_t n = (ssize_t)w->msg->uio->left;
+
+    uio_advance(w->msg->uio, w->msg->uio->left);
+    tcp_conn_refuse(w->c, 1 - w->t->side);
+    return n;
+}
+
 static ssize_t write_all(struct tcp_write *w)
 {
     size_t done = 0;
@@ -212,7 +222,7 @@ static ssize_t write_all(struct tcp_write *w)
 
     while (w->msg->uio->left > 0) {
         int64_t room;
-        bool gone;
+        bool gone, deaf;
 
         if (tcp_sock(w->t)->error || __atomic_load_n(&w->t->reset, __ATOMIC_ACQUIRE) ||
             (__atomic_load_n(&w->t->shut, __ATOMIC_ACQUIRE) & TCP_SHUT_SEND)) {
@@ -221,11 +231,12 @@ static ssize_t write_all(struct tcp_write *w)
         }
         lock_acquire(&w->c->lock);
         gone = w->to->closed;
+        deaf = tcp_deaf_locked(w->c, 1 - w->t->side);
         room = tcp_room_locked(w->from, w->to);
-        n = gone ? 0 : why_not_locked(w);
+        n = gone || deaf ? 0 : why_not_locked(w);
         lock_release(&w->c->lock);
-        if (gone)
-            return (ssize_t)done + write_in_vain(w);
+        if (gone || deaf)
+            return (ssize_t)done + (gone ? write_in_vain(w) : write_to_deaf(w));
         if (n == -EAGAIN)
             tcp_push(w->c, w->t->side);
         if (n == 0)
@@ -256,7 +267,7 @@ static int connect_first(struct socket *s, struct socket_message *msg)
     if (msg->to_address && msg->address->family == AF_UNSPEC)
         return -EOPNOTSUPP;
     if (!msg->to_address)
-        return -EINVAL;
+        return tcp_of(s)->state == TCP_IDLE ? -EINVAL : -EISCONN;
     err = tcp_connect(s, msg->address, true, &unused);
     if (err == -EINPROGRESS && !(msg->flags & MSG_DONTWAIT))
         err = -EAGAIN;

@@ -130,7 +130,9 @@ ssize_t udp_receive(struct socket *s, struct socket_message *msg)
     lock_acquire(&u->read_lock);
     n = give_message(u, msg, msg->flags & MSG_PEEK);
     lock_release(&u->read_lock);
-    if (n == -EAGAIN && (__atomic_load_n(&u->shut, __ATOMIC_ACQUIRE) & 1))
+    /* __skb_recv_udp(): only who would wait looks whether that is of any use. */
+    if (n == -EAGAIN && !(msg->flags & MSG_DONTWAIT) &&
+        (__atomic_load_n(&u->shut, __ATOMIC_ACQUIRE) & 1))
         return 0;
     return n;
 }

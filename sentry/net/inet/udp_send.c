@@ -15,6 +15,7 @@
 #include "sentry/net/inet/wire.h"
 #include "sentry/net/netns.h"
 
+#define MSG_PROBE     MSG_PROXY /* as Linux calls it */
 #define READABLE      (POLLIN | POLLRDNORM)
 #define RECEIVERS_MAX 64 /* of one multicast datagram */
 
@@ -23,26 +24,36 @@ static void count(struct net_ns *net, enum inet_counter which, const struct in6_
     inet_count(net, which + (addr_is_v4(to) ? 0 : UDP6_IN - UDP_IN));
 }
 
+/* An address that sendmsg(2) names. */
+static int named_destination(const struct inet_socket *s, const struct socket_address *addr,
+                             struct endpoint *ret)
+{
+    int err = endpoint_parse(s, addr, false, ret);
+
+    if (err == -EAFNOSUPPORT && s->sock.domain == AF_INET6)
+        return -EINVAL;
+    /* AF_UNSPEC stands for the family of the socket. */
+    if (err == -EAFNOSUPPORT && addr->family == AF_UNSPEC) {
+        struct socket_address same = *addr;
+
+        same.family = AF_INET;
+        err = endpoint_parse(s, &same, false, ret);
+    }
+    if (err < 0)
+        return err;
+    return ret->port ? 0 : -EINVAL;
+}
+
 /* Where this one goes. */
 static int destination(struct udp_socket *u, struct socket_message *msg, struct endpoint *ret)
 {
     struct inet_socket *s = &u->inet;
 
-    if (msg->to_address) {
-        int err = endpoint_parse(s, msg->address, false, ret);
-
-        /* AF_UNSPEC stands for the family of the socket. */
-        if (err == -EAFNOSUPPORT && s->sock.domain == AF_INET &&
-            msg->address->family == AF_UNSPEC) {
-            struct socket_address same = *msg->address;
-
-            same.family = AF_INET;
-            err = endpoint_parse(s, &same, false, ret);
-        }
-        if (err < 0)
-            return err;
-        return ret->port ? 0 : -EINVAL;
-    }
+    /* Of IPv6, AF_UNSPEC stands for no name at all: udpv6_sendmsg(). */
+    if (msg->to_address &&
+        (s->sock.domain == AF_INET || msg->address->size < sizeof(msg->address->family) ||
+         msg->address->family != AF_UNSPEC))
+        return named_destination(s, msg->address, ret);
     lock_acquire(&s->sock.lock);
     *ret = s->remote;
     lock_release(&s->sock.lock);
@@ -465,6 +476,19 @@ void udp_push(struct udp_socket *u)
         (void)dispatch(u, &to, m);
 }
 
+/* MSG_PROBE: everything is as if it were sent: udp_sendmsg(). */
+static int probe(struct udp_socket *u, struct endpoint *to, struct udp_message *m)
+{
+    struct in6_addr src;
+    int err = endpoint_route(&u->inet, to, &src);
+
+    udp_message_free(m);
+    if (err < 0 && !(err == -EACCES && u->inet.sock.opt.broadcast))
+        return err;
+    err = inet_autobind(&u->inet);
+    return err == -EADDRINUSE ? -EAGAIN : err;
+}
+
 ssize_t udp_send(struct socket *s, struct socket_message *msg)
 {
     struct udp_socket *u = udp_of(s);
@@ -473,11 +497,13 @@ ssize_t udp_send(struct socket *s, struct socket_message *msg)
     struct endpoint to;
     int err;
 
-    if (msg->flags & MSG_OOB)
-        return -EOPNOTSUPP;
     if (size > 0xffff)
         return -EMSGSIZE;
+    if ((msg->flags & MSG_OOB) && s->domain == AF_INET)
+        return -EOPNOTSUPP;
     err = find_destination(u, msg, &to);
+    if (!err && (msg->flags & MSG_OOB) && addr_is_v4(&to.addr))
+        err = -EOPNOTSUPP;
     if (!err)
         err = socket_take_error(s);
     if (err < 0)
@@ -496,6 +522,6 @@ ssize_t udp_send(struct socket *s, struct socket_message *msg)
         gather(u, m, &to);
         return (ssize_t)size;
     }
-    err = dispatch(u, &to, m);
+    err = msg->flags & MSG_PROBE ? probe(u, &to, m) : dispatch(u, &to, m);
     return err < 0 ? err : (ssize_t)size;
 }

@@ -16,7 +16,8 @@
 #include "sentry/syscalls/file/files.h"
 #include "sentry/syscalls/net/sockets.h"
 
-#define INTERNAL_FLAGS 0x8110000u /* what only Linux says to itself */
+#define INTERNAL_FLAGS 0x8110000u  /* what only Linux says to itself */
+#define CMSG_COMPAT    0x80000000u /* likewise, of whom it refuses it: MSG_CMSG_COMPAT */
 
 void socket_message_end(struct socket_message *msg)
 {
@@ -328,6 +329,8 @@ ssize_t socket_sendmsg_at(struct task *task, struct socket *s, uaddr_t addr, int
 {
     struct guest_msghdr hdr;
 
+    if ((uint32_t)flags & CMSG_COMPAT)
+        return -EINVAL;
     if (copy_struct_from_user(task->mm, &hdr, addr) < 0)
         return -EFAULT;
     return socket_sendmsg(task, s, &hdr, flags, socket_is_nonblocking(s));
@@ -340,6 +343,8 @@ ssize_t socket_recvmsg_at(struct task *task, struct socket *s, uaddr_t addr, int
     ssize_t n;
     int err;
 
+    if ((uint32_t)flags & CMSG_COMPAT)
+        return -EINVAL;
     if (copy_struct_from_user(task->mm, &hdr, addr) < 0)
         return -EFAULT;
     n = socket_recvmsg(task, s, &hdr, flags, socket_is_nonblocking(s));
