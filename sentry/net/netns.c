@@ -19,8 +19,10 @@ struct net_ns {
     uint32_t watchers;  /* frames.h */
     int tags[NET_TAGS]; /* atomic */
     bool is_first;
+    uint64_t cookie;
 };
 
+static uint64_t last_cookie;     /* atomic */
 static int first_tags[NET_TAGS]; /* atomic; copies of the first namespace's */
 
 static const struct net_outward *first_outward; /* for the first namespace */
@@ -54,6 +56,7 @@ int net_ns_create(bool lo_up, struct net_ns **ret)
     if (!net)
         return -ENOMEM;
     refcount_set(&net->refs, 1);
+    net->cookie = __atomic_add_fetch(&last_cookie, 1, __ATOMIC_RELAXED);
     net->outward = first_outward;
     first_outward = NULL;
     net->is_first = !__atomic_exchange_n(&has_first, true, __ATOMIC_RELAXED);
@@ -78,6 +81,11 @@ int net_ns_create(bool lo_up, struct net_ns **ret)
         net->outward->attach(net);
     *ret = net;
     return 0;
+}
+
+uint64_t net_ns_cookie(const struct net_ns *net)
+{
+    return net->cookie;
 }
 
 struct net_ns *net_ns_ref(struct net_ns *net)

@@ -58,7 +58,8 @@ const struct net_outward *net_ns_outward(const struct net_ns *net);
  * -ENOMEM. */
 int net_ns_create(bool lo_up, struct net_ns **ret);
 struct net_ns *net_ns_ref(struct net_ns *net);
-struct net_ns *net_ns_unref(struct net_ns *net); /* takes NULL, returns NULL */
+struct net_ns *net_ns_unref(struct net_ns *net);  /* takes NULL, returns NULL */
+uint64_t net_ns_cookie(const struct net_ns *net); /* a number that no other one has */
 /* What the family's ns_init() made. */
 void *net_ns_family(struct net_ns *net, int family);
 

@@ -2,8 +2,11 @@
  * SOL_SOCKET: socket(7), net/core/sock.c. What is kept and has no effect here is what has none on a
  * machine without network cards of its own.
  */
+#include <asm/ioctls.h>
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/sock_diag.h>
+#include <linux/sockios.h>
 #include <string.h>
 #include <sys/time.h>
 
@@ -12,13 +15,22 @@
 #include "sentry/vfs/attr/identity.h"
 
 /* Newer than some headers. */
+#define OPT_TXTIME           61
 #define OPT_BINDTOIFINDEX    62
 #define OPT_PREFER_BUSY_POLL 69
+#define OPT_BUSY_POLL_BUDGET 70
+#define OPT_NETNS_COOKIE     71
 #define OPT_BUF_LOCK         72
+#define OPT_RESERVE_MEM      73
 #define OPT_TXREHASH         74
+#define OPT_RCVMARK          75
 #define OPT_PASSPIDFD        76
+#define OPT_RCVPRIORITY      82
 #define OPT_PASSRIGHTS       83
 #define OPT_INQ              84
+
+/* What filters may ask a packet for: SKF_AD_MAX. */
+#define BPF_EXTENSIONS 64
 
 /* Whoever may force a size gets this much at most: it is the Sentry's memory. */
 #define FORCED_BUF_MAX (8 << 20)
@@ -34,6 +46,7 @@ void socket_options_init(struct socket_options *opt)
         .rcvlowat = 1,
         .peek_off = -1,
         .incoming_cpu = -1,
+        .txrehash = 1,
         .pacing_rate = UINT64_MAX,
         .rcvtimeo_ns = SOCKET_TIMEO_MAX,
         .sndtimeo_ns = SOCKET_TIMEO_MAX,
@@ -81,6 +94,14 @@ static bool *switch_of(struct socket_options *opt, int name)
         return &opt->no_check;
     case SO_PASSCRED:
         return &opt->pass_cred;
+    case SO_PASSSEC:
+        return &opt->pass_sec;
+    case SO_WIFI_STATUS:
+        return &opt->wifi_status;
+    case OPT_RCVMARK:
+        return &opt->rcvmark;
+    case OPT_RCVPRIORITY:
+        return &opt->rcvpriority;
     case OPT_PASSPIDFD:
         return &opt->pass_pidfd;
     case SO_RXQ_OVFL:
@@ -107,6 +128,7 @@ static int check_switch(const struct socket *s, int name, int on)
     case SO_REUSEPORT:
         return on && s->domain != AF_INET && s->domain != AF_INET6 ? -EOPNOTSUPP : 0;
     case SO_PASSCRED:
+    case SO_PASSSEC: /* of which there never is one to pass */
         return s->domain == AF_UNIX || s->domain == AF_NETLINK ? 0 : -EOPNOTSUPP;
     case OPT_PASSPIDFD:
         return s->domain == AF_UNIX ? 0 : -EOPNOTSUPP;
@@ -123,7 +145,7 @@ static int check_switch(const struct socket *s, int name, int on)
 
 static void set_sndbuf(struct socket_options *opt, int value, bool force)
 {
-    uint32_t bytes = value < 0 ? 0 : (uint32_t)value;
+    uint32_t bytes = force && value < 0 ? 0 : (uint32_t)value;
 
     bytes = MIN(bytes, (uint32_t)(force ? FORCED_BUF_MAX : SOCKET_BUF_MAX));
     opt->sndbuf = MAX(bytes * 2, (uint32_t)SOCKET_SNDBUF_MIN);
@@ -132,7 +154,7 @@ static void set_sndbuf(struct socket_options *opt, int value, bool force)
 
 static void set_rcvbuf(struct socket_options *opt, int value, bool force)
 {
-    uint32_t bytes = value < 0 ? 0 : (uint32_t)value;
+    uint32_t bytes = force && value < 0 ? 0 : (uint32_t)value;
 
     bytes = MIN(bytes, (uint32_t)(force ? FORCED_BUF_MAX : SOCKET_BUF_MAX));
     opt->rcvbuf = MAX(bytes * 2, (uint32_t)SOCKET_RCVBUF_MIN);
@@ -206,6 +228,8 @@ static int32_t *number_of(struct socket_options *opt, int name)
         return &opt->busy_poll;
     case SO_INCOMING_CPU:
         return &opt->incoming_cpu;
+    case OPT_BUSY_POLL_BUDGET:
+        return &opt->busy_poll_budget;
     default:
         return NULL;
     }
@@ -214,13 +238,11 @@ static int32_t *number_of(struct socket_options *opt, int name)
 /* Those of them that not everybody may set to everything. */
 static int check_number(const struct socket *s, int name, int value)
 {
-    bool raw = net_capable(s->net, CAP_NET_RAW) || net_capable(s->net, CAP_NET_ADMIN);
-
     switch (name) {
     case SO_PRIORITY:
-        return (value < 0 || value > 6) && !raw ? -EPERM : 0;
+        return socket_may_set_priority(s, value) ? 0 : -EPERM;
     case SO_MARK:
-        return raw ? 0 : -EPERM;
+        return socket_may_mark(s) ? 0 : -EPERM;
     case SO_PEEK_OFF:
         return s->domain == AF_UNIX || s->domain == AF_INET || s->domain == AF_INET6 ? 0
                                                                                      : -EOPNOTSUPP;
@@ -228,6 +250,10 @@ static int check_number(const struct socket *s, int name, int value)
         if (value > s->opt.busy_poll && !vfs_has_cap(CAP_NET_ADMIN))
             return -EPERM;
         return value < 0 ? -EINVAL : 0;
+    case OPT_BUSY_POLL_BUDGET:
+        if (value > s->opt.busy_poll_budget && !vfs_has_cap(CAP_NET_ADMIN))
+            return -EPERM;
+        return value < 0 || value > UINT16_MAX ? -EINVAL : 0;
     default:
         return 0;
     }
@@ -286,14 +312,18 @@ static int set_other(struct socket *s, int name, int value)
         opt->buf_lock = (uint8_t)value;
         return 0;
     case OPT_TXREHASH:
+        if (s->protocol != IPPROTO_TCP || s->type != SOCK_STREAM)
+            return -EOPNOTSUPP;
         if (value < -1 || value > 1)
             return -EINVAL;
         opt->txrehash = (uint8_t)(value == -1 ? 1 : value);
         return 0;
     case OPT_BINDTOIFINDEX:
         return set_device(s, value);
-    case SO_DETACH_FILTER:
-        return -ENOENT; /* there never is one */
+    case OPT_RESERVE_MEM: /* of a control group for memory, which counts no sockets here */
+        return -EOPNOTSUPP;
+    case SO_CNX_ADVICE: /* that the way is bad: there is one way */
+        return 0;
     case SO_TIMESTAMP_OLD:
     case SO_TIMESTAMPNS_OLD:
     case SO_TIMESTAMP_NEW:
@@ -347,6 +377,18 @@ static int get_device_name(const struct socket *s, void *value, size_t *size)
     return socket_option_put(value, size, device.name, strlen(device.name) + 1);
 }
 
+/* SO_MEMINFO: as sock_diag(7) tells it. */
+static int get_memory(struct socket *s, void *value, size_t *size)
+{
+    uint32_t memory[SK_MEMINFO_VARS] = {
+        [SK_MEMINFO_RCVBUF] = s->opt.rcvbuf, [SK_MEMINFO_SNDBUF] = s->opt.sndbuf};
+    int waiting = 0;
+
+    if (s->ops->queued && s->ops->queued(s, SIOCINQ, &waiting) == 0)
+        memory[SK_MEMINFO_RMEM_ALLOC] = (uint32_t)MAX(waiting, 0);
+    return socket_option_put(value, size, memory, sizeof(memory));
+}
+
 static int set_any(struct socket *s, int name, const void *value, size_t size)
 {
     bool *sw = switch_of(&s->opt, name);
@@ -379,6 +421,8 @@ static int set_any(struct socket *s, int name, const void *value, size_t size)
         return 0;
     case SO_BSDCOMPAT:
         return 0;
+    case OPT_TXTIME:
+        return socket_set_txtime(s, value, size);
     case SO_LOCK_FILTER:
         if (s->opt.lock_filter && !number)
             return -EPERM;
@@ -433,7 +477,12 @@ static int get_state(struct socket *s, int name, int *ret)
         *ret = 1;
         return 0;
     case SO_BSDCOMPAT:
+    case SO_INCOMING_NAPI_ID: /* lo polls no device */
+    case OPT_RESERVE_MEM:
         *ret = 0;
+        return 0;
+    case SO_BPF_EXTENSIONS:
+        *ret = BPF_EXTENSIONS;
         return 0;
     default:
         return -ENOPROTOOPT;
@@ -463,7 +512,7 @@ static int get_other(struct socket *s, int name, int *ret)
         return 0;
     case OPT_TXREHASH:
         *ret = opt->txrehash;
-        return 0;
+        return s->protocol == IPPROTO_TCP && s->type == SOCK_STREAM ? 0 : -EOPNOTSUPP;
     case OPT_BINDTOIFINDEX:
         *ret = opt->device;
         return 0;
@@ -487,7 +536,10 @@ static int get_number(struct socket *s, int name, int *ret)
     const bool *sw = switch_of(&s->opt, name);
     const int32_t *number = number_of(&s->opt, name);
 
-    if (sw && (name == SO_PASSCRED || name == OPT_PASSPIDFD) && check_switch(s, name, 0) < 0)
+    if (name == OPT_BUSY_POLL_BUDGET)
+        return -ENOPROTOOPT; /* which is set alone */
+    if (sw && (name == SO_PASSCRED || name == SO_PASSSEC || name == OPT_PASSPIDFD) &&
+        check_switch(s, name, 0) < 0)
         return -EOPNOTSUPP;
     if (!sw && !number)
         return get_other(s, name, ret);
@@ -498,7 +550,7 @@ static int get_number(struct socket *s, int name, int *ret)
 int socket_get_option(struct socket *s, int name, void *value, size_t *size)
 {
     int number, err = -ENOPROTOOPT;
-    uint64_t rate;
+    uint64_t rate, cookie;
 
     if (s->ops->get_base_option)
         err = s->ops->get_base_option(s, name, value, size);
@@ -527,8 +579,17 @@ int socket_get_option(struct socket *s, int name, void *value, size_t *size)
         if (*size < sizeof(s->ino))
             return -EINVAL;
         return socket_option_put(value, size, &s->ino, sizeof(s->ino));
+    case OPT_NETNS_COOKIE:
+        cookie = net_ns_cookie(s->net);
+        if (*size != sizeof(cookie))
+            return -EINVAL;
+        return socket_option_put(value, size, &cookie, sizeof(cookie));
     case SO_BINDTODEVICE:
         return get_device_name(s, value, size);
+    case OPT_TXTIME:
+        return socket_get_txtime(s, value, size);
+    case SO_MEMINFO:
+        return get_memory(s, value, size);
     default:
         return -ENOPROTOOPT;
     }

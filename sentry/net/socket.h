@@ -42,13 +42,14 @@ struct uio;
 #define SOCKET_TIMEO_MAX   UINT64_MAX /* no limit */
 
 /* Defaults and ceilings of /proc/sys/net/core; the kernel doubles what programs ask for. */
-#define SOCKET_BUF_DEFAULT  212992
-#define SOCKET_BUF_MAX      212992
-#define SOCKET_SNDBUF_MIN   4608
-#define SOCKET_RCVBUF_MIN   2304
-#define SOCKET_SOMAXCONN    4096
-#define SOCKET_OPTMEM_MAX   131072
-#define SOCKET_MESSAGE_COST 576 /* what a message is counted for beside its bytes */
+#define SOCKET_BUF_DEFAULT   212992
+#define SOCKET_BUF_MAX       212992
+#define SOCKET_SNDBUF_MIN    4608
+#define SOCKET_RCVBUF_MIN    2304
+#define SOCKET_SOMAXCONN     4096
+#define SOCKET_OPTMEM_MAX    131072
+#define SOCKET_PRIORITY_FREE 6   /* up to this, anybody's */
+#define SOCKET_MESSAGE_COST  576 /* what a message is counted for beside its bytes */
 /* What all queues together may hold: it is the Sentry's memory, not the program's. */
 #define SOCKET_MEMORY_MAX (1UL << 30)
 
@@ -96,6 +97,11 @@ struct socket_message {
     struct socket *wait;                /* owned; -EAGAIN: the room that is wanted is its */
 };
 
+/* What a message carries of SOL_SOCKET: SO_MARK and SO_PRIORITY. */
+struct socket_marks {
+    int32_t mark, priority;
+};
+
 struct socket_options {
     uint32_t sndbuf, rcvbuf; /* bytes, doubled */
     uint32_t sndbuf_locked, rcvbuf_locked;
@@ -108,9 +114,12 @@ struct socket_options {
     uint64_t rcvtimeo_ns, sndtimeo_ns; /* SOCKET_TIMEO_MAX: none */
     bool debug, reuse_addr, reuse_port, dont_route, broadcast, keep_alive, oob_inline, no_check;
     bool linger, pass_cred, pass_sec, pass_pidfd, no_rights, rxq_ovfl, nofcs, select_err_queue;
-    bool zero_copy, prefer_busy_poll, inq, lock_filter;
+    bool zero_copy, prefer_busy_poll, inq, lock_filter, wifi_status, rcvmark, rcvpriority;
+    bool txtime;
     uint8_t timestamp; /* 0, or SO_TIMESTAMP_OLD and its kin */
     uint8_t buf_lock, txrehash;
+    int32_t busy_poll_budget, txtime_clock;
+    uint32_t txtime_flags;
 };
 
 struct socket;
@@ -271,6 +280,20 @@ void socket_control_put(struct socket_message *msg, int level, int type, const v
 
 /* SO_TIMESTAMP and its kin, if the socket wants them: when it came, by CLOCK_REALTIME. */
 void socket_put_timestamp(struct socket *s, struct socket_message *msg, uint64_t ns);
+
+/* marks.c: who may set SO_MARK, and that SO_PRIORITY. */
+bool socket_may_mark(const struct socket *s);
+bool socket_may_set_priority(const struct socket *s, int priority);
+/* A control message of SOL_SOCKET for one that is sent: sock_cmsg_send(). -EINVAL, -EPERM. */
+int socket_take_marks(const struct socket *s, int type, const void *data, size_t size,
+                      struct socket_marks *ret);
+/* SO_RCVMARK, SO_RCVPRIORITY, if the socket wants them. */
+void socket_put_marks(struct socket *s, struct socket_message *msg,
+                      const struct socket_marks *marks);
+
+/* SO_TXTIME: struct sock_txtime. -EINVAL, -EPERM. */
+int socket_set_txtime(struct socket *s, const void *value, size_t size);
+int socket_get_txtime(const struct socket *s, void *value, size_t *size);
 
 /* options.c: SOL_SOCKET; host buffers. -ENOPROTOOPT, -EINVAL, -EDOM, -EPERM. */
 int socket_set_option(struct socket *s, int name, const void *value, size_t size);

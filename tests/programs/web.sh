@@ -13,4 +13,4 @@ php -S 127.0.0.1:17034 -t w >/dev/null 2>&1 & P=$!
 printf 'global\n maxconn 100\ndefaults\n mode http\n timeout connect 5s\n timeout client 9s\n timeout server 9s\nfrontend f\n bind 127.0.0.1:17035\n use_backend p if { path_end .php }\n default_backend b\nbackend b\n balance roundrobin\n server one 127.0.0.1:17033\nbackend p\n server two 127.0.0.1:17034\n' >h.cfg
 haproxy -f h.cfg -db >/dev/null 2>&1 & H=$!
 for u in n i.php; do for i in $(seq 100); do curl -sf http://127.0.0.1:17035/$u -o got && break; sleep 0.1; done; sha256sum <got; done
-kill $H; wait $H; echo $?; kill $L; wait $L; echo $?; kill $P; wait $P; echo $?
+kill $H; wait $H; echo $?; kill $L; wait $L; kill $P; wait $P; echo $?

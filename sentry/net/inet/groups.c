@@ -276,10 +276,10 @@ static int change_v6(struct inet_socket *s, const void *value, size_t size,
     struct group_change c = {.request = request};
     struct ipv6_mreq req;
 
-    if (s->sock.type == SOCK_STREAM)
-        return -EPROTO;
     if (size < sizeof(req))
         return -EINVAL;
+    if (s->sock.type == SOCK_STREAM)
+        return -EPROTO;
     memcpy(&req, value, sizeof(req));
     c.group = req.ipv6mr_multiaddr;
     c.interface = (int)req.ipv6mr_interface;

@@ -18,6 +18,7 @@ void inet_socket_init(struct inet_socket *s, struct net_ns *net,
     socket_init(&s->sock, net, ops, domain, type, protocol);
     list_init(&s->port_node);
     ip_options_init(&s->ip);
+    s->ip.multicast_all = domain == AF_INET; /* IPv6 has a switch of its own */
     s->bound = s->local.addr = s->remote.addr = addr_any(s);
 }
 

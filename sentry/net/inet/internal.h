@@ -108,6 +108,7 @@ struct ip_options {
     int recvpktinfo, recvhoplimit, recvtclass, tclass, mtu_discover6, recverr6, dontfrag;
     int autoflowlabel, freebind6, flowinfo_send, addr_preferences, minhopcount, recvorigdst6;
     int pktinfo2292, hoplimit2292, rthdr2292, hopopts2292, dstopts2292;
+    int recverr_rfc4884, recverr6_rfc4884, flowinfo, router_alert_isolate;
     int recvpathmtu, recvrthdr, recvhopopts, recvdstopts, recvfragsize6, transparent6, unicast_if6;
     uint32_t port_range;
 };

@@ -103,7 +103,8 @@ static uint32_t poll_connected(struct tcp_socket *t, struct tcp_conn *c)
         shut |= TCP_SHUT_RECEIVE;
     if (over || finished)
         shut |= TCP_SHUT_BOTH;
-    if (end->bytes >= (uint64_t)tcp_sock(t)->opt.rcvlowat)
+    if (end->bytes >= (uint64_t)tcp_sock(t)->opt.rcvlowat ||
+        (end->bytes > 0 && !tcp_writable_locked(other, end))) /* nothing more may come before */
         events |= POLLIN | POLLRDNORM;
     if (end->urgent && !end->urgent_read)
         events |= POLLPRI;

@@ -11,9 +11,17 @@
 
 /* Newer than some headers. */
 #define OPT_INQ           36
-#define OPT_TX_DELAY      37
+#define OPT_IS_MPTCP      43
 #define OPT_RTO_MAX_MS    44
+#define OPT_RTO_MIN_US    45
 #define OPT_DELACK_MAX_US 46
+
+#define LINGER2_DEFAULT   60 /* seconds: tcp_fin_timeout */
+#define LINGER2_MAX       120
+#define WINDOW_CLAMP_MIN  (SOCKET_RCVBUF_MIN / 2)
+#define RTO_SECONDS_MAX   120
+#define TIMER_US_MIN      4001 /* more than a tick of a usual Linux */
+#define TIMER_US_MAX      200000
 
 #define CONGESTION_NAMES  "reno cubic"
 
@@ -36,7 +44,7 @@ static const struct number_option numbers[] = {
     {TCP_SYNCNT, FIELD(syncnt), 1, 127, false},
     {TCP_LINGER2, FIELD(linger2), INT32_MIN, INT32_MAX, false},
     {TCP_DEFER_ACCEPT, FIELD(defer_accept), INT32_MIN, INT32_MAX, false},
-    {TCP_WINDOW_CLAMP, FIELD(window_clamp), 0, INT32_MAX, false},
+    {TCP_WINDOW_CLAMP, FIELD(window_clamp), INT32_MIN, INT32_MAX, false},
     {TCP_QUICKACK, FIELD(quickack), INT32_MIN, INT32_MAX, true},
     {TCP_USER_TIMEOUT, FIELD(user_timeout), 0, INT32_MAX, false},
     {TCP_FASTOPEN, FIELD(fastopen), 0, INT32_MAX, false},
@@ -46,7 +54,10 @@ static const struct number_option numbers[] = {
     {TCP_THIN_LINEAR_TIMEOUTS, FIELD(thin_linear), 0, 1, false},
     {TCP_SAVE_SYN, FIELD(save_syn), 0, 2, false},
     {OPT_INQ, FIELD(inq), 0, 1, false},
+    {TCP_THIN_DUPACK, FIELD(thin_dupack), 0, 1, false},
     {OPT_RTO_MAX_MS, FIELD(rto_max), 1000, 120000, false},
+    {OPT_RTO_MIN_US, FIELD(rto_min), TIMER_US_MIN, TIMER_US_MAX, false},
+    {OPT_DELACK_MAX_US, FIELD(delack_max), TIMER_US_MIN, TIMER_US_MAX, false},
 };
 
 void tcp_parameters_init(struct tcp_parameters *opt)
@@ -56,9 +67,11 @@ void tcp_parameters_init(struct tcp_parameters *opt)
         .keepintvl = 75,
         .keepcnt = 9,
         .syncnt = 6,
-        .linger2 = 60,
+        .linger2 = LINGER2_DEFAULT,
         .quickack = 1,
         .rto_max = 120000,
+        .rto_min = TIMER_US_MAX,
+        .delack_max = TIMER_US_MAX,
         .congestion = "cubic",
     };
 }
@@ -94,7 +107,48 @@ static int check_number(struct tcp_socket *t, const struct number_option *option
     if ((option->name == TCP_FASTOPEN || option->name == TCP_FASTOPEN_NO_COOKIE) &&
         t->state != TCP_IDLE && t->state != TCP_LISTENING)
         return -EINVAL;
+    if (((option->name == TCP_FASTOPEN_CONNECT) || (option->name == TCP_WINDOW_CLAMP && !value)) &&
+        t->state != TCP_IDLE)
+        return -EINVAL;
     return 0;
+}
+
+/*
+ * TCP_DEFER_ACCEPT counts how often a SYN would be answered again: seconds are what that takes, by
+ * twice the time each. secs_to_retrans(), retrans_to_secs().
+ */
+static int defer_seconds(int seconds)
+{
+    int timeout = 1, period = 1;
+
+    if (seconds <= 0)
+        return 0;
+    for (int n = 1; seconds > period && n < UINT8_MAX; n++) {
+        timeout = MIN(timeout * 2, RTO_SECONDS_MAX);
+        period += timeout;
+    }
+    return period;
+}
+
+/* What is kept of a number that is allowed. */
+static int kept_number(const struct number_option *option, int value)
+{
+    if (option->is_switch)
+        return value != 0;
+    switch (option->name) {
+    case TCP_DEFER_ACCEPT:
+        return defer_seconds(value);
+    case TCP_LINGER2:
+        return value < 0 ? -1 : value == 0 ? LINGER2_DEFAULT : MIN(value, LINGER2_MAX);
+    case TCP_WINDOW_CLAMP:
+        return value ? MAX(value, WINDOW_CLAMP_MIN) : 0;
+    case TCP_FASTOPEN:
+        return MIN(value, SOCKET_SOMAXCONN);
+    case TCP_THIN_DUPACK: /* it has no effect in Linux any more */
+        return 0;
+    default:
+        return value;
+    }
 }
 
 /* The cork is drawn, or there shall be no delay: what was held back goes out. */
@@ -146,7 +200,7 @@ int tcp_setsockopt(struct socket *s, int level, int name, const void *value, siz
     lock_acquire(&s->lock);
     err = check_number(t, option, number);
     if (!err)
-        *field = option->is_switch ? number != 0 : number;
+        *field = kept_number(option, number);
     lock_release(&s->lock);
     if (!err && ((name == TCP_CORK && !number) || (name == TCP_NODELAY && number)))
         push(t);
@@ -205,6 +259,7 @@ int tcp_getsockopt(struct socket *s, int level, int name, void *value, size_t *s
         return socket_option_put(value, size, t->opt.congestion, sizeof(t->opt.congestion));
     case TCP_ULP:
     case TCP_CC_INFO:
+    case TCP_FASTOPEN_KEY: /* never set: no server gives out cookies */
         *size = 0;
         return 0;
     case TCP_MAXSEG:
@@ -212,6 +267,7 @@ int tcp_getsockopt(struct socket *s, int level, int name, void *value, size_t *s
                                      t->state == TCP_CONNECTED ? TCP_LO_MSS
                                      : t->opt.maxseg           ? t->opt.maxseg
                                                                : 536);
+    case OPT_IS_MPTCP:
     case TCP_TIMESTAMP:
         return socket_option_put_int(value, size, 0);
     case TCP_REPAIR:

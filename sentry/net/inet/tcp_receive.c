@@ -170,7 +170,9 @@ static ssize_t read_connection(struct tcp_read *r)
     lock_acquire(&r->c->lock);
     r->at = r->end->taken;
     bytes = r->end->bytes;
-    more = !r->end->fin && !r->end->reset;
+    /* A writer who waits for room waits for the reader. */
+    more =
+        !r->end->fin && !r->end->reset && tcp_writable_locked(&r->c->end[1 - r->t->side], r->end);
     lock_release(&r->c->lock);
     if (r->msg->uio->left == 0) /* as for any size, it waits until there is something */
         return bytes ? 0 : nothing(r);

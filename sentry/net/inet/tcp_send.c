@@ -278,6 +278,31 @@ static int connect_first(struct socket *s, struct socket_message *msg)
     return err;
 }
 
+/* Of control messages those of SOL_SOCKET are looked at alone: sock_cmsg_send(). */
+static int check_control(const struct socket *s, const struct socket_message *msg)
+{
+    struct socket_marks unused;
+    size_t at = 0;
+
+    while (msg->control && msg->control_size - at >= sizeof(struct cmsghdr)) {
+        struct cmsghdr c;
+        int err = 0;
+
+        memcpy(&c, msg->control + at, sizeof(c));
+        if (c.cmsg_len < sizeof(c) || c.cmsg_len > msg->control_size - at)
+            return -EINVAL;
+        if (c.cmsg_level == SOL_SOCKET)
+            err = socket_take_marks(s, c.cmsg_type, msg->control + at + CMSG_LEN(0),
+                                    c.cmsg_len - CMSG_LEN(0), &unused);
+        if (err < 0)
+            return err;
+        if (CMSG_ALIGN(c.cmsg_len) > msg->control_size - at)
+            break;
+        at += CMSG_ALIGN(c.cmsg_len);
+    }
+    return 0;
+}
+
 ssize_t tcp_send(struct socket *s, struct socket_message *msg)
 {
     struct tcp_write w = {.t = tcp_of(s), .msg = msg, .urgent = msg->flags & MSG_OOB};
@@ -291,6 +316,11 @@ ssize_t tcp_send(struct socket *s, struct socket_message *msg)
     w.c = tcp_get_conn(w.t);
     if (!w.c)
         return not_connected(w.t);
+    n = check_control(s, msg);
+    if (n < 0) {
+        tcp_conn_unref(w.c);
+        return n;
+    }
     w.more = (msg->flags & MSG_MORE) || w.t->opt.cork;
     w.from = &w.c->end[w.t->side];
     w.to = &w.c->end[1 - w.t->side];

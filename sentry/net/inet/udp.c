@@ -10,6 +10,7 @@
 #include "sentry/net/inet/udp.h"
 
 /* Newer than some headers. */
+#define OPT_UDP_ENCAP    100
 #define OPT_NO_CHECK6_TX 101
 #define OPT_NO_CHECK6_RX 102
 
@@ -185,6 +186,10 @@ static int *number_of(struct udp_socket *u, int name)
         return &u->no_check6_tx;
     case OPT_NO_CHECK6_RX:
         return &u->no_check6_rx;
+    case OPT_UDP_SEGMENT:
+        return &u->segment;
+    case OPT_UDP_GRO:
+        return &u->gro;
     case UDPLITE_SEND_CSCOV:
         return u->inet.sock.protocol == IPPROTO_UDPLITE ? &u->send_coverage : NULL;
     case UDPLITE_RECV_CSCOV:
@@ -194,17 +199,17 @@ static int *number_of(struct udp_socket *u, int name)
     }
 }
 
-/* Nothing covers less than the header; 0 is all. */
+/* Nothing covers less than the header; 0 is all, and what is negative is little. */
 static int coverage(int number)
 {
-    return number > 0 && number < UDPLITE_HEADER ? UDPLITE_HEADER : MIN(MAX(number, 0), 0xffff);
+    return number != 0 && number < UDPLITE_HEADER ? UDPLITE_HEADER : MIN(number, 0xffff);
 }
 
 static int udp_setsockopt(struct socket *s, int level, int name, const void *value, size_t size)
 {
     int *field, number, err;
 
-    if (level != s->protocol && level != IPPROTO_UDP)
+    if (level != IPPROTO_UDPLITE && level != IPPROTO_UDP)
         return ip_setsockopt(s, level, name, value, size);
     err = socket_option_int(value, size, &number);
     if (err < 0)
@@ -212,8 +217,11 @@ static int udp_setsockopt(struct socket *s, int level, int name, const void *val
     field = number_of(udp_of(s), name);
     if (!field)
         return -ENOPROTOOPT;
-    *field =
-        name == UDPLITE_SEND_CSCOV || name == UDPLITE_RECV_CSCOV ? coverage(number) : number != 0;
+    if (name == OPT_UDP_SEGMENT && (number < 0 || number > UINT16_MAX))
+        return -EINVAL;
+    *field = name == UDPLITE_SEND_CSCOV || name == UDPLITE_RECV_CSCOV ? coverage(number)
+             : name == OPT_UDP_SEGMENT                                ? number
+                                                                      : number != 0;
     if (name == UDP_CORK && !number)
         udp_push(udp_of(s));
     return 0;
@@ -223,9 +231,12 @@ static int udp_getsockopt(struct socket *s, int level, int name, void *value, si
 {
     const int *field;
 
-    if (level != s->protocol && level != IPPROTO_UDP)
+    if (level != IPPROTO_UDPLITE && level != IPPROTO_UDP)
         return ip_getsockopt(s, level, name, value, size);
     field = number_of(udp_of(s), name);
+    if (!field &&
+        (name == OPT_UDP_ENCAP || name == UDPLITE_SEND_CSCOV || name == UDPLITE_RECV_CSCOV))
+        return socket_option_put_int(value, size, 0);
     return field ? socket_option_put_int(value, size, *field) : -ENOPROTOOPT;
 }
 

@@ -7,6 +7,14 @@
 #define UDP_SIZE_MAX_V4 65507
 #define UDP_SIZE_MAX_V6 65527
 
+/* Newer than some headers: linux/udp.h, linux/in6.h. */
+#define OPT_UDP_SEGMENT      103
+#define OPT_UDP_GRO          104
+#define OPT_IPV6_FLOWINFO    11
+#define OPT_IPV6_ORIGDSTADDR 74
+#define OPT_IP_PROTOCOL      52
+#define UDP_SEGMENTS_MAX     128 /* of one message */
+
 struct udp_message {
     struct list node;
     struct endpoint from;
@@ -15,6 +23,8 @@ struct udp_message {
     uint32_t size, room; /* bytes */
     int interface;       /* by which it came */
     uint8_t tos, ttl;
+    uint16_t segment; /* UDP_SEGMENT: so many bytes in each datagram of it; 0: it is one */
+    struct socket_marks marks;
     char data[];
 };
 
@@ -29,7 +39,7 @@ struct udp_socket {
     uint32_t error_count;
     struct udp_message *gathered; /* MSG_MORE, UDP_CORK: not sent yet; owned */
     struct endpoint gathered_to;
-    int cork, no_check6_tx, no_check6_rx;
+    int cork, no_check6_tx, no_check6_rx, segment, gro;
     int send_coverage, receive_coverage; /* of UDP-Lite: bytes that the checksum covers */
     uint8_t shut;                        /* 1: receive, 2: send; atomic */
 };
@@ -44,7 +54,8 @@ struct udp_message *udp_message_create(size_t size);
 void udp_message_free(struct udp_message *m); /* takes NULL */
 /* Into the queue unless it is full or closed; `m` is taken over. */
 void udp_enqueue(struct udp_socket *to, struct udp_message *m);
-/* What the datagram carries beside its bytes: the socket's options, or its control messages'. */
+/* marks.c: what the datagram carries beside its bytes: the socket's options, or its control
+ * messages'. */
 int udp_mark_message(const struct inet_socket *s, const struct socket_message *msg,
                      const struct endpoint *to, struct udp_message *m);
 /* A whole datagram that a raw socket has sent. */

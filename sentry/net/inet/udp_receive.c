@@ -61,6 +61,12 @@ static void put_control_v6(struct inet_socket *s, struct socket_message *msg,
         socket_control_put(msg, IPPROTO_IPV6, IPV6_HOPLIMIT, &hops, sizeof(hops));
     if (s->ip.recvtclass)
         socket_control_put(msg, IPPROTO_IPV6, IPV6_TCLASS, &tclass, sizeof(tclass));
+    if (s->ip.recvorigdst6) {
+        struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_addr = m->to};
+
+        name.sin6_port = (in_port_t)__builtin_bswap16(s->local.port);
+        socket_control_put(msg, IPPROTO_IPV6, OPT_IPV6_ORIGDSTADDR, &name, sizeof(name));
+    }
 }
 
 static void describe(struct udp_socket *u, struct socket_message *msg, const struct udp_message *m)
@@ -72,6 +78,9 @@ static void describe(struct udp_socket *u, struct socket_message *msg, const str
     socket_put_timestamp(&s->sock, msg, m->time_ns);
     if (s->sock.opt.rxq_ovfl && u->dropped)
         socket_control_put(msg, SOL_SOCKET, SO_RXQ_OVFL, &u->dropped, sizeof(u->dropped));
+    socket_put_marks(&s->sock, msg, &m->marks);
+    if (u->gro && m->segment)
+        socket_control_put(msg, IPPROTO_UDP, OPT_UDP_GRO, &(int){m->segment}, sizeof(int));
     if (s->sock.domain == AF_INET6)
         put_control_v6(s, msg, m);
     if (s->sock.domain == AF_INET || addr_is_v4(&m->to))

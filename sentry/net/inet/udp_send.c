@@ -1,6 +1,8 @@
 /* Sending datagrams. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -58,115 +60,6 @@ static int destination(struct udp_socket *u, struct socket_message *msg, struct 
     *ret = s->remote;
     lock_release(&s->sock.lock);
     return ret->port ? 0 : -EDESTADDRREQ;
-}
-
-/* Which of our own addresses it is sent from, if any is named, and by which interface. */
-static int take_source(const struct inet_socket *s, const struct in6_addr *from, int interface,
-                       struct udp_message *m)
-{
-    struct net_device device;
-
-    if (interface && net_ns_device(s->sock.net, interface, &device) < 0)
-        return -ENODEV;
-    if (addr_is_any(from))
-        return 0;
-    if (!inet_owns(s, from) && !(addr_is_v4(from) ? s->ip.freebind || s->ip.transparent
-                                                  : s->ip.freebind6 || s->ip.transparent6))
-        return addr_is_v4(from) && !addr_is_multicast(from) && !addr_is_broadcast(from)
-                   ? -ENETUNREACH
-                   : -EINVAL;
-    m->from.addr = *from;
-    return 0;
-}
-
-static int take_v4(const struct inet_socket *s, int type, const void *data, size_t size, int number,
-                   struct udp_message *m)
-{
-    struct in_pktinfo info;
-    struct in6_addr from;
-
-    switch (type) {
-    case IP_TTL:
-        m->ttl = (uint8_t)number;
-        return number < 1 || number > 255 ? -EINVAL : 0;
-    case IP_TOS:
-        m->tos = (uint8_t)number;
-        return number < 0 || number > 255 ? -EINVAL : 0;
-    case IP_PKTINFO:
-        if (size != sizeof(info))
-            return -EINVAL;
-        memcpy(&info, data, sizeof(info));
-        from = addr_v4(ntohl(info.ipi_spec_dst.s_addr));
-        return take_source(s, &from, info.ipi_ifindex, m);
-    default:
-        return -EINVAL;
-    }
-}
-
-static int take_v6(const struct inet_socket *s, int type, const void *data, size_t size, int number,
-                   struct udp_message *m)
-{
-    struct in6_pktinfo info;
-
-    switch (type) {
-    case IPV6_HOPLIMIT:
-        m->ttl = (uint8_t)(number == -1 ? 64 : number);
-        return size != sizeof(int) || number < -1 || number > 255 ? -EINVAL : 0;
-    case IPV6_TCLASS:
-        m->tos = (uint8_t)MAX(number, 0);
-        return size != sizeof(int) || number < -1 || number > 255 ? -EINVAL : 0;
-    case IPV6_PKTINFO:
-        if (size < sizeof(info))
-            return -EINVAL;
-        memcpy(&info, data, sizeof(info));
-        return take_source(s, &info.ipi6_addr, (int)info.ipi6_ifindex, m);
-    default:
-        return -EINVAL;
-    }
-}
-
-/* One control message that is for IPPROTO_IP or IPPROTO_IPV6. */
-static int take_control(const struct inet_socket *s, const struct cmsghdr *c, const void *data,
-                        size_t size, struct udp_message *m)
-{
-    int number = 0;
-
-    if (size >= sizeof(int))
-        memcpy(&number, data, sizeof(int));
-    else if (size == 1)
-        number = *(const uint8_t *)data;
-    else
-        return -EINVAL;
-    return c->cmsg_level == IPPROTO_IP ? take_v4(s, c->cmsg_type, data, size, number, m)
-                                       : take_v6(s, c->cmsg_type, data, size, number, m);
-}
-
-/* The mark that the datagram carries: the socket's, or what its control messages say. */
-int udp_mark_message(const struct inet_socket *s, const struct socket_message *msg,
-                     const struct endpoint *to, struct udp_message *m)
-{
-    size_t at = 0;
-
-    m->tos = (uint8_t)(addr_is_v4(&to->addr) ? s->ip.tos : MAX(s->ip.tclass, 0));
-    m->ttl = (uint8_t)(addr_is_v4(&to->addr) ? s->ip.ttl : s->ip.unicast_hops);
-    if (m->ttl == UINT8_MAX)
-        m->ttl = 64;
-    while (msg->control && msg->control_size - at >= sizeof(struct cmsghdr)) {
-        struct cmsghdr c;
-        int err = 0;
-
-        memcpy(&c, msg->control + at, sizeof(c));
-        if (c.cmsg_len < sizeof(c) || c.cmsg_len > msg->control_size - at)
-            return -EINVAL;
-        if (c.cmsg_level == IPPROTO_IP || c.cmsg_level == IPPROTO_IPV6)
-            err = take_control(s, &c, msg->control + at + CMSG_LEN(0), c.cmsg_len - CMSG_LEN(0), m);
-        if (err < 0)
-            return err;
-        if (CMSG_ALIGN(c.cmsg_len) > msg->control_size - at)
-            break;
-        at += CMSG_ALIGN(c.cmsg_len);
-    }
-    return 0;
 }
 
 struct udp_message *udp_message_create(size_t size)
@@ -263,9 +156,38 @@ void udp_enqueue(struct udp_socket *to, struct udp_message *m)
         udp_message_free(m);
 }
 
+/* Bytes `at` and on of one that is several; -ENOBUFS as NULL. */
+static struct udp_message *segment_of(const struct udp_message *m, uint32_t at)
+{
+    const uint32_t size = MIN(m->size - at, (uint32_t)m->segment);
+    struct udp_message *part = udp_message_create(size);
+
+    if (!part)
+        return NULL;
+    part->from = m->from;
+    part->to = m->to;
+    part->time_ns = m->time_ns;
+    part->interface = m->interface;
+    part->tos = m->tos;
+    part->ttl = m->ttl;
+    part->marks = m->marks;
+    memcpy(part->data, m->data + at, size);
+    return part;
+}
+
 /* Into one receiver's queue, if its filter lets it; `m` is taken over. */
 static void deliver(struct udp_socket *to, struct udp_message *m)
 {
+    if (m->segment && !to->gro) { /* UDP_GRO: who wants the datagrams in one piece */
+        for (uint32_t at = 0; at < m->size; at += m->segment) {
+            struct udp_message *part = segment_of(m, at);
+
+            if (part)
+                deliver(to, part);
+        }
+        udp_message_free(m);
+        return;
+    }
     if (socket_has_filter(&to->inet.sock) && !filter(&to->inet.sock, m))
         udp_message_free(m);
     else
@@ -403,6 +325,59 @@ static int dispatch(struct udp_socket *u, struct endpoint *to, struct udp_messag
     return 0;
 }
 
+/* UDP_SEGMENT: udp_send_skb(). 1: there are several. */
+static int check_segments(const struct udp_socket *u, const struct endpoint *to,
+                          struct udp_message *m)
+{
+    struct net_device device;
+    uint32_t header = (addr_is_v4(&to->addr) ? sizeof(struct iphdr) : sizeof(struct ip6_hdr)) +
+                      sizeof(struct udphdr);
+
+    if (!m->segment)
+        return 0;
+    if (net_ns_device(u->inet.sock.net, endpoint_interface(&u->inet, &to->addr), &device) < 0)
+        return -ENODEV;
+    if (header + MIN(m->size, (uint32_t)m->segment) > (uint32_t)MIN(device.mtu, UINT16_MAX))
+        return -EMSGSIZE;
+    if (m->size > (uint32_t)m->segment * UDP_SEGMENTS_MAX || u->inet.sock.opt.no_check)
+        return -EINVAL;
+    if (u->inet.sock.protocol == IPPROTO_UDPLITE)
+        return -EIO;
+    if (m->size <= m->segment)
+        m->segment = 0;
+    return m->segment != 0;
+}
+
+/* Where several go, each by itself: beyond the namespace, and to groups. `m` is taken over. */
+static int dispatch_each(struct udp_socket *u, const struct endpoint *to, struct udp_message *m)
+{
+    int err = 0;
+
+    for (uint32_t at = 0; !err && at < m->size; at += m->segment) {
+        struct udp_message *part = segment_of(m, at);
+        struct endpoint dst = *to;
+
+        err = part ? dispatch(u, &dst, part) : -ENOBUFS;
+    }
+    udp_message_free(m);
+    return err;
+}
+
+/* `m` is taken over, as one datagram or as several. */
+static int dispatch_all(struct udp_socket *u, struct endpoint *to, struct udp_message *m)
+{
+    int several = check_segments(u, to, m);
+
+    if (several < 0) {
+        udp_message_free(m);
+        return several;
+    }
+    if (several && (endpoint_outward(&u->inet, &to->addr) || addr_is_multicast(&to->addr) ||
+                    addr_is_broadcast(&to->addr)))
+        return dispatch_each(u, to, m);
+    return dispatch(u, to, m);
+}
+
 void udp_receive_packet(struct net_ns *net, const struct inet_packet *packet)
 {
     struct endpoint from, to;
@@ -473,7 +448,7 @@ void udp_push(struct udp_socket *u)
     to = u->gathered_to;
     lock_release(&u->inet.sock.lock);
     if (m)
-        (void)dispatch(u, &to, m);
+        (void)dispatch_all(u, &to, m);
 }
 
 /* MSG_PROBE: everything is as if it were sent: udp_sendmsg(). */
@@ -513,6 +488,7 @@ ssize_t udp_send(struct socket *s, struct socket_message *msg)
     err = take_payload(u, msg, &to, &m);
     if (err < 0)
         return err;
+    m->segment = (uint16_t)u->segment;
     err = udp_mark_message(&u->inet, msg, &to, m);
     if (err < 0) {
         udp_message_free(m);
@@ -522,6 +498,6 @@ ssize_t udp_send(struct socket *s, struct socket_message *msg)
         gather(u, m, &to);
         return (ssize_t)size;
     }
-    err = msg->flags & MSG_PROBE ? probe(u, &to, m) : dispatch(u, &to, m);
+    err = msg->flags & MSG_PROBE ? probe(u, &to, m) : dispatch_all(u, &to, m);
     return err < 0 ? err : (ssize_t)size;
 }
