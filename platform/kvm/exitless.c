@@ -79,7 +79,8 @@ void exitless_init(struct kvm_platform *p)
     if (p->exitless_mode == EXITLESS_NEVER ||
         (p->exitless_mode == EXITLESS_AUTO && !host_kvm_threads_may_change()))
         return;
-    p->runner_count = MIN(p->cpus / 2, RUNNER_MAX);
+    p->claims_max = p->cpus / 2;
+    p->runner_count = p->claims_max ? MIN(p->cpus, RUNNER_MAX) : 0;
     for (unsigned int i = 0; i < p->runner_count; i++) {
         p->runners[i].platform = p;
         p->runners[i].index = i;

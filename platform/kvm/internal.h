@@ -91,7 +91,6 @@ struct runner {
     uint32_t turn;         /* atomic, futex: enum runner_turn */
     uint32_t rest;         /* atomic, futex: enum runner_rest */
     uint32_t owner_sleeps; /* atomic: the owner does */
-    int owner_cpu;         /* atomic: where it last was */
     struct kvm_context *ctx;
     struct vcpu *v;
     struct kvm_address_space *as; /* atomic; NULL while nobody is inside */
@@ -211,6 +210,8 @@ struct kvm_platform {
     struct runner runners[RUNNER_MAX];
     enum exitless_mode exitless_mode;
     unsigned int runner_count; /* 0: calls always leave the guest */
+    unsigned int claims_max;   /* so many runners are claimed at most ... */
+    uint32_t claims;           /* atomic: ... and so many are */
     uint32_t runner_threads;   /* atomic, futex; the watchdog is one of them */
     uint32_t watchdog;         /* atomic, futex: enum watchdog_state */
     uint64_t cpu_mask[16];     /* which processors the sandbox may use ... */
@@ -326,7 +327,7 @@ void exchange_free(struct kvm_address_space *as);
 enum runner_turn { TURN_OWNER, TURN_RUNNER, TURN_INSIDE, TURN_END };
 enum runner_rest { RUNNER_AWAKE, RUNNER_DOZING, RUNNER_WAKING };
 enum watchdog_state { WATCHDOG_NONE, WATCHDOG_AWAKE, WATCHDOG_DOZING, WATCHDOG_ENDS };
-/* One that is free and awake, claimed. NULL: none; soon there may be. */
+/* One that runs beside the caller, free and awake, claimed. NULL: none; soon there may be. */
 struct runner *runner_claim(struct kvm_platform *p);
 void runner_unclaim(struct runner *r);
 /* Lets it enter the guest with r->v; r->turn is TURN_OWNER again when it has come back. */

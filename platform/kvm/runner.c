@@ -5,6 +5,9 @@
  *                           ^                | owner, for whom that takes too long
  *                           '----------------'
  *
+ * Each has the contexts on one processor (of some, where there are many) for its owners, and runs
+ * on any of the others: on the same one each would keep the other from what they wait for.
+ *
  * Between two turns a runner stays awake for a moment, as its owner is likely to have the next one
  * soon; then it dozes. Only one that is awake can be claimed: who finds it dozing has it woken, and
  * goes on without it until it is there. Where other programs have the processors, that may be long.
@@ -66,22 +69,6 @@ static void end_turn(struct runner *r)
         host_futex_wake(&r->turn, 1);
 }
 
-/*
- * Beside its owner: on the same processor each would keep the other from what they wait for. So it
- * stays away from where its owner last was, and the host's scheduler chooses among the others.
- */
-static void keep_apart(const struct runner *r)
-{
-    uint64_t cpus[ARRAY_COUNT(r->platform->cpu_mask)];
-    int owners = __atomic_load_n(&r->owner_cpu, __ATOMIC_RELAXED);
-
-    if (likely(host_current_cpu() != owners) || (size_t)owners >= 8 * sizeof(cpus))
-        return;
-    memcpy(cpus, r->platform->cpu_mask, sizeof(cpus));
-    cpus[owners / 64] &= ~(1UL << owners % 64);
-    host_set_affinity(0, cpus, sizeof(cpus));
-}
-
 /* Likewise, with `rest`: whoever gives a turn writes that first. */
 static void doze(struct runner *r)
 {
@@ -89,7 +76,6 @@ static void doze(struct runner *r)
     while (__atomic_load_n(&r->turn, __ATOMIC_SEQ_CST) == TURN_OWNER &&
            __atomic_load_n(&r->rest, __ATOMIC_ACQUIRE) == RUNNER_DOZING)
         host_futex_wait(&r->rest, RUNNER_DOZING, HOST_NEVER);
-    keep_apart(r);
     __atomic_store_n(&r->rest, RUNNER_AWAKE, __ATOMIC_RELEASE);
 }
 
@@ -104,7 +90,6 @@ static void wake(struct runner *r)
 
 static void give_turn(struct runner *r, enum runner_turn turn)
 {
-    __atomic_store_n(&r->owner_cpu, host_current_cpu(), __ATOMIC_RELAXED);
     __atomic_store_n(&r->turn, turn, __ATOMIC_SEQ_CST);
     wake(r);
 }
@@ -125,10 +110,36 @@ static void thread_ends(struct kvm_platform *p)
     host_futex_wake(&p->runner_threads, 1);
 }
 
+/* Processors are grouped by their rank among those that the sandbox may use, a runner for each. */
+static unsigned int group_of(const struct kvm_platform *p, unsigned int cpu)
+{
+    unsigned int word = MIN(cpu / 64, ARRAY_COUNT(p->cpu_mask) - 1), rank = 0;
+    uint64_t below = (1UL << cpu % 64) - 1;
+
+    for (unsigned int i = 0; i < word; i++)
+        rank += (unsigned int)__builtin_popcountll(p->cpu_mask[i]);
+    rank += (unsigned int)__builtin_popcountll(p->cpu_mask[word] & below);
+    return rank % p->runner_count;
+}
+
+static void keep_off_group(const struct runner *r)
+{
+    const struct kvm_platform *p = r->platform;
+    uint64_t cpus[ARRAY_COUNT(p->cpu_mask)];
+
+    memcpy(cpus, p->cpu_mask, sizeof(cpus));
+    for (unsigned int i = 0; i < 8 * sizeof(cpus); i++) {
+        if (group_of(p, i) == r->index)
+            cpus[i / 64] &= ~(1UL << i % 64);
+    }
+    host_set_affinity(0, cpus, sizeof(cpus));
+}
+
 static void runner_main(void *arg)
 {
     struct runner *r = arg;
 
+    keep_off_group(r);
     __atomic_store_n(&r->tid, pool_thread_id(), __ATOMIC_RELEASE);
     for (;;) {
         if (!watch_turn(r, TURN_OWNER, AWAKE_NS))
@@ -137,7 +148,6 @@ static void runner_main(void *arg)
             break;
         if (!pass_turn(r, TURN_RUNNER, TURN_INSIDE))
             continue;
-        keep_apart(r);
         runner_run_once(r);
         if (!exitless_abandon(r))
             end_turn(r);
@@ -244,27 +254,26 @@ static bool is_ready(struct runner *r)
     }
     if (__atomic_load_n(&r->rest, __ATOMIC_ACQUIRE) == RUNNER_AWAKE)
         return __atomic_load_n(&r->tid, __ATOMIC_ACQUIRE) != 0 && wake_watchdog(r->platform);
-    __atomic_store_n(&r->owner_cpu, host_current_cpu(), __ATOMIC_RELAXED);
     wake(r);
     return false;
 }
 
 struct runner *runner_claim(struct kvm_platform *p)
 {
-    for (unsigned int i = 0; i < p->runner_count; i++) {
-        struct runner *r = &p->runners[i];
+    int here = host_current_cpu();
+    struct runner *r = &p->runners[here < 0 ? 0 : group_of(p, (unsigned int)here)];
 
-        if (__atomic_exchange_n(&r->claimed, 1, __ATOMIC_SEQ_CST))
-            continue;
-        if (is_ready(r))
-            return r;
-        runner_unclaim(r);
-    }
+    if (__atomic_exchange_n(&r->claimed, 1, __ATOMIC_SEQ_CST))
+        return NULL;
+    if (__atomic_add_fetch(&p->claims, 1, __ATOMIC_RELAXED) <= p->claims_max && is_ready(r))
+        return r;
+    runner_unclaim(r);
     return NULL;
 }
 
 void runner_unclaim(struct runner *r)
 {
+    __atomic_fetch_sub(&r->platform->claims, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&r->claimed, 0, __ATOMIC_RELEASE);
 }
 
