@@ -19,7 +19,8 @@
  * change: the guest is told to return to the trampoline's `out`.
  *
  * It takes two processors for one program, so it is done only while there are as many, and while
- * the calls come so fast that it pays, which is learnt (habit.c).
+ * the calls come so fast that it pays, which is a habit (platform/habit.h); in which count the
+ * calls that left the guest soon one after the other, where that is dear (streak.c).
  *
  * The exchange page is the program's to write. What it says there is taken for its registers, no
  * matter who posted it or when; the vCPU itself is only ever set from the context.
@@ -35,14 +36,10 @@
 #include "platform/regs.h"
 #include "ring0/code.h"
 
-#define PAUSES       24
-#define WATCH_NS     50000U   /* without a call for so long: it computes */
-#define PATIENT_NS   2000000U /* the same where it does not matter what it costs */
-#define PREEMPTED_NS 300000U  /* between two looks: the processors are wanted elsewhere */
-#define TURNS_NS     300000U  /* since another program was inside */
-#define FEW_CALLS    4        /* with so few it had better not begun */
-#define VAIN_NS      90000    /* what it costs to have begun, and to fetch the guest out again */
-#define LATE_NS      40000    /* and to have begun without a runner */
+#define PAUSES    24
+#define TURNS_NS  300000U /* since another program was inside */
+#define FEW_CALLS 4       /* with so few it had better not begun */
+#define LATE_NS   40000   /* lost by who has begun without a runner */
 
 static struct exchange_page *page_of(struct kvm_context *ctx)
 {
@@ -120,9 +117,45 @@ static bool is_turning(const struct kvm_context *ctx)
            TURNS_NS;
 }
 
-static bool is_wanted(const struct kvm_context *ctx)
+static const struct habit_rates rates = {
+    .need_min = 4,
+    .need_max = 1024,
+    .saved_ns = 20000,
+    .credit_max_ns = 8000000,
+    .vain_ns = 65000,
+};
+
+static struct habit_place place_in(struct kvm_context *ctx, struct kvm_address_space *as)
 {
-    return ctx->platform->exitless_mode == EXITLESS_ALWAYS || habit_wants(&ctx->exitless.habit);
+    return (struct habit_place){.rates = &rates,
+                                .here = &as->first_need,
+                                .lately = &ctx->platform->first_need,
+                                .always = ctx->platform->exitless_mode == EXITLESS_ALWAYS};
+}
+
+static bool is_wanted(struct kvm_context *ctx, struct kvm_address_space *as)
+{
+    struct habit_place place = place_in(ctx, as);
+
+    return place.always || ctx->exitless.hot ||
+           habit_wants(&ctx->exitless.habit, &place, streak_calls(&ctx->exitless.streak));
+}
+
+/* With a runner: so much was lost. */
+static void lose(struct kvm_context *ctx, uint64_t ns)
+{
+    struct habit_place place = place_in(ctx, ctx->exitless.runner->as);
+
+    ctx->exitless.hot = false;
+    habit_lose(&ctx->exitless.habit, &place, ns, 2);
+}
+
+static void win(struct kvm_context *ctx)
+{
+    struct habit_place place = place_in(ctx, ctx->exitless.runner->as);
+
+    ctx->exitless.hot = true;
+    habit_win(&ctx->exitless.habit, &place);
 }
 
 static int open_page(struct kvm_context *ctx, struct kvm_address_space *as, const struct runner *r,
@@ -146,14 +179,14 @@ bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struc
     struct kvm_platform *p = ctx->platform;
     struct runner *r;
 
-    if (p->runner_count == 0 || !is_wanted(ctx) || is_barred(ctx) ||
+    if (p->runner_count == 0 || !is_wanted(ctx, as) || is_barred(ctx) ||
         is_crowded(ctx, is_turning(ctx)))
         return false;
     r = runner_claim(p);
     if (!r)
         return false;
-    ctx->exitless.habit.hot = false;
-    ctx->exitless.habit.streak = 0;
+    ctx->exitless.hot = false;
+    ctx->exitless.streak.calls = 0;
     if (open_page(ctx, as, r, v) < 0) {
         runner_unclaim(r);
         return false;
@@ -212,8 +245,8 @@ static bool left_by_itself(const struct runner *r)
 static void note_few(struct kvm_context *ctx)
 {
     if (ctx->exitless.calls < FEW_CALLS)
-        habit_vain(&ctx->exitless.habit, VAIN_NS);
-    ctx->exitless.habit.hot = false;
+        lose(ctx, rates.vain_ns);
+    ctx->exitless.hot = false;
 }
 
 bool exitless_abandon(struct runner *r)
@@ -229,7 +262,7 @@ bool exitless_abandon(struct runner *r)
         settle_exit(r);
         /* Whatever it did there for so long, it did not wait. */
         if (__atomic_exchange_n(&r->expelled, 0, __ATOMIC_RELAXED))
-            ctx->exitless.habit.need = HABIT_NEED_MAX;
+            ctx->exitless.habit.need = rates.need_max;
     }
     note_few(ctx);
     __atomic_fetch_sub(&r->platform->inside, 1, __ATOMIC_RELAXED);
@@ -369,11 +402,13 @@ static enum watch look(struct kvm_context *ctx, const struct exchange_page *page
 
 static enum watch watch(struct kvm_context *ctx)
 {
-    uint64_t start = host_monotonic_ns(), before = start, now;
-    uint64_t longest = ctx->platform->exitless_mode == EXITLESS_ALWAYS ? PATIENT_NS : WATCH_NS;
+    struct habit_place place = place_in(ctx, ctx->exitless.runner->as);
     struct exchange_page *page = page_of(ctx);
+    struct habit_watch watch;
     enum watch seen;
+    uint64_t lost;
 
+    habit_watch_begin(&watch, &ctx->exitless.habit, &place, host_monotonic_ns());
     for (;;) {
         for (int i = 0; i < PAUSES; i++) {
             seen = look(ctx, page);
@@ -381,16 +416,11 @@ static enum watch watch(struct kvm_context *ctx)
                 return seen;
             __builtin_ia32_pause();
         }
-        now = host_monotonic_ns();
-        if (now - before > MAX(PREEMPTED_NS, longest)) {
-            habit_vain(&ctx->exitless.habit, now - before);
+        lost = habit_watch_lost(&watch, host_monotonic_ns(), false);
+        if (lost) {
+            lose(ctx, lost);
             return WATCH_VAIN;
         }
-        if (now - start > longest) {
-            habit_vain(&ctx->exitless.habit, VAIN_NS);
-            return WATCH_VAIN;
-        }
-        before = now;
     }
 }
 
@@ -415,7 +445,7 @@ static enum outcome came_out(struct kvm_context *ctx, enum trap *ret_trap,
             *ret_trap = TRAP_INTERRUPT;
             return OUTCOME_TRAP;
         }
-        if (!ctx->exitless.habit.hot || switch_enter(ctx, ctx->exitless.runner->as, r->v) < 0)
+        if (!ctx->exitless.hot || switch_enter(ctx, ctx->exitless.runner->as, r->v) < 0)
             return OUTCOME_OVER;
         break;
     }
@@ -430,7 +460,7 @@ static bool go_on(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info
         switch (watch(ctx)) {
         case WATCH_CALL:
             take_call(ctx);
-            habit_worth(&ctx->exitless.habit);
+            win(ctx);
             *ret_trap = TRAP_SYSCALL;
             return true;
         case WATCH_OUTSIDE:
@@ -465,11 +495,11 @@ bool exitless_run(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info
     }
     runner_go(r);
     if (!runner_begins(r)) {
-        habit_vain(&ctx->exitless.habit, LATE_NS);
+        lose(ctx, LATE_NS);
         turn_off(ctx);
         return false;
     }
-    ctx->exitless.habit.hot = true;
+    ctx->exitless.hot = true;
     return go_on(ctx, ret_trap, ret_info);
 }
 

@@ -9,7 +9,7 @@
  *   address_space.c  as_*
  *   context.c        ctx_*, fp and segment bases
  *   trap.c, switch.c leaving and entering the guest; window.c
- *   exitless.c, habit.c, runner.c, exchange.c
+ *   exitless.c, streak.c, runner.c, exchange.c
  *                    calls served while the guest waits for the answer, instead of leaving
  *   vm.c             the whole; probe.c, stats.c
  *
@@ -25,6 +25,7 @@
 #include "base/compiler.h"
 #include "base/list.h"
 #include "base/lock.h"
+#include "platform/habit.h"
 #include "platform/kvm/kvm.h"
 #include "ring0/exchange.h"
 #include "ring0/layout.h"
@@ -101,13 +102,10 @@ struct runner {
     uint32_t expelled;            /* atomic: the watchdog makes it come out */
 };
 
-/* What a context has learnt, see habit.c. All zero at first. */
-struct exitless_habit {
-    bool hot; /* the last switch would have gone on */
-    int64_t credit_ns;
+/* Calls in a row that left the guest, see streak.c. All zero at first. */
+struct streak {
+    uint32_t calls, looked;
     uint64_t least_ns, least_yet_ns; /* the shortest way out and in again of the last few */
-    uint32_t looked;
-    uint32_t streak, need; /* calls that left the guest; so many are to, in a row */
 };
 
 enum exitless_state {
@@ -137,7 +135,9 @@ struct kvm_context {
         bool turned;                           /* another context has been inside since */
         bool one_cpu, is_nice, special_policy; /* of its thread: then never */
         uint32_t calls;                        /* served since it is on */
-        struct exitless_habit habit;
+        bool hot;                              /* the last switch would have gone on */
+        struct streak streak;
+        struct habit habit;
     } exitless;
 
     /* ctx_interrupt(), from any thread: */
@@ -156,6 +156,7 @@ struct kvm_address_space {
     uint64_t exchange_table; /* guest-physical, the lowest one; 0: none */
     uint64_t exchange_tables[2];
     struct exchange_page *exchange[RUNNER_MAX]; /* for runner n, made when it first comes */
+    uint32_t first_need;                        /* atomic: of contexts that have no habit yet */
     struct list node;                           /* in platform.shells once destroyed */
 };
 
@@ -214,6 +215,7 @@ struct kvm_platform {
     uint32_t claims;           /* atomic: ... and so many are */
     uint32_t runner_threads;   /* atomic, futex; the watchdog is one of them */
     uint32_t watchdog;         /* atomic, futex: enum watchdog_state */
+    uint32_t first_need;       /* atomic: as an address space's, of all of them */
     uint64_t cpu_mask[16];     /* which processors the sandbox may use ... */
     unsigned int cpus;         /* ... how many */
     uint32_t inside; /* atomic: contexts in ctx_switch(), or with a guest that waits inside */
@@ -376,15 +378,10 @@ bool exitless_abandon(struct runner *r);
 /* Before the tables of an address space go: nobody waits inside any more. */
 void exitless_evict(struct kvm_platform *p, struct kvm_address_space *as);
 
-/* habit.c */
-#define HABIT_NEED_MAX 1024U
+/* streak.c */
 /* A call left the guest, `ns` after that was entered. */
-void habit_left(struct exitless_habit *h, uint64_t ns);
-/* A call was served inside. */
-void habit_worth(struct exitless_habit *h);
-/* None came: `ns` were lost. */
-void habit_vain(struct exitless_habit *h, uint64_t ns);
-bool habit_wants(const struct exitless_habit *h);
+void streak_add(struct streak *s, uint64_t ns);
+uint32_t streak_calls(const struct streak *s);
 
 /* window.c: for KIND_RING3 */
 void window_off(struct vcpu *v);

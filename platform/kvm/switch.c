@@ -147,7 +147,7 @@ static enum trap enter_and_run(struct kvm_context *ctx, struct kvm_address_space
     start = host_monotonic_ns();
     trap = run(ctx, as, v, ret_info);
     if (trap == TRAP_SYSCALL)
-        habit_left(&ctx->exitless.habit, host_monotonic_ns() - start);
+        streak_add(&ctx->exitless.streak, host_monotonic_ns() - start);
     return trap;
 
 fail:

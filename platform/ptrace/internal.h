@@ -40,6 +40,7 @@
 #include "base/lock.h"
 #include "base/refcount.h"
 #include "host/ptrace.h"
+#include "platform/habit.h"
 #include "platform/platform.h"
 #include "platform/ptrace/handover.h"
 #include "platform/ptrace/record.h"
@@ -233,11 +234,9 @@ struct listening {
     bool has_turn;          /* atomic */
     uint64_t away_since_ns; /* atomic; in the Sentry since then; 0: it runs */
     uint64_t counted_fs;    /* in space.fs_buckets */
-    uint32_t need;          /* calls in a row before it is worth a trial; 0: as others */
-    uint32_t won;           /* calls heard */
-    uint64_t alone_ns;      /* when no more were awake than could be listened to */
-    bool awake;             /* counted in platform.awake */
-    int64_t credit_ns;
+    struct habit habit;
+    uint64_t alone_ns; /* when no more were awake than could be listened to */
+    bool awake;        /* counted in platform.awake */
 };
 
 struct ptrace_context {

@@ -2,19 +2,17 @@
  * When a context's thread listens for calls (handover.c) instead of waiting for the next stop.
  *
  * Listening takes a processor beside the program's, and makes a stop dearer, since then the two are
- * apart (placement.c). So:
+ * apart (placement.c). When that pays is a habit (platform/habit.h), in which count the calls that
+ * could have been heard (struct context: missed), and
  *
- *   - it begins after `need` calls in a row that could have been heard (struct context: missed);
- *   - each call heard earns what it saved, each stop meanwhile costs what it took more, and hearing
- *     nothing for long costs that time and ends it. When the credit is used up, twice as many calls
- *     are needed the next time. So little more is lost than was won, whatever a program does;
+ *   - each stop meanwhile costs what it took more;
  *   - a call that sleeps costs more than it would have as a stop: the program stays awake for some
  *     time, beside whoever is to wake it;
- *   - it ends, likewise, when there is always somebody else awake in the sandbox: the two would
- *     keep others from the processors, whose every stop waits for them then;
- *   - a program begins with the need that others had lately, as it is likely to do what they did;
- *   - as many listen at once as there are pairs of processors. Who is in the Sentry for long, on
- *     behalf of a call that blocks, loses its turn to the next who asks.
+ *   - all is lost when there is always somebody else awake in the sandbox: the two would keep
+ *     others from the processors, whose every stop waits for them then.
+ *
+ * As many listen at once as there are pairs of processors. Who is in the Sentry for long, on behalf
+ * of a call that blocks, loses its turn to the next who asks.
  *
  * FS bases tell the threads of a space apart (handover.S): a context whose FS base another one of
  * the space may have as well is not listened to.
@@ -26,69 +24,43 @@
 #include "host/clock.h"
 #include "host/thread.h"
 
-#define PAUSES       40       /* between two looks for a stop: half a microsecond to one */
-#define WATCH_NS     50000U   /* hearing nothing for so long: it computes */
-#define PATIENT_NS   2000000U /* the same where it does not matter what it costs */
-#define PATIENT_PART 8        /* of the credit */
-#define PREEMPTED_NS 300000U  /* between two looks: the processors are wanted elsewhere */
-#define ASIDE_NS     60000U   /* in the Sentry for so long: its turn may be taken */
-
-#define NEED_MIN     2U
-#define NEED_MAX     4096U
-#define FIRST_MAX    64U
-#define WON_MANY     256
-#define FORGIVEN     8    /* a call heard takes that part of the need away */
-#define SAVED_NS     7000 /* by a call heard */
-#define CROWDED_NS   1000000U
-#define STOP_NS      15000 /* by a stop while apart */
-#define VAIN_NS      60000 /* to begin, and to end it */
-#define SLEEP_NS     40000 /* the program looks for its answer meanwhile, where others want to run */
-#define CREDIT_MAX   4000000 /* ns */
+#define PAUSES     40     /* between two looks for a stop: half a microsecond to one */
+#define ASIDE_NS   60000U /* in the Sentry for so long: its turn may be taken */
+#define CROWDED_NS 1000000U
+#define STOP_NS    15000 /* by a stop while apart */
+#define SLEEP_NS   40000 /* the program looks for its answer meanwhile, where others want to run */
 
 /* ---- the habit ----------------------------------------------------------------------------- */
 
-static void learn(uint32_t *need, uint32_t max)
-{
-    uint32_t old = __atomic_load_n(need, __ATOMIC_RELAXED);
+static const struct habit_rates rates = {
+    .need_min = 2,
+    .need_max = 4096,
+    .saved_ns = 7000,
+    .credit_max_ns = 4000000,
+    .vain_ns = 60000,
+};
 
-    __atomic_store_n(need, MIN(2 * MAX(old, NEED_MIN), max), __ATOMIC_RELAXED);
+static struct habit_place place_of(const struct ptrace_context *ctx)
+{
+    return (struct habit_place){.rates = &rates,
+                                .here = &ctx->space->first_need,
+                                .lately = &ctx->p->first_need,
+                                .always = ctx->p->exitless == EXITLESS_ALWAYS};
 }
 
-/* As others in its address space, or as programs lately. */
-static uint32_t first_need(const struct ptrace_context *ctx)
+/* True: it goes on, there is some credit left. */
+static bool lose(struct ptrace_context *ctx, uint64_t ns, uint32_t times)
 {
-    uint32_t here = __atomic_load_n(&ctx->space->first_need, __ATOMIC_RELAXED);
-    uint32_t lately = __atomic_load_n(&ctx->p->first_need, __ATOMIC_RELAXED);
+    struct habit_place place = place_of(ctx);
 
-    here = MAX(here, lately);
-    return MAX(here, NEED_MIN);
-}
-
-/* True: it goes on, there is some credit left. Else so many `times` as many calls are needed. */
-static bool lose(struct ptrace_context *ctx, uint64_t ns, int times)
-{
-    struct listening *l = &ctx->handover;
-
-    l->credit_ns -= (int64_t)MIN(ns, (uint64_t)2 * CREDIT_MAX);
-    if (l->credit_ns >= 0 || ctx->p->exitless == EXITLESS_ALWAYS)
-        return true;
-    l->credit_ns = 0;
-    l->need = MIN((uint32_t)times * MAX(l->need, NEED_MIN), NEED_MAX);
-    learn(&ctx->p->first_need, FIRST_MAX);
-    learn(&ctx->space->first_need, NEED_MAX);
-    return false;
+    return habit_lose(&ctx->handover.habit, &place, ns, times);
 }
 
 static void win(struct ptrace_context *ctx)
 {
-    struct listening *l = &ctx->handover;
+    struct habit_place place = place_of(ctx);
 
-    if (++l->won % WON_MANY == 0) {
-        __atomic_store_n(&ctx->p->first_need, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&ctx->space->first_need, 0, __ATOMIC_RELAXED);
-    }
-    l->need = MAX(l->need - l->need / FORGIVEN, NEED_MIN);
-    l->credit_ns = MIN(l->credit_ns + SAVED_NS, (int64_t)CREDIT_MAX);
+    habit_win(&ctx->handover.habit, &place);
 }
 
 /* ---- whose turn it is ---------------------------------------------------------------------- */
@@ -254,15 +226,12 @@ static bool is_barred(const struct ptrace_context *ctx)
 
 static bool is_wanted(struct ptrace_context *ctx)
 {
-    struct listening *l = &ctx->handover;
+    struct habit_place place;
 
     if (likely(ctx->base.missed == 0))
         return false;
-    if (ctx->p->exitless == EXITLESS_ALWAYS)
-        return true;
-    if (l->need == 0)
-        l->need = first_need(ctx);
-    return ctx->base.missed >= l->need;
+    place = place_of(ctx);
+    return place.always || habit_wants(&ctx->handover.habit, &place, ctx->base.missed);
 }
 
 /* Listening goes on as it is. */
@@ -335,16 +304,6 @@ static enum heard vain(struct ptrace_context *ctx, uint64_t ns)
     return HEARD_NOTHING;
 }
 
-/* Who has earned much may compute for some time in between: beginning anew is dear. */
-static uint64_t patience(const struct ptrace_context *ctx)
-{
-    uint64_t credit = (uint64_t)ctx->handover.credit_ns;
-
-    if (ctx->p->exitless == EXITLESS_ALWAYS)
-        return PATIENT_NS;
-    return MAX(WATCH_NS, credit / PATIENT_PART);
-}
-
 /* Not for a moment in the last time was there a pair of processors for each who is awake. */
 static bool is_crowded(struct ptrace_context *ctx, uint64_t now)
 {
@@ -357,12 +316,14 @@ static bool is_crowded(struct ptrace_context *ctx, uint64_t now)
 
 static enum heard listen(struct ptrace_context *ctx, int *ret_status)
 {
-    uint64_t start = host_monotonic_ns(), before = start, now;
-    uint64_t longest = patience(ctx);
+    uint64_t now = host_monotonic_ns(), lost;
+    struct habit_place place = place_of(ctx);
+    struct habit_watch watch;
     int stopped;
 
-    if (unlikely(is_crowded(ctx, start)))
-        return vain(ctx, CREDIT_MAX);
+    if (unlikely(is_crowded(ctx, now)))
+        return vain(ctx, (uint64_t)rates.credit_max_ns);
+    habit_watch_begin(&watch, &ctx->handover.habit, &place, now);
     for (;;) {
         for (int i = 0; i < PAUSES; i++) {
             if (handover_take(ctx)) {
@@ -377,12 +338,9 @@ static enum heard listen(struct ptrace_context *ctx, int *ret_status)
                 end(ctx);
             return stopped > 0 ? HEARD_STOP : HEARD_DEATH;
         }
-        now = host_monotonic_ns();
-        if (now - before > PREEMPTED_NS && ctx->p->exitless != EXITLESS_ALWAYS)
-            return vain(ctx, now - before);
-        if (now - start > longest || !has_turn(ctx))
-            return vain(ctx, VAIN_NS + (now - start) / 2);
-        before = now;
+        lost = habit_watch_lost(&watch, host_monotonic_ns(), !has_turn(ctx));
+        if (lost)
+            return vain(ctx, lost);
     }
 }
 
