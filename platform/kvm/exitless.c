@@ -18,9 +18,7 @@
  * Whatever is not a call leaves the guest as ever, and so does one after which more than rax is to
  * change: the guest is told to return to the trampoline's `out`.
  *
- * It takes two processors for one program, so it is done only while there are as many, and while
- * the calls come so fast that it pays, which is a habit (platform/habit.h); in which count the
- * calls that left the guest soon one after the other, where that is dear (streak.c).
+ * It takes two processors for one program: when that is worth it, worth.c says.
  *
  * The exchange page is the program's to write. What it says there is taken for its registers, no
  * matter who posted it or when; the vCPU itself is only ever set from the context.
@@ -37,9 +35,9 @@
 #include "ring0/code.h"
 
 #define PAUSES    24
-#define TURNS_NS  300000U /* since another program was inside */
-#define FEW_CALLS 4       /* with so few it had better not begun */
-#define LATE_NS   40000   /* lost by who has begun without a runner */
+#define FEW_CALLS 4     /* with so few it had better not begun */
+#define VAIN_NS   90000 /* lost by who has begun for nothing ... */
+#define LATE_NS   40000 /* ... and by who has without a runner */
 
 static struct exchange_page *page_of(struct kvm_context *ctx)
 {
@@ -84,79 +82,7 @@ void exitless_init(struct kvm_platform *p)
     }
 }
 
-/* ---- when ---------------------------------------------------------------------------------- */
-
-void exitless_take_turn(struct kvm_context *ctx)
-{
-    struct kvm_platform *p = ctx->platform;
-
-    ctx->exitless.turned = __atomic_load_n(&p->last_inside, __ATOMIC_RELAXED) != ctx;
-    if (!ctx->exitless.turned)
-        return;
-    __atomic_store_n(&p->last_inside, ctx, __ATOMIC_RELAXED);
-    __atomic_store_n(&p->turned_ns, host_monotonic_ns(), __ATOMIC_RELAXED);
-}
-
-/*
- * Each program inside the guest takes two processors if it is to be watched. Two that take turns
- * are two, though only one is inside at a time: the other waits for it awake, as likely as not.
- */
-static bool is_crowded(const struct kvm_context *ctx, bool turning)
-{
-    const struct kvm_platform *p = ctx->platform;
-    uint32_t inside = __atomic_load_n(&p->inside, __ATOMIC_RELAXED);
-
-    if (p->exitless_mode != EXITLESS_AUTO)
-        return false;
-    return 2 * (turning ? MAX(inside, 2U) : inside) > p->cpus;
-}
-
-static bool is_turning(const struct kvm_context *ctx)
-{
-    return host_monotonic_ns() - __atomic_load_n(&ctx->platform->turned_ns, __ATOMIC_RELAXED) <
-           TURNS_NS;
-}
-
-static const struct habit_rates rates = {
-    .need_min = 4,
-    .need_max = 1024,
-    .saved_ns = 20000,
-    .credit_max_ns = 8000000,
-    .vain_ns = 65000,
-};
-
-static struct habit_place place_in(struct kvm_context *ctx, struct kvm_address_space *as)
-{
-    return (struct habit_place){.rates = &rates,
-                                .here = &as->first_need,
-                                .lately = &ctx->platform->first_need,
-                                .always = ctx->platform->exitless_mode == EXITLESS_ALWAYS};
-}
-
-static bool is_wanted(struct kvm_context *ctx, struct kvm_address_space *as)
-{
-    struct habit_place place = place_in(ctx, as);
-
-    return place.always || ctx->exitless.hot ||
-           habit_wants(&ctx->exitless.habit, &place, streak_calls(&ctx->exitless.streak));
-}
-
-/* With a runner: so much was lost. */
-static void lose(struct kvm_context *ctx, uint64_t ns)
-{
-    struct habit_place place = place_in(ctx, ctx->exitless.runner->as);
-
-    ctx->exitless.hot = false;
-    habit_lose(&ctx->exitless.habit, &place, ns, 2);
-}
-
-static void win(struct kvm_context *ctx)
-{
-    struct habit_place place = place_in(ctx, ctx->exitless.runner->as);
-
-    ctx->exitless.hot = true;
-    habit_win(&ctx->exitless.habit, &place);
-}
+/* ---- the beginning -------------------------------------------------------------------------- */
 
 static int open_page(struct kvm_context *ctx, struct kvm_address_space *as, const struct runner *r,
                      struct vcpu *v)
@@ -168,19 +94,12 @@ static int open_page(struct kvm_context *ctx, struct kvm_address_space *as, cons
     return 0;
 }
 
-static bool is_barred(const struct kvm_context *ctx)
-{
-    return ctx->exitless.one_cpu || ctx->exitless.is_nice || ctx->exitless.special_policy ||
-           (ctx->base.regs.rflags & RFLAGS_TF);
-}
-
 bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v)
 {
     struct kvm_platform *p = ctx->platform;
     struct runner *r;
 
-    if (p->runner_count == 0 || !is_wanted(ctx, as) || is_barred(ctx) ||
-        is_crowded(ctx, is_turning(ctx)))
+    if (p->runner_count == 0 || !worth_trying(ctx, as))
         return false;
     r = runner_claim(p);
     if (!r)
@@ -245,7 +164,7 @@ static bool left_by_itself(const struct runner *r)
 static void note_few(struct kvm_context *ctx)
 {
     if (ctx->exitless.calls < FEW_CALLS)
-        lose(ctx, rates.vain_ns);
+        worth_lose(ctx, VAIN_NS);
     ctx->exitless.hot = false;
 }
 
@@ -262,7 +181,7 @@ bool exitless_abandon(struct runner *r)
         settle_exit(r);
         /* Whatever it did there for so long, it did not wait. */
         if (__atomic_exchange_n(&r->expelled, 0, __ATOMIC_RELAXED))
-            ctx->exitless.habit.need = rates.need_max;
+            worth_despair(ctx);
     }
     note_few(ctx);
     __atomic_fetch_sub(&r->platform->inside, 1, __ATOMIC_RELAXED);
@@ -386,7 +305,7 @@ enum watch {
     WATCH_CALL,    /* one was posted */
     WATCH_OUTSIDE, /* the guest came out */
     WATCH_WORK,    /* there is an interrupt for it */
-    WATCH_VAIN,    /* it computes, or others want the processors */
+    WATCH_NOTHING, /* so far */
 };
 
 static enum watch look(struct kvm_context *ctx, const struct exchange_page *page)
@@ -397,29 +316,37 @@ static enum watch look(struct kvm_context *ctx, const struct exchange_page *page
         return WATCH_OUTSIDE;
     if (__atomic_load_n(&ctx->interrupted, __ATOMIC_RELAXED))
         return WATCH_WORK;
-    return WATCH_VAIN;
+    return WATCH_NOTHING;
+}
+
+/* It computes, or others want the processors. */
+static void fetch_out(struct kvm_context *ctx, uint64_t lost)
+{
+    uint64_t begin = host_monotonic_ns();
+
+    runner_call_back(ctx->exitless.runner);
+    worth_lose(ctx, lost + (host_monotonic_ns() - begin));
 }
 
 static enum watch watch(struct kvm_context *ctx)
 {
-    struct habit_place place = place_in(ctx, ctx->exitless.runner->as);
     struct exchange_page *page = page_of(ctx);
     struct habit_watch watch;
     enum watch seen;
     uint64_t lost;
 
-    habit_watch_begin(&watch, &ctx->exitless.habit, &place, host_monotonic_ns());
+    worth_watching(ctx, &watch);
     for (;;) {
         for (int i = 0; i < PAUSES; i++) {
             seen = look(ctx, page);
-            if (seen != WATCH_VAIN)
+            if (seen != WATCH_NOTHING)
                 return seen;
             __builtin_ia32_pause();
         }
         lost = habit_watch_lost(&watch, host_monotonic_ns(), false);
         if (lost) {
-            lose(ctx, lost);
-            return WATCH_VAIN;
+            fetch_out(ctx, lost);
+            return WATCH_OUTSIDE;
         }
     }
 }
@@ -460,14 +387,14 @@ static bool go_on(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info
         switch (watch(ctx)) {
         case WATCH_CALL:
             take_call(ctx);
-            win(ctx);
+            worth_win(ctx);
             *ret_trap = TRAP_SYSCALL;
             return true;
-        case WATCH_OUTSIDE:
-            break;
         case WATCH_WORK:
-        case WATCH_VAIN:
             runner_call_back(ctx->exitless.runner);
+            break;
+        case WATCH_OUTSIDE:
+        case WATCH_NOTHING: /* that is never the end of a watch */
             break;
         }
         switch (came_out(ctx, ret_trap, ret_info)) {
@@ -495,7 +422,7 @@ bool exitless_run(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info
     }
     runner_go(r);
     if (!runner_begins(r)) {
-        lose(ctx, LATE_NS);
+        worth_lose(ctx, LATE_NS);
         turn_off(ctx);
         return false;
     }
@@ -507,8 +434,7 @@ bool exitless_answer(struct kvm_context *ctx, struct kvm_address_space *as, enum
                      struct trap_info *ret_info)
 {
     if (as == ctx->exitless.runner->as && !ctx->bases_changed && !is_outside(ctx) &&
-        regs_only_rax_differs(&ctx->base.regs, &ctx->exitless.posted) &&
-        !is_crowded(ctx, ctx->exitless.turned)) {
+        regs_only_rax_differs(&ctx->base.regs, &ctx->exitless.posted) && worth_going_on(ctx)) {
         __atomic_store_n(&ctx->running, ctx->exitless.runner->v->run, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&ctx->interrupted, __ATOMIC_SEQ_CST) == 0) {
             give_answer(ctx, ctx->base.regs.rax);

@@ -9,7 +9,7 @@
  *   address_space.c  as_*
  *   context.c        ctx_*, fp and segment bases
  *   trap.c, switch.c leaving and entering the guest; window.c
- *   exitless.c, streak.c, runner.c, exchange.c
+ *   exitless.c, worth.c, streak.c, runner.c, exchange.c
  *                    calls served while the guest waits for the answer, instead of leaving
  *   vm.c             the whole; probe.c, stats.c
  *
@@ -369,14 +369,25 @@ bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struc
 bool exitless_run(struct kvm_context *ctx, enum trap *ret_trap, struct trap_info *ret_info);
 /* At the end of a switch. True: the guest waits for an answer, and the vCPU is not ours. */
 bool exitless_end(struct kvm_context *ctx);
-/* At the beginning of a switch. */
-void exitless_take_turn(struct kvm_context *ctx);
 /* Own thread, outside of ctx_switch(): the vCPU is in the pool again. */
 void exitless_leave(struct kvm_context *ctx);
 /* By the runner: the guest has left with nobody watching. True: there is nothing to tell. */
 bool exitless_abandon(struct runner *r);
 /* Before the tables of an address space go: nobody waits inside any more. */
 void exitless_evict(struct kvm_platform *p, struct kvm_address_space *as);
+
+/* worth.c: whether calls are to be served inside */
+/* At the beginning of a switch. */
+void worth_take_turn(struct kvm_context *ctx);
+bool worth_trying(struct kvm_context *ctx, struct kvm_address_space *as);
+/* Those with a runner: */
+bool worth_going_on(const struct kvm_context *ctx);
+void worth_win(struct kvm_context *ctx);
+/* So many nanoseconds were lost. */
+void worth_lose(struct kvm_context *ctx, uint64_t ns);
+/* It will take long until it is tried again. */
+void worth_despair(struct kvm_context *ctx);
+void worth_watching(struct kvm_context *ctx, struct habit_watch *ret_watch);
 
 /* streak.c */
 /* A call left the guest, `ns` after that was entered. */

@@ -177,7 +177,7 @@ enum trap kvm_ctx_switch(struct context *base, struct address_space *as, struct 
             return TRAP_KILLED;
         __atomic_fetch_add(&p->inside, 1, __ATOMIC_RELAXED);
     }
-    exitless_take_turn(ctx);
+    worth_take_turn(ctx);
     copy_fastpath(ctx, v);
     if (!exitless_page(ctx) || !exitless_answer(ctx, to_address_space(as), &trap, ret_info))
         trap = enter_and_run(ctx, to_address_space(as), v, ret_info);
