@@ -386,12 +386,18 @@ print(udp.recv(1000).decode())
 
 
 def test_segments(cable, inside, platform, tally):
-    """Datagrams that a peer hands to its device as one are several."""
+    """Datagrams that are handed to a device as one are several, which way ever they go."""
+    sizes = "[1000, 1000, 1000, 1000, 500]\n"
     for address in "10.9.0.2", "fd09::2":
         port = free_port()
         with Server(cable.near, [*inside, PYTHON, "-c", COUNT, address, port]):
             judge(tally, f"datagrams sent as one to {address} on {platform}",
-                  cable.far.run(PYTHON, "-c", SEGMENTS, address, port), "[1000, 1000, 1000, 1000, 500]\n")
+                  cable.far.run(PYTHON, "-c", SEGMENTS, address, port), sizes)
+    for address in "10.9.0.1", "fd09::1":
+        port = free_port()
+        with Server(cable.far, [PYTHON, "-c", COUNT, address, port]):
+            judge(tally, f"datagrams sent as one from inside to {address} on {platform}",
+                  cable.near.run(*inside, PYTHON, "-c", SEGMENTS, address, port), sizes)
 
 
 # Answers every name with 192.0.2.53.

@@ -91,6 +91,49 @@ static void test_v4(void)
     close(fd);
 }
 
+/* How the error came is told like that of a datagram: when, where to, how far. */
+static void test_described(void)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM, 0), on = 1, tos = 0x14;
+    struct sockaddr_in to = v4(INADDR_LOOPBACK + 1, free_port());
+    union {
+        struct cmsghdr head;
+        char bytes[CONTROL_SIZE];
+    } control;
+    char byte;
+    struct iovec iov = {&byte, 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof(control)};
+
+    CHECK_EQ(setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)), 0);
+    CHECK_EQ(setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)), 0);
+    CHECK_EQ(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)), 0);
+    CHECK_EQ(setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
+    CHECK_EQ(setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &on, sizeof(on)), 0);
+    CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof(on)), 0);
+    CHECK_EQ(sendto(fd, "l", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
+    CHECK(events_with(fd, POLLERR) & POLLERR);
+    CHECK_EQ(recvmsg(fd, &msg, MSG_ERRQUEUE), 1);
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+        note("level %d type %d size %zu", c->cmsg_level, c->cmsg_type, (size_t)c->cmsg_len);
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL)
+            CHECK_EQ(*(int *)CMSG_DATA(c), 64);
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS)
+            CHECK_EQ(*CMSG_DATA(c), 0xd4);
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            struct in_pktinfo info;
+
+            memcpy(&info, CMSG_DATA(c), sizeof(info));
+            CHECK_EQ(ntohl(info.ipi_addr.s_addr), INADDR_LOOPBACK);
+            CHECK_EQ(info.ipi_spec_dst.s_addr, 0);
+            CHECK_EQ(info.ipi_ifindex, 1);
+        }
+    }
+    close(fd);
+}
+
 static void test_v6(void)
 {
     struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT}, name;
@@ -115,6 +158,7 @@ static void test_v6(void)
 int main(void)
 {
     test_v4();
+    test_described();
     test_v6();
     return check_done();
 }

@@ -266,6 +266,101 @@ static void test_no_room(void)
     close_both(fd);
 }
 
+/* Once both sides have finished it is as if there never had been a connection. */
+static void test_over(void)
+{
+    struct sockaddr_in name = v4(INADDR_LOOPBACK, 1);
+    struct sockaddr *any = (struct sockaddr *)&name;
+    socklen_t size = sizeof(name);
+    char buf[8];
+    int fd[2];
+
+    connection(fd);
+    CHECK_EQ(write(fd[1], "abc", 3), 3);
+    CHECK_EQ(shutdown(fd[0], SHUT_WR), 0);
+    events_with(fd[1], POLLRDHUP);
+    CHECK_EQ(getpeername(fd[0], any, &size), 0);
+    CHECK_EQ(shutdown(fd[1], SHUT_WR), 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK(events_with(fd[i], POLLHUP) & POLLHUP);
+        CHECK_ERRNO(getpeername(fd[i], any, &size), ENOTCONN);
+        CHECK_EQ(getsockname(fd[i], any, &size), 0);
+        CHECK_ERRNO(shutdown(fd[i], SHUT_RDWR), ENOTCONN);
+    }
+    CHECK_EQ(recv(fd[0], buf, 8, 0), 3); /* may be read still */
+    CHECK_EQ(recv(fd[0], buf, 8, 0), 0);
+    CHECK_ERRNO(connect(fd[0], any, sizeof(name)), EISCONN);
+    close_both(fd);
+}
+
+/* What connect(2) has told of is forgotten. */
+static void test_refused(void)
+{
+    int fd = tcp(0), l = listener(1), port = port_of(l);
+    char c;
+
+    close(l);
+    CHECK_ERRNO(connect_to(fd, INADDR_LOOPBACK, port), ECONNREFUSED);
+    CHECK_EQ(events_with(fd, 0), POLLOUT | POLLHUP);
+    CHECK_ERRNO(recv(fd, &c, 1, 0), ENOTCONN);
+    close(fd);
+    fd = tcp(SOCK_NONBLOCK);
+    CHECK_ERRNO(connect_to(fd, INADDR_LOOPBACK, port), EINPROGRESS);
+    CHECK_EQ(events_with(fd, POLLERR), POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDHUP);
+    CHECK_ERRNO(connect_to(fd, INADDR_LOOPBACK, port), ECONNREFUSED);
+    CHECK_EQ(events_with(fd, 0), POLLOUT | POLLHUP);
+    CHECK_ERRNO(recv(fd, &c, 1, 0), ENOTCONN);
+    close(fd);
+}
+
+/* TCP_INFO, of which some headers have only the beginning. */
+struct long_info {
+    struct tcp_info base;
+    uint64_t pacing, pacing_max, acked, received;
+    uint32_t segments_out, segments_in, unsent, rtt_min, data_in, data_out;
+};
+
+static struct long_info info_of(int fd)
+{
+    struct long_info info = {0};
+    socklen_t size = sizeof(info);
+
+    CHECK_EQ(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+    CHECK_EQ(size, sizeof(info));
+    return info;
+}
+
+static void test_info(void)
+{
+    int fd[2], l = listener(7);
+    struct long_info info = info_of(l);
+    char buf[8];
+
+    CHECK_EQ(info.base.tcpi_state, TCP_LISTEN);
+    CHECK_EQ(info.base.tcpi_sacked, 7);
+    CHECK_EQ(info.base.tcpi_snd_mss, 0);
+    close(l);
+    connection(fd);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(write(fd[0], "ab", 2), 2);
+        CHECK_EQ(read(fd[1], buf, 8), 2);
+    }
+    info = info_of(fd[1]);
+    CHECK_EQ(info.base.tcpi_state, TCP_ESTABLISHED);
+    CHECK(info.base.tcpi_snd_mss > 500 && info.base.tcpi_snd_wscale && info.base.tcpi_rcv_space);
+    CHECK_EQ(info.pacing_max, UINT64_MAX);
+    CHECK_EQ(info.received, 6);
+    CHECK_EQ(info.data_in, 3);
+    CHECK_EQ(info.data_out, 0);
+    CHECK_EQ(info.unsent, 0);
+    CHECK_EQ(info_of(fd[0]).data_out, 3);
+    CHECK_EQ(shutdown(fd[0], SHUT_WR), 0);
+    CHECK_EQ(shutdown(fd[1], SHUT_WR), 0);
+    events_with(fd[0], POLLHUP);
+    CHECK_EQ(info_of(fd[0]).base.tcpi_state, TCP_CLOSE);
+    close_both(fd);
+}
+
 static volatile sig_atomic_t pipes;
 
 static void count_pipe(int sig)
@@ -324,6 +419,9 @@ int main(void)
     test_half_close();
     test_reset();
     test_deaf();
+    test_over();
+    test_refused();
+    test_info();
     test_no_room();
     test_epoll();
     test_sigpipe();

@@ -13,18 +13,20 @@
 #define PIN_BYTES    (1UL << 20) /* at once, of a stream */
 #define DATAGRAM_MAX 65536UL     /* more than any can have */
 
-#define SEND_FLAGS   (MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_MORE | MSG_CONFIRM | MSG_FASTOPEN)
-#define RECV_FLAGS   (MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE)
-#define OUT_FLAGS    (MSG_OOB | MSG_TRUNC | MSG_CTRUNC | MSG_EOR | MSG_ERRQUEUE)
+#define MSG_PROBE    MSG_PROXY /* as Linux calls it */
+#define SEND_FLAGS                                                                                 \
+    (MSG_OOB | MSG_DONTROUTE | MSG_PROBE | MSG_EOR | MSG_MORE | MSG_CONFIRM | MSG_FASTOPEN)
+#define RECV_FLAGS (MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE)
+#define OUT_FLAGS  (MSG_OOB | MSG_TRUNC | MSG_CTRUNC | MSG_EOR | MSG_ERRQUEUE)
 
 /* ---- sending ----------------------------------------------------------------------------------
  */
 
-static int put_address(const struct socket_message *msg, struct msghdr *hdr)
+static int put_address(const struct socket *s, const struct socket_message *msg, struct msghdr *hdr)
 {
     const struct socket_address *to = msg->address;
 
-    if (!msg->to_address)
+    if (!msg->to_address || s->ops->stream) /* TCP does not look at it */
         return 0;
     if (to->size < sizeof(to->family))
         return -EINVAL;
@@ -76,7 +78,7 @@ static ssize_t send_bytes(struct socket *s, struct msghdr *hdr, struct uio *uio,
     struct uio_pin pin;
     ssize_t n;
 
-    if (!stream && (flags & MSG_OOB))
+    if (!stream && (flags & MSG_OOB) && s->domain == AF_INET)
         return -EOPNOTSUPP;
     if (!stream && uio->left > DATAGRAM_MAX)
         return -EMSGSIZE;
@@ -118,18 +120,18 @@ ssize_t hostinet_sendmsg(struct socket *s, struct socket_message *msg)
     if (flags & MSG_FASTOPEN) {
         struct socket *unused = NULL;
 
-        if (s->type != SOCK_STREAM || !msg->to_address)
-            flags &= ~MSG_FASTOPEN;
-        else {
+        if (s->type == SOCK_STREAM) {
+            if (!msg->to_address)
+                return is_connected(s) ? -EISCONN : -EINVAL;
             n = s->ops->connect(s, msg->address, true, &unused);
             if (n == -EINPROGRESS)
                 return opening(msg);
-            if (n < 0 && n != -EISCONN)
+            if (n < 0)
                 return n;
-            flags &= ~MSG_FASTOPEN;
         }
+        flags &= ~MSG_FASTOPEN;
     }
-    n = put_address(msg, &hdr);
+    n = put_address(s, msg, &hdr);
     if (!n)
         n = hostinet_control_in(s, msg, control, &size);
     if (n < 0)

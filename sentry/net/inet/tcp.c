@@ -41,9 +41,10 @@ static int tcp_shutdown(struct socket *s, int how)
     lock_acquire(&t->connect_lock);
     c = tcp_get_conn(t);
     if (c) {
+        bool over = tcp_conn_is_over(c) || __atomic_load_n(&t->reset, __ATOMIC_ACQUIRE);
         uint8_t before = __atomic_fetch_or(&t->shut, mask, __ATOMIC_ACQ_REL);
 
-        if (__atomic_load_n(&t->reset, __ATOMIC_ACQUIRE))
+        if (over)
             err = -ENOTCONN;
         else if (mask & ~before & TCP_SHUT_SEND)
             tcp_conn_finish(c, t->side);
@@ -152,10 +153,15 @@ static uint32_t tcp_poll(struct socket *s)
 static int tcp_getname(struct socket *s, bool peer, struct socket_address *ret)
 {
     struct tcp_socket *t = tcp_of(s);
+    struct tcp_conn *c;
+    bool over;
 
-    if (peer && (t->state != TCP_CONNECTED || __atomic_load_n(&t->reset, __ATOMIC_ACQUIRE)))
-        return -ENOTCONN;
-    return inet_getname(s, peer, ret);
+    if (!peer)
+        return inet_getname(s, false, ret);
+    c = tcp_get_conn(t);
+    over = !c || tcp_conn_is_over(c) || __atomic_load_n(&t->reset, __ATOMIC_ACQUIRE);
+    tcp_conn_unref(c);
+    return over ? -ENOTCONN : inet_getname(s, true, ret);
 }
 
 static uint32_t unread_bytes(struct tcp_conn *c, int side)

@@ -40,6 +40,7 @@ struct tcp_end {
     uint64_t held;            /* behind those: written, but not sent yet */
     uint64_t memory;          /* of them */
     uint64_t arrived, taken;  /* positions in the stream */
+    uint32_t segments;        /* in which it arrived */
     bool fin;                 /* nothing more will come */
     bool closed;              /* nobody will read or write here any more */
     bool reset;               /* the other end has reset the connection */
@@ -157,6 +158,8 @@ void tcp_conn_abort(struct tcp_conn *c, int side);
 bool tcp_deaf_locked(const struct tcp_conn *c, int side);
 /* Bytes came for such a one: both ends are reset. */
 void tcp_conn_refuse(struct tcp_conn *c, int side);
+/* Both sides have finished: to the socket it is as if it had never been connected. */
+bool tcp_conn_is_over(struct tcp_conn *c);
 /* TCP_ESTABLISHED, TCP_CLOSE_WAIT and so on. */
 uint8_t tcp_conn_state(struct tcp_conn *c, int side);
 

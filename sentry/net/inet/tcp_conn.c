@@ -165,6 +165,7 @@ void tcp_release_locked(struct tcp_end *to, bool all)
     to->held -= n;
     to->bytes += n;
     to->arrived += n;
+    to->segments += n > 0;
 }
 
 /* ---- ends -------------------------------------------------------------------------------------
@@ -276,6 +277,16 @@ void tcp_conn_refuse(struct tcp_conn *c, int side)
         tell_reset(deaf, had_fin, c->broken);
         socket_unref(tcp_sock(deaf));
     }
+}
+
+bool tcp_conn_is_over(struct tcp_conn *c)
+{
+    bool over;
+
+    lock_acquire(&c->lock);
+    over = c->end[0].fin && c->end[1].fin;
+    lock_release(&c->lock);
+    return over;
 }
 
 uint8_t tcp_conn_state(struct tcp_conn *c, int side)

@@ -66,6 +66,7 @@ static int check_connect_locked(struct tcp_socket *t)
         t->unreported = false;
         if (t->state == TCP_CONNECTED)
             return 1;
+        t->shut = 0;
         err = socket_take_error(tcp_sock(t));
         return err ? err : -ECONNABORTED;
     }
@@ -106,7 +107,8 @@ static int begin_connect(struct tcp_socket *t, struct endpoint *to)
         t->state = TCP_IDLE;
         forget_remote_locked(t);
     }
-    t->shut = err == -ECONNREFUSED ? TCP_SHUT_BOTH : 0;
+    /* Until the next connect(2) of who has not been told yet. */
+    t->shut = nonblock && err == -ECONNREFUSED ? TCP_SHUT_BOTH : 0;
     /* As the handshake is never over when a Linux program that does not wait comes back. */
     t->unreported = err == 1 || (nonblock && (!err || err == -ECONNREFUSED));
     lock_release(&s->lock);

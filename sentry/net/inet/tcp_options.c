@@ -20,6 +20,8 @@
 #define LINGER2_MAX       120
 #define WINDOW_CLAMP_MIN  (SOCKET_RCVBUF_MIN / 2)
 #define RTO_SECONDS_MAX   120
+#define WINDOW_SCALE      7
+#define RECEIVE_MSS       536
 #define TIMER_US_MIN      4001 /* more than a tick of a usual Linux */
 #define TIMER_US_MAX      200000
 
@@ -209,37 +211,62 @@ int tcp_setsockopt(struct socket *s, int level, int name, const void *value, siz
     return err;
 }
 
+/* Of a connection. Who connected has sent one segment more than what was said, and heard one. */
+static void fill_connected(struct tcp_info *info, const struct tcp_socket *t, struct tcp_conn *c)
+{
+    const struct tcp_end *end = &c->end[t->side], *other = &c->end[1 - t->side];
+    int64_t room;
+
+    if (tcp_conn_is_over(c)) /* those who look on see more of the end: tcp_report() */
+        info->tcpi_state = SOCKET_CLOSED;
+    info->tcpi_options = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE;
+    info->tcpi_snd_wscale = info->tcpi_rcv_wscale = WINDOW_SCALE;
+    info->tcpi_rto = 200000;
+    info->tcpi_snd_mss = TCP_LO_MSS;
+    info->tcpi_rcv_mss = RECEIVE_MSS;
+    info->tcpi_advmss = info->tcpi_pmtu = 65535;
+    info->tcpi_rtt = info->tcpi_min_rtt = 10;
+    info->tcpi_rttvar = 5;
+    lock_acquire(&c->lock);
+    room = tcp_room_locked(end, other);
+    info->tcpi_snd_wnd = (uint32_t)MAX(room, 0);
+    room = tcp_room_locked(other, end);
+    info->tcpi_rcv_space = info->tcpi_rcv_ssthresh = (uint32_t)MAX(room, 0);
+    info->tcpi_bytes_received = end->arrived;
+    info->tcpi_bytes_acked = info->tcpi_bytes_sent = other->arrived;
+    info->tcpi_data_segs_in = end->segments;
+    info->tcpi_data_segs_out = other->segments;
+    info->tcpi_notsent_bytes = (uint32_t)MIN(other->held, (uint64_t)UINT32_MAX);
+    lock_release(&c->lock);
+    info->tcpi_segs_in = info->tcpi_data_segs_in + 1;
+    info->tcpi_segs_out = info->tcpi_delivered = info->tcpi_data_segs_out + 1;
+}
+
 int tcp_get_info(struct tcp_socket *t, void *value, size_t *size)
 {
     struct tcp_conn *c = tcp_get_conn(t);
     struct tcp_info info = {
         .tcpi_state = tcp_state_number(t, c),
-        .tcpi_rto = 1000000,
-        .tcpi_snd_mss = 536,
-        .tcpi_rcv_mss = 536,
         .tcpi_snd_cwnd = 10,
-        .tcpi_snd_ssthresh = INT32_MAX,
         .tcpi_reordering = 3,
+        .tcpi_pacing_rate = UINT64_MAX,
+        .tcpi_max_pacing_rate = tcp_sock(t)->opt.pacing_rate,
     };
 
-    if (c) {
-        info.tcpi_options = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE;
-        info.tcpi_rto = 200000;
-        info.tcpi_snd_mss = TCP_LO_MSS;
-        info.tcpi_advmss = info.tcpi_pmtu = 65535;
-        info.tcpi_rtt = 10;
-        info.tcpi_rttvar = 5;
-        lock_acquire(&c->lock);
-        info.tcpi_bytes_received = c->end[t->side].arrived;
-        info.tcpi_bytes_acked = c->end[1 - t->side].arrived;
-        info.tcpi_bytes_sent = c->end[1 - t->side].arrived;
-        lock_release(&c->lock);
-    } else if (t->state == TCP_LISTENING) {
+    if (!c && t->state == TCP_LISTENING) {
         lock_acquire(&tcp_sock(t)->lock);
         info.tcpi_unacked = t->queued;
         info.tcpi_sacked = t->backlog;
         lock_release(&tcp_sock(t)->lock);
+        return socket_option_put(value, size, &info, sizeof(info));
     }
+    info.tcpi_rto = 1000000;
+    info.tcpi_snd_mss = 536;
+    info.tcpi_snd_ssthresh = INT32_MAX;
+    info.tcpi_rttvar = 250000;
+    info.tcpi_min_rtt = UINT32_MAX;
+    if (c)
+        fill_connected(&info, t, c);
     tcp_conn_unref(c);
     return socket_option_put(value, size, &info, sizeof(info));
 }

@@ -23,6 +23,7 @@ struct udp_message {
     uint32_t size, room; /* bytes */
     int interface;       /* by which it came */
     uint8_t tos, ttl;
+    bool is_error;    /* what came back from where `from` says */
     uint16_t segment; /* UDP_SEGMENT: so many bytes in each datagram of it; 0: it is one */
     struct socket_marks marks;
     char data[];
@@ -62,6 +63,9 @@ int udp_mark_message(const struct inet_socket *s, const struct socket_message *m
 struct inet_packet;
 void udp_receive_packet(struct net_ns *net, const struct inet_packet *packet);
 
+/* udp_receive.c: what the socket wants to know of how it came. */
+void udp_put_control(struct inet_socket *s, struct socket_message *msg,
+                     const struct udp_message *m);
 /* udp_error.c: does the socket want to hear what became of a datagram to there? */
 bool udp_wants_error(const struct inet_socket *s, const struct in6_addr *to);
 /* Nobody has the port `to`; `sent` stays the caller's. */

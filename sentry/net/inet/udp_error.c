@@ -21,6 +21,10 @@
 #define PORT_CODE_V6    4
 #define OPT_V6_RECVERR  25
 #define SOCK_ERRORS_MAX 64
+/* Of the message of ICMP: icmp_send(). */
+#define ERROR_TTL   64
+#define TOS_KEPT    0x1e
+#define TOS_CONTROL 0xc0
 
 bool udp_wants_error(const struct inet_socket *s, const struct in6_addr *to)
 {
@@ -37,8 +41,12 @@ void udp_error_add(struct udp_socket *u, const struct endpoint *to, const struct
     if (!m)
         return;
     m->from = *to;
-    m->to = to->addr;
+    m->to = sent->from.addr;
     m->time_ns = sent->time_ns;
+    m->interface = sent->interface;
+    m->is_error = true;
+    m->ttl = ERROR_TTL;
+    m->tos = addr_is_v4(&to->addr) ? (sent->tos & TOS_KEPT) | TOS_CONTROL : 0;
     memcpy(m->data, sent->data, m->size);
     lock_acquire(&s->lock);
     taken = u->error_count < SOCK_ERRORS_MAX;
@@ -73,7 +81,7 @@ static struct udp_message *take(struct udp_socket *u, bool peek)
 
 static void describe(struct socket_message *msg, const struct udp_message *m)
 {
-    bool v4 = addr_is_v4(&m->to);
+    bool v4 = addr_is_v4(&m->from.addr);
     struct {
         struct sock_extended_err error;
         union {
@@ -87,12 +95,12 @@ static void describe(struct socket_message *msg, const struct udp_message *m)
 
     if (v4) {
         told.offender.in.sin_family = AF_INET;
-        told.offender.in.sin_addr.s_addr = m->to.s6_addr32[3];
+        told.offender.in.sin_addr.s_addr = m->from.addr.s6_addr32[3];
         socket_control_put(msg, IPPROTO_IP, IP_RECVERR, &told,
                            sizeof(told.error) + sizeof(told.offender.in));
     } else {
         told.offender.in6.sin6_family = AF_INET6;
-        told.offender.in6.sin6_addr = m->to;
+        told.offender.in6.sin6_addr = m->from.addr;
         socket_control_put(msg, IPPROTO_IPV6, OPT_V6_RECVERR, &told,
                            sizeof(told.error) + sizeof(told.offender.in6));
     }
@@ -115,6 +123,8 @@ ssize_t udp_error_receive(struct udp_socket *u, struct socket_message *msg)
         msg->out_flags |= MSG_ERRQUEUE;
         if (msg->address)
             endpoint_put(&u->inet, &m->from, msg->address);
+        socket_put_timestamp(&u->inet.sock, msg, m->time_ns);
+        udp_put_control(&u->inet, msg, m);
         describe(msg, m);
     }
     if (!peek)

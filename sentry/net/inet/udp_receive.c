@@ -12,6 +12,8 @@ static struct in_addr own_address(const struct inet_socket *s, const struct udp_
     const struct inet_outward *outward = inet_ns_of(s->sock.net)->outward;
     struct in6_addr own = addr_v4(INADDR_LOOPBACK);
 
+    if (m->is_error) /* which nobody answers */
+        return (struct in_addr){.s_addr = INADDR_ANY};
     if (!addr_is_multicast(&m->to) && !addr_is_broadcast(&m->to) &&
         !(outward && outward->is_broadcast(&m->to)))
         own = m->to;
@@ -69,6 +71,14 @@ static void put_control_v6(struct inet_socket *s, struct socket_message *msg,
     }
 }
 
+void udp_put_control(struct inet_socket *s, struct socket_message *msg, const struct udp_message *m)
+{
+    if (s->sock.domain == AF_INET6)
+        put_control_v6(s, msg, m);
+    if (s->sock.domain == AF_INET || addr_is_v4(&m->to))
+        put_control_v4(s, msg, m);
+}
+
 static void describe(struct udp_socket *u, struct socket_message *msg, const struct udp_message *m)
 {
     struct inet_socket *s = &u->inet;
@@ -81,10 +91,7 @@ static void describe(struct udp_socket *u, struct socket_message *msg, const str
     socket_put_marks(&s->sock, msg, &m->marks);
     if (u->gro && m->segment)
         socket_control_put(msg, IPPROTO_UDP, OPT_UDP_GRO, &(int){m->segment}, sizeof(int));
-    if (s->sock.domain == AF_INET6)
-        put_control_v6(s, msg, m);
-    if (s->sock.domain == AF_INET || addr_is_v4(&m->to))
-        put_control_v4(s, msg, m);
+    udp_put_control(s, msg, m);
 }
 
 /* The next datagram; it leaves the queue unless it is only looked at. */

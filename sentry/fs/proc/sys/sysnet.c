@@ -94,10 +94,18 @@ static const struct tree_node ipv4_nodes[] = {
     TREE_FIXED("tcp_allowed_congestion_control", "reno cubic\n"),
     TREE_FIXED("tcp_available_congestion_control", "reno cubic\n"),
     TREE_FIXED("tcp_congestion_control", "cubic\n"),
+    TREE_FIXED("tcp_fastopen", "1\n"),
+    TREE_FIXED("tcp_fin_timeout", "60\n"),
     TREE_FIXED("tcp_keepalive_intvl", "75\n"),
     TREE_FIXED("tcp_keepalive_probes", "9\n"),
     TREE_FIXED("tcp_keepalive_time", "7200\n"),
     TREE_TEXT("tcp_max_syn_backlog", somaxconn_text),
+    TREE_FIXED("tcp_rmem", "4096\t131072\t1048576\n"),
+    TREE_FIXED("tcp_sack", "1\n"),
+    TREE_FIXED("tcp_syn_retries", "6\n"),
+    TREE_FIXED("tcp_timestamps", "1\n"),
+    TREE_FIXED("tcp_window_scaling", "1\n"),
+    TREE_FIXED("tcp_wmem", "4096\t16384\t1048576\n"),
 };
 static const struct tree_node ipv6_lo_nodes[] = {TREE_FIXED("disable_ipv6", "0\n")};
 static const struct tree_node ipv6_conf_nodes[] = {
