@@ -6,9 +6,6 @@
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 
 #include "inet.h"
@@ -176,14 +173,8 @@ static void test_refusals(void)
 
 int main(void)
 {
-    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-    int udp;
-
-    if (unshare(CLONE_NEWNET) < 0)
+    if (!enter_own_network())
         return CHECK_SKIPPED;
-    udp = socket(AF_INET, SOCK_DGRAM, 0);
-    CHECK_EQ(ioctl(udp, SIOCSIFFLAGS, &lo), 0);
-    close(udp);
     test_connection();
     test_sleeper();
     test_listener();

@@ -8,10 +8,7 @@
 #include <linux/packet_diag.h>
 #include <linux/sock_diag.h>
 #include <net/ethernet.h>
-#include <net/if.h>
-#include <sched.h>
 #include <stddef.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "inet.h"
@@ -200,14 +197,8 @@ static void test_netlink(void)
 
 int main(void)
 {
-    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-    int udp;
-
-    if (unshare(CLONE_NEWNET) < 0)
+    if (!enter_own_network())
         return CHECK_SKIPPED;
-    udp = socket(AF_INET, SOCK_DGRAM, 0);
-    CHECK_EQ(ioctl(udp, SIOCSIFFLAGS, &lo), 0);
-    close(udp);
     test_packet();
     test_netlink();
     return check_done();

@@ -3,8 +3,11 @@
 #define TESTS_GUEST_INET_H
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "check.h"
@@ -22,6 +25,25 @@ __attribute__((unused)) static int port_of(int fd)
 
     CHECK_EQ(getsockname(fd, (struct sockaddr *)&name, &size), 0);
     return ntohs(((struct sockaddr_in *)&name)->sin_port); /* at the same place in both families */
+}
+
+/* The loopback comes up. */
+__attribute__((unused)) static void raise_loopback(void)
+{
+    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+    CHECK_EQ(ioctl(fd, SIOCSIFFLAGS, &lo), 0);
+    close(fd);
+}
+
+/* A network of its own, whose loopback is up. False where that cannot be had. */
+__attribute__((unused)) static bool enter_own_network(void)
+{
+    if (unshare(CLONE_NEWNET) < 0)
+        return false;
+    raise_loopback();
+    return true;
 }
 
 __attribute__((unused)) static int tcp(int flags)

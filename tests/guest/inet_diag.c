@@ -5,10 +5,7 @@
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
-#include <net/if.h>
-#include <sched.h>
 #include <stddef.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "inet.h"
@@ -351,14 +348,8 @@ static void test_counters(void)
 
 int main(void)
 {
-    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-    int fd;
-
-    if (unshare(CLONE_NEWNET) < 0)
+    if (!enter_own_network())
         return CHECK_SKIPPED;
-    fd = socket(AF_INET, SOCK_DGRAM, 0);
-    CHECK_EQ(ioctl(fd, SIOCSIFFLAGS, &lo), 0);
-    close(fd);
     diag = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
     CHECK(diag >= 0);
     test_parts();

@@ -5,9 +5,6 @@
 #include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 
 #include "inet.h"
 
@@ -224,12 +221,9 @@ static void test_outgoing(void)
 
 int main(void)
 {
-    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-
-    if (unshare(CLONE_NEWNET) < 0)
+    if (!enter_own_network())
         return CHECK_SKIPPED;
     udp = socket(AF_INET, SOCK_DGRAM, 0);
-    CHECK_EQ(ioctl(udp, SIOCSIFFLAGS, &lo), 0);
     CHECK_EQ(bind_to(udp, INADDR_LOOPBACK, PORT), 0);
     test_joining();
     test_in_turn();

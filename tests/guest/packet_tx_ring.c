@@ -4,9 +4,6 @@
  */
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "inet.h"
@@ -249,14 +246,8 @@ int main(void)
 {
     struct sockaddr_ll ll = {
         .sll_family = AF_PACKET, .sll_ifindex = LO, .sll_protocol = htons(TYPE)};
-    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-    int udp;
-
-    if (unshare(CLONE_NEWNET) < 0)
+    if (!enter_own_network())
         return CHECK_SKIPPED;
-    udp = socket(AF_INET, SOCK_DGRAM, 0);
-    CHECK_EQ(ioctl(udp, SIOCSIFFLAGS, &lo), 0);
-    close(udp);
     receiver = socket(AF_PACKET, SOCK_RAW, htons(TYPE));
     CHECK_EQ(bind(receiver, (struct sockaddr *)&ll, sizeof(ll)), 0);
     for (int version = TPACKET_V1; version <= TPACKET_V3; version++)
