@@ -15,15 +15,9 @@ static int ov_open(struct dentry *dentry, uint32_t flags, struct file **ret)
         return ov_file_open(dentry, flags, ret);
     case S_IFDIR:
         return ov_dir_open(dentry, flags, ret);
-    case S_IFIFO:
-        /* The host's FIFOs as well: who is at their other end is in the sandbox. */
-        return vfs_fifo_open(dentry->inode, flags, ret);
-    case S_IFCHR:
-    case S_IFBLK:
-        /* Never the host's: what is here of that number. */
-        return vfs_device_open(dentry, flags, ret);
     default:
-        return -ENXIO;
+        /* Never the host's: who is at a FIFO's other end is in the sandbox, and so are devices. */
+        return vfs_special_open(dentry, flags, ret);
     }
 }
 

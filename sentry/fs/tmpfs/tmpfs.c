@@ -28,13 +28,8 @@ static int tmpfs_open(struct dentry *dentry, uint32_t flags, struct file **ret)
         return tmpfs_file_open(dentry, flags, ret);
     case S_IFDIR:
         return tmpfs_dir_open(dentry, flags, ret);
-    case S_IFIFO:
-        return vfs_fifo_open(dentry->inode, flags, ret);
-    case S_IFCHR:
-    case S_IFBLK:
-        return vfs_device_open(dentry, flags, ret);
     default:
-        return -ENXIO;
+        return vfs_special_open(dentry, flags, ret);
     }
 }
 

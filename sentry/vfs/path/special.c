@@ -36,3 +36,16 @@ int vfs_device_open(struct dentry *dentry, uint32_t flags, struct file **ret)
         return err;
     return devices ? devices(S_ISBLK(st.st_mode), st.st_rdev, flags, ret) : -ENXIO;
 }
+
+int vfs_special_open(struct dentry *dentry, uint32_t flags, struct file **ret)
+{
+    switch (inode_type(dentry->inode)) {
+    case S_IFIFO:
+        return vfs_fifo_open(dentry->inode, flags, ret);
+    case S_IFCHR:
+    case S_IFBLK:
+        return vfs_device_open(dentry, flags, ret);
+    default:
+        return -ENXIO;
+    }
+}

@@ -25,4 +25,7 @@ typedef int device_open_fn(bool block, uint64_t number, uint32_t flags, struct f
 void vfs_set_device_open(device_open_fn *open);
 int vfs_device_open(struct dentry *dentry, uint32_t flags, struct file **ret);
 
+/* By what inode_operations.open is to do where there are neither files nor directories. */
+int vfs_special_open(struct dentry *dentry, uint32_t flags, struct file **ret);
+
 #endif
