@@ -173,16 +173,22 @@ ssize_t file_write(struct file *f, struct uio *uio)
     return n;
 }
 
-ssize_t file_pread(struct file *f, struct uio *uio, int64_t pos)
+/* As ksys_pread64() and ksys_pwrite64() look at them, one after the other. */
+static int check_position(const struct file *f, int64_t pos)
 {
-    ssize_t n;
-
     if (pos < 0)
         return -EINVAL;
     if (f->flags & O_PATH)
         return -EBADF;
-    if (!f->ops->llseek)
-        return -ESPIPE;
+    return f->ops->llseek ? 0 : -ESPIPE;
+}
+
+ssize_t file_pread(struct file *f, struct uio *uio, int64_t pos)
+{
+    ssize_t n = check_position(f, pos);
+
+    if (n < 0)
+        return n;
     if (!file_can_read(f))
         return -EBADF;
     if (!f->ops->read)
@@ -198,14 +204,10 @@ ssize_t file_pread(struct file *f, struct uio *uio, int64_t pos)
 
 ssize_t file_pwrite(struct file *f, struct uio *uio, int64_t pos)
 {
-    ssize_t n;
+    ssize_t n = check_position(f, pos);
 
-    if (pos < 0)
-        return -EINVAL;
-    if (f->flags & O_PATH)
-        return -EBADF;
-    if (!f->ops->llseek)
-        return -ESPIPE;
+    if (n < 0)
+        return n;
     if (!file_can_write(f))
         return -EBADF;
     if (!f->ops->write)
