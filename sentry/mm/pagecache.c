@@ -297,9 +297,8 @@ static struct pagecache *next_in_turn(void)
     return pc;
 }
 
-uint64_t pagecache_reclaim(void)
+static void each_in_turn(void (*visit)(struct pagecache *pc, void *arg), void *arg)
 {
-    uint64_t freed = 0;
     uint32_t count;
 
     lock_acquire(&all_lock);
@@ -310,28 +309,38 @@ uint64_t pagecache_reclaim(void)
 
         if (!pc)
             continue;
-        freed += pc->source.write ? pagecache_drop_unused(pc) : pagecache_drop_all(pc);
+        visit(pc, arg);
         mappable_unref(&pc->base);
     }
+}
+
+static void reclaim_one(struct pagecache *pc, void *arg)
+{
+    uint64_t *freed = arg;
+
+    *freed += pc->source.write ? pagecache_drop_unused(pc) : pagecache_drop_all(pc);
+}
+
+uint64_t pagecache_reclaim(void)
+{
+    uint64_t freed = 0;
+
+    each_in_turn(reclaim_one, &freed);
     return freed;
+}
+
+static void flush_one(struct pagecache *pc, void *arg)
+{
+    int *result = arg, err = pagecache_flush(&pc->base, 0, UINT64_MAX);
+
+    *result = *result ? *result : err;
 }
 
 int pagecache_flush_all(void)
 {
     int result = 0;
-    uint32_t count;
 
-    lock_acquire(&all_lock);
-    count = all_count;
-    lock_release(&all_lock);
-    while (count-- > 0) {
-        struct pagecache *pc = next_in_turn();
-        int err = pc ? pagecache_flush(&pc->base, 0, UINT64_MAX) : 0;
-
-        if (pc)
-            mappable_unref(&pc->base);
-        result = result ? result : err;
-    }
+    each_in_turn(flush_one, &result);
     return result;
 }
 
