@@ -3,64 +3,34 @@
  * symbolic links that lead out, moves folders out of the tree while they are walked, and puts FIFOs
  * where files were. Whatever the gofer answers, it never comes from outside, and it always answers.
  */
-#include <criterion/criterion.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "gofer/gofer.h"
 #include "host/gofer_protocol.h"
 #include "host/message.h"
+#include "tests/unit/gofer_make.h"
 
 /* At least so many questions, then until each kind of answer has been seen. */
 #define QUESTIONS     3000
 #define QUESTIONS_MAX 2000000
 
-static char base[] = "/tmp/gofer-race-XXXXXX";
-static int to_gofer;
-static pid_t gofer_pid, racer_pid;
-
-static void put_file(const char *name, const char *text)
+static void race(void)
 {
-    int fd = open(name, O_CREAT | O_WRONLY, 0644);
-
-    cr_assert(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-    close(fd);
-}
-
-static void exchange(const char *a, const char *b)
-{
-    renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
-}
-
-static __noreturn void race(void)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (;;) {
-        exchange("tree/a", "tree/out");             /* a folder, and a link to ../outside */
-        exchange("tree/a", "tree/out");             /* and back */
-        rename("tree/a/b", "outside/moved");        /* from under a walk */
-        rename("outside/moved", "tree/a/b");        /* and back */
-        exchange("tree/a/b/file", "tree/fifo");     /* nobody opens its other end */
-        exchange("tree/a/b/file", "tree/fifo");     /* and back */
-        exchange("tree/a/b/file", "tree/absolute"); /* a link to a file outside */
-        exchange("tree/a/b/file", "tree/absolute"); /* and back */
-    }
+    exchange("tree/a", "tree/out");             /* a folder, and a link to ../outside */
+    exchange("tree/a", "tree/out");             /* and back */
+    rename("tree/a/b", "outside/moved");        /* from under a walk */
+    rename("outside/moved", "tree/a/b");        /* and back */
+    exchange("tree/a/b/file", "tree/fifo");     /* nobody opens its other end */
+    exchange("tree/a/b/file", "tree/fifo");     /* and back */
+    exchange("tree/a/b/file", "tree/absolute"); /* a link to a file outside */
+    exchange("tree/a/b/file", "tree/absolute"); /* and back */
 }
 
 static void make_tree(void)
 {
     char outside[64];
 
-    cr_assert(mkdtemp(base) && chdir(base) == 0);
+    enter_folder();
     mkdir("tree", 0755);
     mkdir("tree/a", 0755);
     mkdir("tree/a/b", 0755);
@@ -76,33 +46,15 @@ static void make_tree(void)
 
 static void setup(void)
 {
-    struct gofer_config config = {.root = "tree"};
-    int pair[2];
-
     make_tree();
-    cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-    gofer_pid = fork();
-    if (gofer_pid == 0)
-        _exit(gofer_main(pair[1], &config));
-    close(pair[1]);
-    to_gofer = pair[0];
-    racer_pid = fork();
-    if (racer_pid == 0)
-        race();
+    start_server(&(struct gofer_config){.root = "tree"});
+    start_racer(race);
 }
 
 static void teardown(void)
 {
-    char command[64];
-    int status;
-
-    kill(racer_pid, SIGKILL);
-    waitpid(racer_pid, &status, 0);
-    close(to_gofer);
-    cr_expect_eq(waitpid(gofer_pid, &status, 0), gofer_pid);
-    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the gofer's status is %#x", status);
-    snprintf(command, sizeof(command), "rm -rf %s", base);
-    cr_expect_eq(system(command), 0);
+    end_racer();
+    cr_expect_eq(end_server(), 0);
 }
 
 static struct gofer_reply reply;
@@ -116,8 +68,8 @@ static int ask(enum gofer_op op, const char *path, uint32_t skip, uint32_t mode,
     struct iovec iov[2] = {{&head, sizeof(head)}, {(void *)path, strlen(path)}};
     ssize_t n;
 
-    cr_assert_eq(host_send_message(to_gofer, iov, 2, -1), 0);
-    n = host_receive_passing(to_gofer, &reply, sizeof(reply), GOFER_WALK_MAX, ret_fds, ret_count);
+    cr_assert_eq(host_send_message(to_server, iov, 2, -1), 0);
+    n = host_receive_passing(to_server, &reply, sizeof(reply), GOFER_WALK_MAX, ret_fds, ret_count);
     cr_assert(n > 0, "the gofer is gone: %zd", n);
     cr_assert(gofer_reply_valid(&reply, (size_t)n, op));
     cr_assert_eq(gofer_reply_passed(&reply, op, mode), (uint32_t)*ret_count);

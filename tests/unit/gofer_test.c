@@ -2,43 +2,18 @@
  * The gofer's protocol: what the checks accept, and what a hostile Sentry gets from a real gofer
  * that serves a small tree.
  */
-#include <criterion/criterion.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
-#include "gofer/gofer.h"
 #include "host/gofer_protocol.h"
 #include "host/io.h"
 #include "host/message.h"
-
-static char tree[] = "/tmp/gofer-test-XXXXXX";
-static int to_gofer;
-static pid_t gofer_pid;
-
-static void put_file(const char *name, const char *text)
-{
-    int fd = openat(AT_FDCWD, name, O_CREAT | O_WRONLY, 0644);
-
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    close(fd);
-}
+#include "tests/unit/gofer_make.h"
 
 static void setup(void)
 {
-    struct gofer_config config = {.root = tree};
-    int pair[2];
-
-    cr_assert(mkdtemp(tree));
-    cr_assert_eq(chdir(tree), 0);
+    enter_folder();
     mkdir("a", 0755);
     mkdir("a/b", 0755);
     put_file("a/b/file", "hello");
@@ -48,23 +23,12 @@ static void setup(void)
     cr_assert_eq(symlink("/etc", "a/out"), 0);
     cr_assert_eq(symlink("../../../../etc/passwd", "a/b/up"), 0);
     cr_assert_eq(mkfifo("fifo", 0644), 0);
-    cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-    gofer_pid = fork();
-    if (gofer_pid == 0)
-        _exit(gofer_main(pair[1], &config));
-    close(pair[1]);
-    to_gofer = pair[0];
+    start_server(&(struct gofer_config){.root = base});
 }
 
 static void teardown(void)
 {
-    char command[64];
-    int status;
-
-    close(to_gofer);
-    cr_expect_eq(waitpid(gofer_pid, &status, 0), gofer_pid);
-    snprintf(command, sizeof(command), "rm -rf %s", tree);
-    cr_expect_eq(system(command), 0);
+    end_server();
 }
 
 static struct gofer_reply reply;
@@ -78,8 +42,8 @@ static int ask(enum gofer_op op, const char *path, uint32_t skip, uint32_t mode,
     int passed = -1;
     ssize_t n;
 
-    cr_assert_eq(host_send_message(to_gofer, iov, 2, -1), 0);
-    n = host_receive_message(to_gofer, &reply, sizeof(reply), &passed);
+    cr_assert_eq(host_send_message(to_server, iov, 2, -1), 0);
+    n = host_receive_message(to_server, &reply, sizeof(reply), &passed);
     cr_assert_gt(n, 0, "the gofer is gone");
     cr_assert(gofer_reply_valid(&reply, (size_t)n, op));
     if (ret_fd)
@@ -223,8 +187,8 @@ static bool hangs_up(const void *bytes, size_t size)
     struct iovec iov = {(void *)bytes, size};
     int passed;
 
-    cr_assert_eq(host_send_message(to_gofer, &iov, 1, -1), 0);
-    return host_receive_message(to_gofer, &reply, sizeof(reply), &passed) <= 0;
+    cr_assert_eq(host_send_message(to_server, &iov, 1, -1), 0);
+    return host_receive_message(to_server, &reply, sizeof(reply), &passed) <= 0;
 }
 
 static bool hangs_up_on(uint32_t op, uint32_t skip, uint32_t mode, uint32_t path_size,

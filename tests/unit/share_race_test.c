@@ -4,64 +4,30 @@
  * that lead out, and moves folders out and back. Whatever the share is told to do, nothing outside
  * changes, and what it donates lay inside.
  */
-#include <criterion/criterion.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "gofer/gofer.h"
-#include "host/message.h"
-#include "host/share_protocol.h"
+#include "tests/unit/share_make.h"
 
 #define ROUNDS     1000
 #define ROUNDS_MAX 400000
 
-static char base[] = "/tmp/share-race-XXXXXX";
-static int to_share;
-static pid_t share_pid, racer_pid;
-static struct share_reply reply;
-
-static void put_file(const char *name, const char *text)
+static void race(void)
 {
-    int fd = open(name, O_CREAT | O_WRONLY, 0644);
-
-    cr_assert(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-    close(fd);
-}
-
-static void exchange(const char *a, const char *b)
-{
-    renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
-}
-
-static __noreturn void race(void)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (;;) {
-        exchange("tree/a", "tree/out"); /* a folder, and a link to ../outside */
-        exchange("tree/a", "tree/out");
-        exchange("tree/file", "tree/absolute"); /* a file, and a link to one outside */
-        exchange("tree/file", "tree/absolute");
-        exchange("tree/file", "tree/fifo"); /* nobody opens its other end */
-        exchange("tree/file", "tree/fifo");
-    }
+    exchange("tree/a", "tree/out"); /* a folder, and a link to ../outside */
+    exchange("tree/a", "tree/out");
+    exchange("tree/file", "tree/absolute"); /* a file, and a link to one outside */
+    exchange("tree/file", "tree/absolute");
+    exchange("tree/file", "tree/fifo"); /* nobody opens its other end */
+    exchange("tree/file", "tree/fifo");
 }
 
 static void setup(void)
 {
     struct gofer_config config = {.root = "tree", .share = true, .writable = true};
     char outside[64];
-    int pair[2];
 
-    cr_assert(mkdtemp(base) && chdir(base) == 0);
+    enter_folder();
     mkdir("tree", 0755);
     mkdir("tree/a", 0755);
     mkdir("outside", 0755);
@@ -73,47 +39,14 @@ static void setup(void)
     cr_assert_eq(symlink(outside, "tree/absolute"), 0);
     cr_assert_eq(mkfifo("tree/fifo", 0644), 0);
     cr_assert_eq(chmod("outside/file", 0444), 0);
-    cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-    share_pid = fork();
-    if (share_pid == 0)
-        _exit(gofer_main(pair[1], &config));
-    close(pair[1]);
-    to_share = pair[0];
-    racer_pid = fork();
-    if (racer_pid == 0)
-        race();
+    start_server(&config);
+    start_racer(race);
 }
 
 static void teardown(void)
 {
-    char command[64];
-    int status;
-
-    kill(racer_pid, SIGKILL);
-    waitpid(racer_pid, &status, 0);
-    close(to_share);
-    cr_expect_eq(waitpid(share_pid, &status, 0), share_pid);
-    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the share's status is %#x", status);
-    snprintf(command, sizeof(command), "rm -rf %s", base);
-    cr_expect_eq(system(command), 0);
-}
-
-/* The reply's error; -1 in ret_fd when nothing was donated. */
-static int ask(struct share_request_head head, const char *name, const char *data, int *ret_fd)
-{
-    struct iovec iov[3] = {
-        {&head, sizeof(head)}, {(void *)name, strlen(name)}, {(void *)data, strlen(data)}};
-    int passed = -1;
-    ssize_t n;
-
-    head.name_size = (uint32_t)strlen(name);
-    head.data_size = (uint32_t)strlen(data);
-    cr_assert_eq(host_send_message(to_share, iov, 3, -1), 0);
-    n = host_receive_message(to_share, &reply, sizeof(reply), &passed);
-    cr_assert_gt(n, 0, "the share is gone");
-    cr_assert(share_reply_valid(&reply, (size_t)n));
-    *ret_fd = passed;
-    return reply.head.error;
+    end_racer();
+    cr_expect_eq(end_server(), 0);
 }
 
 /* The handle of `name`, 0 when it has none. */

@@ -2,54 +2,24 @@
  * A share's protocol: what the checks accept, and what a hostile Sentry gets from a real share that
  * serves a small folder with secrets around it.
  */
-#include <criterion/criterion.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "gofer/gofer.h"
 #include "host/io.h"
-#include "host/message.h"
-#include "host/share_protocol.h"
-
-static char around[] = "/tmp/share-test-XXXXXX";
-static int to_share;
-static pid_t share_pid;
-static struct share_reply reply;
-
-static void put_file(const char *name, const char *text)
-{
-    int fd = open(name, O_CREAT | O_WRONLY, 0644);
-
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    close(fd);
-}
+#include "tests/unit/share_make.h"
 
 static void start(bool writable)
 {
     struct gofer_config config = {.root = "folder", .share = true, .writable = writable};
-    int pair[2];
 
-    cr_assert(mkdtemp(around));
-    cr_assert_eq(chdir(around), 0);
+    enter_folder();
     put_file("secret", "not yours");
     mkdir("folder", 0755);
     mkdir("folder/sub", 0755);
     put_file("folder/file", "hello");
     cr_assert_eq(symlink("../secret", "folder/out"), 0);
     cr_assert_eq(mkfifo("folder/fifo", 0644), 0);
-    cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-    share_pid = fork();
-    if (share_pid == 0)
-        _exit(gofer_main(pair[1], &config));
-    close(pair[1]);
-    to_share = pair[0];
+    start_server(&config);
 }
 
 static void setup(void)
@@ -64,34 +34,7 @@ static void setup_read_only(void)
 
 static void teardown(void)
 {
-    char command[64];
-    int status;
-
-    close(to_share);
-    cr_expect_eq(waitpid(share_pid, &status, 0), share_pid);
-    snprintf(command, sizeof(command), "rm -rf %s", around);
-    cr_expect_eq(system(command), 0);
-}
-
-/* Sends as it is; the reply's error, and the donated descriptor in ret_fd if that is wanted. */
-static int ask(struct share_request_head head, const char *name, const char *data, int *ret_fd)
-{
-    struct iovec iov[3] = {
-        {&head, sizeof(head)}, {(void *)name, strlen(name)}, {(void *)data, strlen(data)}};
-    int passed = -1;
-    ssize_t n;
-
-    head.name_size = (uint32_t)strlen(name);
-    head.data_size = (uint32_t)strlen(data);
-    cr_assert_eq(host_send_message(to_share, iov, 3, -1), 0);
-    n = host_receive_message(to_share, &reply, sizeof(reply), &passed);
-    cr_assert_gt(n, 0, "the share is gone");
-    cr_assert(share_reply_valid(&reply, (size_t)n));
-    if (ret_fd)
-        *ret_fd = passed;
-    else
-        cr_assert_eq(passed, -1);
-    return reply.head.error;
+    end_server();
 }
 
 static uint32_t look_up(const char *name)
@@ -245,8 +188,8 @@ static bool valid(uint32_t op, const char *name, const char *data, size_t missin
     req.head.op = op;
     req.head.name_size = (uint32_t)strlen(name);
     req.head.data_size = (uint32_t)strlen(data);
-    memcpy(req.bytes, name, strlen(name));
-    memcpy(req.bytes + strlen(name), data, strlen(data));
+    memcpy(req.bytes, name, req.head.name_size);
+    memcpy(req.bytes + req.head.name_size, data, req.head.data_size);
     return share_request_valid(&req, size - missing);
 }
 
