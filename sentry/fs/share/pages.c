@@ -174,17 +174,18 @@ int share_pages_get(struct share *fs, const struct inode *inode, struct host_fil
     p = calloc(1, sizeof(*p));
     if (!p)
         return -ENOMEM;
-    err = pagecache_create(fs->memfile, &source, p, &p->object);
-    if (err < 0) {
-        free(p);
-        return err;
-    }
-    super_ref(&fs->sb);
-    p->fs = fs;
+    list_init(&p->node);
+    p->fs = share_of(super_ref(&fs->sb));
     p->dev = inode->dev;
     p->ino = inode->ino;
     p->reader = host_file_ref(host);
     p->writer = writable ? host_file_ref(host) : NULL;
+    /* From here on sync(2) and who looks for memory may call the source. */
+    err = pagecache_create(fs->memfile, &source, p, &p->object);
+    if (err < 0) {
+        source_release(p);
+        return err;
+    }
     object = p->object;
     other = enter(fs, inode, p, &err);
     if (!other && !err) {
