@@ -311,11 +311,32 @@ static int connect_to(struct share *s, int fd)
     return MIN(s->passed, 0);
 }
 
+/* Of what can be opened for reading: the call wants a file that is open. */
+static int flags_of(struct share *s, int fd, bool set)
+{
+    uint32_t flags = s->req->flags;
+    int err = report(s, fd), opened;
+
+    if (err < 0)
+        return err;
+    if (!s->gofer->writable ||
+        (!S_ISREG(s->reply->head.stat.st_mode) && !S_ISDIR(s->reply->head.stat.st_mode)))
+        return -ENOTTY;
+    opened = host_reopen_for(fd, O_RDONLY);
+    if (opened < 0)
+        return opened;
+    err = set ? host_set_file_flags(opened, flags) : host_get_file_flags(opened, &flags);
+    host_close(opened);
+    s->reply->head.size = flags;
+    return err || !set ? err : report(s, fd);
+}
+
 static bool changes(const struct share_request_head *req)
 {
     if (req->op == SHARE_OPEN)
         return (req->flags & O_ACCMODE) != O_RDONLY;
-    return (req->op >= SHARE_MAKE && req->op <= SHARE_SETATTR) || req->op == SHARE_SETXATTR;
+    return (req->op >= SHARE_MAKE && req->op <= SHARE_SETATTR) || req->op == SHARE_SETXATTR ||
+           req->op == SHARE_SETFLAGS;
 }
 
 static int serve(struct share *s)
@@ -356,6 +377,9 @@ static int serve(struct share *s)
         return forget(s);
     case SHARE_CONNECT:
         return connect_to(s, fd);
+    case SHARE_GETFLAGS:
+    case SHARE_SETFLAGS:
+        return flags_of(s, fd, s->req->op == SHARE_SETFLAGS);
     default:
         return -ENOSYS;
     }

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -122,6 +124,16 @@ int host_truncate(int fd, uint64_t size)
 int host_allocate(int fd, int mode, uint64_t offset, uint64_t size)
 {
     return result(fallocate(fd, mode, (off_t)offset, (off_t)size));
+}
+
+int host_get_file_flags(int fd, uint32_t *ret)
+{
+    return result(ioctl(fd, FS_IOC_GETFLAGS, ret));
+}
+
+int host_set_file_flags(int fd, uint32_t flags)
+{
+    return result(ioctl(fd, FS_IOC_SETFLAGS, &flags));
 }
 
 ssize_t host_getxattr_fd(int fd, const char *name, void *buf, size_t size)

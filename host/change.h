@@ -38,6 +38,10 @@ int host_set_times_fd(int fd, const struct timespec times[2]);
 int host_truncate(int fd, uint64_t size);
 int host_allocate(int fd, int mode, uint64_t offset, uint64_t size);
 
+/* ioctl_iflags(2): FS_*_FL, of a regular file or a directory that is open. */
+int host_get_file_flags(int fd, uint32_t *ret);
+int host_set_file_flags(int fd, uint32_t flags);
+
 ssize_t host_getxattr_fd(int fd, const char *name, void *buf, size_t size);
 ssize_t host_listxattr_fd(int fd, char *buf, size_t size);
 int host_setxattr_fd(int fd, const char *name, const void *value, size_t size, int flags);

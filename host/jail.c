@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <linux/if.h>
 #include <linux/kvm.h>
 #include <linux/sched.h>

@@ -24,6 +24,9 @@
  * `size` SHARE_LISTXATTR likewise, without a name SHARE_SETXATTR  the data is the value; `flags` of
  * setxattr(2), or SHARE_XATTR_REMOVE SHARE_FORGET    the handle is not needed any more
  *   SHARE_CONNECT   to the socket `handle`, by one of the type `mode`; its descriptor comes along
+ *   SHARE_GETFLAGS  FS_*_FL of a regular file or a directory (ioctl_iflags(2)), in `size`; -ENOTTY:
+ *                   there are none, or nothing may be changed here
+ *   SHARE_SETFLAGS  `flags` become that
  */
 #ifndef HOST_SHARE_PROTOCOL_H
 #define HOST_SHARE_PROTOCOL_H
@@ -53,6 +56,8 @@ enum share_op {
     SHARE_SETXATTR,
     SHARE_FORGET,
     SHARE_CONNECT,
+    SHARE_GETFLAGS,
+    SHARE_SETFLAGS,
     SHARE_OP_END,
 };
 
@@ -92,7 +97,7 @@ struct share_reply_head {
     uint32_t handle; /* SHARE_LOOKUP, _MAKE, _TMPFILE; 0: none was made */
     uint32_t data_size;
     uint32_t acls;          /* enum share_acls; of what is in `stat` */
-    uint64_t size;          /* of an attribute */
+    uint64_t size;          /* of an attribute; SHARE_GETFLAGS */
     struct linux_stat stat; /* of what was looked up, made or changed */
     int64_t birth_sec;
     uint32_t birth_nsec, has_birth;

@@ -153,6 +153,9 @@ struct inode_operations {
     ssize_t (*listxattr)(struct dentry *dentry, bool trusted, char *buf, size_t size);
     /* fileattr.h: takes FS_*_FL; what else than them there is to know, as statx(2) has it. */
     int (*set_flags)(struct dentry *dentry, uint32_t flags);
+    /* Where it decides by itself which there are: all of them. NULL: FILEATTR_MODIFIABLE, as
+     * inode->flags has them. */
+    int (*get_flags)(struct dentry *dentry, uint32_t *ret);
     uint64_t (*attributes)(struct dentry *dentry, uint64_t *ret_known);
     /* acl_get(); NULL: there are none. */
     int (*get_acl)(struct inode *inode, struct dentry *dentry, int kind, struct acl **ret);

@@ -1,9 +1,11 @@
 """--bind: a folder that both sides change, file by file: appending, holes, files of other owners, what is
 there after SIGKILL, and what the options for the rest of the tree mean for it."""
 
+import fcntl
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import threading
@@ -231,6 +233,59 @@ def test_options(command, shared, platform, tally):
         tally.add("passed" if good else "failed", f"share: {name} on {platform}", f"{status}: {text} {there}")
 
 
+GET_FLAGS, SET_FLAGS = 0x80086601, 0x40086602  # ioctl_iflags(2)
+FLAGS = """
+import errno, fcntl, os, struct, sys
+GET, SET, NODUMP, NOATIME, IMMUTABLE = 0x80086601, 0x40086602, 0x40, 0x80, 0x10
+def get(fd):
+    return struct.unpack('l', fcntl.ioctl(fd, GET, struct.pack('l', 0)))[0]
+def put(fd, flags):
+    try:
+        fcntl.ioctl(fd, SET, struct.pack('l', flags))
+        return 0
+    except OSError as error:
+        return errno.errorcode[error.errno]
+for name in ('/shared/flagged', '/shared'):
+    fd = os.open(name, os.O_RDONLY)
+    was = get(fd)
+    print(name, was, put(fd, was | NODUMP), get(fd) == was | NODUMP, put(fd, was | NOATIME), get(fd) == was | NOATIME,
+          put(fd, was | IMMUTABLE), get(fd) == was | NOATIME)
+try:
+    get(os.open('/fixed', os.O_RDONLY))
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+
+
+def own_flags(path):
+    """None: the file system has none."""
+    with open(path, "rb") as file:
+        try:
+            return struct.unpack("l", fcntl.ioctl(file, GET_FLAGS, struct.pack("l", 0)))[0]
+        except OSError:
+            return None
+
+
+def test_flags(words, shared, platform, tally):
+    """chattr(1) of what is the caller's own; what needs privileges over the host is refused."""
+    path = os.path.join(shared, "flagged")
+    write(path, "x")
+    before = own_flags(path)
+    if before is None:
+        tally.add("skipped", f"share: flags on {platform}", "this file system has none")
+        return
+    folder = os.open(shared, os.O_RDONLY)
+    of_folder = struct.unpack("l", fcntl.ioctl(folder, GET_FLAGS, struct.pack("l", 0)))[0]
+    status, text = run([*words, f"--bind={shared}:/fixed:ro", "--", "/usr/bin/python3", "-c", FLAGS], shared)
+    want = "".join(f"{name} {was} 0 True 0 True EPERM True\n"
+                   for name, was in (("/shared/flagged", before), ("/shared", of_folder))) + "ENOTTY\n"
+    after = own_flags(path)
+    fcntl.ioctl(folder, SET_FLAGS, struct.pack("l", of_folder))
+    os.close(folder)
+    tally.add("passed" if (status, text, after) == (0, want, before | 0x80) else "failed",
+              f"share: flags on {platform}", f"{status}: {text} {before} {after}")
+
+
 def test_storm(command, top, platform, tally, steps="1500"):
     """The bytes of one file are what they must be, whatever was done to them, wherever it lies."""
     storming = os.path.join(os.path.dirname(command.program), "tests", "cli", "storming")
@@ -276,6 +331,7 @@ def test_shares(command, platforms, tally):
             test_append(words, shared, platform, tally)
             test_killed(words, shared, platform, tally)
             test_options(command, shared, platform, tally)
+            test_flags(words, shared, platform, tally)
             test_storm(command, top, platform, tally)
             test_racing(command, top, platform, tally)
         test_holes(command, top, platforms, tally)

@@ -72,7 +72,8 @@ int share_update(struct share_inode *s, const struct linux_stat *st)
 int share_learn(struct share_inode *s, const struct share_answer *answer)
 {
     uint32_t flags = (answer->more.attributes & STATX_ATTR_IMMUTABLE ? FS_IMMUTABLE_FL : 0) |
-                     (answer->more.attributes & STATX_ATTR_APPEND ? FS_APPEND_FL : 0);
+                     (answer->more.attributes & STATX_ATTR_APPEND ? FS_APPEND_FL : 0) |
+                     (answer->more.attributes & STATX_ATTR_NODUMP ? FS_NODUMP_FL : 0);
     int err = share_update(s, &answer->stat);
 
     if (err < 0)
@@ -307,6 +308,29 @@ static int share_setxattr(struct dentry *dentry, const char *name, const void *v
     return err < 0 ? err : share_learn(s, &answer);
 }
 
+/* The host decides: without privileges over it, of what is the user's own. */
+static int share_get_flags(struct dentry *dentry, uint32_t *ret)
+{
+    struct share_inode *s = share_inode_of(dentry);
+    const struct share_request_head head = {.op = SHARE_GETFLAGS, .handle = s->handle};
+    struct share_answer answer = {.data = NULL};
+    int err = share_ask(s->fs, &head, no_name, NULL, 0, &answer);
+
+    if (err < 0)
+        return err == -ENOTTY ? -EOPNOTSUPP : err;
+    *ret = (uint32_t)answer.size;
+    return share_learn(s, &answer);
+}
+
+static int share_set_flags(struct dentry *dentry, uint32_t flags)
+{
+    const struct share_request_head head = {
+        .op = SHARE_SETFLAGS, .handle = share_inode_of(dentry)->handle, .flags = flags};
+    int err = change(dentry, &head);
+
+    return err == -ENOTTY ? -EOPNOTSUPP : err;
+}
+
 static ssize_t ask_acl(struct share_inode *s, int kind, void *buf, size_t size)
 {
     const char *name = kind == ACL_DEFAULT ? ACL_DEFAULT_NAME : ACL_ACCESS_NAME;
@@ -361,6 +385,8 @@ const struct inode_operations share_operations = {
     .get_acl = share_get_acl,
     .birth = share_birth,
     .attributes = share_attributes,
+    .set_flags = share_set_flags,
+    .get_flags = share_get_flags,
 };
 
 static void share_super_release(struct super_block *sb)
@@ -391,6 +417,7 @@ int share_create(const struct share_config *config, struct super_block **ret)
     fs->sb.type = "share";
     fs->sb.checks_modes = true;
     fs->sb.has_acls = true;
+    fs->sb.has_flags = true;
     fs->sb.read_only = config->read_only;
     fs->memfile = config->memfile;
     lock_init(&fs->pages_lock);

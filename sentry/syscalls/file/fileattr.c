@@ -91,8 +91,9 @@ long ioctl_fileattr(struct task *task, struct file *file, uint32_t cmd, uint64_t
         return -ENOTTY;
     if (change)
         return vfs_fileattr_set(&file->at, &wish);
-    return cmd == FS_IOC_GETFLAGS ? get_flags(task, &file->at, arg)
-                                  : get_xflags(task, &file->at, arg);
+    err =
+        cmd == FS_IOC_GETFLAGS ? get_flags(task, &file->at, arg) : get_xflags(task, &file->at, arg);
+    return err == -EOPNOTSUPP ? -ENOTTY : err; /* the host's file system has none */
 }
 
 /* ---- system calls --------------------------------------------------------------------------- */

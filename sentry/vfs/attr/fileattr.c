@@ -48,12 +48,22 @@ static bool has_flags(const struct dentry *dentry)
     return dentry->sb->has_flags && (type == S_IFREG || type == S_IFDIR);
 }
 
+static int get_flags(struct dentry *dentry, uint32_t *ret)
+{
+    if (dentry->inode->ops->get_flags)
+        return dentry->inode->ops->get_flags(dentry, ret);
+    *ret = inode_flags(dentry->inode);
+    return 0;
+}
+
 int vfs_fileattr_get(const struct path *path, struct fileattr *ret)
 {
-    if (!has_flags(path->dentry))
-        return -EOPNOTSUPP;
-    *ret = (struct fileattr){.flags = inode_flags(path->dentry->inode)};
-    ret->xflags = to_xflags(ret->flags);
+    uint32_t flags;
+    int err = has_flags(path->dentry) ? get_flags(path->dentry, &flags) : -EOPNOTSUPP;
+
+    if (err < 0)
+        return err;
+    *ret = (struct fileattr){.flags = flags, .xflags = to_xflags(flags)};
     return 0;
 }
 
@@ -73,8 +83,8 @@ static int check(const struct inode *inode, const struct fileattr *attr, uint32_
     return 0;
 }
 
-/* Does it ask for what tmpfs has not: shmem_fileattr_set()? */
-static bool asks_too_much(const struct fileattr *attr)
+/* Does it ask for what tmpfs has not: shmem_fileattr_set()? `any`: of flags, that is not known. */
+static bool asks_too_much(const struct fileattr *attr, bool any)
 {
     uint64_t xflags = attr->xflags & ~(uint64_t)to_xflags(UINT32_MAX);
 
@@ -84,13 +94,14 @@ static bool asks_too_much(const struct fileattr *attr)
         xflags &= ~(uint64_t)FS_XFLAG_COWEXTSIZE;
     if (attr->by_xflags && (xflags || attr->extent_size || attr->project || attr->cow_extent_size))
         return true;
-    return attr->flags & ~(uint32_t)FILEATTR_MODIFIABLE;
+    return !any && (attr->flags & ~(uint32_t)FILEATTR_MODIFIABLE);
 }
 
 int vfs_fileattr_set(const struct path *path, const struct fileattr *attr)
 {
     struct dentry *dentry = path->dentry;
     struct fileattr to = *attr;
+    uint32_t old;
     int err;
 
     if (path_read_only(path))
@@ -99,12 +110,15 @@ int vfs_fileattr_set(const struct path *path, const struct fileattr *attr)
         return -EOPNOTSUPP;
     if (!path_owned(path))
         return -EPERM;
+    err = get_flags(dentry, &old);
+    if (err < 0)
+        return err;
     if (to.by_xflags)
-        to.flags = to_flags(to.xflags);
+        to.flags = to_flags(to.xflags) | (old & ~to_flags(UINT64_MAX));
     else
         to.xflags = to_xflags(to.flags);
-    err = check(dentry->inode, &to, inode_flags(dentry->inode));
-    if (!err && asks_too_much(&to))
+    err = check(dentry->inode, &to, old);
+    if (!err && asks_too_much(&to, dentry->inode->ops->get_flags != NULL))
         err = -EOPNOTSUPP;
     if (!err)
         err = dentry->inode->ops->set_flags(dentry, to.flags);
