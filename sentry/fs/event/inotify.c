@@ -15,6 +15,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 
+#include "sentry/fs/event/account.h"
 #include "sentry/fs/event/anon.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
@@ -41,17 +42,11 @@ struct watch {
     uint32_t options; /* IN_ONESHOT, IN_EXCL_UNLINK */
 };
 
-/* What one user has. */
-struct account {
-    struct list node;
-    uint32_t uid, instances, watches;
-};
-
 struct instance {
     struct file file;
     struct notify_group group;
     struct wait_queue queue;
-    struct account *account;
+    struct watch_account *account;
     /* Under notify_lock(): */
     struct list watches, events;
     uint32_t event_count;
@@ -382,31 +377,6 @@ static ssize_t inotify_info(struct file *f, char *buf, size_t size)
     return (ssize_t)length;
 }
 
-/* Under the lock: the account of this user; ENOMEM as NULL. */
-static struct account *account_locked(uint32_t uid)
-{
-    struct account *a;
-
-    list_for_each (a, &accounts, node) {
-        if (a->uid == uid)
-            return a;
-    }
-    a = calloc(1, sizeof(*a));
-    if (a) {
-        a->uid = uid;
-        list_add_tail(&accounts, &a->node);
-    }
-    return a;
-}
-
-static void leave_account_locked(struct account *a)
-{
-    if (--a->instances > 0)
-        return;
-    list_del_init(&a->node);
-    free(a);
-}
-
 static void inotify_release(struct file *f)
 {
     struct instance *in = instance_of(f);
@@ -416,7 +386,7 @@ static void inotify_release(struct file *f)
         drop_watch_locked(in, list_first(&in->watches, struct watch, node));
     while (!list_empty(&in->events))
         free(take_locked(in));
-    leave_account_locked(in->account);
+    watch_account_leave_locked(in->account);
     notify_unlock();
     file_fini(f);
     free(in);
@@ -435,16 +405,10 @@ static const struct file_operations inotify_operations = {
 
 static int join_account(struct instance *in)
 {
-    int err = 0;
+    int err;
 
     notify_lock();
-    in->account = account_locked(vfs_identity()->uid);
-    if (!in->account)
-        err = -ENOMEM;
-    else if (in->account->instances >= limit(&inotify_max_instances))
-        err = -EMFILE;
-    else
-        in->account->instances++;
+    err = watch_account_join_locked(&accounts, limit(&inotify_max_instances), &in->account);
     notify_unlock();
     return err;
 }

@@ -130,14 +130,6 @@ static ssize_t group_info(struct file *f, char *buf, size_t size)
     return (ssize_t)length;
 }
 
-static void leave_account_locked(struct fan_account *a)
-{
-    if (--a->groups > 0)
-        return;
-    list_del_init(&a->node);
-    free(a);
-}
-
 /* What was read and not answered is allowed, as what nobody will read. */
 static void group_release(struct file *f)
 {
@@ -159,7 +151,7 @@ static void group_release(struct file *f)
         list_del_init(&e->node);
         list_add_tail(&events, &e->node);
     }
-    leave_account_locked(group->account);
+    watch_account_leave_locked(group->account);
     fan_unlock();
     while (!list_empty(&events)) {
         struct fan_event *e = list_first(&events, struct fan_event, node);
@@ -206,22 +198,6 @@ static int check_init(uint32_t flags, uint32_t event_flags, bool privileged)
     return 0;
 }
 
-static struct fan_account *account_locked(uint32_t uid)
-{
-    struct fan_account *a;
-
-    list_for_each (a, &accounts, node) {
-        if (a->uid == uid)
-            return a;
-    }
-    a = calloc(1, sizeof(*a));
-    if (a) {
-        a->uid = uid;
-        list_add_tail(&accounts, &a->node);
-    }
-    return a;
-}
-
 /* Those who are asked first stand first. */
 static void enter_locked(struct fan_group *group)
 {
@@ -236,18 +212,13 @@ static void enter_locked(struct fan_group *group)
 
 static int join(struct fan_group *group)
 {
-    int err = 0;
+    uint32_t max = __atomic_load_n(&fanotify_max_groups, __ATOMIC_RELAXED);
+    int err;
 
     fan_lock();
-    group->account = account_locked(vfs_identity()->uid);
-    if (!group->account)
-        err = -ENOMEM;
-    else if (group->account->groups >= __atomic_load_n(&fanotify_max_groups, __ATOMIC_RELAXED))
-        err = -EMFILE;
-    if (!err) {
-        group->account->groups++;
+    err = watch_account_join_locked(&accounts, max, &group->account);
+    if (!err)
         enter_locked(group);
-    }
     fan_unlock();
     return err;
 }

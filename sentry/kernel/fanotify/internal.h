@@ -18,6 +18,7 @@
 
 #include <linux/fanotify.h>
 
+#include "sentry/fs/event/account.h"
 #include "sentry/kernel/fanotify/fanotify.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/notify.h"
@@ -95,17 +96,12 @@ struct fan_mark {
     bool evictable;
 };
 
-struct fan_account {
-    struct list node;
-    uint32_t uid, groups, marks;
-};
-
 struct fan_group {
     struct file file;
     uint32_t flags, event_flags; /* of fanotify_init(2) */
     bool unprivileged;
     struct wait_queue queue;
-    struct fan_account *account;
+    struct watch_account *account;
     struct list node; /* of all groups, those that are asked first before the others */
     struct list marks, events, asked;
     uint32_t mark_count, event_count, asking_count;

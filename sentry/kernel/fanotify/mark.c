@@ -186,7 +186,7 @@ static void drop_locked(struct fan_mark *mark)
     list_del_init(&mark->hashed);
     list_del_init(&mark->group_node);
     group->mark_count--;
-    group->account->marks--;
+    group->account->watches--;
     notify_listener_marks(-1, -asking);
     free(mark);
 }
@@ -361,7 +361,7 @@ static int add_locked(struct fan_group *group, const struct place *at, uint32_t 
     if (err < 0)
         return err;
     if (!mark) {
-        if (group->account->marks >= limit_of(group) || group->mark_count >= MARKS_AT_MOST)
+        if (group->account->watches >= limit_of(group) || group->mark_count >= MARKS_AT_MOST)
             return -ENOSPC;
         mark = *fresh;
         *fresh = NULL;
@@ -373,7 +373,7 @@ static int add_locked(struct fan_group *group, const struct place *at, uint32_t 
         list_add_tail(bucket_of(at), &mark->hashed);
         list_add_tail(&group->marks, &mark->group_node);
         group->mark_count++;
-        group->account->marks++;
+        group->account->watches++;
         notify_listener_marks(1, 0);
     }
     update_locked(mark, flags, mask);
