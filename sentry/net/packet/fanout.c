@@ -318,16 +318,9 @@ static uint32_t run_program(const struct socket_filter *program, const struct ne
 {
     uint32_t skip = f->kind == PACKET_OUTGOING ? 0 : ETH_HLEN;
 
-    return socket_filter_choose_packet(program, &(struct bpf_packet){
-                                                    .bytes = f->bytes,
-                                                    .size = f->size - skip,
-                                                    .data = skip,
-                                                    .network = ETH_HLEN,
-                                                    .protocol = protocol,
-                                                    .kind = f->kind,
-                                                    .interface = (uint32_t)f->interface,
-                                                    .hardware_type = f->hardware_type,
-                                                });
+    struct bpf_packet packet = packet_for_program(f, skip, protocol);
+
+    return socket_filter_choose_packet(program, &packet);
 }
 
 static uint32_t choose(struct packet_fanout *f, const struct net_frame *frame, uint16_t protocol)

@@ -18,6 +18,7 @@
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 
+#include "base/bpf.h"
 #include "base/list.h"
 #include "sentry/net/frames.h"
 #include "sentry/net/netns.h"
@@ -132,6 +133,8 @@ int packet_getsockopt(struct socket *s, int level, int name, void *value, size_t
 /* receive.c */
 ssize_t packet_recvmsg(struct socket *s, struct socket_message *msg);
 void packet_purge(struct packet_socket *p);
+/* A frame as a filter sees it, whose data begins behind `skip` bytes. */
+struct bpf_packet packet_for_program(const struct net_frame *f, uint32_t skip, uint16_t protocol);
 /* send.c */
 /* Where to, and with which header. */
 struct packet_way {

@@ -87,6 +87,20 @@ static void message_free(struct packet_message *m)
     free(m);
 }
 
+struct bpf_packet packet_for_program(const struct net_frame *f, uint32_t skip, uint16_t protocol)
+{
+    return (struct bpf_packet){
+        .bytes = f->bytes,
+        .size = f->size - skip,
+        .data = skip,
+        .network = ETH_HLEN,
+        .protocol = protocol,
+        .kind = f->kind,
+        .interface = (uint32_t)f->interface,
+        .hardware_type = f->hardware_type,
+    };
+}
+
 static void deliver(struct packet_socket *p, const struct net_frame *f, uint16_t protocol,
                     uint64_t now)
 {
@@ -95,17 +109,11 @@ static void deliver(struct packet_socket *p, const struct net_frame *f, uint16_t
         .time_ns = now, .whole = size, .network = (uint16_t)(ETH_HLEN - skip)};
     bool taken;
 
-    if (socket_has_filter(&p->sock))
-        stays = socket_filter_run(&p->sock, &(struct bpf_packet){
-                                                .bytes = f->bytes,
-                                                .size = size,
-                                                .data = skip,
-                                                .network = ETH_HLEN,
-                                                .protocol = protocol,
-                                                .kind = f->kind,
-                                                .interface = (uint32_t)f->interface,
-                                                .hardware_type = f->hardware_type,
-                                            });
+    if (socket_has_filter(&p->sock)) {
+        struct bpf_packet packet = packet_for_program(f, skip, protocol);
+
+        stays = socket_filter_run(&p->sock, &packet);
+    }
     if (stays == 0)
         return;
     head.size = stays;
