@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "text.h"
 
 static char top[128], base[160], text[65536];
 static volatile int *shared; /* what children count in */
@@ -44,14 +45,7 @@ static const char *get(const char *name)
 
 static int put(const char *name, const char *what)
 {
-    int fd = open(name[0] == '/' ? name : at(name), O_WRONLY);
-    ssize_t n = fd < 0 ? -1 : write(fd, what, strlen(what));
-    int saved = errno;
-
-    if (fd >= 0)
-        close(fd);
-    errno = saved;
-    return n < 0 ? -1 : 0;
+    return write_text(name[0] == '/' ? name : at(name), what);
 }
 
 static int put_pid(const char *name, pid_t pid)

@@ -9,34 +9,15 @@
 #include <time.h>
 
 #include "check.h"
+#include "clock.h"
 
-#define SECOND 1000000000LL
-#define LATE   (30 * SECOND)
+#define LATE (30 * SECOND)
 
 static const clockid_t clocks[] = {
     CLOCK_REALTIME,          CLOCK_MONOTONIC,     CLOCK_PROCESS_CPUTIME_ID,
     CLOCK_THREAD_CPUTIME_ID, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE,
     CLOCK_MONOTONIC_COARSE,  CLOCK_BOOTTIME,      CLOCK_TAI,
 };
-
-static int64_t in_ns(const struct timespec *ts)
-{
-    return ts->tv_sec * SECOND + ts->tv_nsec;
-}
-
-static struct timespec from_ns(int64_t ns)
-{
-    return (struct timespec){ns / SECOND, ns % SECOND};
-}
-
-static int64_t now(clockid_t clock)
-{
-    struct timespec ts = {-1, -1};
-
-    CHECK_EQ(clock_gettime(clock, &ts), 0);
-    CHECK(ts.tv_nsec >= 0 && ts.tv_nsec < SECOND);
-    return in_ns(&ts);
-}
 
 static int64_t now_raw(clockid_t clock)
 {

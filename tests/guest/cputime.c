@@ -14,26 +14,11 @@
 #include <time.h>
 
 #include "check.h"
-
-#define SECOND 1000000000LL
-#define MS     1000000LL
-
-static int64_t in_ns(const struct timespec *ts)
-{
-    return ts->tv_sec * SECOND + ts->tv_nsec;
-}
+#include "clock.h"
 
 static int64_t tv_ns(const struct timeval *tv)
 {
     return tv->tv_sec * SECOND + tv->tv_usec * 1000;
-}
-
-static int64_t now(clockid_t clock)
-{
-    struct timespec ts = {-1, 0};
-
-    CHECK_EQ(clock_gettime(clock, &ts), 0);
-    return in_ns(&ts);
 }
 
 static int64_t now_quiet(clockid_t clock)

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "child.h"
 
 static pid_t in_child(int (*fn)(void))
 {
@@ -14,14 +15,6 @@ static pid_t in_child(int (*fn)(void))
     if (child == 0)
         _exit(fn());
     return child;
-}
-
-static int status_of(pid_t child)
-{
-    int status = -1;
-
-    CHECK_EQ(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static short polled(int fd)
@@ -122,13 +115,13 @@ static void test_waiting(void)
         CHECK_EQ(read(fd, text, 10), 5);
         CHECK_EQ(read(fd, text, 10), 0);
         close(fd);
-        CHECK_EQ(status_of(child), 0);
+        CHECK_EQ(exit_of(child), 0);
 
         child = in_child(read_hello);
         fd = open("fifo", O_WRONLY);
         CHECK_EQ(write(fd, "hello", 5), 5);
         close(fd);
-        CHECK_EQ(status_of(child), 0);
+        CHECK_EQ(exit_of(child), 0);
     }
     pid_t child = in_child(read_hello);
     usleep(20000);
@@ -137,7 +130,7 @@ static void test_waiting(void)
     CHECK_EQ(write(fd, "hello", 5), 5);
     usleep(1000);
     close(fd);
-    CHECK_EQ(status_of(child), 0);
+    CHECK_EQ(exit_of(child), 0);
 }
 
 static void on_alarm(int signo)
@@ -176,7 +169,7 @@ static void test_signals(void)
     CHECK(fd >= 0);
     CHECK_EQ(read(fd, &byte, 1), 1);
     close(fd);
-    CHECK_EQ(status_of(child), 0);
+    CHECK_EQ(exit_of(child), 0);
 }
 
 int main(void)

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "child.h"
 
 static int wait_signal(int signo)
 {
@@ -71,13 +72,6 @@ static pid_t child_opens(int flags)
     return pid;
 }
 
-static int status_of(pid_t pid)
-{
-    int status;
-
-    return waitpid(pid, &status, 0) == pid ? WEXITSTATUS(status) : -1;
-}
-
 static void test_break(void)
 {
     int fd = open("file", O_RDONLY);
@@ -85,11 +79,11 @@ static void test_break(void)
 
     CHECK_EQ(fcntl(fd, F_SETLEASE, F_RDLCK), 0);
     /* Who does not want to wait. */
-    CHECK_EQ(status_of(child_opens(O_WRONLY | O_NONBLOCK)), EAGAIN);
+    CHECK_EQ(exit_of(child_opens(O_WRONLY | O_NONBLOCK)), EAGAIN);
     CHECK(wait_signal(SIGIO) >= 0);
     CHECK_EQ(fcntl(fd, F_GETLEASE), F_UNLCK); /* what it is to become */
     CHECK_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
-    CHECK_EQ(status_of(child_opens(O_WRONLY | O_NONBLOCK)), 0);
+    CHECK_EQ(exit_of(child_opens(O_WRONLY | O_NONBLOCK)), 0);
     /* Who waits until it is given back. */
     CHECK_EQ(fcntl(fd, F_SETSIG, SIGRTMIN), 0);
     CHECK_EQ(fcntl(fd, F_SETLEASE, F_RDLCK), 0);
@@ -97,7 +91,7 @@ static void test_break(void)
     CHECK_EQ(wait_signal(SIGRTMIN), fd);
     CHECK_EQ(waitpid(pid, NULL, WNOHANG), 0);
     CHECK_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(exit_of(pid), 0);
     close(fd);
     /* A write lease may become a read lease. */
     fd = open("file", O_RDWR);
@@ -107,7 +101,7 @@ static void test_break(void)
     CHECK_EQ(wait_signal(SIGRTMIN), fd);
     CHECK_EQ(fcntl(fd, F_GETLEASE), F_RDLCK);
     CHECK_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(exit_of(pid), 0);
     /* Not while somebody waits to write: only giving it back helps. */
     CHECK_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), -1);
     close(fd);
@@ -118,7 +112,7 @@ static void test_break(void)
     CHECK_EQ(wait_signal(SIGRTMIN), fd);
     CHECK_ERRNO(fcntl(fd, F_SETLEASE, F_RDLCK), EAGAIN);
     CHECK_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(exit_of(pid), 0);
     CHECK_EQ(fcntl(fd, F_SETLEASE, F_RDLCK), 0); /* that one is gone */
     CHECK_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
     close(fd);
@@ -132,7 +126,7 @@ static void test_break(void)
         _exit(close(fd) || truncate("file", 3) ? errno : 0);
     CHECK_EQ(wait_signal(SIGRTMIN), fd);
     close(fd);
-    CHECK_EQ(status_of(pid), 0);
+    CHECK_EQ(exit_of(pid), 0);
 }
 
 static void test_directory(void)

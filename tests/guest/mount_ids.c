@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "text.h"
 
 #define NR_STATMOUNT 457
 #define NR_LISTMOUNT 458
@@ -72,18 +73,10 @@ static uint64_t id_of(int fd)
     return id;
 }
 
-static int put(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY), err = write(fd, text, strlen(text)) < 0 ? -1 : 0;
-
-    close(fd);
-    return err;
-}
-
 static int map_root(void)
 {
-    return put("/proc/self/setgroups", "deny") | put("/proc/self/uid_map", "0 0 1") |
-           put("/proc/self/gid_map", "0 0 1");
+    return write_text("/proc/self/setgroups", "deny") | write_text("/proc/self/uid_map", "0 0 1") |
+           write_text("/proc/self/gid_map", "0 0 1");
 }
 
 /* A process in a namespace of its own with two more mounts. */

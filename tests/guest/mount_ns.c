@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "child.h"
 
 #define SYS_STATMOUNT 457
 #define SYS_LISTMOUNT 458
@@ -40,13 +41,6 @@ struct told {
 static bool exists(const char *name)
 {
     return access(name, F_OK) == 0;
-}
-
-static int status_of(pid_t pid)
-{
-    int status;
-
-    return waitpid(pid, &status, 0) == pid ? status : -1;
 }
 
 /* In a child whose namespace is its own; what it says at its end. */

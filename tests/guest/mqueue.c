@@ -12,17 +12,10 @@
 #include <time.h>
 
 #include "check.h"
+#include "child.h"
 
 static char name[64];
 static char buf[8192];
-
-static int child_status(pid_t pid)
-{
-    int status = -1;
-
-    waitpid(pid, &status, 0);
-    return status;
-}
 
 static mqd_t make(int flags, long count, long size)
 {
@@ -178,7 +171,7 @@ static void test_waiting(void)
         usleep(1000);
     usleep(10000);
     CHECK(take(q, "a", 5));
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
     CHECK(take(q, "c", 6));
     CHECK(take(q, "b", 5));
     CHECK_EQ(mq_close(q), 0);
@@ -331,7 +324,7 @@ static void test_signals(void)
     sigaction(SIGUSR2, &action, NULL);
     CHECK_ERRNO(mq_receive(q, buf, sizeof(buf), NULL), EINTR);
     CHECK(take(q, "at last", 0));
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
     CHECK_EQ(mq_close(q), 0);
     CHECK_EQ(mq_unlink(name), 0);
 }
@@ -393,7 +386,7 @@ static void test_limits(void)
         CHECK_ERRNO(mq_open(name, O_RDWR), ENOENT);
         _exit(check_failures != 0);
     }
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
     if (geteuid() != 0)
         return;
     mqd_t q = make(0, 1, 100);
@@ -408,7 +401,7 @@ static void test_limits(void)
         CHECK_ERRNO(make(0, 10, 8193), EINVAL);
         _exit(check_failures != 0);
     }
-    status = child_status(pid);
+    status = status_of(pid);
     CHECK_EQ(status, 0);
     CHECK_EQ(mq_close(q), 0);
     CHECK_EQ(mq_unlink(name), 0);

@@ -6,29 +6,16 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "text.h"
 
 static char text[262144];
-
-static size_t slurp(const char *path)
-{
-    size_t length = 0;
-    int fd = open(path, O_RDONLY);
-
-    CHECK(fd >= 0);
-    for (ssize_t n;
-         length < sizeof(text) - 1 && (n = read(fd, text + length, sizeof(text) - 1 - length)) > 0;)
-        length += (size_t)n;
-    text[length] = 0;
-    close(fd);
-    return length;
-}
 
 /* The line of /proc/locks with this kind, process and object, without its number; NULL: none. */
 static char *find_lock(const char *kind, int pid, const struct stat *st)
 {
     char want[128];
 
-    slurp("/proc/locks");
+    read_text("/proc/locks", text, sizeof(text));
     snprintf(want, sizeof(want), " %d %02x:%02x:%lu ", pid, major(st->st_dev), minor(st->st_dev),
              st->st_ino);
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
@@ -68,7 +55,7 @@ static void test_locks(void)
     CHECK_EQ(flock(fd, LOCK_SH), 0);
     CHECK(line_is("FLOCK", getpid(), &st, "FLOCK  ADVISORY  READ ", " 0 EOF"));
     snprintf(name, sizeof(name), "/proc/self/fdinfo/%d", fd);
-    slurp(name);
+    read_text(name, text, sizeof(text));
     CHECK(strstr(text, "\nlock:\t1: ") && strstr(text, ": FLOCK  ADVISORY  READ ") &&
           strstr(text, ": OFDLCK ADVISORY  READ ") && strstr(text, ": POSIX  ADVISORY  WRITE "));
     pid_t child = fork();
@@ -107,12 +94,12 @@ static void test_memory(void)
         "Mapped:",   "Shmem:",    "Slab:",         "CommitLimit:", "Committed_AS:", "VmallocTotal:",
     };
 
-    slurp("/proc/meminfo");
+    read_text("/proc/meminfo", text, sizeof(text));
     for (size_t i = 0; i < ARRAY_COUNT(names); i++)
         CHECK(strstr(text, names[i]) != NULL);
     CHECK(line("MemTotal:") > line("MemFree:"));
     CHECK(line("MemAvailable:") > 0);
-    slurp("/proc/vmstat");
+    read_text("/proc/vmstat", text, sizeof(text));
     CHECK(line("nr_free_pages ") > 0);
     CHECK(strstr(text, "\npgfault ") && strstr(text, "\npgmajfault ") && strstr(text, "\npswpin "));
 }
@@ -122,10 +109,10 @@ static void test_time(void)
     double up, idle;
     long user, nice, system, idle_ticks;
 
-    slurp("/proc/uptime");
+    read_text("/proc/uptime", text, sizeof(text));
     CHECK_EQ(sscanf(text, "%lf %lf", &up, &idle), 2);
     CHECK(up >= 0 && idle >= 0);
-    slurp("/proc/stat");
+    read_text("/proc/stat", text, sizeof(text));
     CHECK_EQ(sscanf(text, "cpu %ld %ld %ld %ld", &user, &nice, &system, &idle_ticks), 4);
     CHECK(strstr(text, "\ncpu0 ") && strstr(text, "\nctxt ") && strstr(text, "\nbtime ") &&
           strstr(text, "\nprocesses ") && strstr(text, "\nprocs_running "));
@@ -135,12 +122,12 @@ static void test_boot(void)
 {
     char first[64];
 
-    CHECK_EQ(slurp("/proc/sys/kernel/random/boot_id"), 37);
+    CHECK_EQ(read_text("/proc/sys/kernel/random/boot_id", text, sizeof(text)), 37);
     snprintf(first, sizeof(first), "%.37s", text);
     CHECK(first[14] == '4' && first[8] == '-' && first[36] == '\n');
-    slurp("/proc/sys/kernel/random/boot_id");
+    read_text("/proc/sys/kernel/random/boot_id", text, sizeof(text));
     CHECK(strcmp(first, text) == 0);
-    slurp("/proc/sys/kernel/random/uuid");
+    read_text("/proc/sys/kernel/random/uuid", text, sizeof(text));
     CHECK(strcmp(first, text) != 0);
 }
 
@@ -149,14 +136,14 @@ static void test_counts(void)
     long before, after;
     int masters[3];
 
-    slurp("/proc/sys/fs/file-nr");
+    read_text("/proc/sys/fs/file-nr", text, sizeof(text));
     before = strtol(text, NULL, 10);
     CHECK(before > 0);
-    slurp("/proc/sys/kernel/pty/nr");
+    read_text("/proc/sys/kernel/pty/nr", text, sizeof(text));
     before = strtol(text, NULL, 10);
     for (int i = 0; i < 3; i++)
         masters[i] = open("/dev/ptmx", O_RDWR | O_NOCTTY);
-    slurp("/proc/sys/kernel/pty/nr");
+    read_text("/proc/sys/kernel/pty/nr", text, sizeof(text));
     after = strtol(text, NULL, 10);
     for (int i = 0; i < 3; i++)
         close(masters[i]);
@@ -165,19 +152,23 @@ static void test_counts(void)
 
 static void test_texts(void)
 {
-    CHECK(slurp("/proc/swaps") > 10 && strncmp(text, "Filename\t", 9) == 0);
-    CHECK(slurp("/proc/devices") > 0 && strncmp(text, "Character devices:\n  1 mem\n", 27) == 0);
+    CHECK(read_text("/proc/swaps", text, sizeof(text)) > 10 && strncmp(text, "Filename\t", 9) == 0);
+    CHECK(read_text("/proc/devices", text, sizeof(text)) > 0 &&
+          strncmp(text, "Character devices:\n  1 mem\n", 27) == 0);
     CHECK(strstr(text, "\n\nBlock devices:\n") != NULL);
-    CHECK(slurp("/proc/filesystems") > 0 && strstr(text, "nodev\tproc\n"));
-    CHECK(slurp("/proc/execdomains") > 0 && strncmp(text, "0-0\tLinux", 9) == 0);
-    CHECK(slurp("/proc/tty/drivers") > 0 && strstr(text, "pty_slave"));
-    CHECK(slurp("/proc/softirqs") > 0 && strstr(text, "TIMER:"));
-    CHECK(slurp("/proc/interrupts") > 0 && strstr(text, "CPU0"));
-    CHECK(slurp("/proc/version") > 0 && strncmp(text, "Linux version ", 14) == 0);
-    CHECK(slurp("/proc/zoneinfo") > 0 && strstr(text, "Node 0, zone"));
-    CHECK(slurp("/proc/buddyinfo") > 0 && strncmp(text, "Node 0, zone", 12) == 0);
-    CHECK(slurp("/proc/sys/vm/swappiness") > 0);
-    CHECK(slurp("/proc/sys/net/ipv4/ip_local_port_range") > 0);
+    CHECK(read_text("/proc/filesystems", text, sizeof(text)) > 0 && strstr(text, "nodev\tproc\n"));
+    CHECK(read_text("/proc/execdomains", text, sizeof(text)) > 0 &&
+          strncmp(text, "0-0\tLinux", 9) == 0);
+    CHECK(read_text("/proc/tty/drivers", text, sizeof(text)) > 0 && strstr(text, "pty_slave"));
+    CHECK(read_text("/proc/softirqs", text, sizeof(text)) > 0 && strstr(text, "TIMER:"));
+    CHECK(read_text("/proc/interrupts", text, sizeof(text)) > 0 && strstr(text, "CPU0"));
+    CHECK(read_text("/proc/version", text, sizeof(text)) > 0 &&
+          strncmp(text, "Linux version ", 14) == 0);
+    CHECK(read_text("/proc/zoneinfo", text, sizeof(text)) > 0 && strstr(text, "Node 0, zone"));
+    CHECK(read_text("/proc/buddyinfo", text, sizeof(text)) > 0 &&
+          strncmp(text, "Node 0, zone", 12) == 0);
+    CHECK(read_text("/proc/sys/vm/swappiness", text, sizeof(text)) > 0);
+    CHECK(read_text("/proc/sys/net/ipv4/ip_local_port_range", text, sizeof(text)) > 0);
     CHECK_ERRNO(open("/proc/no such thing", O_RDONLY), ENOENT);
 }
 

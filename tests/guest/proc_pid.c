@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "text.h"
 
 static char secret[64] = "what the child knows";
 static const char fixed[4096] __attribute__((aligned(4096))) = "written by nobody";
@@ -19,16 +20,9 @@ static pid_t child;
 static size_t slurp(const char *name, char *buf, size_t size)
 {
     char path[64];
-    size_t length = 0;
 
     snprintf(path, sizeof(path), "/proc/%d/%s", child, name);
-    int fd = open(path, O_RDONLY);
-    CHECK(fd >= 0);
-    for (ssize_t n; length < size - 1 && (n = read(fd, buf + length, size - 1 - length)) > 0;)
-        length += (size_t)n;
-    buf[length] = 0;
-    close(fd);
-    return length;
+    return read_text(path, buf, size);
 }
 
 static long field(const char *status, const char *name)

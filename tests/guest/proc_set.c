@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "text.h"
 
 #define PAGE    4096UL
 #define PRESENT (1UL << 63)
@@ -28,12 +29,7 @@ static const char *get(const char *path)
 
 static int put(const char *path, const char *value)
 {
-    int fd = open(path, O_WRONLY), err = 0;
-
-    if (fd < 0 || write(fd, value, strlen(value)) < 0)
-        err = errno;
-    close(fd);
-    return err;
+    return write_text(path, value) < 0 ? errno : 0;
 }
 
 static uint64_t entry(int fd, const void *page)

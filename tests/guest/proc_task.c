@@ -13,41 +13,16 @@
 #include <time.h>
 
 #include "check.h"
+#include "text.h"
 
 static char text[65536];
-
-static size_t slurp(const char *path)
-{
-    size_t length = 0;
-    int fd = open(path, O_RDONLY);
-
-    CHECK(fd >= 0);
-    for (ssize_t n;
-         length < sizeof(text) - 1 && (n = read(fd, text + length, sizeof(text) - 1 - length)) > 0;)
-        length += (size_t)n;
-    text[length] = 0;
-    close(fd);
-    return length;
-}
-
-static int put(const char *path, const char *what)
-{
-    int fd = open(path, O_WRONLY);
-    ssize_t n = fd < 0 ? -1 : write(fd, what, strlen(what));
-    int saved = errno;
-
-    if (fd >= 0)
-        close(fd);
-    errno = saved;
-    return n < 0 ? -1 : 0;
-}
 
 /* Field `number` of stat as proc(5) counts them, from 1; the name has none of its own here. */
 static long long stat_field(const char *path, int number)
 {
     char *at;
 
-    slurp(path);
+    read_text(path, text, sizeof(text));
     at = strrchr(text, ')') + 1;
     for (int i = 3; i < number; i++)
         at = strchr(at + 1, ' ');
@@ -58,7 +33,7 @@ static int stat_count(void)
 {
     int count = 2;
 
-    slurp("/proc/self/stat");
+    read_text("/proc/self/stat", text, sizeof(text));
     for (char *at = strrchr(text, ')') + 1; *at; at++)
         count += *at == ' ';
     return count;
@@ -165,7 +140,7 @@ static void test_status(void)
     char *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     const char *at = text;
 
-    slurp("/proc/self/status");
+    read_text("/proc/self/status", text, sizeof(text));
     for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
         const char *next = strstr(at, names[i]);
 
@@ -179,7 +154,7 @@ static void test_status(void)
     CHECK_EQ(shmem, 0);
     memset(memory, 1, size);
     memset(shared, 1, size);
-    slurp("/proc/self/status");
+    read_text("/proc/self/status", text, sizeof(text));
     CHECK_EQ(line("VmSize:"), size_before);
     CHECK(line("RssAnon:") >= anonymous + 8192 && line("RssAnon:") < anonymous + 9000);
     CHECK_EQ(line("RssShmem:"), 8192);
@@ -189,7 +164,7 @@ static void test_status(void)
 
 static long long counted(const char *name)
 {
-    slurp("/proc/self/io");
+    read_text("/proc/self/io", text, sizeof(text));
     const char *at = strstr(text, name);
     return at ? strtoll(at + strlen(name), NULL, 10) : -1;
 }
@@ -214,23 +189,23 @@ static void test_io(void)
 
 static void test_oom(void)
 {
-    slurp("/proc/self/oom_score_adj");
+    read_text("/proc/self/oom_score_adj", text, sizeof(text));
     long before = strtol(text, NULL, 10);
 
-    CHECK_EQ(put("/proc/self/oom_score_adj", "500\n"), 0);
-    slurp("/proc/self/oom_adj");
+    CHECK_EQ(write_text("/proc/self/oom_score_adj", "500\n"), 0);
+    read_text("/proc/self/oom_adj", text, sizeof(text));
     CHECK_EQ(strtol(text, NULL, 10), 500 * 17 / 1000);
-    CHECK_EQ(put("/proc/self/oom_adj", "15"), 0);
-    slurp("/proc/self/oom_score_adj");
+    CHECK_EQ(write_text("/proc/self/oom_adj", "15"), 0);
+    read_text("/proc/self/oom_score_adj", text, sizeof(text));
     CHECK_EQ(strtol(text, NULL, 10), 1000);
-    CHECK_ERRNO(put("/proc/self/oom_adj", "16"), EINVAL);
-    CHECK_ERRNO(put("/proc/self/oom_score_adj", "1001"), EINVAL);
-    CHECK_ERRNO(put("/proc/self/oom_score_adj", "x"), EINVAL);
+    CHECK_ERRNO(write_text("/proc/self/oom_adj", "16"), EINVAL);
+    CHECK_ERRNO(write_text("/proc/self/oom_score_adj", "1001"), EINVAL);
+    CHECK_ERRNO(write_text("/proc/self/oom_score_adj", "x"), EINVAL);
     if (geteuid() == 0) {
         char number[16];
 
         snprintf(number, sizeof(number), "%ld", before);
-        CHECK_EQ(put("/proc/self/oom_score_adj", number), 0);
+        CHECK_EQ(write_text("/proc/self/oom_score_adj", number), 0);
     }
 }
 
@@ -243,13 +218,13 @@ static void test_timers(void)
 
     event.sigev_value.sival_ptr = (void *)0x1234;
     CHECK_EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
-    slurp("/proc/self/timers");
+    read_text("/proc/self/timers", text, sizeof(text));
     CHECK_EQ(sscanf(text, "ID: %d\nsignal: %d/%lx\nnotify: signal/pid.%d\nClockID: %d\n", &id,
                     &signo, &value, &pid, &clock),
              5);
     CHECK(signo == SIGUSR2 && value == 0x1234 && pid == getpid() && clock == CLOCK_MONOTONIC);
     CHECK_EQ(timer_delete(timer), 0);
-    CHECK_EQ(slurp("/proc/self/timers"), 0);
+    CHECK_EQ(read_text("/proc/self/timers", text, sizeof(text)), 0);
 }
 
 static void test_children(void)
@@ -262,11 +237,11 @@ static void test_children(void)
             pause();
     snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
     snprintf(want, sizeof(want), "%d ", one);
-    slurp(path);
+    read_text(path, text, sizeof(text));
     CHECK(strcmp(text, want) == 0);
     kill(one, SIGKILL);
     CHECK_EQ(waitpid(one, NULL, 0), one);
-    CHECK_EQ(slurp(path), 0);
+    CHECK_EQ(read_text(path, text, sizeof(text)), 0);
 }
 
 /* The program's own first mapping: device and number, and the link with its addresses. */
@@ -280,7 +255,7 @@ static void test_mappings(void)
 
     CHECK(n > 0);
     own[n] = 0;
-    slurp("/proc/self/maps");
+    read_text("/proc/self/maps", text, sizeof(text));
     char *at = strstr(text, own);
     if (!CHECK(at != NULL))
         return;
@@ -330,7 +305,7 @@ static void test_smaps(void)
 
     memset(memory, 1, size);
     snprintf(start, sizeof(start), "%08lx-", (unsigned long)memory);
-    slurp("/proc/self/smaps");
+    read_text("/proc/self/smaps", text, sizeof(text));
     char *at = strstr(text, start);
     if (!CHECK(at != NULL))
         return;
@@ -340,10 +315,10 @@ static void test_smaps(void)
     CHECK_EQ(line("\nAnonymous:"), 0);
     at = strstr(text, "\nVmFlags: ");
     CHECK(at && memcmp(at + 10, "rd wr sh mr mw me ms", 20) == 0);
-    slurp("/proc/self/smaps_rollup");
+    read_text("/proc/self/smaps_rollup", text, sizeof(text));
     CHECK(strstr(text, "[rollup]\nRss:") != NULL);
     CHECK_EQ(line("\nPss_Shmem:"), 256);
-    slurp("/proc/self/numa_maps");
+    read_text("/proc/self/numa_maps", text, sizeof(text));
     start[strlen(start) - 1] = 0;
     at = strstr(text, start[0] == '0' ? start + 1 : start);
     CHECK(at && strstr(at, " default ") && strstr(at, "N0=64"));

@@ -12,6 +12,7 @@
 #include <sys/time.h>
 #include <ucontext.h>
 
+#include "child.h"
 #include "tracee.h"
 
 #define PAGE         4096UL
@@ -433,14 +434,6 @@ static void check_signals(void)
 }
 
 /* ---- other processes ------------------------------------------------------------------------ */
-
-static int status_of(pid_t pid)
-{
-    int status = -1;
-
-    CHECK_EQ(waitpid(pid, &status, 0), pid);
-    return status;
-}
 
 static void check_children(void)
 {

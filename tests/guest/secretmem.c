@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "child.h"
 
 #define NR_SECRET 447
 #define PAGE      4096
@@ -21,14 +22,6 @@
 static void on_bus(int signo)
 {
     _exit(7);
-}
-
-static int status_of(pid_t pid)
-{
-    int status = -1;
-
-    waitpid(pid, &status, 0);
-    return status;
 }
 
 static void test_secret(void)

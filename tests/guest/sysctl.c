@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "text.h"
 
 static char text[8192];
 
@@ -35,12 +36,7 @@ static long number(const char *path)
 /* 0, or errno of open(2) or write(2). */
 static int put(const char *path, const char *value)
 {
-    int fd = open(path, O_WRONLY), err = fd < 0 ? errno : 0;
-
-    if (fd >= 0 && write(fd, value, strlen(value)) < 0)
-        err = errno;
-    close(fd);
-    return err;
+    return write_text(path, value) < 0 ? errno : 0;
 }
 
 static int put_number(const char *path, long value)

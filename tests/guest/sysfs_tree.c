@@ -6,20 +6,13 @@
 #include <sys/stat.h>
 
 #include "check.h"
+#include "text.h"
 
 static char text[65536];
 
 static const char *slurp(const char *path)
 {
-    ssize_t length = 0;
-    int fd = open(path, O_RDONLY);
-
-    if (CHECK(fd >= 0))
-        length = read(fd, text, sizeof(text) - 1);
-    else
-        note("%s", path);
-    text[length > 0 ? length : 0] = 0;
-    close(fd);
+    read_text(path, text, sizeof(text));
     return text;
 }
 

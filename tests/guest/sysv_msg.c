@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "child.h"
 
 static int the_key;
 
@@ -40,14 +41,6 @@ static struct msqid_ds stat_of(int id)
     memset(&ds, 0, sizeof(ds));
     CHECK_EQ(msgctl(id, IPC_STAT, &ds), 0);
     return ds;
-}
-
-static int child_status(pid_t pid)
-{
-    int status = -1;
-
-    waitpid(pid, &status, 0);
-    return status;
 }
 
 static void test_get(void)
@@ -140,7 +133,7 @@ static void test_waiting(void)
     usleep(20000);
     CHECK_EQ(put(id, 8, "too long", 0), 0);
     CHECK(take(id, 10, 0, 10, "done"));
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
     CHECK(take(id, 0, 0, 6, "not for you"));
     CHECK_EQ(msgctl(id, IPC_RMID, NULL), 0);
 }
@@ -164,7 +157,7 @@ static void test_full(void)
     usleep(20000);
     CHECK_EQ(stat_of(id).msg_qnum, 5);
     CHECK_EQ(msgrcv(id, &buf, 100, 0, 0), 20);
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
     CHECK(take(id, 2, 0, 2, "waited"));
     CHECK_EQ(stat_of(id).msg_lspid, pid);
     CHECK_EQ(msgctl(id, IPC_RMID, NULL), 0);
@@ -194,7 +187,7 @@ static void test_ends(void)
     CHECK(take(ready, 0, 0, 1, "b"));
     usleep(20000);
     CHECK_EQ(msgctl(id, IPC_RMID, NULL), 0);
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
     CHECK_EQ(msgctl(ready, IPC_RMID, NULL), 0);
 }
 
@@ -247,7 +240,7 @@ static void test_permissions(void)
             CHECK_ERRNO(msgget(the_key, 0600), EACCES);
             _exit(check_failures != 0);
         }
-        CHECK_EQ(child_status(pid), 0);
+        CHECK_EQ(status_of(pid), 0);
     }
     CHECK_EQ(msgctl(id, IPC_RMID, NULL), 0);
 }

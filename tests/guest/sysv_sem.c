@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "check.h"
+#include "child.h"
 
 static int the_key;
 
@@ -28,14 +29,6 @@ static int op(int id, int number, int change, int flags)
 static int value(int id, int number)
 {
     return semctl(id, number, GETVAL);
-}
-
-static int child_status(pid_t pid)
-{
-    int status = -1;
-
-    waitpid(pid, &status, 0);
-    return status;
 }
 
 /* Until somebody waits there. */
@@ -206,7 +199,7 @@ static void test_order(void)
     CHECK_EQ(semctl(id, 0, GETNCNT), 1);
     CHECK_EQ(op(id, 0, 1, 0), 0);
     for (int i = 0; i < 3; i++)
-        CHECK_EQ(child_status(pids[i]), 0);
+        CHECK_EQ(status_of(pids[i]), 0);
     CHECK_EQ(read(fds[0], order, 3), 3);
     CHECK_EQ(strcmp(order, "acb"), 0);
     CHECK_EQ(value(id, 0), 0);
@@ -228,7 +221,7 @@ static void test_zero(void)
     CHECK_EQ(op(id, 0, -1, 0), 0);
     CHECK_EQ(semctl(id, 0, GETZCNT), 1);
     CHECK_EQ(semctl(id, 0, SETVAL, (union semun){.val = 0}), 0);
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
     CHECK_EQ(semctl(id, 0, GETPID), pid); /* waiting for zero is an operation, too */
     CHECK_EQ(semctl(id, 0, IPC_RMID), 0);
 }
@@ -247,7 +240,7 @@ static void test_undo(void)
         CHECK_EQ(op(id, 0, -1, 0), 0);
         _exit(check_failures != 0);
     }
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
     CHECK_EQ(value(id, 0), 4);
     CHECK_EQ(value(id, 1), 0);
     CHECK_EQ(semctl(id, 0, GETPID), pid);
@@ -260,13 +253,13 @@ static void test_undo(void)
         pid = fork();
         if (pid == 0)
             _exit(0);
-        CHECK_EQ(child_status(pid), 0);
+        CHECK_EQ(status_of(pid), 0);
         CHECK_EQ(value(id, 0), 1);
         CHECK_EQ(op(id, 1, -2, 0), 0);
         CHECK_EQ(semctl(id, 0, SETVAL, (union semun){.val = 9}), 0);
         _exit(check_failures != 0);
     }
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
     CHECK_EQ(value(id, 0), 9);
     CHECK_EQ(value(id, 1), 0);
 
@@ -286,8 +279,8 @@ static void test_undo(void)
         _exit(op(id, 0, -1, 0) != 0);
     wait_for_waiters(id, 0, GETNCNT, 1);
     kill(pid, SIGKILL);
-    CHECK_EQ(child_status(pid), SIGKILL);
-    CHECK_EQ(child_status(waiter), 0);
+    CHECK_EQ(status_of(pid), SIGKILL);
+    CHECK_EQ(status_of(waiter), 0);
     CHECK_EQ(semctl(id, 0, IPC_RMID), 0);
 }
 
@@ -313,7 +306,7 @@ static void test_undo_threads(void)
         CHECK_EQ(value(id, 0), 2); /* threads share their undoing, the process lives */
         _exit(check_failures != 0);
     }
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
     CHECK_EQ(value(id, 0), 3);
     CHECK_EQ(semctl(id, 0, IPC_RMID), 0);
 }
@@ -342,7 +335,7 @@ static void test_ends(void)
     usleep(50000);
     wait_for_waiters(id, 0, GETNCNT, 1);
     CHECK_EQ(semctl(id, 0, IPC_RMID), 0);
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
 }
 
 static void test_permissions(void)
@@ -364,7 +357,7 @@ static void test_permissions(void)
             CHECK_ERRNO(semget(the_key, 1, 0600), EACCES);
             _exit(check_failures != 0);
         }
-        CHECK_EQ(child_status(pid), 0);
+        CHECK_EQ(status_of(pid), 0);
     }
     CHECK_EQ(semctl(id, 0, IPC_RMID), 0);
 }

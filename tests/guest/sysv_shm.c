@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "child.h"
 
 #define PAGE 4096L
 
@@ -28,14 +29,6 @@ static struct shmid_ds stat_of(int id)
 static int attached(int id)
 {
     return (int)stat_of(id).shm_nattch;
-}
-
-static int child_status(pid_t pid)
-{
-    int status = -1;
-
-    waitpid(pid, &status, 0);
-    return status;
 }
 
 static void test_get(void)
@@ -188,7 +181,7 @@ static void test_fork(void)
     }
     __atomic_store_n(&p[2], 41, __ATOMIC_RELEASE);
     syscall(SYS_futex, &p[2], FUTEX_WAKE, 1, NULL, NULL, 0);
-    CHECK_EQ(child_status(pid), 0);
+    CHECK_EQ(status_of(pid), 0);
     CHECK_EQ(p[0], 2);
     CHECK_EQ(p[1], 1);
     CHECK_EQ(p[3], 42);
@@ -205,7 +198,7 @@ static void test_fork(void)
     CHECK_EQ(shmdt((void *)p), 0);
     CHECK_EQ(attached(id), 1);
     kill(pid, SIGKILL);
-    CHECK_EQ(child_status(pid), SIGKILL);
+    CHECK_EQ(status_of(pid), SIGKILL);
     struct shmid_ds ds;
     CHECK_ERRNO(shmctl(id, IPC_STAT, &ds), EINVAL);
 }
@@ -274,7 +267,7 @@ static void test_permissions(void)
         CHECK_ERRNO(shmctl(id, IPC_SET, &ds), EPERM);
         _exit(check_failures != 0);
     }
-    status = child_status(pid);
+    status = status_of(pid);
     CHECK_EQ(status, 0);
     CHECK_EQ(shmctl(id, IPC_RMID, NULL), 0);
 }

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "check.h"
+#include "text.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
@@ -21,13 +22,7 @@ static struct timespec monotonic_before, boottime_before;
 
 static int put(const char *text)
 {
-    int fd = open("/proc/self/timens_offsets", O_WRONLY), err = 0;
-
-    CHECK(fd >= 0);
-    if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-        err = -errno;
-    close(fd);
-    return err;
+    return write_text("/proc/self/timens_offsets", text) < 0 ? -errno : 0;
 }
 
 static void get(const char *path, char *buf, size_t size)

@@ -14,31 +14,11 @@
 #include <time.h>
 
 #include "check.h"
-
-#define SECOND 1000000000LL
-#define MS     1000000LL
+#include "clock.h"
 
 #ifndef TFD_IOC_SET_TICKS
 #define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t)
 #endif
-
-static int64_t in_ns(const struct timespec *ts)
-{
-    return ts->tv_sec * SECOND + ts->tv_nsec;
-}
-
-static struct timespec from_ns(int64_t ns)
-{
-    return (struct timespec){ns / SECOND, ns % SECOND};
-}
-
-static int64_t now(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-    return in_ns(&ts);
-}
 
 static int make(clockid_t clock, int flags)
 {

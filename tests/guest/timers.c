@@ -11,9 +11,7 @@
 #include <time.h>
 
 #include "check.h"
-
-#define SECOND 1000000000LL
-#define MS     1000000LL
+#include "clock.h"
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -21,24 +19,6 @@
 
 static volatile sig_atomic_t received, last_signo, last_code, last_value, last_id, last_overrun;
 static volatile sig_atomic_t last_tid;
-
-static int64_t in_ns(const struct timespec *ts)
-{
-    return ts->tv_sec * SECOND + ts->tv_nsec;
-}
-
-static struct timespec from_ns(int64_t ns)
-{
-    return (struct timespec){ns / SECOND, ns % SECOND};
-}
-
-static int64_t now(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-    return in_ns(&ts);
-}
 
 static void rest(int64_t ns)
 {

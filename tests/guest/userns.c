@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
+#include "text.h"
 
 #define OVERFLOW_ID 65534
 
@@ -31,14 +32,7 @@ static uint64_t effective_caps(void)
 /* 0 or -errno. */
 static int put(const char *path, const char *text)
 {
-    int fd = open(path, O_WRONLY), err = 0;
-
-    if (fd < 0)
-        return -errno;
-    if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-        err = -errno;
-    close(fd);
-    return err;
+    return write_text(path, text) < 0 ? -errno : 0;
 }
 
 static void get(const char *path, char *buf, size_t size)
