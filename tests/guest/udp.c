@@ -222,6 +222,20 @@ static void test_v6(void)
     size = sizeof(from);
     CHECK_EQ(recvfrom(a, buf, 8, 0, (struct sockaddr *)&from, &size), 3);
     note("from %s", inet_ntop(AF_INET6, &from.sin6_addr, text, sizeof(text)));
+    /* IPv4's any address, as IPv6 names it, is none of IPv6. */
+    close(a);
+    a = socket(AF_INET6, SOCK_DGRAM, 0);
+    name = (struct sockaddr_in6){.sin6_family = AF_INET6};
+    CHECK_EQ(inet_pton(AF_INET6, "::ffff:0.0.0.0", &name.sin6_addr), 1);
+    CHECK_EQ(bind(a, (struct sockaddr *)&name, sizeof(name)), 0);
+    CHECK_EQ(send_to(b, "four", 4, INADDR_LOOPBACK, port_of(a)), 4);
+    CHECK_EQ(recv(a, buf, 8, 0), 4);
+    name.sin6_addr = in6addr_loopback;
+    name.sin6_port = htons((uint16_t)port_of(a));
+    CHECK_EQ(connect(c, (struct sockaddr *)&name, sizeof(name)), 0);
+    CHECK_EQ(send(c, "six", 3, 0), 3);
+    CHECK(events_with(c, POLLERR) & POLLERR);
+    CHECK_EQ(option(c, SOL_SOCKET, SO_ERROR), ECONNREFUSED);
     CHECK_EQ(set_option(c, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 5), 0);
     CHECK_ERRNO(set_option(c, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 256), EINVAL);
     close(a);

@@ -282,7 +282,7 @@ static int fit(const struct inet_socket *s, const struct endpoint *dst, const st
     if (v4 && s->sock.domain == AF_INET6 &&
         (s->ip.v6only || !(addr_is_any(&s->local.addr) || addr_is_v4(&s->local.addr))))
         return 0;
-    if (!v4 && s->sock.domain == AF_INET)
+    if (!v4 && addr_is_v4(&s->local.addr)) /* IPv4's any address, as IPv6 names it, too */
         return 0;
     if (s->sock.opt.device && s->sock.opt.device != endpoint_interface(s, &src->addr))
         return 0;
