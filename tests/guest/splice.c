@@ -9,7 +9,9 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -355,6 +357,38 @@ static void on_pipe(int signo)
     pipe_signals++;
 }
 
+/* sendfile(2) into a pipe: as much as fits, at once; from what has no positions, too. */
+static void test_sendfile(void)
+{
+    int into[2], pair[2], file = memfd_create("much", 0);
+    char buf[16], path[64];
+    off_t pos = 0;
+
+    CHECK_EQ(ftruncate(file, 1 << 20), 0);
+    CHECK_EQ(pipe(into), 0);
+    CHECK_EQ(sendfile(into[1], file, &pos, 1 << 20), 65536);
+    CHECK_EQ(pos, 65536);
+    CHECK_EQ(fcntl(into[1], F_SETFL, O_NONBLOCK), 0);
+    CHECK_ERRNO(sendfile(into[1], file, &pos, 1), EAGAIN);
+    close_both(into);
+    CHECK_EQ(pipe(into), 0);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    CHECK_EQ(write(pair[0], "abc", 3), 3);
+    CHECK_EQ(sendfile(into[1], pair[1], NULL, 100), 3);
+    CHECK_EQ(read(into[0], buf, sizeof(buf)), 3);
+    CHECK_ERRNO(sendfile(into[1], pair[1], &pos, 100), ESPIPE);
+    CHECK_ERRNO(sendfile(file, pair[1], NULL, 100), EINVAL);
+    CHECK_ERRNO(sendfile(into[1], into[0], NULL, 100), EINVAL);
+    /* What else a socket is asked as if it were a file. */
+    CHECK_EQ(posix_fadvise(pair[0], 0, 1, POSIX_FADV_NORMAL), 0);
+    CHECK_EQ(posix_fadvise(into[0], 0, 1, POSIX_FADV_NORMAL), ESPIPE);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", pair[0]);
+    CHECK_ERRNO(open(path, O_RDWR), ENXIO);
+    close_both(into);
+    close_both(pair);
+    close(file);
+}
+
 int main(int argc, char **argv)
 {
     self = argv[0];
@@ -367,6 +401,7 @@ int main(int argc, char **argv)
     test_errors();
     test_ranges();
     test_waiting();
+    test_sendfile();
     CHECK_EQ(pipe_signals, 2);
     return check_done();
 }

@@ -1,12 +1,18 @@
-/* sendfile(2): from a file that has positions to whatever can be written. */
+/*
+ * sendfile(2): from a file that has positions to whatever can be written; and from whatever can be
+ * spliced to a pipe, as splice(2) would.
+ */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "sentry/fs/pipe/pipe.h"
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/syscalls/define.h"
 #include "sentry/syscalls/file/files.h"
+#include "sentry/syscalls/file/splice.h"
 
 #define CHUNK (64UL << 10)
 
@@ -42,6 +48,27 @@ static ssize_t copy_chunks(struct task *task, struct file *out, struct file *in,
             break;
     }
     return (ssize_t)done;
+}
+
+/* splice_file_to_pipe(): as much as there is room for. */
+static ssize_t send_to_pipe(struct task *task, struct file *out, struct file *in, int64_t *offset,
+                            size_t count)
+{
+    const struct splice_request request = {
+        .in = in,
+        .out = out,
+        .in_pos = offset,
+        .size = MIN(count, UIO_MAX_BYTES),
+        .flags = in->flags & O_NONBLOCK ? SPLICE_F_NONBLOCK : 0,
+    };
+
+    if (!file_can_read(in) || !file_can_write(out))
+        return -EBADF;
+    if (offset && !in->ops->llseek)
+        return -ESPIPE;
+    if (pipe_is(in))
+        return -EINVAL;
+    return count ? task_splice(task, &request) : 0;
 }
 
 /* `offset`: where to read and where it has got to; NULL: the file's own position. */
@@ -87,7 +114,9 @@ SYSCALL_DEFINE4(sendfile, int, out_fd, int, in_fd, uaddr_t, offset_addr, size_t,
         return -EFAULT;
     in = task_file(task, in_fd);
     out = task_file(task, out_fd);
-    if (in && out)
+    if (in && out && pipe_is(out))
+        n = send_to_pipe(task, out, in, offset_addr ? &offset : NULL, count);
+    else if (in && out)
         n = send_file(task, out, in, offset_addr ? &offset : NULL, count);
     file_unref(out);
     file_unref(in);

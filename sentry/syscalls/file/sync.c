@@ -53,11 +53,14 @@ SYSCALL_DEFINE1(syncfs, int, fd)
 SYSCALL_DEFINE4(fadvise64, int, fd, int64_t, offset, int64_t, size, int, advice)
 {
     struct file *file = task_file(task, fd);
+    struct linux_stat st;
     long result = 0;
 
     if (!file)
         return -EBADF;
-    if (file->ops == NULL || !file->ops->llseek)
+    if (file->flags & O_PATH)
+        result = -EBADF;
+    else if (file_stat(file, &st) == 0 && (st.st_mode & S_IFMT) == S_IFIFO)
         result = -ESPIPE;
     else if (size < 0 || advice < POSIX_FADV_NORMAL || advice > POSIX_FADV_NOREUSE)
         result = -EINVAL;

@@ -247,12 +247,25 @@ static int open_tmpfile(struct fs_context *fs, const struct path *start, const c
     return err;
 }
 
+/* sock_no_open() */
+static bool is_socket(struct file *file)
+{
+    struct linux_stat st;
+
+    return file_stat(file, &st) == 0 && (st.st_mode & S_IFMT) == S_IFSOCK;
+}
+
 /* Something without a place in the tree: /dev/stdin when that is a pipe. */
 static int open_magic(struct file *file, uint32_t flags, struct file **ret)
 {
     bool readable = (flags & O_ACCMODE) != O_WRONLY;
     bool writable = (flags & O_ACCMODE) != O_RDONLY;
     int err;
+
+    if (!(flags & (O_DIRECTORY | O_PATH)) && is_socket(file)) {
+        file_unref(file);
+        return -ENXIO;
+    }
 
     if (file->ops->reopen && !(flags & (O_DIRECTORY | O_PATH))) {
         err = file->ops->reopen(file, flags & ~(uint32_t)OPEN_ONLY_FLAGS, ret);
