@@ -77,9 +77,9 @@ static struct inode *inode_of_queue(struct mqueue *q)
 
 static void mqfs_refresh(struct inode *inode, struct inode *fresh)
 {
-    set(&inode->mode, fresh->mode);
-    set(&inode->uid, fresh->uid);
-    set(&inode->gid, fresh->gid);
+    set(&inode->mode, inode_mode(fresh));
+    set(&inode->uid, shared(&fresh->uid));
+    set(&inode->gid, shared(&fresh->gid));
 }
 
 static void mqfs_release(struct inode *inode)
@@ -151,8 +151,8 @@ static int mqfs_setattr(struct dentry *dentry, const struct inode_attr *attr)
         set(&m->inode.gid, attr->gid);
     if (q) {
         set(&q->mode, inode_mode(&m->inode) & 07777);
-        set(&q->uid, m->inode.uid);
-        set(&q->gid, m->inode.gid);
+        set(&q->uid, shared(&m->inode.uid));
+        set(&q->gid, shared(&m->inode.gid));
     }
     lock_acquire(lock);
     if (attr->mask & ATTR_ATIME)

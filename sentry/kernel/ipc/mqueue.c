@@ -292,14 +292,15 @@ static bool may_open(const struct task *task, const struct mqueue *q, int flags)
 {
     static const unsigned wanted[] = {[O_RDONLY] = 4, [O_WRONLY] = 2, [O_RDWR] = 6};
     const struct cred *cred = task->cred;
-    unsigned granted = q->mode;
+    unsigned granted = __atomic_load_n(&q->mode, __ATOMIC_RELAXED);
+    uint32_t uid = __atomic_load_n(&q->uid, __ATOMIC_RELAXED);
+    uint32_t gid = __atomic_load_n(&q->gid, __ATOMIC_RELAXED);
 
-    if (cred->fsuid == q->uid)
+    if (cred->fsuid == uid)
         granted >>= 6;
-    else if (cred_in_group(cred, q->gid))
+    else if (cred_in_group(cred, gid))
         granted >>= 3;
-    return !(wanted[flags & O_ACCMODE] & ~granted) ||
-           vfs_has_cap_over(q->uid, q->gid, CAP_DAC_OVERRIDE);
+    return !(wanted[flags & O_ACCMODE] & ~granted) || vfs_has_cap_over(uid, gid, CAP_DAC_OVERRIDE);
 }
 
 /* An existing queue or a new one, with a reference for the file. */
@@ -410,6 +411,15 @@ static void forget_name_locked(struct mq_table *table, struct mqueue *q)
     table->named--;
 }
 
+/* The directory of queues is sticky, and root's. */
+static bool may_unlink(const struct cred *cred, const struct mqueue *q)
+{
+    uint32_t uid = __atomic_load_n(&q->uid, __ATOMIC_RELAXED);
+
+    return cred->fsuid == uid || cred->fsuid == 0 ||
+           vfs_has_cap_over(uid, __atomic_load_n(&q->gid, __ATOMIC_RELAXED), CAP_FOWNER);
+}
+
 int mq_unlink_name(struct task *task, const char *name)
 {
     struct mq_table *table = &task_ipc_ns(task)->mqueues;
@@ -422,9 +432,8 @@ int mq_unlink_name(struct task *task, const char *name)
     q = mq_find_locked(table, (struct name){name, strlen(name)});
     if (!q)
         err = -ENOENT;
-    else if (task->cred->fsuid != q->uid && task->cred->fsuid != 0 &&
-             !vfs_has_cap_over(q->uid, q->gid, CAP_FOWNER))
-        err = -EPERM; /* the directory of queues is sticky, and root's */
+    else if (!may_unlink(task->cred, q))
+        err = -EPERM;
     else
         forget_name_locked(table, q);
     lock_release(&table->lock);
