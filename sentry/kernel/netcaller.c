@@ -10,7 +10,9 @@
 #include "sentry/fs/sys/sys.h"
 #include "sentry/kernel/async.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/ns/nsfile.h"
 #include "sentry/kernel/ns/nsproxy.h"
+#include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/net/caller.h"
 #include "sentry/net/netlink/netlink.h"
@@ -20,6 +22,8 @@
 #include "sentry/net/packet/packet.h"
 #include "sentry/net/unix/unix.h"
 #include "sentry/net/vsock/vsock.h"
+#include "sentry/vfs/fdtable.h"
+#include "sentry/vfs/file.h"
 
 static void describe_caller(struct net_caller *ret)
 {
@@ -73,10 +77,43 @@ static bool caller_capable(const struct net_ns *net, int cap)
                                        : task_has_cap(task, cap);
 }
 
+static int check_process(struct task *asker, uint32_t pid)
+{
+    struct pid_ns *pids = asker->process->pid_ns;
+    struct task *task =
+        pid <= INT32_MAX ? task_find(asker->kernel, pid_global(pids, (int32_t)pid)) : NULL;
+    struct ns *ns = task ? task_get_ns(task, NS_NET) : NULL;
+    int err = ns ? 0 : -ESRCH;
+
+    ns_unref(ns);
+    task_unref(task);
+    return err;
+}
+
+/* get_net_ns_by_pid(), get_net_ns_by_fd() */
+static int check_reference(uint32_t number, enum net_reference by)
+{
+    struct task *task = task_current();
+    struct file *file;
+    const struct ns *ns;
+    int err;
+
+    if (!task || by == NET_BY_PID)
+        return task ? check_process(task, number) : -ESRCH;
+    file = number <= INT32_MAX ? fdtable_get(task->files, (int)number) : NULL;
+    if (!file)
+        return -EBADF;
+    ns = ns_of_file(file);
+    err = ns && ns->type == NS_NET ? 0 : -EINVAL;
+    file_unref(file);
+    return err;
+}
+
 static const struct net_kernel net_kernel = {
     .caller = describe_caller,
     .peer = describe_peer,
     .capable = caller_capable,
+    .check_reference = check_reference,
     .urgent = async_urgent,
 };
 

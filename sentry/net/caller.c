@@ -1,5 +1,6 @@
 #include "sentry/net/caller.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,11 @@ struct net_peer *net_peer_current(void)
 bool net_capable(const struct net_ns *net, int cap)
 {
     return !kernel || kernel->capable(net, cap);
+}
+
+int net_check_reference(uint32_t number, enum net_reference by)
+{
+    return kernel ? kernel->check_reference(number, by) : -EINVAL;
 }
 
 void net_urgent(struct file *file)

@@ -31,12 +31,16 @@ struct net_peer {
     uint32_t groups[];
 };
 
+enum net_reference { NET_BY_PID, NET_BY_FD };
+
 struct net_kernel {
     void (*caller)(struct net_caller *ret);
     /* The caller as a peer; NULL without memory. */
     struct net_peer *(*peer)(void);
     /* May the caller do this (CAP_*) to the namespace? */
     bool (*capable)(const struct net_ns *net, int cap);
+    /* Does a process, or a file, of the caller's have a network namespace to show? */
+    int (*check_reference)(uint32_t number, enum net_reference by);
     /* Urgent bytes came to a socket: its owner gets SIGURG. */
     void (*urgent)(struct file *file);
 };
@@ -47,6 +51,8 @@ void net_set_kernel(const struct net_kernel *kernel);
 void net_caller(struct net_caller *ret);
 struct net_peer *net_peer_current(void);
 bool net_capable(const struct net_ns *net, int cap);
+/* -ESRCH, -EBADF, -EINVAL: the file is of something else. */
+int net_check_reference(uint32_t number, enum net_reference by);
 void net_urgent(struct file *file);                     /* no lock of sockets held */
 struct net_peer *net_peer_ref(struct net_peer *peer);   /* takes NULL */
 struct net_peer *net_peer_unref(struct net_peer *peer); /* takes NULL, returns NULL */

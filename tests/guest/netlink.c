@@ -3,6 +3,7 @@
  * addresses and routes, malformed ones, ports, and the ioctls on interfaces. On another machine
  * there are more interfaces: only lo is looked at.
  */
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
@@ -12,6 +13,7 @@
 
 #include <linux/if_addr.h>
 #include <linux/netlink.h>
+#include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
 
 #include "check.h"
@@ -141,6 +143,52 @@ static void test_questions(void)
     CHECK_EQ(error_of(fd), -EOPNOTSUPP);
     ask(fd, 5, NLM_F_ACK, &all, sizeof(all)); /* below the first type: only acknowledged */
     CHECK_EQ(error_of(fd), 0);
+    close(fd);
+}
+
+/* How another network namespace is called here: it is not, unless somebody gives it a number. */
+static void ask_nsid(int fd, uint16_t type, uint32_t value)
+{
+    const struct {
+        struct rtgenmsg head;
+        uint8_t pad[3];
+        struct rtattr attr;
+        uint32_t value;
+    } question = {.attr = {.rta_len = 8, .rta_type = type}, .value = value};
+
+    ask(fd, RTM_GETNSID, NLM_F_ACK, &question, type ? sizeof(question) : sizeof(question.head));
+}
+
+static void test_nsid(void)
+{
+    int fd = open_route(), own = open("/proc/self/ns/net", O_RDONLY), other[2];
+    const uint16_t types[] = {NETNSA_PID, NETNSA_FD};
+    const uint32_t good[] = {(uint32_t)getpid(), (uint32_t)own};
+    const struct nlmsghdr *h = (void *)answer;
+
+    for (int i = 0; i < 2; i++) {
+        const int32_t *id;
+
+        ask_nsid(fd, types[i], good[i]);
+        CHECK(recv(fd, answer, sizeof(answer), 0) > 0);
+        id = attribute(h, sizeof(struct rtgenmsg), NETNSA_NSID);
+        CHECK(h->nlmsg_type == RTM_NEWNSID && id && *id == -1);
+        CHECK_EQ(error_of(fd), 0);
+    }
+    CHECK_EQ(pipe(other), 0);
+    ask_nsid(fd, NETNSA_FD, (uint32_t)other[0]);
+    CHECK_EQ(error_of(fd), -EINVAL);
+    close(other[0]);
+    close(other[1]);
+    ask_nsid(fd, NETNSA_FD, 1000);
+    CHECK_EQ(error_of(fd), -EBADF);
+    ask_nsid(fd, NETNSA_PID, 0x7fffffff);
+    CHECK_EQ(error_of(fd), -ESRCH);
+    ask_nsid(fd, NETNSA_NSID, 12345);
+    CHECK_EQ(error_of(fd), -ENOENT);
+    ask_nsid(fd, 0, 0);
+    CHECK_EQ(error_of(fd), -EINVAL);
+    close(own);
     close(fd);
 }
 
@@ -309,6 +357,7 @@ static void test_unread(void)
 int main(void)
 {
     test_questions();
+    test_nsid();
     test_unread();
     test_malformed();
     test_diag();

@@ -96,6 +96,8 @@ void reply_flush(struct netlink_reply *r);
  * error that the asker is told. *ret_dump: the answer ended with NLMSG_DONE, no acknowledgement.
  */
 int route_answer(struct netlink_reply *r, bool *ret_dump);
+/* netnsid.c: likewise for RTM_GETNSID. */
+int netnsid_answer(struct netlink_reply *r);
 /* diag.c: likewise for NETLINK_SOCK_DIAG. */
 int diag_answer(struct netlink_reply *r, bool *ret_dump);
 /* inet_diag.c: of that, AF_INET and AF_INET6; netlink_diag.c: AF_NETLINK. */

@@ -463,6 +463,7 @@ static int dump(struct netlink_reply *r, uint16_t type, const struct net_outward
     case RTM_GETNETCONF:
     case RTM_GETMULTICAST:
     case RTM_GETANYCAST:
+    case RTM_GETNSID:
         break; /* there are none */
     default:
         r->multi = false;
@@ -488,6 +489,8 @@ static int one(struct netlink_reply *r, uint16_t type)
         return get_route(r);
     case RTM_GETNEIGH:
         return get_neighbour(r);
+    case RTM_GETNSID:
+        return netnsid_answer(r);
     default:
         return -EOPNOTSUPP;
     }
