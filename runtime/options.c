@@ -289,11 +289,53 @@ static void set_network(struct argp_state *state, struct options *o, char *arg)
         argp_error(state, "--network=sandbox: it needs a device: --network=sandbox,dev=NAME");
 }
 
+/* What needs no looking at: a switch that is set, a word that is taken as it is. */
+struct plain_option {
+    int key;
+    size_t offset; /* in struct options */
+};
+
+static const struct plain_option switches[] = {
+    {KEY_CLEAR_ENV, offsetof(struct options, clear_env)},
+    {KEY_NET_RAW, offsetof(struct options, device.raw)},
+    {KEY_NO_FASTPATH, offsetof(struct options, no_fastpath)},
+    {KEY_READ_ONLY, offsetof(struct options, read_only)},
+    {KEY_STATS, offsetof(struct options, stats)},
+    {KEY_STRACE, offsetof(struct options, strace)},
+};
+static const struct plain_option words[] = {
+    {KEY_CWD, offsetof(struct options, cwd)},
+    {KEY_DIFF, offsetof(struct options, diff)},
+    {KEY_LOG, offsetof(struct options, log_file)},
+    {KEY_ROOTFS, offsetof(struct options, rootfs)},
+    {KEY_STRACE, offsetof(struct options, strace_names)},
+};
+
+/* False: it is none of those. */
+static bool take_plain(struct options *o, int key, const char *arg)
+{
+    bool taken = false;
+
+    for (size_t i = 0; i < ARRAY_COUNT(switches); i++) {
+        if (switches[i].key == key)
+            *(bool *)((char *)o + switches[i].offset) = taken = true;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+        if (words[i].key != key)
+            continue;
+        *(const char **)((char *)o + words[i].offset) = arg;
+        taken = true;
+    }
+    return taken;
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct parse_state *parse = state->input;
     struct options *o = parse->options;
 
+    if (take_plain(o, key, arg))
+        return 0;
     switch (key) {
     case KEY_PLATFORM:
         choose(state, "platform", arg, platform_names, "auto, kvm, ptrace");
@@ -306,14 +348,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_ENV:
         add_env(state, parse, arg);
         return 0;
-    case KEY_CLEAR_ENV:
-        o->clear_env = true;
-        return 0;
     case KEY_FILE_ACCESS:
         o->exclusive = choose(state, "file-access", arg, access_names, "shared, exclusive") == 1;
-        return 0;
-    case KEY_NET_RAW:
-        o->device.raw = true;
         return 0;
     case KEY_HOST_UDS:
         o->host_uds = choose(state, "host-uds", arg, uds_names, "none, open") == 1;
@@ -321,43 +357,18 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_NETWORK:
         set_network(state, o, arg);
         return 0;
-    case KEY_CWD:
-        o->cwd = arg;
-        return 0;
-    case KEY_ROOTFS:
-        o->rootfs = arg;
-        return 0;
-    case KEY_READ_ONLY:
-        o->read_only = true;
-        return 0;
     case KEY_TMPFS:
         add_tmpfs(state, o, arg);
         return 0;
     case KEY_BIND:
         add_bind(state, o, arg);
         return 0;
-    case KEY_DIFF:
-        o->diff = arg;
-        return 0;
     case KEY_OVERLAY:
         take_overlay(state, o, arg);
-        return 0;
-    case KEY_STRACE:
-        o->strace = true;
-        o->strace_names = arg;
-        return 0;
-    case KEY_LOG:
-        o->log_file = arg;
         return 0;
     case KEY_LOG_LEVEL:
         if (log_level_parse(arg, &o->log_level) < 0)
             argp_error(state, "--log-level=%s: not one of error, warning, info, debug", arg);
-        return 0;
-    case KEY_STATS:
-        o->stats = true;
-        return 0;
-    case KEY_NO_FASTPATH:
-        o->no_fastpath = true;
         return 0;
     case ARGP_KEY_ARG:
         take_program(state, o);
