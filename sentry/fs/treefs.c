@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "sentry/fs/treefs_internal.h"
+#include "sentry/vfs/attr/plainstat.h"
 #include "sentry/vfs/attr/setattr.h"
 
 struct tree_super {
@@ -126,12 +127,7 @@ static int tree_statfs(struct dentry *dentry, struct linux_statfs *ret)
 {
     struct tree_super *super = container_of(dentry->sb, struct tree_super, sb);
 
-    *ret = (struct linux_statfs){
-        .f_type = super->magic,
-        .f_bsize = 4096,
-        .f_frsize = 4096,
-        .f_namelen = VFS_NAME_MAX,
-    };
+    *ret = statfs_of_memory(super->magic);
     return 0;
 }
 

@@ -21,6 +21,7 @@
 #include "sentry/kernel/ns/pidns.h"
 #include "sentry/kernel/process.h"
 #include "sentry/mm/usercopy.h"
+#include "sentry/vfs/attr/plainstat.h"
 #include "sentry/vfs/file.h"
 
 #define PIDFS_MINOR          10
@@ -147,12 +148,7 @@ static int pidfd_stat(struct file *f, struct linux_stat *ret)
 
 static int pidfd_statfs(struct file *f, struct linux_statfs *ret)
 {
-    *ret = (struct linux_statfs){
-        .f_type = PIDFS_MAGIC,
-        .f_bsize = 4096,
-        .f_frsize = 4096,
-        .f_namelen = VFS_NAME_MAX,
-    };
+    *ret = statfs_of_memory(PIDFS_MAGIC);
     return 0;
 }
 

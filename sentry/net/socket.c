@@ -15,6 +15,7 @@
 #include "sentry/net/netns.h"
 #include "sentry/net/rights.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/plainstat.h"
 
 #define SOCKFS_MINOR 8
 #define SOCKFS_MAGIC 0x534f434b
@@ -129,12 +130,7 @@ static struct own_attr *socket_own_attr(struct file *f)
 
 static int socket_statfs(struct file *f, struct linux_statfs *ret)
 {
-    *ret = (struct linux_statfs){
-        .f_type = SOCKFS_MAGIC,
-        .f_bsize = 4096,
-        .f_frsize = 4096,
-        .f_namelen = VFS_NAME_MAX,
-    };
+    *ret = statfs_of_memory(SOCKFS_MAGIC);
     return 0;
 }
 

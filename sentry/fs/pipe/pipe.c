@@ -19,6 +19,7 @@
 #include "sentry/mm/uio.h"
 #include "sentry/mm/usercopy.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/plainstat.h"
 #include "sentry/vfs/path/open.h"
 
 #define PIPE_DEV_MINOR 14 /* st_dev of the file system that pipes are in */
@@ -150,12 +151,7 @@ static int pipe_statfs(struct file *f, struct linux_statfs *ret)
 
     if (named && named->inode->ops->statfs)
         return named->inode->ops->statfs(named, ret);
-    *ret = (struct linux_statfs){
-        .f_type = 0x50495045, /* PIPEFS_MAGIC */
-        .f_bsize = 4096,
-        .f_frsize = 4096,
-        .f_namelen = VFS_NAME_MAX,
-    };
+    *ret = statfs_of_memory(0x50495045); /* PIPEFS_MAGIC */
     return 0;
 }
 

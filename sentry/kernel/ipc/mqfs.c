@@ -18,6 +18,7 @@
 #include "sentry/kernel/ipc/mqueue.h"
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/plainstat.h"
 #include "sentry/vfs/attr/setattr.h"
 #include "sentry/vfs/dirent.h"
 
@@ -104,12 +105,7 @@ static int root_stat(struct dentry *dentry, struct linux_stat *ret)
         .st_blksize = 4096,
     };
     lock_acquire(&dentry->sb->lock);
-    ret->st_atime_sec = (uint64_t)m->times.atime.tv_sec;
-    ret->st_atime_nsec = (uint64_t)m->times.atime.tv_nsec;
-    ret->st_mtime_sec = (uint64_t)m->times.mtime.tv_sec;
-    ret->st_mtime_nsec = (uint64_t)m->times.mtime.tv_nsec;
-    ret->st_ctime_sec = (uint64_t)m->times.ctime.tv_sec;
-    ret->st_ctime_nsec = (uint64_t)m->times.ctime.tv_nsec;
+    stat_set_times(ret, &m->times.atime, &m->times.mtime, &m->times.ctime);
     lock_release(&dentry->sb->lock);
     return 0;
 }
@@ -126,13 +122,8 @@ static int mqfs_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
 
 static int mqfs_statfs(struct dentry *dentry, struct linux_statfs *ret)
 {
-    *ret = (struct linux_statfs){
-        .f_type = MQUEUE_MAGIC,
-        .f_bsize = 4096,
-        .f_frsize = 4096,
-        .f_namelen = VFS_NAME_MAX,
-        .f_fsid = {MQUEUE_DEV_MINOR},
-    };
+    *ret = statfs_of_memory(MQUEUE_MAGIC);
+    ret->f_fsid[0] = MQUEUE_DEV_MINOR;
     return 0;
 }
 

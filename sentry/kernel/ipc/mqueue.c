@@ -18,6 +18,7 @@
 #include "sentry/kernel/time/time.h"
 #include "sentry/mm/uio.h"
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/plainstat.h"
 #include "sentry/vfs/attr/setattr.h"
 
 /* What Linux counts for each message and each priority, sizeof(struct msg_msg) and a tree node. */
@@ -129,12 +130,7 @@ void mq_stat(struct mqueue *q, struct linux_stat *ret)
         .st_blksize = 4096,
     };
     lock_acquire(&q->lock);
-    ret->st_atime_sec = (uint64_t)q->times.atime.tv_sec;
-    ret->st_atime_nsec = (uint64_t)q->times.atime.tv_nsec;
-    ret->st_mtime_sec = (uint64_t)q->times.mtime.tv_sec;
-    ret->st_mtime_nsec = (uint64_t)q->times.mtime.tv_nsec;
-    ret->st_ctime_sec = (uint64_t)q->times.ctime.tv_sec;
-    ret->st_ctime_nsec = (uint64_t)q->times.ctime.tv_nsec;
+    stat_set_times(ret, &q->times.atime, &q->times.mtime, &q->times.ctime);
     lock_release(&q->lock);
 }
 
@@ -146,12 +142,7 @@ static int mqueue_stat(struct file *f, struct linux_stat *ret)
 
 static int mqueue_statfs(struct file *f, struct linux_statfs *ret)
 {
-    *ret = (struct linux_statfs){
-        .f_type = MQUEUE_MAGIC,
-        .f_bsize = 4096,
-        .f_frsize = 4096,
-        .f_namelen = VFS_NAME_MAX,
-    };
+    *ret = statfs_of_memory(MQUEUE_MAGIC);
     return 0;
 }
 

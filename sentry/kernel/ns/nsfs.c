@@ -8,6 +8,7 @@
 
 #include "sentry/kernel/ns/nsfile.h"
 #include "sentry/kernel/ns/mntns.h"
+#include "sentry/vfs/attr/plainstat.h"
 #include "sentry/vfs/attr/setattr.h"
 
 #define NSFS_MINOR 4
@@ -57,13 +58,8 @@ static int nsfs_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
 
 static int nsfs_statfs(struct dentry *dentry, struct linux_statfs *ret)
 {
-    *ret = (struct linux_statfs){
-        .f_type = NSFS_MAGIC,
-        .f_bsize = 4096,
-        .f_frsize = 4096,
-        .f_namelen = VFS_NAME_MAX,
-        .f_fsid = {NSFS_MINOR},
-    };
+    *ret = statfs_of_memory(NSFS_MAGIC);
+    ret->f_fsid[0] = NSFS_MINOR;
     return 0;
 }
 

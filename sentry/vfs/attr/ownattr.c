@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "sentry/vfs/attr/identity.h"
+#include "sentry/vfs/attr/plainstat.h"
 #include "sentry/vfs/attr/setattr.h"
 
 void own_attr_init(struct own_attr *a, uint32_t mode, uint32_t uid, uint32_t gid)
@@ -28,12 +29,7 @@ void own_attr_stat(struct own_attr *a, struct linux_stat *ret)
     ret->st_mode = a->mode;
     ret->st_uid = a->uid;
     ret->st_gid = a->gid;
-    ret->st_atime_sec = (uint64_t)a->atime.tv_sec;
-    ret->st_atime_nsec = (uint64_t)a->atime.tv_nsec;
-    ret->st_mtime_sec = (uint64_t)a->mtime.tv_sec;
-    ret->st_mtime_nsec = (uint64_t)a->mtime.tv_nsec;
-    ret->st_ctime_sec = (uint64_t)a->ctime.tv_sec;
-    ret->st_ctime_nsec = (uint64_t)a->ctime.tv_nsec;
+    stat_set_times(ret, &a->atime, &a->mtime, &a->ctime);
     lock_release(&a->lock);
 }
 
