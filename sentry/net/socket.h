@@ -88,7 +88,7 @@ struct socket_message {
     struct socket_address *address; /* receive: filled in; NULL: not wanted */
     int out_flags;                  /* receive: MSG_TRUNC, MSG_OOB, MSG_EOR... */
     bool boundary;                  /* receive: a stream has to stop here */
-    bool started;                   /* receive: not the first attempt of this call */
+    bool started;                   /* not the first attempt of this call */
     struct net_creds creds;         /* send: if known, claimed; receive: if wanted */
     struct net_rights *rights;      /* owned; send: gone once taken */
     const uint8_t *control;         /* send: what is for the family, cmsg(3) by cmsg(3) */

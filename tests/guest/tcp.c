@@ -150,6 +150,26 @@ static void test_nonblocking(void)
 }
 
 /* connect(2) to AF_UNSPEC: what is there ends, and the socket can be used again. */
+/* Nobody accepts: who stops waiting is told that it goes on, and then that it still does. */
+static void test_impatient(void)
+{
+    struct timeval tv = {.tv_usec = 20000};
+    int l = listener(0), port = port_of(l), fds[4], fd = tcp(0);
+
+    for (size_t i = 0; i < ARRAY_COUNT(fds); i++) {
+        fds[i] = tcp(SOCK_NONBLOCK);
+        CHECK_ERRNO(connect_to(fds[i], INADDR_LOOPBACK, port), EINPROGRESS);
+    }
+    usleep(10000);
+    CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)), 0);
+    CHECK_ERRNO(connect_to(fd, INADDR_LOOPBACK, port), EINPROGRESS);
+    CHECK_ERRNO(connect_to(fd, INADDR_LOOPBACK, port), EALREADY);
+    for (size_t i = 0; i < ARRAY_COUNT(fds); i++)
+        close(fds[i]);
+    close(fd);
+    close(l);
+}
+
 static void test_disconnect(void)
 {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
@@ -331,6 +351,7 @@ int main(void)
     test_reuse_port();
     test_connect();
     test_nonblocking();
+    test_impatient();
     test_disconnect();
     test_stop_listening();
     test_v6();

@@ -149,6 +149,11 @@ static void test_urgent(void)
     CHECK_ERRNO(recv(fd[1], buf, 8, MSG_OOB), EINVAL);
     CHECK_EQ(read(fd[1], buf, 8), 2);
     CHECK(memcmp(buf, "de", 2) == 0);
+    /* Alone it is nothing that read(2) would give. */
+    CHECK_EQ(send(fd[0], "V", 1, MSG_OOB), 1);
+    CHECK_EQ(events_with(fd[1], POLLPRI), POLLOUT | POLLPRI);
+    CHECK_EQ(send(fd[0], "f", 1, 0), 1);
+    CHECK_EQ(events_with(fd[1], POLLIN), POLLIN | POLLOUT | POLLPRI);
     close_both(fd);
 }
 

@@ -437,6 +437,48 @@ static void test_limits(void)
     close(fd[1]);
 }
 
+static atomic_bool about_to_wait;
+
+/* The first thread sleeps: after it has said that it is about to wait, it can only wait. */
+static bool first_thread_sleeps(void)
+{
+    char text[512] = {0};
+    int fd = open("/proc/self/stat", O_RDONLY);
+    const char *state;
+
+    if (!CHECK(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0))
+        return true;
+    close(fd);
+    state = strrchr(text, ')');
+    return state && state[2] == 'S';
+}
+
+static void *close_later(void *arg)
+{
+    while (!about_to_wait || !first_thread_sleeps())
+        usleep(1000);
+    close(*(int *)arg);
+    return NULL;
+}
+
+/* Who waits for room when the other end goes hears that what was sent got lost. */
+static void test_lost(void)
+{
+    static char block[4096];
+    pthread_t thread;
+    int fd[2];
+
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+    while (send(fd[0], block, sizeof(block), MSG_DONTWAIT) > 0)
+        continue;
+    CHECK_EQ(pthread_create(&thread, NULL, close_later, &fd[1]), 0);
+    about_to_wait = true;
+    CHECK_ERRNO(send(fd[0], block, sizeof(block), MSG_NOSIGNAL), ECONNRESET);
+    CHECK_ERRNO(send(fd[0], block, sizeof(block), MSG_NOSIGNAL), EPIPE);
+    pthread_join(thread, NULL);
+    close(fd[0]);
+}
+
 static void test_blocking_connect(void)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -482,6 +524,7 @@ int main(void)
     test_urgent();
     test_much();
     test_limits();
+    test_lost();
     test_blocking_connect();
     return check_done();
 }

@@ -97,14 +97,18 @@ static uint32_t poll_connected(struct tcp_socket *t, struct tcp_conn *c)
     uint8_t shut = __atomic_load_n(&t->shut, __ATOMIC_ACQUIRE);
     bool over = __atomic_load_n(&t->reset, __ATOMIC_ACQUIRE), finished;
     uint32_t events = 0;
+    uint64_t wanted = (uint64_t)tcp_sock(t)->opt.rcvlowat;
 
     lock_acquire(&c->lock);
+    /* tcp_poll(): an urgent byte that comes next is read by MSG_OOB alone. */
+    if (end->urgent && end->taken == end->urgent_at && !tcp_sock(t)->opt.oob_inline)
+        wanted++;
     finished = end->fin && other->fin;
     if (end->fin || over)
         shut |= TCP_SHUT_RECEIVE;
     if (over || finished)
         shut |= TCP_SHUT_BOTH;
-    if (end->bytes >= (uint64_t)tcp_sock(t)->opt.rcvlowat ||
+    if (end->bytes >= wanted ||
         (end->bytes > 0 && !tcp_writable_locked(other, end))) /* nothing more may come before */
         events |= POLLIN | POLLRDNORM;
     if (end->urgent && !end->urgent_read)

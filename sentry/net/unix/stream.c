@@ -59,8 +59,11 @@ static ssize_t send_all(struct unix_socket *u, struct unix_socket *peer, struct 
     size_t done = 0;
     ssize_t n = 0;
 
-    if (unix_shut(u) & UNIX_SHUT_SEND)
-        return -EPIPE;
+    if (unix_shut(u) & UNIX_SHUT_SEND) {
+        /* sock_alloc_send_pskb(): who has waited hears first why. */
+        n = msg->started ? socket_take_error(&u->sock) : 0;
+        return n ? n : -EPIPE;
+    }
     while (msg->uio->left > (oob ? 1 : 0)) {
         size_t part = MIN(msg->uio->left - (oob ? 1 : 0), (size_t)UNIX_CHUNK);
 

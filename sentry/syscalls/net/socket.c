@@ -303,7 +303,7 @@ int task_connect(struct task *task, struct socket *s, const struct socket_addres
 {
     struct socket_sleep w;
     bool first = true;
-    int err, waiting;
+    int err, waiting, said = 0;
 
     if (!s->ops->connect)
         return -EOPNOTSUPP;
@@ -313,6 +313,7 @@ int task_connect(struct task *task, struct socket *s, const struct socket_addres
         struct socket *room = NULL;
 
         err = waiting = s->ops->connect(s, addr, first, &room);
+        said = first ? err : said;
         /* Begun by an earlier call: whoever waits waits for that. */
         if (err != -EAGAIN && err != -EINPROGRESS && err != -EALREADY)
             break;
@@ -325,7 +326,9 @@ int task_connect(struct task *task, struct socket *s, const struct socket_addres
             break;
     }
     socket_sleep_end(&w);
-    return err == -ETIMEDOUT && waiting != -ETIMEDOUT ? waiting : err;
+    if (err != -ETIMEDOUT || waiting == -ETIMEDOUT)
+        return err;
+    return said == -EALREADY ? said : waiting; /* no longer */
 }
 
 SYSCALL_DEFINE3(connect, int, fd, uaddr_t, addr, int, size)

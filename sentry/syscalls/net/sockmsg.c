@@ -70,6 +70,7 @@ ssize_t socket_send(struct task *task, struct socket *s, struct socket_message *
         if (n == -EAGAIN && !nonblock) {
             n = sleep_for(&w, s, POLLOUT, msg->wait);
             msg->wait = NULL;
+            msg->started = true;
         }
         if (n < 0)
             break;
