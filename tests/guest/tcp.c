@@ -228,6 +228,9 @@ static void test_v6(void)
     char text[64];
 
     CHECK_EQ(option(l, IPPROTO_IPV6, IPV6_V6ONLY), 0);
+    CHECK_EQ(inet_pton(AF_INET6, "ff05::1", &name.sin6_addr), 1);
+    CHECK_ERRNO(bind(l, (struct sockaddr *)&name, sizeof(name)), EINVAL);
+    name.sin6_addr = in6addr_any;
     CHECK_EQ(bind(l, (struct sockaddr *)&name, sizeof(name)), 0);
     CHECK_EQ(listen(l, 4), 0);
     port = port_of(l);

@@ -200,6 +200,10 @@ static void test_groups(void)
     req.imr_multiaddr.s_addr = htonl(INADDR_LOOPBACK);
     CHECK_ERRNO(setsockopt(a, IPPROTO_IP, IP_ADD_MEMBERSHIP, &req, sizeof(req)), EINVAL);
     CHECK_ERRNO(send_to(b, "x", 1, INADDR_BROADCAST, 9), EACCES);
+    CHECK_ERRNO(send_to(b, "x", 1, 0x7fffffff, port_of(a)), EACCES); /* the loopback's */
+    CHECK_EQ(set_option(b, SOL_SOCKET, SO_BROADCAST, 1), 0);
+    CHECK_EQ(send_to(b, "x", 1, 0x7fffffff, port_of(a)), 1);
+    CHECK(events_of(a, 1000) & POLLIN);
     close(a);
     close(b);
 }

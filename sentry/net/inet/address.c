@@ -188,7 +188,9 @@ int endpoint_route(const struct inet_socket *s, struct endpoint *dst, struct in6
         return route_outward(s, outward, &dst->addr, ret_src);
     if (!net_ns_lo_is_up(s->sock.net))
         return -ENETUNREACH;
-    if (!addr_is_loopback(&dst->addr) && !addr_is_multicast(&dst->addr))
+    /* 127.255.255.255 is one of the loopback's, and its broadcast address. */
+    if ((!addr_is_loopback(&dst->addr) || addr_is_broadcast(&dst->addr)) &&
+        !addr_is_multicast(&dst->addr))
         return addr_is_broadcast(&dst->addr) && s->sock.type == SOCK_DGRAM ? -EACCES : -ENETUNREACH;
     if (!addr_is_any(&s->bound)) {
         if (addr_is_v4(&s->bound) != v4)

@@ -38,8 +38,8 @@ int inet_check_bindable(const struct inet_socket *s, const struct endpoint *e)
         (addr_is_loopback(&e->addr) && (addr_is_v4(&e->addr) || net_ns_lo_is_up(s->sock.net))) ||
         s->ip.freebind || s->ip.freebind6 || s->ip.transparent || s->ip.transparent6)
         return 0;
-    if (addr_is_multicast(&e->addr) || addr_is_broadcast(&e->addr))
-        return 0;
+    if (addr_is_multicast(&e->addr) || addr_is_broadcast(&e->addr)) /* __inet6_bind() */
+        return !addr_is_v4(&e->addr) && s->sock.type == SOCK_STREAM ? -EINVAL : 0;
     if (outward && (outward->owns(&e->addr) || outward->is_broadcast(&e->addr)))
         return 0;
     if (IN6_IS_ADDR_LINKLOCAL(&e->addr))
