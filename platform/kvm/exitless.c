@@ -441,6 +441,7 @@ bool exitless_answer(struct kvm_context *ctx, struct kvm_address_space *as, enum
             return go_on(ctx, ret_trap, ret_info);
         }
     }
+    worth_recalled(ctx);
     recall(ctx);
     return false;
 }

@@ -385,6 +385,8 @@ bool worth_going_on(const struct kvm_context *ctx);
 void worth_win(struct kvm_context *ctx);
 /* So many nanoseconds were lost. */
 void worth_lose(struct kvm_context *ctx, uint64_t ns);
+/* After the call more than rax is to change, so that the guest comes out. */
+void worth_recalled(struct kvm_context *ctx);
 /* It will take long until it is tried again. */
 void worth_despair(struct kvm_context *ctx);
 void worth_watching(struct kvm_context *ctx, struct habit_watch *ret_watch);

@@ -7,7 +7,8 @@
 #include "host/clock.h"
 #include "platform/kvm/internal.h"
 
-#define TURNS_NS 300000U /* since another program was inside */
+#define TURNS_NS  300000U /* since another program was inside */
+#define RECALL_NS 40000U  /* lost by a call that leaves all the same, only later */
 
 static const struct habit_rates rates = {
     .need_min = 4,
@@ -90,6 +91,14 @@ void worth_win(struct kvm_context *ctx)
 
     ctx->exitless.hot = true;
     habit_win(&ctx->exitless.habit, &place);
+}
+
+void worth_recalled(struct kvm_context *ctx)
+{
+    struct habit_place place = place_in(ctx, ctx->exitless.runner->as);
+
+    if (!habit_lose(&ctx->exitless.habit, &place, RECALL_NS, 2))
+        ctx->exitless.hot = false;
 }
 
 void worth_despair(struct kvm_context *ctx)
