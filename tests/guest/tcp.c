@@ -164,6 +164,8 @@ static void test_impatient(void)
     CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)), 0);
     CHECK_ERRNO(connect_to(fd, INADDR_LOOPBACK, port), EINPROGRESS);
     CHECK_ERRNO(connect_to(fd, INADDR_LOOPBACK, port), EALREADY);
+    CHECK_ERRNO(connect(l, (struct sockaddr *)&(struct sockaddr_in){.sin_family = AF_INET}, 2),
+                EISCONN); /* whatever the name is */
     for (size_t i = 0; i < ARRAY_COUNT(fds); i++)
         close(fds[i]);
     close(fd);

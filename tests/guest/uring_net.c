@@ -222,6 +222,20 @@ static void test_connections(void)
     close(client);
 }
 
+/* That the other end will send nothing more is told whether it was asked for or not. */
+static void test_poll(void)
+{
+    int fd[2];
+
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+    CHECK_EQ(shutdown(fd[0], SHUT_WR), 0);
+    add(&r, POLL_ADD, fd[1], NULL, 0, 0, 1)->op_flags = POLLOUT;
+    CHECK_EQ(go(&r, 1), 1);
+    CHECK_EQ(RESULT(&r, 1), POLLOUT | POLLRDHUP);
+    close(fd[0]);
+    close(fd[1]);
+}
+
 static void test_multishot(void)
 {
     struct sqe *s;
@@ -265,6 +279,7 @@ int main(void)
     test_big();
     test_messages();
     test_connections();
+    test_poll();
     test_multishot();
     drop_ring(&r);
     return check_done();

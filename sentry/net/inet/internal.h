@@ -12,6 +12,7 @@
  *   tcp_send.c, tcp_receive.c
  *   tcp_options.c  IPPROTO_TCP
  *   udp.c, udp_send.c, udp_receive.c
+ *   marks.c        what a datagram carries beside its bytes
  *   raw.c, icmp.c  raw sockets, and what ICMP answers them
  *   packet.c       packets with their headers, for those who want to see them
  *

@@ -123,8 +123,15 @@ static int connect_to(struct tcp_socket *t, const struct socket_address *addr)
 {
     struct socket *s = tcp_sock(t);
     struct endpoint to;
-    int err = endpoint_parse(&t->inet, addr, false, &to);
+    int err = 0;
 
+    lock_acquire(&s->lock);
+    if (t->state != TCP_IDLE || t->unreported) /* whatever the address is */
+        err = check_connect_locked(t);
+    lock_release(&s->lock);
+    if (err)
+        return err == 1 ? 0 : err;
+    err = endpoint_parse(&t->inet, addr, false, &to);
     if (!err)
         err = landlock_check_port(to.port, LANDLOCK_CONNECT_TCP);
     if (err < 0)

@@ -1,5 +1,6 @@
 /* POLL_ADD, once or again and again, and POLL_REMOVE, which can change one as well. */
 #include <errno.h>
+#include <poll.h>
 #include <sys/epoll.h>
 
 #include "sentry/syscalls/uring/ops.h"
@@ -142,7 +143,8 @@ int64_t poll_add_issue(struct uring_req *req, struct task *task)
         return -ENOMEM;
     if (!req->poll.file) {
         async_poll_init(&req->poll, req->file,
-                        req->sqe.op_flags & ~(uint32_t)(EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE));
+                        (req->sqe.op_flags & ~(uint32_t)(EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE)) |
+                            POLLRDHUP);
         req->poll.ref = poll_ref;
         req->poll.ready = poll_ready;
     }
@@ -182,7 +184,7 @@ static void update(struct uring_req *poll, const struct uring_sqe *s)
 
     async_poll_stop(&poll->poll);
     if (s->len & URING_POLL_UPDATE_EVENTS) {
-        poll->poll.entry.events = s->op_flags | POLLERR | POLLHUP;
+        poll->poll.entry.events = s->op_flags | POLLERR | POLLHUP | POLLRDHUP;
         poll->multishot = s->len & URING_POLL_MULTI;
     }
     if (s->len & URING_POLL_UPDATE_USER_DATA) {
