@@ -97,13 +97,17 @@ static int open_page(struct kvm_context *ctx, struct kvm_address_space *as, cons
 bool exitless_begin(struct kvm_context *ctx, struct kvm_address_space *as, struct vcpu *v)
 {
     struct kvm_platform *p = ctx->platform;
+    bool woken = false;
     struct runner *r;
 
     if (p->runner_count == 0 || !worth_trying(ctx, as))
         return false;
-    r = runner_claim(p);
+    r = runner_claim(p, &woken);
+    if (woken)
+        worth_waking(ctx, as);
     if (!r)
         return false;
+    ctx->exitless.wakes = 0;
     ctx->exitless.hot = false;
     ctx->exitless.streak.calls = 0;
     if (open_page(ctx, as, r, v) < 0) {
@@ -241,6 +245,7 @@ static void give_answer(struct kvm_context *ctx, uint64_t rax)
 /* The guest comes out, whose registers do not matter. */
 static void recall(struct kvm_context *ctx)
 {
+    uint64_t begin = host_monotonic_ns();
     struct runner *r = ctx->exitless.runner;
 
     if (!is_outside(ctx)) {
@@ -253,6 +258,7 @@ static void recall(struct kvm_context *ctx)
     }
     ctx->exitless.taken = false;
     settle_exit(r);
+    worth_recalled(ctx, host_monotonic_ns() - begin);
     turn_off(ctx);
 }
 
@@ -441,7 +447,6 @@ bool exitless_answer(struct kvm_context *ctx, struct kvm_address_space *as, enum
             return go_on(ctx, ret_trap, ret_info);
         }
     }
-    worth_recalled(ctx);
     recall(ctx);
     return false;
 }

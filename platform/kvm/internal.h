@@ -135,6 +135,7 @@ struct kvm_context {
         bool turned;                           /* another context has been inside since */
         bool one_cpu, is_nice, special_policy; /* of its thread: then never */
         uint32_t calls;                        /* served since it is on */
+        uint32_t wakes;                        /* of runners, since it last had one */
         bool hot;                              /* the last switch would have gone on */
         struct streak streak;
         struct habit habit;
@@ -329,8 +330,9 @@ void exchange_free(struct kvm_address_space *as);
 enum runner_turn { TURN_OWNER, TURN_RUNNER, TURN_INSIDE, TURN_END };
 enum runner_rest { RUNNER_AWAKE, RUNNER_DOZING, RUNNER_WAKING };
 enum watchdog_state { WATCHDOG_NONE, WATCHDOG_AWAKE, WATCHDOG_DOZING, WATCHDOG_ENDS };
-/* One that runs beside the caller, free and awake, claimed. NULL: none; soon there may be. */
-struct runner *runner_claim(struct kvm_platform *p);
+/* One that runs beside the caller, free and awake, claimed. NULL: none; soon there may be, and if
+ * one was woken for that, *ret_woken is set. */
+struct runner *runner_claim(struct kvm_platform *p, bool *ret_woken);
 void runner_unclaim(struct runner *r);
 /* Lets it enter the guest with r->v; r->turn is TURN_OWNER again when it has come back. */
 void runner_go(struct runner *r);
@@ -380,13 +382,15 @@ void exitless_evict(struct kvm_platform *p, struct kvm_address_space *as);
 /* At the beginning of a switch. */
 void worth_take_turn(struct kvm_context *ctx);
 bool worth_trying(struct kvm_context *ctx, struct kvm_address_space *as);
+/* A runner was woken, who was not there in time when it was so before. */
+void worth_waking(struct kvm_context *ctx, struct kvm_address_space *as);
 /* Those with a runner: */
+/* The guest was made to come out behind a call, since more than rax is to change; in that time. */
+void worth_recalled(struct kvm_context *ctx, uint64_t ns);
 bool worth_going_on(const struct kvm_context *ctx);
 void worth_win(struct kvm_context *ctx);
 /* So many nanoseconds were lost. */
 void worth_lose(struct kvm_context *ctx, uint64_t ns);
-/* After the call more than rax is to change, so that the guest comes out. */
-void worth_recalled(struct kvm_context *ctx);
 /* It will take long until it is tried again. */
 void worth_despair(struct kvm_context *ctx);
 void worth_watching(struct kvm_context *ctx, struct habit_watch *ret_watch);

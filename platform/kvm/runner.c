@@ -79,13 +79,16 @@ static void doze(struct runner *r)
     __atomic_store_n(&r->rest, RUNNER_AWAKE, __ATOMIC_RELEASE);
 }
 
-static void wake(struct runner *r)
+/* True when it had to be woken. */
+static bool wake(struct runner *r)
 {
     uint32_t dozing = RUNNER_DOZING;
 
-    if (__atomic_compare_exchange_n(&r->rest, &dozing, RUNNER_WAKING, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_RELAXED))
-        host_futex_wake(&r->rest, 1);
+    if (!__atomic_compare_exchange_n(&r->rest, &dozing, RUNNER_WAKING, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_RELAXED))
+        return false;
+    host_futex_wake(&r->rest, 1);
+    return true;
 }
 
 static void give_turn(struct runner *r, enum runner_turn turn)
@@ -246,7 +249,7 @@ static bool wake_watchdog(struct kvm_platform *p)
 /* ---- for the owner -------------------------------------------------------------------------- */
 
 /* True when it may be used now; else perhaps soon. */
-static bool is_ready(struct runner *r)
+static bool is_ready(struct runner *r, bool *ret_woken)
 {
     if (!r->started) {
         r->started = start_thread(r->platform, "runner", runner_main, r);
@@ -254,18 +257,19 @@ static bool is_ready(struct runner *r)
     }
     if (__atomic_load_n(&r->rest, __ATOMIC_ACQUIRE) == RUNNER_AWAKE)
         return __atomic_load_n(&r->tid, __ATOMIC_ACQUIRE) != 0 && wake_watchdog(r->platform);
-    wake(r);
+    *ret_woken = wake(r);
     return false;
 }
 
-struct runner *runner_claim(struct kvm_platform *p)
+struct runner *runner_claim(struct kvm_platform *p, bool *ret_woken)
 {
     int here = host_current_cpu();
     struct runner *r = &p->runners[here < 0 ? 0 : group_of(p, (unsigned int)here)];
 
     if (__atomic_exchange_n(&r->claimed, 1, __ATOMIC_SEQ_CST))
         return NULL;
-    if (__atomic_add_fetch(&p->claims, 1, __ATOMIC_RELAXED) <= p->claims_max && is_ready(r))
+    if (__atomic_add_fetch(&p->claims, 1, __ATOMIC_RELAXED) <= p->claims_max &&
+        is_ready(r, ret_woken))
         return r;
     runner_unclaim(r);
     return NULL;

@@ -8,7 +8,9 @@
 #include "platform/kvm/internal.h"
 
 #define TURNS_NS  300000U /* since another program was inside */
-#define RECALL_NS 40000U  /* lost by a call that leaves all the same, only later */
+#define RECALL_NS 20000U  /* lost by a call that leaves all the same, beside the time of that */
+#define WAKE_NS   70000U  /* and by a runner that is awake for nothing */
+#define WAKES_MAX 3       /* until it is given up */
 
 static const struct habit_rates rates = {
     .need_min = 4,
@@ -72,6 +74,18 @@ bool worth_trying(struct kvm_context *ctx, struct kvm_address_space *as)
            !is_barred(ctx) && !is_crowded(ctx, is_turning(ctx));
 }
 
+void worth_waking(struct kvm_context *ctx, struct kvm_address_space *as)
+{
+    struct habit_place place = place_in(ctx, as);
+
+    if (++ctx->exitless.wakes < WAKES_MAX)
+        return;
+    ctx->exitless.wakes = 0;
+    ctx->exitless.hot = false;
+    ctx->exitless.streak.calls = 0;
+    habit_lose(&ctx->exitless.habit, &place, (uint64_t)WAKES_MAX * WAKE_NS, 2);
+}
+
 bool worth_going_on(const struct kvm_context *ctx)
 {
     return !is_crowded(ctx, ctx->exitless.turned);
@@ -93,11 +107,11 @@ void worth_win(struct kvm_context *ctx)
     habit_win(&ctx->exitless.habit, &place);
 }
 
-void worth_recalled(struct kvm_context *ctx)
+void worth_recalled(struct kvm_context *ctx, uint64_t ns)
 {
     struct habit_place place = place_in(ctx, ctx->exitless.runner->as);
 
-    if (!habit_lose(&ctx->exitless.habit, &place, RECALL_NS, 2))
+    if (!habit_lose(&ctx->exitless.habit, &place, RECALL_NS + ns, 2))
         ctx->exitless.hot = false;
 }
 
