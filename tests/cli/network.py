@@ -10,7 +10,7 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from namespaces import TIMEOUT, Cable, Namespace, can_make
-from network_link import test_bound, test_groups, test_neighbours, test_windows
+from network_link import test_bound, test_groups, test_lingering, test_neighbours, test_windows
 from network_peers import Server, free_port, judge
 
 PYTHON = sys.executable
@@ -622,6 +622,7 @@ def test_network_sandbox(command, platforms, tally):
             test_groups(cable, inside, platform, tally)
             test_bound(cable, inside, platform, tally)
             test_windows(cable, inside, platform, tally)
+            test_lingering(cable, inside, platform, tally)
             test_many(cable, inside, platform, tally)
             serve_programs(cable.near, cable.far, "10.9.0.2", inside, platform, tally)
             wait_for(before, cable.near, tally, f"the device has its addresses again after {platform}")

@@ -266,3 +266,33 @@ def test_windows(cable, inside, platform, tally):
         with Server(cable.far, [PYTHON, "-c", FAR_TINY, address, port]):
             judge(tally, f"a tiny window at {address} on {platform}",
                   cable.near.run(*inside, PYTHON, "-c", NEAR_TINY, address, port), "True\n")
+
+
+# Its side of a connection stays open.
+STAYS = r"""
+import socket, sys
+server = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=64)
+print("ready", flush=True)
+kept = []
+while True:
+    kept.append(server.accept()[0])
+"""
+FEW_PORTS = r"""
+import socket, struct, sys
+def one():
+    client = socket.socket()
+    client.setsockopt(socket.IPPROTO_IP, 51, struct.pack("HH", 50000, 50007))  # IP_LOCAL_PORT_RANGE
+    client.connect((sys.argv[1], int(sys.argv[2])))
+    return client
+for _ in range(4):
+    one().close()
+print(len([one() for _ in range(4)]))
+"""
+
+
+def test_lingering(cable, inside, platform, tally):
+    """A port whose connection has not quite ended yet is not chosen for another one."""
+    port = free_port()
+    with Server(cable.far, [PYTHON, "-c", STAYS, "10.9.0.1", port]):
+        judge(tally, f"connections beside such as have not quite ended on {platform}",
+              cable.near.run(*inside, PYTHON, "-c", FEW_PORTS, "10.9.0.1", port), "4\n")

@@ -94,6 +94,10 @@ static void test_ip(void)
     CHECK_EQ(kept(u, IPPROTO_IP, IP_UNICAST_IF, (int)htonl(77)), -EADDRNOTAVAIL);
     CHECK_EQ(kept(u, IPPROTO_IP, OPT_LOCAL_PORT_RANGE, 0x7fffffff), -EINVAL);
     CHECK_EQ(option(u, IPPROTO_IP, OPT_LOCAL_PORT_RANGE), 0);
+    CHECK_EQ(kept(u, IPPROTO_IP, OPT_LOCAL_PORT_RANGE, (int)(50000u | 50020u << 16)),
+             (int)(50000u | 50020u << 16));
+    CHECK_EQ(bind_to(u, INADDR_LOOPBACK, 0), 0);
+    CHECK(port_of(u) >= 50000 && port_of(u) <= 50020);
     CHECK_EQ(option(u, IPPROTO_IP, IP_HDRINCL), 0);
     CHECK_EQ(kept(u, IPPROTO_IP, IP_NODEFRAG, 1), -ENOPROTOOPT);
     CHECK_EQ(with_size(u, IPPROTO_IP, IP_TTL, 0), -EINVAL);

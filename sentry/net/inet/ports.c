@@ -132,17 +132,20 @@ static int enter_locked(struct inet_ns *ns, struct inet_socket *s, uint16_t numb
     return 0;
 }
 
-/* One of the ephemeral range that nobody uses at all. */
+/* One of the ephemeral range, which IP_LOCAL_PORT_RANGE may narrow, that nobody uses at all. */
 static int take_any_locked(struct inet_ns *ns, struct inet_socket *s)
 {
-    uint32_t count = ns->high - ns->low + 1, at;
+    const uint32_t first = s->ip.port_range & UINT16_MAX, last = s->ip.port_range >> 16;
+    const uint32_t low = first >= ns->low && first <= ns->high ? first : ns->low;
+    const uint32_t high = last >= low && last <= ns->high ? last : ns->high;
+    uint32_t count = high - low + 1, at;
     uint8_t index = index_of(s->sock.protocol);
 
     host_random(&at, sizeof(at));
     at %= count;
     for (uint32_t i = 0; i < count; i++, at = (at + 1) % count)
-        if (!find_locked(ns, index, (uint16_t)(ns->low + at)))
-            return enter_locked(ns, s, (uint16_t)(ns->low + at));
+        if (!find_locked(ns, index, (uint16_t)(low + at)))
+            return enter_locked(ns, s, (uint16_t)(low + at));
     return -EADDRINUSE;
 }
 

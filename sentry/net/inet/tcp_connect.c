@@ -9,6 +9,8 @@
 #include "sentry/net/inet/wire.h"
 #include "sentry/vfs/landlock/landlock.h"
 
+#define PORT_TRIES 64
+
 static void forget_remote_locked(struct tcp_socket *t)
 {
     struct inet_socket *in = &t->inet;
@@ -18,11 +20,37 @@ static void forget_remote_locked(struct tcp_socket *t)
     in->local.addr = in->bound;
 }
 
+/* A port that nobody asked for goes with the connection. */
+static void drop_chosen_port(struct tcp_socket *t)
+{
+    if (!t->inet.bound_port) {
+        port_drop(&t->inet);
+        t->inet.local.port = 0;
+    }
+}
+
+/*
+ * Outward. Where a connection of the same names has not quite ended yet, one of another port is
+ * meant if we chose it: inet_hash_connect().
+ */
+static int connect_outward(struct tcp_socket *t, const struct inet_outward *outward, bool chosen)
+{
+    int err = outward->connect(t);
+
+    for (int i = 0; err == -EADDRNOTAVAIL && chosen && i < PORT_TRIES; i++) {
+        drop_chosen_port(t);
+        err = inet_autobind(&t->inet);
+        err = err < 0 ? -EADDRNOTAVAIL : outward->connect(t);
+    }
+    return err < 0 ? err : 1;
+}
+
 /* TCP_WAITING was set by the caller, so nobody else connects it meanwhile. */
 static int establish(struct tcp_socket *t, struct endpoint *to)
 {
     struct inet_socket *in = &t->inet, *found;
     const struct inet_outward *outward;
+    bool chosen = in->local.port == 0;
     struct in6_addr from;
     int err = endpoint_route(in, to, &from);
 
@@ -38,10 +66,8 @@ static int establish(struct tcp_socket *t, struct endpoint *to)
     lock_release(&in->sock.lock);
     inet_count(in->sock.net, TCP_ACTIVE_OPENS);
     outward = endpoint_outward(in, &to->addr);
-    if (outward) {
-        err = outward->connect(t);
-        return err < 0 ? err : 1;
-    }
+    if (outward)
+        return connect_outward(t, outward, chosen);
     found = port_find(in->sock.net, IPPROTO_TCP, to, &in->local, NULL, 0);
     if (!found) {
         inet_count(in->sock.net, TCP_ATTEMPT_FAILS);
@@ -85,15 +111,6 @@ static int connect_result(struct tcp_socket *t)
     err = t->state == TCP_WAITING ? -EINPROGRESS : check_connect_locked(t);
     lock_release(&tcp_sock(t)->lock);
     return err == 1 ? 0 : err;
-}
-
-/* A port that nobody asked for goes with the connection. */
-static void drop_chosen_port(struct tcp_socket *t)
-{
-    if (!t->inet.bound_port) {
-        port_drop(&t->inet);
-        t->inet.local.port = 0;
-    }
 }
 
 static int begin_connect(struct tcp_socket *t, struct endpoint *to)
