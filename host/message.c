@@ -1,13 +1,26 @@
 #include "host/message.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/news.h"
+#include "host/thread.h"
 
 #define PASSED_ROOM (HOST_PASSED_MAX + 3) /* more than allowed, so that a surplus can be closed */
+#define LOOKS       150                   /* some 40 us */
+
+static int looks_before_sleep;
+
+void host_message_setup(void)
+{
+    cpu_set_t cpus;
+    int size = host_get_affinity(&cpus, sizeof(cpus));
+
+    looks_before_sleep = size > 0 && CPU_COUNT_S((size_t)size, &cpus) > 1 ? LOOKS : 0;
+}
 
 int host_send_passing(int socket, const struct iovec *iov, int count, const int *passed,
                       int passed_count)
@@ -68,6 +81,22 @@ static int collect_passed(struct msghdr *msg, int room, int *ret)
     return total;
 }
 
+static ssize_t receive(int socket, struct msghdr *msg)
+{
+    ssize_t n = -1;
+
+    for (int i = 0; i < looks_before_sleep; i++) {
+        n = recvmsg(socket, msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        if (n >= 0 || (errno != EAGAIN && errno != EINTR))
+            return n;
+        __builtin_ia32_pause();
+    }
+    do {
+        n = recvmsg(socket, msg, MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    return n;
+}
+
 ssize_t host_receive_passing(int socket, void *buf, size_t size, int room, int *ret_passed,
                              int *ret_count)
 {
@@ -86,9 +115,7 @@ ssize_t host_receive_passing(int socket, void *buf, size_t size, int room, int *
     ssize_t n;
 
     room = MIN(room, HOST_PASSED_MAX);
-    do {
-        n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
-    } while (n < 0 && errno == EINTR);
+    n = receive(socket, &msg);
     host_news_note();
     if (n < 0)
         return -errno;

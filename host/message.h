@@ -11,6 +11,13 @@
 
 #define HOST_PASSED_MAX 17 /* descriptors with one message */
 
+/*
+ * Whoever sleeps for a message is woken by the other end, which takes several times as long as what
+ * most requests ask for. So after this, before either end is started, a receiver looks for some
+ * time before it sleeps, if there is another processor for the sender.
+ */
+void host_message_setup(void);
+
 /* One message from `count` pieces; `passed` is a descriptor to send along, or -1. -EPIPE... */
 int host_send_message(int socket, const struct iovec *iov, int count, int passed);
 /* The same with `passed_count` descriptors, at most HOST_PASSED_MAX. */

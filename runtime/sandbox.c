@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 
 #include "gofer/gofer.h"
+#include "host/message.h"
 #include "host/io.h"
 #include "host/jail.h"
 #include "host/jobs.h"
@@ -195,8 +196,10 @@ static int start_gofers(struct sandbox *s)
 {
     const struct gofer_config tree = {.root = s->options->rootfs, .search_all = s->search_all};
     const struct gofer_config store = {.root = s->options->store, .share = true, .writable = true};
-    int err = start_gofer(&tree, &s->gofer_socket);
+    int err;
 
+    host_message_setup();
+    err = start_gofer(&tree, &s->gofer_socket);
     if (!err && store.root)
         err = start_gofer(&store, &s->store_socket);
     for (size_t i = 0; i < s->options->bind_count && !err; i++) {
