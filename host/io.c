@@ -56,7 +56,6 @@ ssize_t host_preadv(int fd, const struct iovec *iov, int count, int64_t offset)
 {
     ssize_t n = preadv(fd, iov, count, offset);
 
-    host_news_note();
     return n < 0 ? -errno : n;
 }
 

@@ -17,6 +17,7 @@ ssize_t host_write(int fd, const void *buf, size_t size);
 ssize_t host_pread(int fd, void *buf, size_t size, int64_t offset);
 ssize_t host_readv(int fd, const struct iovec *iov, int count);
 ssize_t host_writev(int fd, const struct iovec *iov, int count);
+/* Unlike the others, it leaves it to the caller to say that it was news (news.h). */
 ssize_t host_preadv(int fd, const struct iovec *iov, int count, int64_t offset);
 /*
  * Could the byte at `offset` be read without waiting for a disk (RWF_NOWAIT of preadv2(2))? False

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "host/io.h"
+#include "host/news.h"
 #include "host/path.h"
 #include "sentry/mm/uio.h"
 #include "sentry/vfs/dirent.h"
@@ -119,6 +120,14 @@ static ssize_t move(int fd, struct uio *uio, int64_t *pos, uint64_t max, enum mo
 }
 
 ssize_t hostio_read(int fd, struct uio *uio, int64_t *pos, uint64_t max)
+{
+    ssize_t n = move(fd, uio, pos, max, READ, NULL);
+
+    host_news_note();
+    return n;
+}
+
+ssize_t hostio_read_quietly(int fd, struct uio *uio, int64_t *pos, uint64_t max)
 {
     return move(fd, uio, pos, max, READ, NULL);
 }

@@ -31,6 +31,8 @@ struct host_file *host_file_unref(struct host_file *h);
  * when none were.
  */
 ssize_t hostio_read(int fd, struct uio *uio, int64_t *pos, uint64_t max);
+/* At *pos, for who finds out otherwise whether that was news (host/news.h). */
+ssize_t hostio_read_quietly(int fd, struct uio *uio, int64_t *pos, uint64_t max);
 ssize_t hostio_write(int fd, struct uio *uio, int64_t *pos, uint64_t max);
 
 /*

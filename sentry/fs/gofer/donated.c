@@ -29,7 +29,18 @@ static struct donated *donated_of(struct file *f)
 
 static ssize_t donated_read(struct file *f, struct uio *uio, int64_t *pos)
 {
-    return hostio_read(donated_of(f)->host->fd, uio, pos, UINT64_MAX);
+    struct donated *d = donated_of(f);
+    struct linux_stat before;
+    struct stamp stamp;
+    ssize_t n;
+
+    if (!d->about || d->about->fs->exclusive)
+        return hostio_read(d->host->fd, uio, pos, UINT64_MAX);
+    n = hostio_read_quietly(d->host->fd, uio, pos, UINT64_MAX);
+    gofer_inode_last_seen(d->about, &before);
+    stamp = stamp_of(&before);
+    reading_note(&d->about->fs->readings, d->about, &stamp);
+    return n;
 }
 
 static int64_t donated_llseek(struct file *f, int64_t offset, int whence, int64_t pos)

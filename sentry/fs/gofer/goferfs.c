@@ -78,7 +78,7 @@ void gofer_inode_update(struct gofer_inode *g, const struct linux_stat *st)
     __atomic_store_n(&g->inode.gid, st->st_gid, __ATOMIC_RELAXED);
 }
 
-static void last_seen(struct gofer_inode *g, struct linux_stat *ret)
+void gofer_inode_last_seen(struct gofer_inode *g, struct linux_stat *ret)
 {
     lock_acquire(&g->lock);
     *ret = g->stat;
@@ -110,7 +110,7 @@ static void note_look(struct gofer_inode *g, const struct look *look)
     lock_release(&g->lock);
 }
 
-static bool ask_host(struct gofer_inode *g, struct linux_stat *ret)
+bool gofer_inode_ask_host(struct gofer_inode *g, struct linux_stat *ret)
 {
     struct host_file *handle = handle_get(g);
     bool seen = handle && hostio_stat(handle->fd, ret) == 0;
@@ -126,13 +126,14 @@ bool gofer_inode_look(struct gofer_inode *g, struct linux_stat *ret)
     struct look now;
 
     if (g->fs->exclusive) {
-        last_seen(g, ret);
+        gofer_inode_last_seen(g, ret);
         return true;
     }
+    readings_prove(&g->fs->readings);
     now = (struct look){host_clock_ns(CLOCK_MONOTONIC_COARSE), host_news()};
     if (seen_just_now(g, &now, ret))
         return true;
-    if (!ask_host(g, ret))
+    if (!gofer_inode_ask_host(g, ret))
         return false;
     note_look(g, &now); /* what changed since it was made has made news */
     return true;
@@ -156,7 +157,7 @@ static void gofer_refresh(struct inode *inode, struct inode *fresh)
 
     if (g == from)
         return;
-    last_seen(from, &st);
+    gofer_inode_last_seen(from, &st);
     gofer_inode_update(g, &st);
     lock_acquire(&from->lock);
     about = from->about;
@@ -257,6 +258,20 @@ static int open_anew(struct dentry *dentry, struct host_file **ret)
     return 0;
 }
 
+/* The next files that are found in its directory come open at once, or no longer. */
+static void note_open(struct dentry *dentry, bool was_open)
+{
+    struct gofer_inode *dir;
+    uint32_t opens;
+
+    if (!dentry->parent || inode_type(dentry->inode) != S_IFREG)
+        return;
+    dir = gofer_inode_of(dentry->parent->inode);
+    opens = READ_ONCE(dir->opens);
+    opens = was_open ? MIN(opens + OPENS_MORE, OPENS_MAX) : MAX(opens, OPENS_FIRST);
+    __atomic_store_n(&dir->opens, opens, __ATOMIC_RELAXED);
+}
+
 int gofer_host_file(struct dentry *dentry, bool alone, struct host_file **ret)
 {
     struct gofer_inode *g = gofer_inode_of(dentry->inode);
@@ -268,6 +283,7 @@ int gofer_host_file(struct dentry *dentry, bool alone, struct host_file **ret)
 
         *ret = handle_get_readable(g, g->fs->exclusive ? NULL : &now, alone);
     }
+    note_open(dentry, *ret != NULL);
     return *ret ? 0 : open_anew(dentry, ret);
 }
 
@@ -286,7 +302,7 @@ static int gofer_stat(struct dentry *dentry, bool fresh, struct linux_stat *ret)
 
     /* Where the name leads elsewhere now, what was last known of the object stands. */
     if (fresh || !(gofer_inode_look(g, ret) || ask_status(dentry, ret)))
-        last_seen(g, ret);
+        gofer_inode_last_seen(g, ret);
     return 0;
 }
 
@@ -395,6 +411,7 @@ static void gofer_super_release(struct super_block *sb)
     struct goferfs *fs = container_of(sb, struct goferfs, sb);
 
     listings_clear(&fs->listings);
+    readings_clear(&fs->readings);
     namecache_clear(&fs->names);
     lock_destroy(&fs->handles.lock);
     free(fs);
@@ -435,6 +452,7 @@ static struct goferfs *goferfs_new(const struct goferfs_config *config,
     fs->sb.far = true;
     handles_init(&fs->handles, config->handle_limit);
     listings_init(&fs->listings);
+    readings_init(&fs->readings);
     if (namecache_init(&fs->names, config->cache_bytes) < 0) {
         free(fs);
         return NULL;

@@ -5,11 +5,13 @@
  *   lookup.c      names: from what is remembered, the rest in one question
  *   namecache.c   remembered names
  *   listing.c     which names will be looked up next
- *   handle.c      host descriptors that inodes hold, to look at the object again or to open it
- * again donated.c     open files client.c      the conversation
+ *   handle.c      host descriptors that inodes hold, to look at the object again, or to open it
+ *   reading.c     files that were read: was that news?
+ *   donated.c     open files
+ *   client.c      the conversation
  *
- * Locks: each of namecache.lock, handles.lock, listings.lock and an inode's lock is innermost;
- * references are dropped outside of them.
+ * Locks: each of namecache.lock, handles.lock, listings.lock, readings.lock and an inode's lock is
+ * innermost; references are dropped outside of them.
  */
 #ifndef SENTRY_FS_GOFER_INTERNAL_H
 #define SENTRY_FS_GOFER_INTERNAL_H
@@ -47,6 +49,17 @@ struct listings {
     uint32_t count __guarded_by(lock);
 };
 
+/* Files that were read since it was last known that nothing outside has changed (reading.c). */
+#define READINGS_MAX 4
+struct readings {
+    struct lock lock;
+    uint32_t count; /* changed under the lock; atomic */
+    struct {
+        struct gofer_inode *file; /* owned reference */
+        struct stamp before;
+    } read[READINGS_MAX] __guarded_by(lock);
+};
+
 struct goferfs {
     struct super_block sb;
     struct gofer_client *client; /* borrowed */
@@ -55,6 +68,7 @@ struct goferfs {
     struct namecache names;
     struct handles handles;
     struct listings listings;
+    struct readings readings;
 };
 
 /* What the gofer alone can say, and when it did. */
@@ -82,6 +96,12 @@ struct gofer_inode {
     uint32_t granted __guarded_by(lock); /* R_OK, W_OK, X_OK: what the host permitted ... */
     struct stamp granted_at __guarded_by(lock);
 
+    /*
+     * Of a directory: files that are looked up in it will be opened then, most likely, as some were
+     * lately (OPENS_*). Only a hint: anyone reads and writes it at any time.
+     */
+    uint32_t opens;
+
     /* Under fs->handles.lock. */
     struct host_file *handle; /* owned reference; O_PATH unless `readable`; NULL */
     bool readable;
@@ -89,6 +109,11 @@ struct gofer_inode {
     struct stamp opened_at; /* `readable`: the object's, then */
     struct list handle_node;
 };
+
+/* A file is found first, and opened by a question of its own: so many are asked for openly next. */
+#define OPENS_FIRST 4U
+#define OPENS_MORE  2U /* for each of these that is opened indeed */
+#define OPENS_MAX   16U
 
 static inline struct goferfs *goferfs_of(struct dentry *dentry)
 {
@@ -125,6 +150,10 @@ void gofer_inode_update(struct gofer_inode *g, const struct linux_stat *st);
  * outside. False: the gofer has to be asked.
  */
 bool gofer_inode_look(struct gofer_inode *g, struct linux_stat *ret);
+/* As they were when somebody looked last. */
+void gofer_inode_last_seen(struct gofer_inode *g, struct linux_stat *ret);
+/* The same, now, whatever is remembered; false: it holds no handle. */
+bool gofer_inode_ask_host(struct gofer_inode *g, struct linux_stat *ret);
 /* The object open for reading, from what is held or by the gofer. `alone`: by nobody else. */
 int gofer_host_file(struct dentry *dentry, bool alone, struct host_file **ret);
 /* The path of `dentry` into the request. */
@@ -143,6 +172,17 @@ int gofer_get_acl(struct inode *inode, struct dentry *dentry, int kind, struct a
 /* lookup.c */
 int gofer_lookup(struct dentry *dir, const struct name *names, int count, struct inode **ret_inodes,
                  int *ret_error);
+
+/* Was it last changed so long before `now` (coarse CLOCK_REALTIME) that a change would show? */
+bool stamp_at_rest(const struct stamp *stamp, uint64_t now);
+
+/* reading.c */
+void readings_init(struct readings *r);
+void readings_clear(struct readings *r);
+/* `file` was read; it had been as `before` says. */
+void reading_note(struct readings *r, struct gofer_inode *file, const struct stamp *before);
+/* What was read is news, or is not any more. */
+void readings_prove(struct readings *r);
 
 /* namecache.c */
 enum cache_answer {

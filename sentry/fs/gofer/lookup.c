@@ -96,22 +96,25 @@ static bool append_name(struct gofer_request *req, struct name name)
     return true;
 }
 
-/* Was the directory at rest before `now`, so that its times tell of every change since? */
-static bool at_rest(const struct place *at, uint64_t now)
+bool stamp_at_rest(const struct stamp *stamp, uint64_t now)
 {
-    uint64_t changed = MAX(at->stamp.ctime_sec, at->stamp.mtime_sec);
+    uint64_t changed = MAX(stamp->ctime_sec, stamp->mtime_sec);
 
-    if (at->fs->exclusive)
-        return true;
     /* A whole second more than needed where the fraction would have to be looked at. */
-    if (!at->stamped || changed > now / NS_PER_S)
+    if (changed > now / NS_PER_S)
         return false;
     if (changed + 1 < now / NS_PER_S)
         return true;
-    return MAX(at->stamp.ctime_sec * NS_PER_S + at->stamp.ctime_nsec,
-               at->stamp.mtime_sec * NS_PER_S + at->stamp.mtime_nsec) +
+    return MAX(stamp->ctime_sec * NS_PER_S + stamp->ctime_nsec,
+               stamp->mtime_sec * NS_PER_S + stamp->mtime_nsec) +
                GRAIN_NS <
            now;
+}
+
+/* Was the directory at rest before `now`, so that its times tell of every change since? */
+static bool at_rest(const struct place *at, uint64_t now)
+{
+    return at->fs->exclusive || (at->stamped && stamp_at_rest(&at->stamp, now));
 }
 
 static void remember(struct place *at, struct name name, struct gofer_inode *inode, uint64_t now)
@@ -145,15 +148,26 @@ static struct gofer_inode *inode_for(struct place *at, struct name name,
     return gofer_inode_new(at->fs, entry, target);
 }
 
+static bool expects_open(struct gofer_inode *dir)
+{
+    uint32_t opens = READ_ONCE(dir->opens);
+
+    if (opens == 0)
+        return false;
+    __atomic_store_n(&dir->opens, opens - 1, __ATOMIC_RELAXED);
+    return true;
+}
+
 /* One question, with descriptors if there is room for them. */
-static int ask(struct goferfs *fs, struct gofer_request *req, bool siblings,
+static int ask(const struct place *at, struct gofer_request *req, bool siblings,
                struct gofer_reply *ret_reply, int *ret_fds)
 {
+    struct goferfs *fs = at->fs;
     uint32_t mode = siblings ? GOFER_WALK_SIBLINGS : 0;
     int err;
 
     req->head.mode = mode | (fs->exclusive ? 0 : GOFER_WALK_DONATE);
-    if (!fs->exclusive && walk_is_to_open())
+    if (!fs->exclusive && (walk_is_to_open() || expects_open(at->dir)))
         req->head.mode |= GOFER_WALK_OPEN;
     err = gofer_ask(fs->client, req, ret_reply, ret_fds);
     if (err == -ENFILE) {
@@ -244,7 +258,7 @@ static int walk_gofer(struct place *at, struct gofer_request *req, const struct 
         asked++;
     if (asked == 0)
         return -ENAMETOOLONG;
-    err = ask(at->fs, req, false, &reply, fds);
+    err = ask(at, req, false, &reply, fds);
     if (err < 0)
         return err;
     passed = gofer_reply_passed(&reply, GOFER_WALK, req->head.mode);
@@ -284,7 +298,7 @@ static int look_ahead(struct place *at, struct gofer_request *req, struct name n
         return -ENAMETOOLONG;
     while (asked <= ahead->count && append_name(req, ahead->names[asked - 1]))
         asked++;
-    err = ask(at->fs, req, true, &reply, fds);
+    err = ask(at, req, true, &reply, fds);
     if (err < 0)
         return err;
     passed = gofer_reply_passed(&reply, GOFER_WALK, req->head.mode);
