@@ -88,12 +88,26 @@ static uint32_t find_step(const uint8_t *page, uint32_t from)
 }
 
 /* The end of syscall(2), at whose start the number is in rax. */
-static bool is_load(const uint8_t *page, uint32_t call)
+static bool is_syscall_function(const uint8_t *page, uint32_t call)
 {
     static const uint8_t load[LOAD_SIZE] = {0x4c, 0x8b, 0x4c, 0x24, 0x08}; /* mov 8(%rsp), %r9 */
 
     return call >= LOAD_SIZE + 2 && memcmp(page + call - LOAD_SIZE, load, LOAD_SIZE) == 0 &&
            !is_inside_instruction(page + call - LOAD_SIZE);
+}
+
+/* mov $N, %eax; mov %rdi, %rsi; mov $AT_FDCWD, %edi: all of it, for it to be no data of others. */
+static bool is_at_cwd(const uint8_t *page, uint32_t call, uint64_t number)
+{
+    static const uint8_t load[] = {0x48, 0x89, 0xfe, 0xbf, 0x9c, 0xff, 0xff, 0xff};
+    const uint8_t *mov = page + call - sizeof(load) - MOV_SIZE;
+    uint32_t n;
+
+    if (call < sizeof(load) + MOV_SIZE + 2 || mov[0] != 0xb8 || is_inside_instruction(mov) ||
+        memcmp(mov + MOV_SIZE, load, sizeof(load)) != 0)
+        return false;
+    memcpy(&n, mov + 1, sizeof(n));
+    return n == number;
 }
 
 bool callsite_recognize(const uint8_t *page, const uint8_t *current, uint32_t behind,
@@ -106,8 +120,10 @@ bool callsite_recognize(const uint8_t *page, const uint8_t *current, uint32_t be
         page[call + 1] != 0x05)
         return false;
     *ret = (struct callsite){.behind = behind, .number = (uint32_t)number};
-    if (is_load(page, call)) {
+    if (is_syscall_function(page, call) ||
+        (is_at_cwd(page, call, number) && !is_better_left_alone(number))) {
         ret->form = CALLSITE_LOAD;
+        memcpy(ret->load, page + call - LOAD_SIZE, LOAD_SIZE);
         return true;
     }
     if (is_better_left_alone(number))
@@ -183,7 +199,7 @@ void callsite_write_tail(uint8_t *at, uaddr_t call_entry)
 
 /* clang-format off */
 static const uint8_t load_entry[LOAD_END] = { /* none of it changes flags */
-    0x4c, 0x8b, 0x4c, 0x24, 0x08,       /* r9, as at the site */
+    0, 0, 0, 0, 0,                      /* r9 or edi, as at the site */
     0x44, 0x0f, 0xb7, 0xd8,             /* of rax the low 16 bits, */
     0x49, 0xf7, 0xd3,                   /* -1 less these, */
     0x49, 0x8d, 0x4c, 0x03, 0x01,       /* rax less these */
@@ -200,6 +216,7 @@ static void write_load_entry(uint8_t *at, uint64_t entry, uint64_t tail,
                              const struct callsite *site)
 {
     memcpy(at, load_entry, sizeof(load_entry));
+    memcpy(at, site->load, sizeof(site->load));
     write_jmp(at + LOAD_CALL, entry + LOAD_CALL, call_of(site));
     put32(at + LOAD_LEA + 3, site->behind - (entry + LOAD_JMP));
     write_jmp(at + LOAD_JMP, entry + LOAD_JMP, tail);
@@ -227,7 +244,8 @@ void callsite_write_entry(uint8_t *at, uint64_t entry, uint64_t tail, const stru
 
 /* ---- back to the site ----------------------------------------------------------------------- */
 
-/* Behind its first instruction r9 is loaded: so back to SYSCALL, where rax is the number again. */
+/* Behind its first instruction the register is loaded: so back to SYSCALL, where rax is the number
+ * again. */
 static bool undo_load(uint64_t at, const struct callsite *site, uint64_t *rip, uint64_t *rax)
 {
     switch (at) {

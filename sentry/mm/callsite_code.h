@@ -4,9 +4,11 @@
  *     b8 N..          0f 05    mov  $N, %eax; syscall      ->   e9 ..  0f 05    jmp entry; syscall
  *     31 c0           0f 05    xor  %eax, %eax; syscall    ->   eb ..  0f 05    jmp step; syscall
  *     4c 8b 4c 24 08  0f 05    mov  8(%rsp), %r9; syscall  ->   e9 ..  0f 05    jmp entry; syscall
+ *     bf 9c ff ff ff  0f 05    mov  $-100, %edi; syscall    ->   e9 ..  0f 05    jmp entry; syscall
  *
  * The third is the end of syscall(2), which gets the number in rax: its entry loads r9, and looks
- * whether the number fits into what call_entry takes.
+ * whether the number fits into what call_entry takes. So does that of the fourth, which loads edi:
+ * what libc does where it opens files by AT_FDCWD.
  *
  * Two bytes do not lead far. So the second form has a step in the same page: five bytes of a long
  * nop that compilers put between functions, of which the processor ignores the operand:
@@ -30,6 +32,7 @@ struct callsite {
     uint64_t behind; /* of what follows SYSCALL */
     uint64_t step;   /* of CALLSITE_XOR, where the step is; else 0 */
     uint32_t entry;  /* in the island's page, once it has one */
+    uint8_t load[5]; /* of CALLSITE_LOAD, the instruction before SYSCALL */
 };
 
 #define CALLSITE_CALL  2 /* SYSCALL */
@@ -41,7 +44,7 @@ struct callsite {
 
 /*
  * Is there a site of this number before `behind` in the page, one that can be rewritten? (One of
- * the third form is of any number.) Its offsets in the page are in *ret. `current`: the same page
+ * CALLSITE_LOAD is of any number.) Its offsets in the page are in *ret. `current`: the same page
  * as it is rewritten by now.
  */
 bool callsite_recognize(const uint8_t *page, const uint8_t *current, uint32_t behind,

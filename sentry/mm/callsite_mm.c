@@ -219,6 +219,12 @@ static int begin(struct mm *mm, struct vma *vma)
     return is_mapped ? map_again(mm, island, entry, entry & PMAP_RIGHTS) : 0;
 }
 
+void mm_call_sites_apply(struct mm *mm, struct vma *vma)
+{
+    if (mm->env->limits.call_entry && may_be_rewritten(mm, vma) && callsites_of(vma->object))
+        (void)begin(mm, vma);
+}
+
 bool mm_call_sites_keep(struct mm *mm, struct vma *vma, uaddr_t addr, uint64_t entry, int prot,
                         uint64_t page)
 {

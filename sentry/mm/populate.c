@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "sentry/mm/callsite.h"
 #include "sentry/mm/internal.h"
 
 /*
@@ -15,8 +16,9 @@ static bool is_worth_it(struct mm *mm, const struct vma *vma, uaddr_t addr)
 {
     const struct mappable *object = vma->object;
 
-    return object && object->ops->resident && vma_is_private(vma) && vma->prot != PROT_NONE &&
-           !vma->userfault_modes && mm->env->limits.maps_cheaply && vma->start == addr &&
+    return object && object->ops->resident && vma->prot != PROT_NONE &&
+           (vma_is_private(vma) || !(vma->prot & PROT_WRITE)) && !vma->userfault_modes &&
+           mm->env->limits.maps_cheaply && vma->start == addr &&
            !__atomic_load_n(&object->exact, __ATOMIC_RELAXED) && pmap_get(&mm->pmap, addr) == 0;
 }
 
@@ -33,10 +35,12 @@ void mm_map_ahead(struct mm *mm, uaddr_t addr)
     if (vma && is_worth_it(mm, vma, addr)) {
         object = mappable_ref(vma->object);
         offset = vma->offset;
-        if (vma->prot & PROT_EXEC)
+        if (vma->prot & PROT_EXEC) {
+            mm_call_sites_apply(mm, vma);
             access = ACCESS_EXEC;
-        else if ((vma->prot & PROT_WRITE) && vma->end - vma->start <= MM_AHEAD_SMALL)
+        } else if ((vma->prot & PROT_WRITE) && vma->end - vma->start <= MM_AHEAD_SMALL) {
             access = ACCESS_WRITE;
+        }
     }
     lock_release(&mm->lock);
     if (!object)

@@ -169,6 +169,35 @@ Test(callsite_code, the_end_of_syscall)
     cr_assert_eq(entry[sizeof(want)], 0x55);
 }
 
+Test(callsite_code, a_file_opened_below_the_working_directory)
+{
+    static const char code[] = "\xb8\x01\x01\0\0\x48\x89\xfe\xbf\x9c\xff\xff\xff\x0f\x05";
+    const uint32_t behind = AT + sizeof(code) - 1;
+    uint8_t entry[3 * ISLAND_SLOT_SIZE];
+    struct callsite site;
+
+    put(AT, code, sizeof(code) - 1);
+    cr_assert(callsite_recognize(page, page, behind, 257, &site));
+    cr_assert_eq(callsite_start(&site), behind - 7);
+    callsite_write(page, 0, &site, ENTRY);
+    callsite_write_entry(entry, ENTRY, TAIL, &site);
+    cr_assert_eq(memcmp(page + AT, code, 8), 0, "what comes before stays");
+    cr_assert_eq(page[AT + 8], 0xe9);
+    cr_assert_eq(memcmp(page + AT + 13, "\x0f\x05", 2), 0);
+    cr_assert_eq(memcmp(entry, "\xbf\x9c\xff\xff\xff\x44\x0f\xb7\xd8", 9), 0);
+
+    put(AT, code, sizeof(code) - 1);
+    cr_assert_not(is_site(behind, 258), "another number");
+    for (size_t i = 0; i < sizeof(code) - 3; i++) {
+        put(AT, code, sizeof(code) - 1);
+        page[AT + i] ^= 0x20;
+        cr_assert_not(is_site(behind, 257), "byte %zu", i);
+    }
+    put(AT, code, sizeof(code) - 1);
+    page[AT - 1] = 0x41; /* mov $N, %r8d */
+    cr_assert_not(is_site(behind, 257));
+}
+
 /* Where who is at that offset of the entry is taken, and with what in rax. */
 Test(callsite_code, the_end_of_syscall_undone)
 {
