@@ -8,6 +8,7 @@
 #include "platform/memfile.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/load.h"
+#include "sentry/mm/mm.h"
 #include "sentry/vfs/file.h"
 
 static void line(const char *name, uint64_t value)
@@ -31,6 +32,7 @@ void stats_log(struct platform *platform, struct memfile *memfile, struct kernel
         line("stops", __atomic_load_n(&platform->stops, __ATOMIC_RELAXED));
     }
     line("calls served inside", __atomic_load_n(&platform->calls_inside, __ATOMIC_RELAXED));
+    mm_await_burials();
     memfile_get_stats(memfile, &memory);
     line("guest memory allocated, bytes", memory.allocated);
     line("guest memory extent, bytes", memory.extent);

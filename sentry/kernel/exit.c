@@ -90,6 +90,7 @@ void task_exit(struct task *task)
     struct process *process = task->process;
     struct context *ctx = task->ctx;
     bool last, stop_complete;
+    struct mm *remains;
     int status;
 
     lock_acquire(&process->lock);
@@ -109,7 +110,7 @@ void task_exit(struct task *task)
     task_leave_memory(task);
     usage_keep_memory(task);
     sem_exit(task);
-    task_release_resources(task);
+    remains = task_release_resources(task);
     seccomp_leave(task);
 
     waiter_hold_wakes();
@@ -128,6 +129,7 @@ void task_exit(struct task *task)
     wait_queue_wake(&process->exit_events, POLLIN | POLLRDNORM | POLLHUP);
     lock_release(&kernel->lock);
     waiter_let_wakes();
+    mm_bury(remains);
     if (stop_complete)
         tree_tell_stop(process, CLD_STOPPED);
     ctx->ops->ctx_destroy(ctx);

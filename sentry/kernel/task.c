@@ -81,7 +81,7 @@ void task_forget_registered(struct task *task)
         task->registered[i] = file_unref(task->registered[i]);
 }
 
-void task_release_resources(struct task *task)
+struct mm *task_release_resources(struct task *task)
 {
     struct process *process = task->process;
     struct file *exe;
@@ -101,9 +101,10 @@ void task_release_resources(struct task *task)
     lock_release(&process->lock);
     fdtable_unref(files);
     fs_context_unref(fs);
-    mm_unref(mm);
+    mm = mm_end(mm);
     file_unref(exe);
     task_set_namespaces(task, NULL);
+    return mm;
 }
 
 struct mm *task_get_mm(struct task *task)
@@ -193,7 +194,7 @@ struct task *task_unref(struct task *task)
     if (task->ctx)
         task->ctx->ops->ctx_destroy(task->ctx);
     sem_exit(task);
-    task_release_resources(task);
+    mm_bury(task_release_resources(task));
     key_forget_session(task);
     cred_unref(task->cred);
     rseq_slots_unref(task->rseq_slots);

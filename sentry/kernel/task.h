@@ -209,8 +209,9 @@ void task_set_fs(struct task *task, struct fs_context *fs);
 char task_state(struct task *task);
 /* Lets go of task->registered; own thread only: exec(2), the end. */
 void task_forget_registered(struct task *task);
-/* Gives memory, files and places back; own thread, or when no thread runs it. */
-void task_release_resources(struct task *task);
+/* Gives memory, files and places back; own thread, or when no thread runs it. Returns what
+ * mm_bury() is to have. */
+struct mm *task_release_resources(struct task *task);
 
 /* Processor time so far, in nanoseconds; process->lock held. */
 uint64_t task_cpu_ns(struct task *task);

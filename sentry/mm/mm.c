@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/thread.h"
 #include "sentry/mm/internal.h"
+
+#define BURIAL_YIELDS 10000 /* nobody waits for one who waits for us */
 
 static const struct mm_limits no_limits = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
 
@@ -49,11 +52,17 @@ struct mm *mm_ref(struct mm *mm)
     return mm;
 }
 
-static void destroy(struct mm *mm)
+/* Ended and not buried yet; atomic. */
+static unsigned int unburied;
+
+struct mm *mm_end(struct mm *mm)
 {
     struct trash trash = TRASH_INIT;
     struct vma *vma;
 
+    if (!mm || !refcount_put(&mm->refs))
+        return NULL;
+    __atomic_add_fetch(&unburied, 1, __ATOMIC_SEQ_CST);
     lock_acquire(&mm->lock);
     mm_userfaults_untie(mm);
     while ((vma = RB_ROOT(&mm->vmas)))
@@ -61,12 +70,29 @@ static void destroy(struct mm *mm)
     /* With the address space goes every way to the pages: no need to unmap one by one. */
     mm->as->ops->as_destroy(mm->as);
     mm->as = NULL;
-    pmap_unref_range(&mm->pmap, mm->env->memfile, 0, PMAP_SPAN);
     mm_unlock(mm, &trash);
+    return mm;
+}
+
+void mm_bury(struct mm *mm)
+{
+    if (!mm)
+        return;
+    pmap_unref_range(&mm->pmap, mm->env->memfile, 0, PMAP_SPAN);
     hot_pages_unref(mm->hot);
     free(mm->call_table);
     lock_destroy(&mm->lock);
     free(mm);
+    __atomic_sub_fetch(&unburied, 1, __ATOMIC_SEQ_CST);
+}
+
+bool mm_await_burials(void)
+{
+    if (!__atomic_load_n(&unburied, __ATOMIC_SEQ_CST))
+        return false;
+    for (int i = 0; i < BURIAL_YIELDS && __atomic_load_n(&unburied, __ATOMIC_SEQ_CST); i++)
+        host_yield();
+    return true;
 }
 
 bool mm_is_shared(const struct mm *mm)
@@ -76,8 +102,7 @@ bool mm_is_shared(const struct mm *mm)
 
 struct mm *mm_unref(struct mm *mm)
 {
-    if (mm && refcount_put(&mm->refs))
-        destroy(mm);
+    mm_bury(mm_end(mm));
     return NULL;
 }
 

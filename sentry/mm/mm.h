@@ -50,6 +50,15 @@ int mm_create(struct mm_env *env, struct mm **ret);
 struct mm *mm_ref(struct mm *mm);
 bool mm_is_shared(const struct mm *mm); /* with another task, or just being looked into */
 struct mm *mm_unref(struct mm *mm); /* takes NULL, returns NULL; the last one unmaps everything */
+/*
+ * The same in two steps, of which the second takes long and is nobody's business: the mappings end,
+ * and all that is held by them; what is left of the last one is returned, for mm_bury(), which
+ * gives its pages back. Both take NULL.
+ */
+struct mm *mm_end(struct mm *mm);
+void mm_bury(struct mm *mm);
+/* While there is something to bury, for some time: pages are needed. False: there was nothing. */
+bool mm_await_burials(void);
 /* A copy-on-write twin, for fork. MADV_DONTFORK areas are left out. */
 int mm_fork(struct mm *mm, struct mm **ret);
 struct address_space *mm_address_space(struct mm *mm);
