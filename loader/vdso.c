@@ -49,6 +49,13 @@ static void vdso_release(struct mappable *m)
     free(object);
 }
 
+static bool vdso_resident(struct mappable *m, uint64_t offset)
+{
+    (void)m;
+    (void)offset;
+    return true;
+}
+
 static void vdso_name(struct mappable *m, char *buf, size_t size)
 {
     snprintf(buf, size, "[vdso]");
@@ -56,6 +63,7 @@ static void vdso_name(struct mappable *m, char *buf, size_t size)
 
 static const struct mappable_ops vdso_ops = {
     .get_pages = vdso_get_pages,
+    .resident = vdso_resident,
     .release = vdso_release,
     .name = vdso_name,
 };

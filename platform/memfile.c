@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/bug.h"
 #include "base/log.h"
@@ -178,7 +179,7 @@ out:
 
 /* ---- what the Sentry's mapping has -------------------------------------------------------- */
 
-static bool is_mapped(const struct memfile *mf, struct memfile_range r)
+bool memfile_is_ready(const struct memfile *mf, struct memfile_range r)
 {
     for (uint64_t page = r.start / PAGE_SIZE; page < (r.start + r.size) / PAGE_SIZE; page++) {
         if (!(__atomic_load_n(&mf->mapped[page / 64], __ATOMIC_RELAXED) >> page % 64 & 1))
@@ -201,7 +202,7 @@ static void note_mapped(struct memfile *mf, struct memfile_range r, bool is)
 
 void memfile_make_ready(struct memfile *mf, struct memfile_range range)
 {
-    if (!is_mapped(mf, range))
+    if (!memfile_is_ready(mf, range))
         memfile_populate(mf, range);
 }
 
@@ -339,6 +340,17 @@ void memfile_resident(struct memfile *mf, struct memfile_range range, uint8_t *r
         memset(ret_vec, 1, pages);
     for (uint64_t i = 0; i < pages; i++)
         ret_vec[i] &= 1;
+}
+
+uint64_t memfile_untouched(struct memfile *mf, struct memfile_range range, bool *ret_untouched)
+{
+    int64_t start = (int64_t)range.start, next = host_lseek(mf->fd, start, SEEK_DATA);
+
+    check_range(mf, range);
+    *ret_untouched = next == -ENXIO || next > start;
+    if (next == start)
+        next = host_lseek(mf->fd, start, SEEK_HOLE);
+    return next > start ? MIN((uint64_t)(next - start), range.size) : range.size;
 }
 
 void memfile_populate(struct memfile *mf, struct memfile_range range)

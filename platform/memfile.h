@@ -78,6 +78,13 @@ uint32_t memfile_page_refs(struct memfile *mf, uint64_t offset);
  */
 void memfile_resident(struct memfile *mf, struct memfile_range range, uint8_t *ret_vec);
 
+/*
+ * How many bytes at the start of the range are alike in this: nobody ever touched them, so that the
+ * host has never had memory for them, swapped out or not (*ret_untouched); or they were, or may
+ * have been.
+ */
+uint64_t memfile_untouched(struct memfile *mf, struct memfile_range range, bool *ret_untouched);
+
 /* Has the host give memory to the whole range now (it may not: then touching does it). */
 void memfile_populate(struct memfile *mf, struct memfile_range range);
 /*
@@ -85,6 +92,8 @@ void memfile_populate(struct memfile *mf, struct memfile_range range);
  * page by page as it is touched, unless that was done before.
  */
 void memfile_make_ready(struct memfile *mf, struct memfile_range range);
+/* Has the host memory for all of the range, as far as the memfile knows? No call of the host. */
+bool memfile_is_ready(const struct memfile *mf, struct memfile_range range);
 
 /*
  * Writes bytes of the Sentry's, which may lie in the memfile, to `offset`, whose pages the caller

@@ -114,7 +114,8 @@ struct platform_limits {
     /* AT_HWCAP and AT_HWCAP2: CPUID leaf 1's EDX as programs see it; HWCAP2_FSGSBASE or 0. */
     uint64_t hwcap, hwcap2;
     bool tsc_is_hosts; /* RDTSC in the guest reads what it reads in the Sentry */
-    bool maps_cheaply; /* as_map() costs far less than the fault that it spares */
+    bool maps_cheaply;     /* as_map() costs far less than the fault that it spares */
+    bool maps_give_memory; /* it has the host back what it maps, be it touched or not */
     /*
      * Where a call site of the program may jump instead of executing its SYSCALL, so that the call
      * need not be a trap; 0: nowhere. Expected there: eax = number << 16, rcx = the address behind
@@ -245,8 +246,8 @@ struct platform_ops {
 struct context {
     const struct platform_ops *ops;
     struct cpu_regs regs;
-    /* Calls in a row that trapped only because nobody listened at platform_limits.call_entry; upper
-     * floors count, and the platform sees what it can do. */
+    /* Calls that trapped only because nobody listened at platform_limits.call_entry, halved by
+     * every other trap; upper floors count, and the platform sees what it can do. */
     uint32_t missed;
 };
 struct address_space {

@@ -197,6 +197,7 @@ static void kvm_limits(struct platform *p, struct platform_limits *ret_limits)
     ret_limits->hwcap2 = to_platform(p)->cr4 & CR4_FSGSBASE ? HWCAP2_FSGSBASE : 0;
     ret_limits->tsc_is_hosts = to_platform(p)->tsc_is_hosts;
     ret_limits->maps_cheaply = true; /* stores into page tables; a fault leaves the guest */
+    ret_limits->maps_give_memory = true;
 }
 
 const struct platform_ops kvm_platform_ops = {

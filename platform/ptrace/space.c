@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -186,12 +185,8 @@ static int sweep_locked(struct ptrace_space *s) __must_hold(s->map_lock)
 
 static bool is_ready(const struct ptrace_space *s, int prot, struct memfile_range range)
 {
-    uint8_t there[READY_MAX / PAGE_SIZE];
-
-    if (!(prot & PROT_WRITE) || range.size > READY_MAX)
-        return false;
-    memfile_resident(s->p->memfile, range, there);
-    return !memchr(there, 0, range.size / PAGE_SIZE);
+    return (prot & PROT_WRITE) && range.size <= READY_MAX &&
+           memfile_is_ready(s->p->memfile, range);
 }
 
 static int map_locked(struct ptrace_space *s, uaddr_t addr, int prot, struct memfile_range range)

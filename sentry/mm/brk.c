@@ -70,7 +70,7 @@ uaddr_t mm_brk(struct mm *mm, uaddr_t brk)
             mm->brk = brk;
             populate = new > old && (mm->future_flags & VMA_LOCKED);
             if (new > old)
-                mm_anticipate(mm, old, new - old);
+                mm_anticipate(mm, old, new - old, true);
         }
     }
     ret = mm->brk;

@@ -9,9 +9,10 @@
  *   an entry, too few rights   write to a page that others see: copy; map, with its neighbours
  *   an entry, all rights       another thread was faster, or the access is forbidden
  *
- * Runs are 64 KiB, aligned, cut at the VMA and at pages that exist; they double up to 2 MiB while
- * faults come in ascending order. A fault costs much more than the run: its memory is not backed
- * by the host until it is touched.
+ * Runs are 64 KiB, aligned, cut at the VMA and at pages that exist; they grow fourfold up to 2 MiB
+ * while faults come in ascending order, and with each fault where all of the VMA is but a few times
+ * that (.bss). A fault costs much more than the run: its memory is not backed by the host until it
+ * is touched. Copies grow likewise in ascending order, less far, since each page of them costs.
  *
  * The last case matters with ACCESS_UNKNOWN (ptrace tells no access type). A thread that finds all
  * rights mapped returns to the program once and notes address and leaf epoch. If it comes back
@@ -28,8 +29,11 @@
 #include "sentry/mm/internal.h"
 
 #define RUN_SIZE      (64UL << 10)
+#define RUN_GROWTH    4
+#define SMALL_SIZE    (2UL << 20)  /* all of a VMA of this size may be runs soon */
 #define COPY_SIZE     (16UL << 10) /* copy-on-write: this much around the fault ... */
-#define COPY_MAX      (64UL << 10) /* ... and of a file, whose data a program relocates as a whole */
+#define COPY_FILE     (64UL << 10) /* ... and of a file, whose data a program relocates as a whole */
+#define COPY_MAX      (256UL << 10)
 #define MAP_CALLS     32
 #define RECLAIM_TRIES 3
 
@@ -126,6 +130,12 @@ static bool memory_is_scarce(const struct mm *mm)
     return stats.allocated > stats.limit / 4 * 3;
 }
 
+/* A little above where the last fault's run, or copy, ended. */
+static bool is_next(const struct vma *vma, uaddr_t addr)
+{
+    return addr >= vma->fault_next && addr < vma->fault_next + vma->fault_window;
+}
+
 /* The size of the run that the VMA's history suggests: a power of two, 4 KiB to 2 MiB. */
 static uint64_t run_size(struct fault *f, struct vma *vma)
 {
@@ -135,9 +145,8 @@ static uint64_t run_size(struct fault *f, struct vma *vma)
         window = HUGE_PAGE_SIZE;
     else if (f->want_size >= HUGE_PAGE_SIZE)
         window = HUGE_PAGE_SIZE;
-    else if (vma->fault_window && f->addr >= vma->fault_next &&
-             f->addr < vma->fault_next + vma->fault_window)
-        window = MIN(2 * vma->fault_window, HUGE_PAGE_SIZE);
+    else if (vma->fault_window && (is_next(vma, f->addr) || vma->end - vma->start <= SMALL_SIZE))
+        window = MIN(RUN_GROWTH * vma->fault_window, HUGE_PAGE_SIZE);
     if (vma->flags & (VMA_NOHUGEPAGE | VMA_RANDOM))
         window = MIN(window, RUN_SIZE);
     return memory_is_scarce(f->mm) ? PAGE_SIZE : window;
@@ -197,16 +206,20 @@ static int bring_marked(struct fault *f)
     return 0;
 }
 
-void mm_anticipate(struct mm *mm, uaddr_t start, uint64_t size)
+void mm_anticipate(struct mm *mm, uaddr_t start, uint64_t size, bool all)
 {
+    struct memfile *mf = mm->env->memfile;
     struct vma *vma = vma_at(mm, start);
     struct memfile_range range;
+    int err;
 
     if (size > MM_ANTICIPATE_MAX || !vma || vma->end < start + size || vma->object ||
         vma->userfault_modes || (vma->prot & PROT_WRITE) == 0 || memory_is_scarce(mm) ||
         pmap_next_used(&mm->pmap, start, start + size) < start + size)
         return;
-    if (memfile_alloc_soon(mm->env->memfile, size, PAGE_SIZE, &range) == 0)
+    err = all ? memfile_alloc_soon(mf, size, PAGE_SIZE, &range)
+              : memfile_alloc(mf, size, PAGE_SIZE, &range);
+    if (!err)
         (void)map_fresh(mm, vma, start, range); /* what is not there now comes by faults */
 }
 
@@ -262,10 +275,12 @@ static bool may_join(struct mm *mm, const struct vma *vma, uaddr_t addr)
            !(vma->rewritten && mm_call_sites_are_at(vma, addr));
 }
 
-/* Such as a library's data and relocated pointers. */
-static bool is_small_data(const struct vma *vma)
+static uint64_t copy_size(const struct fault *f, const struct vma *vma)
 {
-    return vma->object && vma->end - vma->start <= COPY_MAX;
+    if (vma->fault_window && is_next(vma, f->page))
+        return MIN(RUN_GROWTH * vma->fault_window, COPY_MAX);
+    /* Such as a library's data and relocated pointers. */
+    return vma->object && vma->end - vma->start <= COPY_FILE ? COPY_FILE : COPY_SIZE;
 }
 
 /* Private pages that someone else holds too: a copy of the page and of such neighbours. */
@@ -273,7 +288,7 @@ static int copy_pages(struct fault *f, struct vma *vma)
 {
     struct mm *mm = f->mm;
     struct memfile *mf = mm->env->memfile;
-    uint64_t around = is_small_data(vma) ? COPY_MAX : COPY_SIZE;
+    uint64_t around = copy_size(f, vma);
     uaddr_t low = MAX(round_down(f->page, around), vma->start), start = f->page;
     uaddr_t high = MIN(round_down(f->page, around) + around, vma->end);
     uaddr_t end = f->page + PAGE_SIZE;
@@ -294,6 +309,8 @@ static int copy_pages(struct fault *f, struct vma *vma)
         if (err)
             return err;
     }
+    if (range.size > PAGE_SIZE)
+        memfile_make_ready(mf, range);
     for (uaddr_t at = start; at < end; at += PAGE_SIZE, count++) {
         old[count] = pmap_get(&mm->pmap, at);
         memcpy(memfile_ptr(mf, range.start + (at - start)),
@@ -301,6 +318,8 @@ static int copy_pages(struct fault *f, struct vma *vma)
     }
     if (vma->prot & PROT_EXEC)
         mm_call_sites_replaced(mm, vma, start, end);
+    vma->fault_window = around;
+    vma->fault_next = end;
     /* The leaf exists: this cannot fail. */
     (void)pmap_set_run(&mm->pmap, start, range.size,
                        range.start | PMAP_PRESENT | PMAP_ANON | rights);
@@ -460,13 +479,13 @@ static int serve_with_reclaim(struct fault *f)
     struct mm *mm = f->mm;
 
     for (int tries = 0;; tries++) {
-        uint64_t freed;
+        bool freed;
         int err = serve(f);
 
         if (likely(err != -ENOMEM) || tries == RECLAIM_TRIES)
             return err;
         lock_release(&mm->lock);
-        freed = pagecache_reclaim();
+        freed = pagecache_reclaim() || mm_await_burials();
         lock_acquire(&mm->lock);
         if (!freed)
             return err;

@@ -294,10 +294,12 @@ int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t wa
                     struct fault_info *ret_info) __must_hold(mm->lock);
 /*
  * New anonymous memory, so little that the program is sure to touch it at once: spares the fault.
- * Costs the host nothing until then. Does nothing where that is not so.
+ * Costs the host nothing until then, unless it is `all` to be touched. Does nothing where that is
+ * not so.
  */
 #define MM_ANTICIPATE_MAX (256UL << 10)
-void mm_anticipate(struct mm *mm, uaddr_t start, uint64_t size) __must_hold(mm->lock);
+#define MM_ANTICIPATE_MAP (64UL << 10) /* of a new mapping */
+void mm_anticipate(struct mm *mm, uaddr_t start, uint64_t size, bool all) __must_hold(mm->lock);
 /*
  * A part of a program or library was mapped at `addr`, or a small file: what it has in memory
  * already comes at once, where that is cheaper than the faults it spares. Takes mm->lock.

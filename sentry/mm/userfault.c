@@ -127,16 +127,38 @@ static int assign_range(struct mm *mm, struct mm_userfault *u, uaddr_t start, ua
     return err;
 }
 
+/* Whoever watches shall hear of the first access to each page, also where we were ahead of it. */
+static void forget_untouched(struct mm *mm, uaddr_t start, uaddr_t end, struct trash *trash)
+{
+    uaddr_t at = start;
+
+    while (at < end) {
+        struct vma *vma = vma_at(mm, at);
+        uint64_t entry = pmap_get(&mm->pmap, at), size = PAGE_SIZE;
+        bool untouched = false;
+
+        if (vma && !vma->object && (entry & PMAP_PRESENT))
+            size = memfile_untouched(
+                mm->env->memfile, pmap_run_at(&mm->pmap, at, MIN(end, vma->end) - at), &untouched);
+        if (untouched)
+            mm_zap(mm, at, at + size, ZAP_PAGES, trash);
+        at = entry ? at + size : pmap_next_used(&mm->pmap, at, end);
+    }
+}
+
 int mm_userfault_register(struct mm *mm, struct mm_userfault *u, uaddr_t start, uaddr_t end,
                           unsigned modes)
 {
+    struct trash trash = TRASH_INIT;
     int err;
 
     lock_acquire(&mm->lock);
     err = check_range(mm, u, start, end, true, modes);
     if (!err)
+        forget_untouched(mm, start, end, &trash);
+    if (!err)
         err = assign_range(mm, u, start, end, modes);
-    lock_release(&mm->lock);
+    mm_unlock(mm, &trash);
     return err;
 }
 
