@@ -2,13 +2,10 @@
 
 #include <sys/param.h>
 
-#define FIRST_MAX    64U  /* what is learnt from others of the sandbox is at most that */
 #define WON_MANY     256U /* so many calls heard, and others may try at once */
 #define FORGIVEN     8    /* a call heard takes that part of the need away */
 
-#define WATCH_NS     50000U   /* hearing nothing for so long: it computes */
-#define PATIENT_NS   2000000U /* the same where it does not matter what it costs */
-#define PATIENT_PART 8        /* and the part of the credit that may be spent at once */
+#define PATIENT_NS   2000000U /* watched for so long where it does not matter what it costs */
 #define PREEMPTED_NS 300000U  /* between two looks: the processors are wanted elsewhere */
 
 static uint32_t learnt(const uint32_t *need)
@@ -26,6 +23,11 @@ bool habit_wants(struct habit *h, const struct habit_place *place, uint32_t call
     if (h->need == 0)
         h->need = MAX(MAX(learnt(place->here), learnt(place->lately)), place->rates->need_min);
     return calls >= h->need;
+}
+
+void habit_begin(struct habit *h, const struct habit_place *place)
+{
+    h->credit_ns = MAX(h->credit_ns, place->rates->trial_ns);
 }
 
 void habit_win(struct habit *h, const struct habit_place *place)
@@ -49,7 +51,7 @@ bool habit_lose(struct habit *h, const struct habit_place *place, uint64_t ns, u
         return true;
     h->credit_ns = 0;
     h->need = MIN(times * MAX(h->need, rates->need_min), rates->need_max);
-    teach(place->lately, MIN(2 * MAX(learnt(place->lately), rates->need_min), FIRST_MAX));
+    teach(place->lately, MIN(2 * MAX(learnt(place->lately), rates->need_min), rates->first_max));
     teach(place->here, MIN(2 * MAX(learnt(place->here), rates->need_min), rates->need_max));
     return false;
 }
@@ -57,10 +59,13 @@ bool habit_lose(struct habit *h, const struct habit_place *place, uint64_t ns, u
 void habit_watch_begin(struct habit_watch *w, const struct habit *h,
                        const struct habit_place *place, uint64_t now)
 {
+    const struct habit_rates *rates = place->rates;
+    uint64_t credit = (uint64_t)h->credit_ns;
+
     *w = (struct habit_watch){.start = now,
                               .last = now,
-                              .longest = MAX(WATCH_NS, (uint64_t)h->credit_ns / PATIENT_PART),
-                              .vain_ns = place->rates->vain_ns,
+                              .longest = MAX(rates->watch_ns, credit / rates->patience_part),
+                              .vain_ns = rates->vain_ns,
                               .always = place->always};
     if (place->always)
         w->longest = PATIENT_NS;

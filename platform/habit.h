@@ -3,9 +3,10 @@
  * each call stop it (platform/kvm/exitless.c, platform/ptrace/listen.c). That takes a processor
  * beside the program's, and to begin and to end it costs as much as some calls do. So:
  *
- *     off  --`need` calls in a row that could have been heard-->  on
+ *     off  --`need` calls that could have been heard, hardly another trap between-->  on
  *     on   --nothing heard for long, or the credit is used up-->  off
  *
+ *   - to begin with there is some credit, so that a trial does not end with the first loss;
  *   - each call heard earns what it saved; whatever was lost costs as much. When the credit is used
  *     up, twice as many calls are needed the next time, and each call heard takes a part of that
  *     away. So little more is lost than was won, whatever a program does; and one that makes
@@ -26,9 +27,12 @@
 /* What it costs and saves on a platform. */
 struct habit_rates {
     uint32_t need_min, need_max; /* calls in a row */
+    uint32_t first_max;          /* what is learnt from others of the sandbox is at most that */
     int64_t saved_ns;            /* by a call heard */
-    int64_t credit_max_ns;
-    uint64_t vain_ns; /* lost by who begins, and ends it */
+    int64_t credit_max_ns, trial_ns;
+    uint64_t vain_ns;       /* lost by who begins, and ends it */
+    uint64_t watch_ns;      /* hearing nothing for so long: it computes */
+    uint64_t patience_part; /* of the credit that may be spent at once */
 };
 
 /* Where a context is, and from whom it learns. */
@@ -48,6 +52,8 @@ struct habit {
 
 /* After so many calls in a row that might have been heard. */
 bool habit_wants(struct habit *h, const struct habit_place *place, uint32_t calls);
+/* It is listened to from now on. */
+void habit_begin(struct habit *h, const struct habit_place *place);
 /* A call was heard. */
 void habit_win(struct habit *h, const struct habit_place *place);
 /*

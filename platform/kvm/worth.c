@@ -15,9 +15,12 @@
 static const struct habit_rates rates = {
     .need_min = 4,
     .need_max = 1024,
+    .first_max = 64,
     .saved_ns = 20000,
     .credit_max_ns = 8000000,
     .vain_ns = 45000,
+    .watch_ns = 50000,
+    .patience_part = 8,
 };
 
 void worth_take_turn(struct kvm_context *ctx)

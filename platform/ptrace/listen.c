@@ -35,9 +35,13 @@
 static const struct habit_rates rates = {
     .need_min = 2,
     .need_max = 4096,
+    .first_max = 4,
     .saved_ns = 7000,
     .credit_max_ns = 4000000,
+    .trial_ns = 100000,
     .vain_ns = 60000,
+    .watch_ns = 200000,
+    .patience_part = 4,
 };
 
 static struct habit_place place_of(const struct ptrace_context *ctx)
@@ -192,6 +196,7 @@ static void uncount_fs_locked(struct ptrace_context *ctx)
 
 void listen_joined_locked(struct ptrace_context *ctx)
 {
+    ctx->handover.habit = (struct habit){0}; /* another program, or new: as others here */
     count_fs_locked(ctx, ctx->user.fs_base);
 }
 
@@ -276,6 +281,7 @@ void context_sleeps(struct context *base)
 void listen_begin(struct ptrace_context *ctx)
 {
     struct listening *l = &ctx->handover;
+    struct habit_place place;
 
     if (likely(l->listening ? is_heard(ctx) : !is_wanted(ctx)))
         return;
@@ -288,6 +294,8 @@ void listen_begin(struct ptrace_context *ctx)
     if (l->listening)
         return;
     l->listening = true;
+    place = place_of(ctx);
+    habit_begin(&l->habit, &place);
     l->alone_ns = host_monotonic_ns();
     ctx->stub.apart = true;
     ctx->base.missed = 0;

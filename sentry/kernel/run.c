@@ -47,13 +47,13 @@ static void note_call(struct task *task, const struct trap_info *info)
     if (mm_note_call(task->mm, ctx->regs.rip, ctx->regs.rax))
         ctx->missed++;
     else
-        ctx->missed = 0;
+        ctx->missed /= 2;
 }
 
 static void serve_trap(struct task *task, enum trap trap, const struct trap_info *info)
 {
     if (trap != TRAP_SYSCALL)
-        task->ctx->missed = 0;
+        task->ctx->missed /= 2;
     switch (trap) {
     case TRAP_SYSCALL:
         note_call(task, info);

@@ -13,9 +13,12 @@
 static const struct habit_rates rates = {
     .need_min = 4,
     .need_max = 1024,
+    .first_max = 64,
     .saved_ns = 20000,
     .credit_max_ns = 8000000,
     .vain_ns = 60000,
+    .watch_ns = 50000,
+    .patience_part = 8,
 };
 static uint32_t here, lately;
 static struct habit_place place;
@@ -110,6 +113,21 @@ Test(habit, little_more_is_lost_than_was_won)
         lost += VAIN;
     }
     cr_assert_leq(lost / calls, 2 * VAIN / rates.need_max);
+}
+
+Test(habit, a_trial_has_credit)
+{
+    struct habit_rates trying = rates;
+    struct habit h = {0};
+
+    trying.trial_ns = 100000;
+    place.rates = &trying;
+    habit_begin(&h, &place);
+    cr_assert(habit_lose(&h, &place, 60000, 2));
+    cr_assert_not(habit_lose(&h, &place, 60000, 2));
+    win(&h, 100);
+    habit_begin(&h, &place);
+    cr_assert_eq(h.credit_ns, 100 * rates.saved_ns, "who has more keeps it");
 }
 
 Test(habit, others_begin_with_what_one_has_learnt)
