@@ -113,7 +113,7 @@ struct platform_limits {
     uaddr_t user_max; /* one past the highest; at most 0x7ffffffff000 */
     /* AT_HWCAP and AT_HWCAP2: CPUID leaf 1's EDX as programs see it; HWCAP2_FSGSBASE or 0. */
     uint64_t hwcap, hwcap2;
-    bool tsc_is_hosts; /* RDTSC in the guest reads what it reads in the Sentry */
+    bool tsc_is_hosts;     /* RDTSC in the guest reads what it reads in the Sentry */
     bool maps_cheaply;     /* as_map() costs far less than the fault that it spares */
     bool maps_give_memory; /* it has the host back what it maps, be it touched or not */
     /*

@@ -185,8 +185,7 @@ static int sweep_locked(struct ptrace_space *s) __must_hold(s->map_lock)
 
 static bool is_ready(const struct ptrace_space *s, int prot, struct memfile_range range)
 {
-    return (prot & PROT_WRITE) && range.size <= READY_MAX &&
-           memfile_is_ready(s->p->memfile, range);
+    return (prot & PROT_WRITE) && range.size <= READY_MAX && memfile_is_ready(s->p->memfile, range);
 }
 
 static int map_locked(struct ptrace_space *s, uaddr_t addr, int prot, struct memfile_range range)

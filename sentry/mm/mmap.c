@@ -212,7 +212,8 @@ static int map_locked(struct mm *mm, const struct mm_map_args *args, uint64_t si
     }
     vma_insert(mm, vma);
     vma_merge(mm, vma);
-    if (!mm->env->limits.maps_give_memory && size <= MM_ANTICIPATE_MAP && !(like->flags & VMA_NORESERVE))
+    if (!mm->env->limits.maps_give_memory && size <= MM_ANTICIPATE_MAP &&
+        !(like->flags & VMA_NORESERVE))
         mm_anticipate(mm, addr, size, false);
     *ret_addr = addr;
     return 0;

@@ -73,7 +73,7 @@ enum tcp_state {
 struct tcp_parameters {
     int nodelay, cork, maxseg, keepidle, keepintvl, keepcnt, syncnt, linger2, defer_accept;
     int window_clamp, quickack, user_timeout, fastopen, fastopen_connect, fastopen_no_cookie;
-    int notsent_lowat, thin_linear, thin_dupack, save_syn, inq, rto_max, rto_min, delack_max;
+    int notsent_lowat, thin_linear, thin_dupack, inq, rto_max, rto_min, delack_max;
     char congestion[16];
 };
 

@@ -54,7 +54,6 @@ static const struct number_option numbers[] = {
     {TCP_FASTOPEN_NO_COOKIE, FIELD(fastopen_no_cookie), 0, 1, false},
     {TCP_NOTSENT_LOWAT, FIELD(notsent_lowat), INT32_MIN, INT32_MAX, false},
     {TCP_THIN_LINEAR_TIMEOUTS, FIELD(thin_linear), 0, 1, false},
-    {TCP_SAVE_SYN, FIELD(save_syn), 0, 2, false},
     {OPT_INQ, FIELD(inq), 0, 1, false},
     {TCP_THIN_DUPACK, FIELD(thin_dupack), 0, 1, false},
     {OPT_RTO_MAX_MS, FIELD(rto_max), 1000, 120000, false},
