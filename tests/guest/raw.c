@@ -1,4 +1,6 @@
 /* Raw sockets on loopback: ICMP's echo in both families, headers of our own; filters of sockets. */
+#include <net/if.h> /* before what Linux has of the same */
+
 #include <linux/filter.h>
 #include <linux/icmp.h>
 #include <netinet/icmp6.h>
