@@ -17,10 +17,12 @@
 
 #include "gofer/gofer.h"
 #include "host/message.h"
+#include "host/news.h"
 #include "host/path.h"
 #include "sentry/fs/gofer/client.h"
 #include "sentry/fs/gofer/goferfs.h"
 #include "sentry/fs/gofer/internal.h"
+#include "sentry/mm/uio.h"
 #include "sentry/vfs/dirent.h"
 #include "sentry/vfs/file.h"
 
@@ -286,6 +288,76 @@ Test(goferfs, listed_names_come_along, .timeout = 20)
     let_times_pass();
     cr_expect(!look_up(listed.paths[1], &error));
     cr_expect_eq(error, -EIO);
+    stop();
+}
+
+/* Reads from its beginning. */
+static void read_all(struct file *f, const char *want)
+{
+    char text[16] = "";
+    struct uio uio;
+    int64_t pos = 0;
+
+    uio_init_host(&uio, text, sizeof(text));
+    cr_assert_eq(f->ops->read(f, &uio, &pos), (ssize_t)strlen(want));
+    cr_assert_str_eq(text, want);
+}
+
+static struct file *open_file(const char *path)
+{
+    int error;
+    struct dentry *d = look_up(path, &error);
+    struct file *f = NULL;
+
+    cr_assert(d && d->inode->ops->open(d, O_RDONLY, &f) == 0);
+    dentry_unref(d);
+    return f;
+}
+
+Test(goferfs, reading_what_is_at_rest_is_no_news, .timeout = 20)
+{
+    struct file *f;
+    uint64_t news;
+
+    start_with(false, 1 << 20, 256);
+    let_times_pass();
+    f = open_file("a/b/c");
+    read_all(f, "text"); /* the host notes the time of the first one */
+    cr_assert_eq(number_of("a/b/c"), host_number_of("a/b/c"));
+    news = host_news();
+    for (int i = 0; i < 3; i++) {
+        read_all(f, "text");
+        cr_assert_eq(number_of("a/b/c"), host_number_of("a/b/c"));
+    }
+    cr_expect_eq(host_news(), news);
+    put_file("a/b/c", "more");
+    read_all(f, "more");
+    cr_assert_eq(number_of("a/b/c"), host_number_of("a/b/c"));
+    cr_expect_neq(host_news(), news);
+    file_unref(f);
+    stop();
+}
+
+/* Somebody makes a file, then says so in another: who reads that finds it, in the same tick. */
+Test(goferfs, what_a_file_tells_is_news, .timeout = 20)
+{
+    struct file *f;
+
+    start_with(false, 1 << 20, 256);
+    f = open_file("a/b/c");
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "a/b/%d", i);
+        let_times_pass();
+        cr_assert_eq(number_of(name), 0);
+        cr_assert_eq(number_of(name), 0);
+        put_file(name, "");
+        put_file("a/b/c", name);
+        read_all(f, name);
+        cr_assert_eq(number_of(name), host_number_of(name), "round %d", i);
+    }
+    file_unref(f);
     stop();
 }
 

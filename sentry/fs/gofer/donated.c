@@ -30,16 +30,12 @@ static struct donated *donated_of(struct file *f)
 static ssize_t donated_read(struct file *f, struct uio *uio, int64_t *pos)
 {
     struct donated *d = donated_of(f);
-    struct linux_stat before;
-    struct stamp stamp;
     ssize_t n;
 
     if (!d->about || d->about->fs->exclusive)
         return hostio_read(d->host->fd, uio, pos, UINT64_MAX);
     n = hostio_read_quietly(d->host->fd, uio, pos, UINT64_MAX);
-    gofer_inode_last_seen(d->about, &before);
-    stamp = stamp_of(&before);
-    reading_note(&d->about->fs->readings, d->about, &stamp);
+    reading_note(&d->about->fs->readings, d->about);
     return n;
 }
 

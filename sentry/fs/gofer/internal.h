@@ -53,11 +53,8 @@ struct listings {
 #define READINGS_MAX 4
 struct readings {
     struct lock lock;
-    uint32_t count; /* changed under the lock; atomic */
-    struct {
-        struct gofer_inode *file; /* owned reference */
-        struct stamp before;
-    } read[READINGS_MAX] __guarded_by(lock);
+    uint32_t count;                                             /* changed under the lock; atomic */
+    struct gofer_inode *files[READINGS_MAX] __guarded_by(lock); /* owned references */
 };
 
 struct goferfs {
@@ -179,8 +176,7 @@ bool stamp_at_rest(const struct stamp *stamp, uint64_t now);
 /* reading.c */
 void readings_init(struct readings *r);
 void readings_clear(struct readings *r);
-/* `file` was read; it had been as `before` says. */
-void reading_note(struct readings *r, struct gofer_inode *file, const struct stamp *before);
+void reading_note(struct readings *r, struct gofer_inode *file);
 /* What was read is news, or is not any more. */
 void readings_prove(struct readings *r);
 
