@@ -98,9 +98,8 @@
  * use. */
 #define DATA_EXCHANGE 128
 
-#define DATA_EXCHANGE_PAGE                                                                         \
-    1024 /* ring 0: struct exchange_page itself, which no program reaches                          \
-          */
+/* Ring 0: struct exchange_page itself, which no program reaches. */
+#define DATA_EXCHANGE_PAGE 1024
 
 /*
  * Ring 3: exchange pages, one for each thread of the VMM that may run a vCPU for another (index n

@@ -23,9 +23,10 @@
  *              the current version. A version is never changed once it is mapped; the next site
  *              makes a new one. All live as long as the object, so as long as any mapping of it.
  *     VMA      `rewritten`: whether the island's page is mapped as the island, and whether versions
- *              may be mapped. One is when calls from it were seen a few times here, for each costs
- * a call of the host; and where a page is mapped anew. mm       call_table: what is known of
- * addresses behind SYSCALL instructions
+ *              may be mapped. They are from the start where others have found sites of the object
+ *              before; else one is when calls from it were seen a few times here, for each costs a
+ *              call of the host, and where a page is mapped anew.
+ *     mm       call_table: what is known of addresses behind SYSCALL instructions
  *
  * Invariant: where a version is mapped, so is the island or nothing. Hence all versions are
  * forgotten before a VMA is cut (its other part may go) and before something else comes to the
