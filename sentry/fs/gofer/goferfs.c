@@ -267,7 +267,7 @@ static void note_open(struct dentry *dentry, bool was_open)
     if (!dentry->parent || inode_type(dentry->inode) != S_IFREG)
         return;
     dir = gofer_inode_of(dentry->parent->inode);
-    opens = READ_ONCE(dir->opens);
+    opens = __atomic_load_n(&dir->opens, __ATOMIC_RELAXED);
     opens = was_open ? MIN(opens + OPENS_MORE, OPENS_MAX) : MAX(opens, OPENS_FIRST);
     __atomic_store_n(&dir->opens, opens, __ATOMIC_RELAXED);
 }

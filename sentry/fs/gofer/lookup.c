@@ -150,7 +150,7 @@ static struct gofer_inode *inode_for(struct place *at, struct name name,
 
 static bool expects_open(struct gofer_inode *dir)
 {
-    uint32_t opens = READ_ONCE(dir->opens);
+    uint32_t opens = __atomic_load_n(&dir->opens, __ATOMIC_RELAXED);
 
     if (opens == 0)
         return false;

@@ -30,8 +30,11 @@ static int put_address(const struct socket *s, const struct socket_message *msg,
         return 0;
     if (to->size < sizeof(to->family))
         return -EINVAL;
-    if (to->family != AF_INET && to->family != AF_INET6 && to->family != AF_UNSPEC)
+    if (to->family != AF_INET && to->family != AF_INET6 && to->family != AF_UNSPEC) {
+        if (s->domain == AF_INET6 && s->type == SOCK_DGRAM)
+            return -EINVAL; /* udpv6_sendmsg() */
         return msg->flags & MSG_OOB ? -EOPNOTSUPP : -EAFNOSUPPORT;
+    }
     hdr->msg_name = (void *)to->bytes;
     hdr->msg_namelen = to->size;
     return 0;

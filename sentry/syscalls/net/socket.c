@@ -328,7 +328,7 @@ int task_connect(struct task *task, struct socket *s, const struct socket_addres
     socket_sleep_end(&w);
     if (err != -ETIMEDOUT || waiting == -ETIMEDOUT)
         return err;
-    return said == -EALREADY ? said : waiting; /* no longer */
+    return said == -EAGAIN ? waiting : said; /* no longer */
 }
 
 SYSCALL_DEFINE3(connect, int, fd, uaddr_t, addr, int, size)
