@@ -91,9 +91,12 @@ void callsites_each(struct callsites *cs, uint64_t offset, void (*fn)(void *arg,
 
 /* ---- callsite_mm.c: of an address space; with mm->lock held ---- */
 
-/* Text that has just been mapped, of which nothing is mapped yet: what others found applies here.
+/*
+ * Text that has just been mapped, of which nothing is mapped yet: what others found applies here,
+ * if it was mapped by execve or by the program's ELF interpreter. Others may mean to read it, and
+ * not to run it: valgrind.
  */
-void mm_call_sites_apply(struct mm *mm, struct vma *vma);
+void mm_call_sites_apply(struct mm *mm, struct vma *vma, uaddr_t caller);
 /* as_map() for what may be rewritten. */
 int mm_call_sites_map(struct mm *mm, uaddr_t addr, uint64_t rights, struct memfile_range range);
 /* Unmaps all of the VMA but the island: no version is mapped any more. */

@@ -302,11 +302,12 @@ int mm_fault_locked(struct mm *mm, uaddr_t addr, enum access access, uint64_t wa
 void mm_anticipate(struct mm *mm, uaddr_t start, uint64_t size, bool all) __must_hold(mm->lock);
 /*
  * A part of a program or library was mapped at `addr`, or a small file: what it has in memory
- * already comes at once, where that is cheaper than the faults it spares. Takes mm->lock.
+ * already comes at once, where that is cheaper than the faults it spares. `caller` as in struct
+ * mm_map_args. Takes mm->lock.
  */
 #define MM_AHEAD_SMALL (64UL << 10) /* copied as a whole, if it may be written */
 #define MM_AHEAD_MAX   (4UL << 20)
-void mm_map_ahead(struct mm *mm, uaddr_t addr);
+void mm_map_ahead(struct mm *mm, uaddr_t addr, uaddr_t caller);
 /* What a debugger may do: brings the page in whatever the VMA's protection is (remote.c). */
 int mm_fault_forced_locked(struct mm *mm, uaddr_t addr, bool write) __must_hold(mm->lock);
 /* A private page that others see too: it is copied before it is written. */

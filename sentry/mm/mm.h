@@ -73,6 +73,7 @@ struct mm_map_args {
     uint64_t offset;         /* into the object, page aligned */
     int max_prot;     /* what mprotect() may grant later: shared mapping of a read-only file */
     const char *name; /* static string for maps: "[stack]", "[vdso]"..., or NULL */
+    uaddr_t caller;   /* behind whose SYSCALL; 0: nobody's, the kernel's own (execve) */
 };
 
 /* mmap(2): EINVAL, ENOMEM, EEXIST (MAP_FIXED_NOREPLACE), EPERM, EACCES as Linux orders them. */

@@ -278,7 +278,7 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
         (void)mm_populate(mm, addr, addr + size,
                           true); /* mmap(2): failing to populate is no failure */
     else if (args->object && (fixed || size <= MM_AHEAD_MAX))
-        mm_map_ahead(mm, addr);
+        mm_map_ahead(mm, addr, args->caller);
     *ret_addr = addr;
     return 0;
 }

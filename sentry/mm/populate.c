@@ -22,7 +22,7 @@ static bool is_worth_it(struct mm *mm, const struct vma *vma, uaddr_t addr)
            !__atomic_load_n(&object->exact, __ATOMIC_RELAXED) && pmap_get(&mm->pmap, addr) == 0;
 }
 
-void mm_map_ahead(struct mm *mm, uaddr_t addr)
+void mm_map_ahead(struct mm *mm, uaddr_t addr, uaddr_t caller)
 {
     struct fault_info info;
     struct mappable *object = NULL;
@@ -36,7 +36,7 @@ void mm_map_ahead(struct mm *mm, uaddr_t addr)
         object = mappable_ref(vma->object);
         offset = vma->offset;
         if (vma->prot & PROT_EXEC) {
-            mm_call_sites_apply(mm, vma);
+            mm_call_sites_apply(mm, vma, caller);
             access = ACCESS_EXEC;
         } else if ((vma->prot & PROT_WRITE) && vma->end - vma->start <= MM_AHEAD_SMALL) {
             access = ACCESS_WRITE;

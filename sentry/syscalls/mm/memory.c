@@ -80,6 +80,7 @@ SYSCALL_DEFINE6(mmap, uaddr_t, addr, uint64_t, length, uint64_t, prot, uint64_t,
         .flags = (int)flags,
         .offset = offset,
         .max_prot = PROT_READ | PROT_WRITE | PROT_EXEC,
+        .caller = task->ctx->regs.rip,
     };
     struct file *file = NULL;
     uaddr_t mapped;
