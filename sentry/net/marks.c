@@ -15,6 +15,21 @@ bool socket_may_mark(const struct socket *s)
     return net_capable(s->net, CAP_NET_RAW) || net_capable(s->net, CAP_NET_ADMIN);
 }
 
+int socket_next_control(const struct socket_message *msg, size_t *at, struct cmsghdr *ret,
+                        const uint8_t **ret_data)
+{
+    size_t left = msg->control ? msg->control_size - *at : 0;
+
+    if (left < sizeof(*ret))
+        return 0;
+    memcpy(ret, msg->control + *at, sizeof(*ret));
+    if (ret->cmsg_len < sizeof(*ret) || ret->cmsg_len > left)
+        return -EINVAL;
+    *ret_data = msg->control + *at + CMSG_LEN(0);
+    *at += MIN(CMSG_ALIGN(ret->cmsg_len), left);
+    return 1;
+}
+
 bool socket_may_set_priority(const struct socket *s, int priority)
 {
     return (priority >= 0 && priority <= SOCKET_PRIORITY_FREE) || socket_may_mark(s);

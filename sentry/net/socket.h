@@ -284,7 +284,13 @@ void socket_put_timestamp(struct socket *s, struct socket_message *msg, uint64_t
 /* marks.c: who may set SO_MARK, and that SO_PRIORITY. */
 bool socket_may_mark(const struct socket *s);
 bool socket_may_set_priority(const struct socket *s, int priority);
-/* A control message of SOL_SOCKET for one that is sent: sock_cmsg_send(). -EINVAL, -EPERM. */
+/*
+ * The next control message of one that is sent, `*at` bytes into them (0 at first): its head, and
+ * where the cmsg_len - CMSG_LEN(0) bytes in it begin. 1; 0: there are no more; -EINVAL.
+ */
+int socket_next_control(const struct socket_message *msg, size_t *at, struct cmsghdr *ret,
+                        const uint8_t **ret_data);
+/* One of SOL_SOCKET: sock_cmsg_send(). -EINVAL, -EPERM. */
 int socket_take_marks(const struct socket *s, int type, const void *data, size_t size,
                       struct socket_marks *ret);
 /* SO_RCVMARK, SO_RCVPRIORITY, if the socket wants them. */

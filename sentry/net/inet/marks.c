@@ -146,26 +146,21 @@ static int take_control(const struct inet_socket *s, const struct cmsghdr *c, co
 int udp_mark_message(const struct inet_socket *s, const struct socket_message *msg,
                      const struct endpoint *to, struct udp_message *m)
 {
+    const uint8_t *data;
+    struct cmsghdr c;
     size_t at = 0;
+    int more;
 
     m->tos = (uint8_t)(addr_is_v4(&to->addr) ? s->ip.tos : MAX(s->ip.tclass, 0));
     m->ttl = (uint8_t)(addr_is_v4(&to->addr) ? s->ip.ttl : s->ip.unicast_hops);
     if (m->ttl == UINT8_MAX)
         m->ttl = DEFAULT_TTL;
     m->marks = (struct socket_marks){.mark = s->sock.opt.mark, .priority = s->sock.opt.priority};
-    while (msg->control && msg->control_size - at >= sizeof(struct cmsghdr)) {
-        struct cmsghdr c;
-        int err;
+    while ((more = socket_next_control(msg, &at, &c, &data)) > 0) {
+        int err = take_control(s, &c, data, c.cmsg_len - CMSG_LEN(0), m);
 
-        memcpy(&c, msg->control + at, sizeof(c));
-        if (c.cmsg_len < sizeof(c) || c.cmsg_len > msg->control_size - at)
-            return -EINVAL;
-        err = take_control(s, &c, msg->control + at + CMSG_LEN(0), c.cmsg_len - CMSG_LEN(0), m);
         if (err < 0)
             return err;
-        if (CMSG_ALIGN(c.cmsg_len) > msg->control_size - at)
-            break;
-        at += CMSG_ALIGN(c.cmsg_len);
     }
-    return 0;
+    return more;
 }

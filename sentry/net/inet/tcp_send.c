@@ -282,25 +282,20 @@ static int connect_first(struct socket *s, struct socket_message *msg)
 static int check_control(const struct socket *s, const struct socket_message *msg)
 {
     struct socket_marks unused;
+    const uint8_t *data;
+    struct cmsghdr c;
     size_t at = 0;
+    int more;
 
-    while (msg->control && msg->control_size - at >= sizeof(struct cmsghdr)) {
-        struct cmsghdr c;
+    while ((more = socket_next_control(msg, &at, &c, &data)) > 0) {
         int err = 0;
 
-        memcpy(&c, msg->control + at, sizeof(c));
-        if (c.cmsg_len < sizeof(c) || c.cmsg_len > msg->control_size - at)
-            return -EINVAL;
         if (c.cmsg_level == SOL_SOCKET)
-            err = socket_take_marks(s, c.cmsg_type, msg->control + at + CMSG_LEN(0),
-                                    c.cmsg_len - CMSG_LEN(0), &unused);
+            err = socket_take_marks(s, c.cmsg_type, data, c.cmsg_len - CMSG_LEN(0), &unused);
         if (err < 0)
             return err;
-        if (CMSG_ALIGN(c.cmsg_len) > msg->control_size - at)
-            break;
-        at += CMSG_ALIGN(c.cmsg_len);
     }
-    return 0;
+    return more;
 }
 
 ssize_t tcp_send(struct socket *s, struct socket_message *msg)
