@@ -344,9 +344,10 @@ void memfile_resident(struct memfile *mf, struct memfile_range range, uint8_t *r
 
 uint64_t memfile_untouched(struct memfile *mf, struct memfile_range range, bool *ret_untouched)
 {
-    int64_t start = (int64_t)range.start, next = host_lseek(mf->fd, start, SEEK_DATA);
+    int64_t start = (int64_t)range.start, next;
 
     check_range(mf, range);
+    next = host_lseek(mf->fd, start, SEEK_DATA);
     *ret_untouched = next == -ENXIO || next > start;
     if (next == start)
         next = host_lseek(mf->fd, start, SEEK_HOLE);

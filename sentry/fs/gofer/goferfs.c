@@ -124,14 +124,15 @@ bool gofer_inode_ask_host(struct gofer_inode *g, struct linux_stat *ret)
 bool gofer_inode_look(struct gofer_inode *g, struct linux_stat *ret)
 {
     struct look now;
+    bool proven;
 
     if (g->fs->exclusive) {
         gofer_inode_last_seen(g, ret);
         return true;
     }
-    readings_prove(&g->fs->readings);
+    proven = readings_prove(&g->fs->readings);
     now = (struct look){host_clock_ns(CLOCK_MONOTONIC_COARSE), host_news()};
-    if (seen_just_now(g, &now, ret))
+    if (proven && seen_just_now(g, &now, ret))
         return true;
     if (!gofer_inode_ask_host(g, ret))
         return false;

@@ -53,7 +53,8 @@ struct listings {
 #define READINGS_MAX 4
 struct readings {
     struct lock lock;
-    uint32_t count;                                             /* changed under the lock; atomic */
+    uint32_t count;    /* changed under the lock; atomic */
+    uint32_t in_proof; /* atomic: taken out, and it is not known yet whether that was news */
     struct gofer_inode *files[READINGS_MAX] __guarded_by(lock); /* owned references */
 };
 
@@ -177,8 +178,9 @@ bool stamp_at_rest(const struct stamp *stamp, uint64_t now);
 void readings_init(struct readings *r);
 void readings_clear(struct readings *r);
 void reading_note(struct readings *r, struct gofer_inode *file);
-/* What was read is news, or is not any more. */
-void readings_prove(struct readings *r);
+/* What was read is news, or is not any more. False: somebody else is still about to find that out.
+ */
+bool readings_prove(struct readings *r);
 
 /* namecache.c */
 enum cache_answer {

@@ -23,6 +23,7 @@ static struct gofer_inode *take(struct readings *r)
     lock_acquire(&r->lock);
     if (r->count > 0) {
         file = r->files[r->count - 1];
+        __atomic_add_fetch(&r->in_proof, 1, __ATOMIC_SEQ_CST); /* before nobody sees it here */
         __atomic_store_n(&r->count, r->count - 1, __ATOMIC_RELEASE);
     }
     lock_release(&r->lock);
@@ -76,7 +77,7 @@ void reading_note(struct readings *r, struct gofer_inode *file)
         host_news_note();
 }
 
-void readings_prove(struct readings *r)
+bool readings_prove(struct readings *r)
 {
     struct gofer_inode *file;
     struct linux_stat now;
@@ -84,6 +85,8 @@ void readings_prove(struct readings *r)
     while (__atomic_load_n(&r->count, __ATOMIC_ACQUIRE) && (file = take(r))) {
         if (!gofer_inode_ask_host(file, &now))
             host_news_note();
+        __atomic_sub_fetch(&r->in_proof, 1, __ATOMIC_SEQ_CST);
         inode_unref(&file->inode);
     }
+    return __atomic_load_n(&r->in_proof, __ATOMIC_SEQ_CST) == 0;
 }
