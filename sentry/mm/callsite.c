@@ -291,7 +291,7 @@ static bool add(struct callsites *cs, const struct callsite *site, const struct 
 static enum callsite_state note_locked(struct callsites *cs, uint64_t behind, uint64_t number,
                                        const uint8_t *page) __must_hold(cs->lock)
 {
-    struct version old = {.offset = round_down(behind - 1, PAGE_SIZE)};
+    struct version old = {.offset = round_down(behind - CALLSITE_CALL, PAGE_SIZE)};
     uint32_t i = version_from(cs, old.offset);
     const uint8_t *current = page;
     struct callsite site;
@@ -408,7 +408,7 @@ void callsites_each(struct callsites *cs, uint64_t offset, void (*fn)(void *arg,
 {
     lock_acquire(&cs->lock);
     for (uint32_t i = 0; i < cs->site_count; i++) {
-        if (round_down(cs->sites[i].behind - 1, PAGE_SIZE) == offset)
+        if (round_down(cs->sites[i].behind - CALLSITE_CALL, PAGE_SIZE) == offset)
             fn(arg, cs->sites[i].behind);
     }
     lock_release(&cs->lock);

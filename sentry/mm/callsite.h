@@ -65,8 +65,8 @@ enum callsite_state {
     CALLSITE_KNOWN,     /* it is rewritten */
 };
 /*
- * A call of this number came from before `behind` in the object, in a page whose bytes are at
- * `page`.
+ * A call of this number came from before `behind` in the object, from a site in the page whose
+ * bytes are at `page`: that of SYSCALL's first byte.
  */
 enum callsite_state callsites_note(struct callsites *cs, uint64_t behind, uint64_t number,
                                    const uint8_t *page);

@@ -96,18 +96,29 @@ static bool is_syscall_function(const uint8_t *page, uint32_t call)
            !is_inside_instruction(page + call - LOAD_SIZE);
 }
 
-/* mov $N, %eax; mov %rdi, %rsi; mov $AT_FDCWD, %edi: all of it, for it to be no data of others. */
+/*
+ * mov $N, %eax; mov %rdi, %rsi; mov $AT_FDCWD, %edi: all of it, for it to be no data of others. The
+ * last byte of the mov %esi, %edx that may come first looks like a prefix.
+ */
 static bool is_at_cwd(const uint8_t *page, uint32_t call, uint64_t number)
 {
     static const uint8_t load[] = {0x48, 0x89, 0xfe, 0xbf, 0x9c, 0xff, 0xff, 0xff};
+    static const uint8_t flags[] = {0x89, 0xf2};
     const uint8_t *mov = page + call - sizeof(load) - MOV_SIZE;
     uint32_t n;
 
-    if (call < sizeof(load) + MOV_SIZE + 2 || mov[0] != 0xb8 || is_inside_instruction(mov) ||
-        memcmp(mov + MOV_SIZE, load, sizeof(load)) != 0)
+    if (call < sizeof(load) + MOV_SIZE + sizeof(flags) || mov[0] != 0xb8 ||
+        memcmp(mov + MOV_SIZE, load, sizeof(load)) != 0 ||
+        (is_inside_instruction(mov) && memcmp(mov - sizeof(flags), flags, sizeof(flags)) != 0))
         return false;
     memcpy(&n, mov + 1, sizeof(n));
     return n == number;
+}
+
+/* As much of it as is in the page. */
+static bool is_call(const uint8_t *page, uint32_t call)
+{
+    return page[call] == 0x0f && (call + 1 == PAGE_SIZE || page[call + 1] == 0x05);
 }
 
 bool callsite_recognize(const uint8_t *page, const uint8_t *current, uint32_t behind,
@@ -116,8 +127,7 @@ bool callsite_recognize(const uint8_t *page, const uint8_t *current, uint32_t be
     uint32_t call = behind - CALLSITE_CALL, n;
     const uint8_t *clear;
 
-    if (behind < CALLSITE_LEAST + 2 || behind > PAGE_SIZE || page[call] != 0x0f ||
-        page[call + 1] != 0x05)
+    if (behind < CALLSITE_LEAST + 2 || call >= PAGE_SIZE || !is_call(page, call))
         return false;
     *ret = (struct callsite){.behind = behind, .number = (uint32_t)number};
     if (is_syscall_function(page, call) ||

@@ -45,7 +45,8 @@ struct callsite {
 /*
  * Is there a site of this number before `behind` in the page, one that can be rewritten? (One of
  * CALLSITE_LOAD is of any number.) Its offsets in the page are in *ret. `current`: the same page
- * as it is rewritten by now.
+ * as it is rewritten by now. The last byte of SYSCALL may be in the next page, where the caller has
+ * seen it: whoever changes the instruction changes the first byte's page, too.
  */
 bool callsite_recognize(const uint8_t *page, const uint8_t *current, uint32_t behind,
                         uint64_t number, struct callsite *ret);

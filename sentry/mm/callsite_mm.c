@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "sentry/mm/callsite.h"
+#include "sentry/mm/callsite_code.h"
 
 #define SETS       64
 #define WAYS       4
@@ -271,22 +272,44 @@ static int map_version(struct mm *mm, struct vma *vma, uaddr_t addr) __must_hold
     return err ? err : map_again(mm, addr, entry, mm_entry_rights(vma, entry));
 }
 
+/* The object's own page there, or NULL. */
+static const uint8_t *text_at(struct mm *mm, uaddr_t addr) __must_hold(mm->lock)
+{
+    uint64_t entry = pmap_get(&mm->pmap, addr);
+
+    if ((entry & (PMAP_PRESENT | PMAP_ANON)) != PMAP_PRESENT)
+        return NULL;
+    return memfile_ptr(mm->env->memfile, entry & ~PMAP_FLAGS);
+}
+
+/* The SYSCALL before `rip`, of which the site's page may not have all. */
+static bool has_call(struct mm *mm, const struct vma *vma, uaddr_t rip) __must_hold(mm->lock)
+{
+    static const uint8_t code[CALLSITE_CALL] = {0x0f, 0x05};
+
+    if (rip > vma->end)
+        return false;
+    for (unsigned int i = 0; i < CALLSITE_CALL; i++) {
+        uaddr_t addr = rip - CALLSITE_CALL + i;
+        const uint8_t *page = text_at(mm, addr);
+
+        if (!page || page[addr % PAGE_SIZE] != code[i])
+            return false;
+    }
+    return true;
+}
+
 /* What the object says. `vma` contains the call before `rip`, or is NULL. */
 static enum callsite_state ask(struct mm *mm, struct vma *vma, uaddr_t rip, uint64_t number)
     __must_hold(mm->lock)
 {
+    const uint8_t *page = text_at(mm, rip - CALLSITE_CALL);
     struct callsites *cs;
-    uint64_t entry;
 
-    if (!vma || !may_be_rewritten(mm, vma))
-        return CALLSITE_HOPELESS;
-    entry = pmap_get(&mm->pmap, rip - 1);
-    if ((entry & (PMAP_PRESENT | PMAP_ANON)) != PMAP_PRESENT)
+    if (!vma || !may_be_rewritten(mm, vma) || !page || !has_call(mm, vma, rip))
         return CALLSITE_HOPELESS;
     cs = callsites_get(vma->object, mm->env->memfile);
-    return cs ? callsites_note(cs, vma_offset_of(vma, rip), number,
-                               memfile_ptr(mm->env->memfile, entry & ~PMAP_FLAGS))
-              : CALLSITE_HOPELESS;
+    return cs ? callsites_note(cs, vma_offset_of(vma, rip), number, page) : CALLSITE_HOPELESS;
 }
 
 /* One look at a call of which nothing is known, or little. */
@@ -299,7 +322,7 @@ static enum callsite_state consider(struct mm *mm, struct vma *vma, uaddr_t rip,
     if (state == CALLSITE_KNOWN && times < HERE_TIMES)
         remember(mm, rip, times);
     else if (state == CALLSITE_KNOWN &&
-             map_version(mm, vma, round_down(rip - 1, PAGE_SIZE)) == -ENOENT)
+             map_version(mm, vma, round_down(rip - CALLSITE_CALL, PAGE_SIZE)) == -ENOENT)
         state = CALLSITE_HOPELESS;
     if (state == CALLSITE_HOPELESS)
         remember(mm, rip, WORD_HOPELESS);
@@ -316,10 +339,10 @@ bool mm_note_call(struct mm *mm, uaddr_t rip, uint64_t number)
     if (likely(known >= WORD_PATCHED))
         return known == WORD_PATCHED && number <= UINT16_MAX; /* what call_entry takes */
     lock_acquire(&mm->lock);
-    vma = rip > 0 && rip < PMAP_SPAN ? vma_at(mm, rip - 1) : NULL;
+    vma = rip >= CALLSITE_CALL && rip < PMAP_SPAN ? vma_at(mm, rip - CALLSITE_CALL) : NULL;
     if (consider(mm, vma, rip, number) == CALLSITE_NO_ISLAND) {
         object = mappable_ref(vma->object);
-        offset = vma_offset_of(vma, rip - 1);
+        offset = vma_offset_of(vma, rip - CALLSITE_CALL);
     }
     lock_release(&mm->lock);
     if (object)

@@ -196,6 +196,24 @@ Test(callsite_code, a_file_opened_below_the_working_directory)
     put(AT, code, sizeof(code) - 1);
     page[AT - 1] = 0x41; /* mov $N, %r8d */
     cr_assert_not(is_site(behind, 257));
+    page[AT - 1] = 0xf2;
+    cr_assert_not(is_site(behind, 257), "a prefix");
+    page[AT - 2] = 0x89; /* mov %esi, %edx */
+    cr_assert(is_site(behind, 257));
+}
+
+Test(callsite_code, the_last_byte_of_a_call_may_be_in_the_next_page)
+{
+    struct callsite site;
+
+    memcpy(page + PAGE_SIZE - 6, "\xb8\x27\0\0\0\x0f", 6);
+    cr_assert(callsite_recognize(page, page, PAGE_SIZE + 1, 39, &site));
+    cr_assert_eq(callsite_start(&site), PAGE_SIZE - 6);
+    callsite_write(page, 0, &site, ENTRY);
+    cr_assert_eq(page[PAGE_SIZE - 6], 0xe9);
+    cr_assert_eq(page[PAGE_SIZE - 1], 0x0f);
+    memcpy(page + PAGE_SIZE - 5, "\xb8\x27\0\0\0", 5);
+    cr_assert_not(is_site(PAGE_SIZE + 2, 39), "none of it is here");
 }
 
 /* Where who is at that offset of the entry is taken, and with what in rax. */

@@ -90,6 +90,38 @@ Test(callsite, the_island_has_room_for_a_whole_entry)
     cr_assert(calls(box.mm, FIRST, NUMBER, HOT), "there is room for a small one");
 }
 
+/* ---- one whose SYSCALL is in two pages ------------------------------------------------------ */
+
+#define ACROSS (AT + 2 * PAGE_SIZE - 6)
+
+static void check_across(void)
+{
+    cr_assert(is_rewritten(box.mm, ACROSS));
+    cr_assert_eq(leads_to(box.mm, ACROSS, 5), TAIL + 16);
+    cr_assert_eq(*seen(box.mm, ACROSS + 5), 0x0f, "the instruction stays");
+    cr_assert_eq(*seen(box.mm, ACROSS + 6), 0x05);
+    cr_assert_eq(leads_to(box.mm, TAIL + 16, 12), ACROSS + 7);
+}
+
+Test(callsite, a_site_may_end_in_the_next_page)
+{
+    put_site(ACROSS, 39);
+    cr_assert(calls(box.mm, ACROSS, 39, HOT));
+    check_across();
+    cr_assert_eq(undone(TAIL + 16, 0), ACROSS);
+    cr_assert_eq(undone(TAIL, ACROSS + 7), ACROSS);
+    cr_assert(calls(box.mm, OTHER, 39, HOT), "another one of the same page");
+    check_across();
+}
+
+Test(callsite, what_the_next_page_has_is_looked_at)
+{
+    put_site(ACROSS, 39);
+    *in_file(ACROSS + 6) = 0x0b;
+    cr_assert_not(calls(box.mm, ACROSS, 39, HOT));
+    cr_assert_not(is_rewritten(box.mm, ACROSS));
+}
+
 /* ---- read(2): xor %eax, %eax; syscall ------------------------------------------------------- */
 
 #define ZERO (AT + 2 * PAGE_SIZE + 0x100)
