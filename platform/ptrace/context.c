@@ -96,6 +96,7 @@ static void leave(struct ptrace_context *ctx)
     if (!ctx->space)
         return;
     handover_close(ctx);
+    helper_release(ctx);
     if (orders_wait(ctx->space))
         space_carry_out(ctx->space);
     stub = detach_stub(ctx);
@@ -234,6 +235,8 @@ static bool take_interrupt(struct ptrace_context *ctx)
 static int resume(struct ptrace_context *ctx)
 {
     if (ctx->handover.inside) {
+        if (unlikely(orders_wait(ctx->space)) && helper_get(ctx) && space_carry_out(ctx->space) < 0)
+            return -ESRCH;
         if (likely(handover_answer(ctx)))
             return 0;
         listen_recalled(ctx);

@@ -81,7 +81,12 @@ look:
         je      park
         pause
         decl    %eax
-        jnz     look
+        cmpl    $HANDOVER_TAKEN, %ecx
+        je      taken
+        subl    $HANDOVER_IDLE - 1, %eax
+taken:
+        testl   %eax, %eax
+        jg      look
         movl    $HANDOVER_POSTED, %eax
         movl    $HANDOVER_WITHDRAWN, %ecx
         lock cmpxchgl %ecx, HANDOVER_STATE(%r11)

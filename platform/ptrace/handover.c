@@ -6,7 +6,8 @@
  *
  *     ANSWERED --program--> POSTED --Sentry--> TAKEN --Sentry--> ANSWERED
  *                             |                  |
- *                             | program,         '--Sentry--> RECALLED: the program stops, for more
+ *                             | program,         |--Sentry--> ASLEEP --Sentry--> ANSWERED
+ *                             |                  '--Sentry--> RECALLED: the program stops, for more
  *                             | after some time                         than rax is to change
  *                             '---> WITHDRAWN: it makes an ordinary call
  *
@@ -241,6 +242,12 @@ bool handover_answer(struct ptrace_context *ctx)
     WRITE_ONCE(slot->rax, ctx->base.regs.rax);
     set_state(slot, HANDOVER_ANSWERED);
     return true;
+}
+
+void handover_sleeps(struct ptrace_context *ctx)
+{
+    if (ctx->handover.inside)
+        change_state(ctx->handover.slot, HANDOVER_TAKEN, HANDOVER_ASLEEP);
 }
 
 bool handover_was_parked(struct ptrace_context *ctx)

@@ -12,8 +12,8 @@
  *
  * Changing an address space. as_map() and as_unmap() are host calls injected into a stub of that
  * address space, or put off until its only member runs (orders.c). The calling thread's own member
- * does it when it has one there, being stopped while its thread is in the Sentry; else the keeper
- * makes the leader do it, which always waits for that. So no change ever waits for a task thread,
+ * does it when it has one there, being stopped while its thread is in the Sentry, or its helper
+ * beside it (helper.c); else the keeper makes the leader do it, which always waits for that. So no change ever waits for a task thread,
  * which might be blocked on the very lock that the caller holds; and since all stubs of an address
  * space share one host mm, the host's own TLB shootdown has reached running members when the call
  * returns.
@@ -222,6 +222,13 @@ struct placement {
     int stub_cpu; /* where the stub runs while its thread listens; negative: unknown */
 };
 
+/* helper.c: a context's, and its own thread's. */
+struct helper {
+    struct stub stub; /* tid 0: none yet */
+    int cpu;          /* to which it is bound; negative: to none */
+    bool failed;      /* there will be none in this space */
+};
+
 /* handover.c, listen.c: a context's, and its own thread's but for what is atomic. */
 struct listening {
     struct handover_slot *slot; /* or NULL */
@@ -267,6 +274,7 @@ struct ptrace_context {
     bool bound;
     struct placement placement;
     struct listening handover;
+    struct helper helper;
     cpu_set_t cpus; /* where it may run */
     int nice;
 };
@@ -302,6 +310,8 @@ int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);
 /* A stopped member traced by the calling thread, holding a reference on the space. *ret_used: some
  * context ran in it before. */
 int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used);
+/* Another one for the caller, who holds a reference already. */
+int space_helper(struct ptrace_space *s, struct stub *ret_member);
 /* Gives a stopped member (or none, tid 0) up, and its reference back. */
 void space_leave(struct ptrace_space *s, struct stub *member);
 
@@ -360,6 +370,13 @@ struct ptrace_context *context_own(struct ptrace_space *s);
 /* The stub has ended and is reaped: the context has none any more. */
 void context_lost(struct ptrace_context *ctx);
 
+/* --- helper.c: host calls beside the program; by the context's own thread --- */
+
+/* While it listens: its helper, stopped. NULL: it has none. */
+struct stub *helper_get(struct ptrace_context *ctx);
+/* Before the context leaves its space. */
+void helper_release(struct ptrace_context *ctx);
+
 /* --- handover.c: calls without a stop; by the context's own thread --- */
 
 /* The stopped stub's context gets a slot in its space, at which the program finds a listener. */
@@ -375,6 +392,8 @@ bool handover_take(struct ptrace_context *ctx);
 /* ... and once it is served, and only rax differs, the program goes on. False: it must be stopped.
  */
 bool handover_answer(struct ptrace_context *ctx);
+/* It will take longer, since the caller sleeps first. */
+void handover_sleeps(struct ptrace_context *ctx);
 /* A stub at a call of its own: one that had waited for too long, and has its answer by now? */
 bool handover_was_parked(struct ptrace_context *ctx);
 /*
@@ -461,12 +480,16 @@ void fp_detach(struct ptrace_context *ctx);
 /* --- placement.c --- */
 
 void placement_init(struct placement *pl);
+/* That host thread may run there only. */
+int placement_set(pid_t tid, int cpu);
 /* The calling thread's context is about to resume its stub, and has come back after that time. */
 void placement_before_run(struct ptrace_context *ctx);
 void placement_after_run(struct ptrace_context *ctx, uint64_t ns);
 /* Tracer and stub shall run side by side; and together again, where the running stub is. */
 void placement_part(struct ptrace_context *ctx);
 void placement_join(struct ptrace_context *ctx);
+/* The calling thread stays where it is for a while. Returns where; negative: nobody knows. */
+int placement_stay(struct ptrace_context *ctx);
 /* Before the context's stub goes, with stubs_lock held. */
 void placement_forget_locked(struct ptrace_context *ctx);
 /* The keeper's tick. */

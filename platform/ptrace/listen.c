@@ -272,6 +272,7 @@ void context_sleeps(struct context *base)
     set_awake(ctx, false);
     if (!ctx->handover.inside)
         return;
+    handover_sleeps(ctx);
     if (!lose(ctx, SLEEP_NS, 8))
         end(ctx);
     else if (has_turn(ctx))

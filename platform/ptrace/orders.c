@@ -5,9 +5,10 @@
  *
  *   no member yet (execve, fork), or only the caller's, which is stopped      all are put off
  *   only the caller's, which waits inside the stub for an answer (handover.c)
- *       a range where nothing is mapped     put off: the program would fault, and is stopped then
- *       anything else                       the member is stopped first: a hostile program might
- *                                           as well be running
+ *       a range where nothing is mapped     put off until it is answered, or stopped by a fault
+ *       anything else                       done at once by the caller's helper, for a hostile
+ *                                           program might as well be running; without a helper the
+ *                                           member is stopped first
  *   more members, or another thread's       what was put off and this are done at once
  *
  * Whoever lets a member run carries them out first, under map_lock (context.c). Whoever joins a
@@ -58,10 +59,19 @@ static int job_order(void *arg)
     return result < 0 ? (int)result : 0;
 }
 
+/* The caller's stub that had better do it, or NULL. */
+static struct stub *own_stub(struct ptrace_space *s)
+{
+    struct ptrace_context *ctx = context_own(s);
+    struct stub *helper = ctx ? helper_get(ctx) : NULL;
+
+    return helper ? helper : context_own_member(s);
+}
+
 /* From whichever stub is at hand: 0 or -errno. */
 static int order_now(struct ptrace_space *s, const struct order *one)
 {
-    struct stub *own = context_own_member(s);
+    struct stub *own = own_stub(s);
     struct order_job job = {.space = s, .one = one};
     long result;
 
@@ -124,8 +134,11 @@ static bool may_wait(struct ptrace_space *s, bool fresh)
         return true;
     if (members > 1 || !own)
         return false;
-    if (own->handover.inside && !fresh)
-        handover_stop(own);
+    if (likely(!own->handover.inside || fresh))
+        return true;
+    if (helper_get(own))
+        return false;
+    handover_stop(own);
     return true;
 }
 
@@ -136,15 +149,11 @@ static bool goes_on(const struct order *o, const struct order *next)
            o->offset + o->size == next->offset;
 }
 
-static int give(struct ptrace_space *s, const struct order *o, bool fresh) __must_hold(s->map_lock)
+static int put_off(struct ptrace_space *s, const struct order *o) __must_hold(s->map_lock)
 {
     unsigned int n = s->order_count;
     int err;
 
-    if (!may_wait(s, fresh) || !make_page(s)) {
-        err = orders_carry_out(s);
-        return err ? err : order_now(s, o);
-    }
     if (n > 0 && goes_on(&s->orders[n - 1], o)) {
         s->orders[n - 1].size += o->size;
         return 0;
@@ -158,6 +167,19 @@ static int give(struct ptrace_space *s, const struct order *o, bool fresh) __mus
     s->orders[n] = *o;
     set_count(s, n + 1);
     return 0;
+}
+
+static int give(struct ptrace_space *s, const struct order *o, bool fresh) __must_hold(s->map_lock)
+{
+    bool waits = may_wait(s, fresh);
+    int err;
+
+    if ((!waits && s->order_count == 0) || !make_page(s)) {
+        err = orders_carry_out(s);
+        return err ? err : order_now(s, o);
+    }
+    err = put_off(s, o);
+    return err || waits ? err : orders_carry_out(s);
 }
 
 int orders_map(struct ptrace_space *s, uaddr_t addr, int prot, unsigned long flags,

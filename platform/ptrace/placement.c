@@ -21,6 +21,7 @@
  * and the pair stays loose and balanced; likewise a program that computes instead of trapping. What
  * a bound run takes is learnt anew from time to time. Without bound pairs there is no tick.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "host/clock.h"
@@ -34,18 +35,22 @@
 #define BOUND_FEW   1      /* other contexts that are bound */
 #define LEARN_AT    16 /* decisions to stay loose until the next time bound is tried all the same */
 
-static void bind(struct ptrace_context *ctx, int cpu)
+int placement_set(pid_t tid, int cpu)
 {
-    struct ptrace_platform *p = ctx->p;
     cpu_set_t one;
 
     if (cpu < 0 || cpu >= CPU_SETSIZE)
-        return;
+        return -EINVAL;
     CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
-    if (host_set_affinity(ctx->tracer, &one, sizeof(one)) < 0)
-        return;
-    host_set_affinity(ctx->stub.tid, &one, sizeof(one));
+    CPU_SET((size_t)cpu, &one);
+    return host_set_affinity(tid, &one, sizeof(one));
+}
+
+/* Until the keeper's next tick. */
+static void note_bound(struct ptrace_context *ctx, int cpu)
+{
+    struct ptrace_platform *p = ctx->p;
+
     lock_acquire(&p->stubs_lock);
     if (!ctx->bound) {
         list_add_tail(&p->bound, &ctx->bound_node);
@@ -55,6 +60,14 @@ static void bind(struct ptrace_context *ctx, int cpu)
     lock_release(&p->stubs_lock);
     ctx->placement.bound_cpu = cpu;
     keeper_want_tick(&p->keeper);
+}
+
+static void bind(struct ptrace_context *ctx, int cpu)
+{
+    if (placement_set(ctx->tracer, cpu) < 0)
+        return;
+    placement_set(ctx->stub.tid, cpu);
+    note_bound(ctx, cpu);
 }
 
 /* With stubs_lock held: the stub's tid is valid as long as the context is in the list. */
@@ -116,15 +129,21 @@ static int other_cpu(const struct ptrace_context *ctx, int cpu)
 void placement_part(struct ptrace_context *ctx)
 {
     int here = host_current_cpu(), there = other_cpu(ctx, here);
-    cpu_set_t one;
 
     ctx->placement.wanted_cpu = -1;
     ctx->placement.stub_cpu = there;
     if (there < 0 || !__atomic_load_n(&ctx->bound, __ATOMIC_RELAXED))
         return; /* loose, the waking of the stub finds it a processor of its own */
-    CPU_ZERO(&one);
-    CPU_SET((size_t)there, &one);
-    host_set_affinity(ctx->stub.tid, &one, sizeof(one));
+    placement_set(ctx->stub.tid, there);
+}
+
+int placement_stay(struct ptrace_context *ctx)
+{
+    int here = host_current_cpu();
+
+    if (!__atomic_load_n(&ctx->bound, __ATOMIC_RELAXED) && placement_set(ctx->tracer, here) == 0)
+        note_bound(ctx, here);
+    return here;
 }
 
 void placement_join(struct ptrace_context *ctx)

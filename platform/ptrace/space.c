@@ -295,7 +295,7 @@ static int join_new(struct ptrace_space *s, struct stub *member)
     return err < 0 ? err : stub_seize(member);
 }
 
-int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used)
+static int take_member(struct ptrace_space *s, struct stub *ret_member, bool *ret_used)
 {
     struct stub member = {0};
     bool used = idle_take(s, &member);
@@ -309,10 +309,25 @@ int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used)
             return err;
         }
     }
-    refcount_get(&s->refs);
     *ret_member = member;
     *ret_used = used;
     return 0;
+}
+
+int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used)
+{
+    int err = take_member(s, ret_member, ret_used);
+
+    if (err == 0)
+        refcount_get(&s->refs);
+    return err;
+}
+
+int space_helper(struct ptrace_space *s, struct stub *ret_member)
+{
+    bool used;
+
+    return take_member(s, ret_member, &used);
 }
 
 void space_leave(struct ptrace_space *s, struct stub *member)

@@ -73,9 +73,14 @@
 #define HANDOVER_TAKEN     2
 #define HANDOVER_RECALLED  3 /* taken, and not to be answered there */
 #define HANDOVER_WITHDRAWN 4 /* nobody took it: an ordinary call will follow */
+#define HANDOVER_ASLEEP    5 /* taken, and who did sleeps */
 
-/* So often a program looks for its answer before it stops: some 20 us. */
-#define HANDOVER_LOOKS 1000
+/*
+ * So often a program looks for its answer before it stops: some 80 us while somebody is at it. A
+ * look while nobody is counts four times.
+ */
+#define HANDOVER_LOOKS 4000
+#define HANDOVER_IDLE  4
 
 #define STUB_CS        0x33 /* __USER_CS and __USER_DS of 64-bit Linux */
 #define STUB_SS        0x2b
