@@ -21,7 +21,7 @@
 #include "platform/ptrace/internal.h"
 
 #define SHELLS_MAX 8
-#define IDLE_MAX   4 /* for each thread */
+#define IDLE_MAX   8 /* for each thread */
 
 struct idle_member {
     struct list node;         /* in space.idle, under stubs_lock */
