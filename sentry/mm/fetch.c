@@ -7,8 +7,6 @@
 
 #include "sentry/mm/internal.h"
 
-#define OBJECT_AROUND (64UL << 10) /* read in at once, around the fault */
-
 /*
  * Notes the object's pages from `addr` on, unmapped, where the VMA has nothing yet. Consumes the
  * range's references.

@@ -320,7 +320,8 @@ int mm_map_present(struct mm *mm, const struct vma *vma, uaddr_t start, uaddr_t 
                    unsigned int *calls);
 /* ---- fetch.c ---- */
 
-#define FAULT_AROUND HUGE_PAGE_SIZE /* what is there anyway comes along from this far */
+#define FAULT_AROUND  HUGE_PAGE_SIZE /* what is there anyway comes along from this far */
+#define OBJECT_AROUND (64UL << 10)   /* read in at once, around the fault */
 /*
  * Gets the page, which the map does not have or not for writing, from the VMA's object. 0:
  * something may have changed, look again. -ENOMEM, or -EFAULT for what the object has not (SIGBUS).

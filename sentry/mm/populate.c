@@ -8,6 +8,8 @@
 #include "sentry/mm/callsite.h"
 #include "sentry/mm/internal.h"
 
+#define AHEAD_MAX (64UL << 20) /* of one mapping */
+
 /*
  * Whoever maps a file at a place of its choice is a loader, nearly always: text that will run, and
  * data that will be relocated, as a whole where it is small (fault.c).
@@ -22,12 +24,36 @@ static bool is_worth_it(struct mm *mm, const struct vma *vma, uaddr_t addr)
            !__atomic_load_n(&object->exact, __ATOMIC_RELAXED) && pmap_get(&mm->pmap, addr) == 0;
 }
 
-void mm_map_ahead(struct mm *mm, uaddr_t addr, uaddr_t caller)
+/* The first address in [start, end) of which the object has something in memory; or end. */
+static uaddr_t find_resident(struct mappable *object, uint64_t offset, uaddr_t start, uaddr_t end)
+{
+    uaddr_t at = start;
+
+    while (at < end && !object->ops->resident(object, offset + (at - start)))
+        at = round_down(at, OBJECT_AROUND) + OBJECT_AROUND;
+    return MIN(at, end);
+}
+
+/* What is still mapped there as it was; what fails here will do so again. */
+static void bring_ahead(struct mm *mm, const struct mappable *object, uaddr_t addr,
+                        enum access access)
 {
     struct fault_info info;
+    const struct vma *vma;
+
+    lock_acquire(&mm->lock);
+    vma = vma_at(mm, addr);
+    if (vma && vma->object == object)
+        (void)mm_fault_locked(mm, addr, access, 0, &info);
+    lock_release(&mm->lock);
+}
+
+void mm_map_ahead(struct mm *mm, uaddr_t addr, uaddr_t caller)
+{
     struct mappable *object = NULL;
     enum access access = ACCESS_READ;
     uint64_t offset = 0;
+    uaddr_t end = addr, start = addr;
     struct vma *vma;
 
     lock_acquire(&mm->lock);
@@ -35,6 +61,7 @@ void mm_map_ahead(struct mm *mm, uaddr_t addr, uaddr_t caller)
     if (vma && is_worth_it(mm, vma, addr)) {
         object = mappable_ref(vma->object);
         offset = vma->offset;
+        end = MIN(vma->end, addr + AHEAD_MAX);
         if (vma->prot & PROT_EXEC) {
             mm_call_sites_apply(mm, vma, caller);
             access = ACCESS_EXEC;
@@ -43,12 +70,13 @@ void mm_map_ahead(struct mm *mm, uaddr_t addr, uaddr_t caller)
         }
     }
     lock_release(&mm->lock);
-    if (!object)
-        return;
-    if (object->ops->resident(object, offset)) {
-        lock_acquire(&mm->lock);
-        (void)mm_fault_locked(mm, addr, access, 0, &info); /* what fails here will do so again */
-        lock_release(&mm->lock);
+    while (addr < end) {
+        uaddr_t stop = MIN(round_down(addr, FAULT_AROUND) + FAULT_AROUND, end);
+        uaddr_t at = find_resident(object, offset + (addr - start), addr, stop);
+
+        if (at < stop)
+            bring_ahead(mm, object, at, access);
+        addr = stop;
     }
     mappable_unref(object);
 }
