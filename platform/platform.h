@@ -189,6 +189,14 @@ struct platform_ops {
     int (*as_map)(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
     /* Nothing may be mapped there afterwards; returns after every CPU has forgotten the range. */
     int (*as_unmap)(struct address_space *as, uaddr_t addr, uint64_t size);
+    /*
+     * Between `on` and not `on` a caller makes several changes for one of its own calls: those may
+     * be done together at the end. Before a page that was mapped is given to anybody else, and
+     * before the call is answered, as_settle() sees to it that all are done. Both NULL: each change
+     * is done at once.
+     */
+    void (*as_gather)(struct address_space *as, bool on);
+    void (*as_settle)(struct address_space *as);
 
     int (*ctx_create)(struct platform *p, struct context **ret);
     void (*ctx_destroy)(struct context *ctx);

@@ -193,6 +193,8 @@ struct ptrace_space {
     struct order *orders; /* what is to be done before a member runs; NULL until first needed */
     struct memfile_range orders_page;
     unsigned int order_count; /* atomic */
+    unsigned int gathering;   /* callers between as_gather(true) and false */
+    bool urgent;              /* atomic; an order was put off that a running program must not see */
     bool retired;             /* atomic; space_sweep() is due */
 
     struct handover_slot *handover; /* atomic; HANDOVER_SLOTS, made at the first need; or NULL */
@@ -307,6 +309,8 @@ int space_end(void *space);
 void space_destroy(struct address_space *as);
 int space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_range range);
 int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);
+void space_gather(struct address_space *as, bool on);
+void space_settle(struct address_space *as);
 /* A stopped member traced by the calling thread, holding a reference on the space. *ret_used: some
  * context ran in it before. */
 int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used);

@@ -7,8 +7,9 @@
  *   only the caller's, which waits inside the stub for an answer (handover.c)
  *       a range where nothing is mapped     put off until it is answered, or stopped by a fault
  *       anything else                       done at once by the caller's helper, for a hostile
- *                                           program might as well be running; without a helper the
- *                                           member is stopped first
+ *                                           program might as well be running, or together with
+ *                                           what else the call changes (as_gather); without a
+ *                                           helper the member is stopped first
  *   more members, or another thread's       what was put off and this are done at once
  *
  * Whoever lets a member run carries them out first, under map_lock (context.c). Whoever joins a
@@ -84,6 +85,8 @@ static int order_now(struct ptrace_space *s, const struct order *one)
 static void set_count(struct ptrace_space *s, unsigned int count)
 {
     __atomic_store_n(&s->order_count, count, __ATOMIC_RELEASE);
+    if (count == 0)
+        __atomic_store_n(&s->urgent, false, __ATOMIC_RELEASE);
 }
 
 int orders_carry_out(struct ptrace_space *s) __must_hold(s->map_lock)
@@ -136,8 +139,11 @@ static bool may_wait(struct ptrace_space *s, bool fresh)
         return false;
     if (likely(!own->handover.inside || fresh))
         return true;
-    if (helper_get(own))
-        return false;
+    if (helper_get(own)) {
+        if (s->gathering)
+            __atomic_store_n(&s->urgent, true, __ATOMIC_RELEASE);
+        return s->gathering > 0;
+    }
     handover_stop(own);
     return true;
 }

@@ -242,6 +242,25 @@ int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size)
     return err == -ESRCH ? 0 : err;
 }
 
+void space_settle(struct address_space *as)
+{
+    struct ptrace_space *s = ptrace_space(as);
+
+    if (unlikely(__atomic_load_n(&s->urgent, __ATOMIC_ACQUIRE)))
+        (void)space_carry_out(s); /* one whose stubs were killed has no mappings */
+}
+
+void space_gather(struct address_space *as, bool on)
+{
+    struct ptrace_space *s = ptrace_space(as);
+
+    lock_acquire(&s->map_lock);
+    s->gathering += on ? 1 : -1U;
+    lock_release(&s->map_lock);
+    if (!on)
+        space_settle(as);
+}
+
 void space_recall(struct address_space *as, platform_recall_fn keep, void *arg)
 {
     struct ptrace_space *s = ptrace_space(as);

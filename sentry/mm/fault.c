@@ -324,6 +324,7 @@ static int copy_pages(struct fault *f, struct vma *vma)
     (void)pmap_set_run(&mm->pmap, start, range.size,
                        range.start | PMAP_PRESENT | PMAP_ANON | rights);
     err = mm_platform_map(mm, start, rights, range);
+    mm_settle(mm);
     while (count-- > 0)
         memfile_unref(mf, (struct memfile_range){old[count] & ~PMAP_FLAGS, PAGE_SIZE});
     return err;

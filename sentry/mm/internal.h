@@ -280,6 +280,14 @@ uint64_t mm_entry_settle(struct mm *mm, uint64_t entry);
 void trash_add_range(struct mm *mm, struct trash *trash, struct memfile_range range);
 /* Releases mm->lock, then gives back what the trash holds, and tells its events: that may sleep. */
 void mm_unlock(struct mm *mm, struct trash *trash) __releases(mm->lock);
+/* The second half of it. */
+void mm_free_trash(struct mm *mm, struct trash *trash);
+/*
+ * Several changes for one call: between the two the platform may put off what takes mappings away
+ * (as_gather). Before pages that were mapped go, mm_settle(): trash does so by itself.
+ */
+void mm_gather(struct mm *mm, bool on);
+void mm_settle(struct mm *mm);
 
 /* ---- fault.c ---- */
 

@@ -264,23 +264,27 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
         like.object = shmem;
         like.flags |= VMA_SHARED_ANON;
     }
+    if (fixed)
+        mm_gather(mm, true);
     lock_acquire(&mm->lock);
     err = map_locked(mm, args, size, &like, &trash, &addr);
+    lock_release(&mm->lock);
     populate = !err &&
                ((like.flags & (VMA_LOCKED | VMA_LOCKONFAULT)) == VMA_LOCKED ||
                 (args->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE) &&
                !vma_is_secret(&like);
-    mm_unlock(mm, &trash);
-    mappable_unref(shmem);
-    if (err)
-        return err;
     if (populate)
         (void)mm_populate(mm, addr, addr + size,
                           true); /* mmap(2): failing to populate is no failure */
-    else if (args->object && (fixed || size <= MM_AHEAD_MAX))
+    else if (!err && args->object && (fixed || size <= MM_AHEAD_MAX))
         mm_map_ahead(mm, addr, args->caller);
-    *ret_addr = addr;
-    return 0;
+    if (fixed)
+        mm_gather(mm, false);
+    mm_free_trash(mm, &trash);
+    mappable_unref(shmem);
+    if (!err)
+        *ret_addr = addr;
+    return err;
 }
 
 /* ---- munmap ------------------------------------------------------------------------------- */

@@ -14,8 +14,22 @@
 
 /* ---- trash -------------------------------------------------------------------------------- */
 
+void mm_gather(struct mm *mm, bool on)
+{
+    if (mm->as->ops->as_gather)
+        mm->as->ops->as_gather(mm->as, on);
+}
+
+void mm_settle(struct mm *mm)
+{
+    if (mm->as->ops->as_settle)
+        mm->as->ops->as_settle(mm->as);
+}
+
 static void free_ranges(struct mm *mm, struct trash *trash)
 {
+    if (trash->count > 0)
+        mm_settle(mm);
     for (uint32_t i = 0; i < trash->count; i++)
         memfile_unref(mm->env->memfile, trash->ranges[i]);
     trash->count = 0;
@@ -37,6 +51,11 @@ void trash_add_range(struct mm *mm, struct trash *trash, struct memfile_range ra
 void mm_unlock(struct mm *mm, struct trash *trash) __no_lock_analysis
 {
     lock_release(&mm->lock);
+    mm_free_trash(mm, trash);
+}
+
+void mm_free_trash(struct mm *mm, struct trash *trash)
+{
     free_ranges(mm, trash);
     while (trash->vmas) {
         struct vma *vma = trash->vmas;

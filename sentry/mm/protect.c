@@ -91,8 +91,10 @@ int mm_protect(struct mm *mm, uaddr_t addr, uint64_t size, int prot)
         return -ENOMEM;
     if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | LINUX_PROT_SEM))
         return -EINVAL;
+    mm_gather(mm, true);
     lock_acquire(&mm->lock);
     err = protect_locked(mm, addr, end, prot & ~LINUX_PROT_SEM, grows);
     lock_release(&mm->lock);
+    mm_gather(mm, false);
     return err;
 }
