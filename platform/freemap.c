@@ -41,18 +41,20 @@ static uint64_t run_mask(unsigned int bit, unsigned int count)
     return (count == 64 ? ~0UL : (1UL << count) - 1) << bit;
 }
 
-static bool run_is_free(const struct freemap_block *b, unsigned int page, unsigned int count)
+/* The last page of the run that is in use, or -1. */
+static int last_used(const struct freemap_block *b, unsigned int page, unsigned int count)
 {
-    while (count > 0) {
-        unsigned int bit = page % 64, n = MIN(count, 64 - bit);
-        uint64_t mask = run_mask(bit, n);
+    unsigned int end = page + count;
 
-        if ((b->free_map[page / 64] & mask) != mask)
-            return false;
-        page += n;
-        count -= n;
+    while (end > page) {
+        unsigned int word = (end - 1) / 64, first = MAX(page, word * 64);
+        uint64_t used = ~b->free_map[word] & run_mask(first % 64, end - first);
+
+        if (used)
+            return (int)(word * 64 + 63 - (unsigned int)__builtin_clzl(used));
+        end = first;
     }
-    return true;
+    return -1;
 }
 
 static void mark_run(struct freemap_block *b, unsigned int page, unsigned int count, bool is_free)
@@ -79,13 +81,13 @@ static int find_run(const struct freemap_block *b, unsigned int count, unsigned 
 {
     if (b->free_count < count)
         return -1;
-    for (unsigned int page = 0; page + count <= FREEMAP_BLOCK_PAGES; page += step) {
-        if (page % 64 == 0 && b->free_map[page / 64] == 0) {
-            page += MAX(64U, step) - step; /* nothing starts in this word */
-            continue;
-        }
-        if (run_is_free(b, page, count))
+    for (unsigned int page = 0; page + count <= FREEMAP_BLOCK_PAGES;) {
+        bool full = b->free_map[page / 64] == 0;
+        int used = full ? (int)(page | 63) : last_used(b, page, count);
+
+        if (used < 0)
             return (int)page;
+        page = round_up((unsigned int)used + 1, step); /* no run before that is free of it */
     }
     return -1;
 }
