@@ -127,6 +127,7 @@ static bool killed_standing(struct world *w)
     trap = context_switch(ctx, s[1].as, &info);
     CHECK(trap == TRAP_SYSCALL, "%s", trap_name(trap));
     CHECK(kill(ptrace_context(ctx)->stub.tgid, SIGKILL) == 0, "kill");
+    pause_ms(5); /* or the next test might be given the space while it dies */
     context_destroy(ctx);
     space_free(&s[0]);
     space_free(&s[1]);
