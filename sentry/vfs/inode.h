@@ -217,6 +217,11 @@ struct super_block {
     ssize_t (*show_root)(struct dentry *root, char *buf, size_t size);
     /* mount(2) with MS_REMOUNT, fsconfig(2): takes what `setup` sets (fstype.h); NULL: nothing. */
     int (*reconfigure)(struct super_block *sb, struct fs_setup *setup);
+    /*
+     * As long as it says the same, what a name leads to is what it was, unless somebody in the
+     * sandbox changed it; 0: nobody knows. NULL: looking a name up costs little here.
+     */
+    uint64_t (*epoch)(struct super_block *sb);
 };
 
 struct dentry {
@@ -230,6 +235,7 @@ struct dentry {
     char *name;            /* owned, terminated */
     uint32_t name_size;
     bool gone;          /* atomic: removed or replaced: the name is what it had last */
+    uint64_t seen;      /* atomic: sb->epoch() before it was looked up last; 0: none */
     struct list bucket; /* empty once gone */
     struct list idle_node;
 };
@@ -316,6 +322,15 @@ static inline bool dentry_is_at(const struct dentry *dentry, const struct dentry
 }
 /* Is it `top`, or somewhere below? */
 bool dentry_is_below(struct dentry *dentry, const struct dentry *top);
+/* The look-up that led to it began in that epoch. */
+static inline void dentry_set_seen(struct dentry *dentry, uint64_t epoch)
+{
+    __atomic_store_n(&dentry->seen, epoch, __ATOMIC_RELAXED);
+}
+static inline bool dentry_was_seen(const struct dentry *dentry, uint64_t epoch)
+{
+    return epoch && __atomic_load_n(&dentry->seen, __ATOMIC_RELAXED) == epoch;
+}
 /* A new reference; NULL for a root. */
 struct dentry *dentry_parent(struct dentry *dentry);
 /*

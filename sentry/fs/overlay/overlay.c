@@ -121,6 +121,14 @@ static void ov_super_release(struct super_block *sb)
     ov_free(overlay_of(sb));
 }
 
+/* What the sandbox changes is in the dentries at once: it is the lower one that may change. */
+static uint64_t ov_epoch(struct super_block *sb)
+{
+    struct super_block *lower = overlay_of(sb)->lower;
+
+    return lower->epoch ? lower->epoch(lower) : 0;
+}
+
 static struct overlay *ov_new(const struct overlay_config *config)
 {
     struct overlay *fs = calloc(1, sizeof(*fs));
@@ -135,6 +143,7 @@ static struct overlay *ov_new(const struct overlay_config *config)
     super_make_uuid(&fs->sb);
     fs->sb.far = true;
     fs->sb.idle_limit = OV_IDLE_NAMES;
+    fs->sb.epoch = ov_epoch;
     fs->sb.read_only = config->read_only;
     fs->sb.dev = (uint32_t)makedev(0, config->dev_minor);
     fs->entry_limit = config->entry_limit;

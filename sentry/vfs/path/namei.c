@@ -5,7 +5,8 @@
  * Names are looked up in runs: all plain names up to the next "..", mount point or end are handed
  * to the file system at once, which may answer several in one round trip (inode_operations.lookup).
  * Each answer becomes a dentry before the next name is looked at, so mounts and symbolic links
- * in the middle of a run end it.
+ * in the middle of a run end it. Names whose dentries were looked up in this epoch of their file
+ * system (super_block.epoch) are not looked up again.
  */
 #include "sentry/vfs/path/namei.h"
 
@@ -234,6 +235,28 @@ static struct dentry *attach(struct walk *w, const struct run *run, int i, struc
 }
 
 /*
+ * Takes the walk to `child` (taken over), which names[i] of the run means. True: that is all there
+ * is to go along at once. *ret_link: it is a symbolic link, and w->at its directory.
+ */
+static bool go_down(struct walk *w, const struct run *run, int i, struct dentry *child,
+                    struct dentry **ret_link, int *ret_error)
+{
+    w->rest = run->names[i].text + run->names[i].size;
+    if (inode_type(child->inode) == S_IFLNK) {
+        *ret_link = child;
+        return true;
+    }
+    dentry_unref(w->at.dentry);
+    w->at.dentry = child;
+    w->fresh = true;
+    if (!has_mount(child))
+        return false;
+    *ret_error = cross_down(w);
+    w->fresh = false;
+    return true;
+}
+
+/*
  * Takes the inodes that a look-up of `run` found (`found` of them, references taken over) into
  * the walk, as far as the path leads through them. Returns the symbolic link where it stopped
  * (with w->at its directory and w->rest behind it) in ret_link.
@@ -241,11 +264,11 @@ static struct dentry *attach(struct walk *w, const struct run *run, int i, struc
 static int advance(struct walk *w, const struct run *run, int found, struct inode **inodes,
                    struct dentry **ret_link)
 {
+    bool done = false;
     int i = 0, err = 0;
 
     *ret_link = NULL;
-    while (i < found) {
-        bool is_link = inode_type(inodes[i]) == S_IFLNK;
+    while (i < found && !done) {
         struct dentry *child;
 
         /* The caller has looked at the first directory; the others were not known then. */
@@ -253,27 +276,42 @@ static int advance(struct walk *w, const struct run *run, int found, struct inod
         if (err < 0)
             break;
         child = attach(w, run, i, inodes[i]);
-        w->rest = run->names[i].text + run->names[i].size;
         i++;
         if (!child) {
             err = -ENOMEM;
             break;
         }
-        if (is_link) {
-            *ret_link = child;
-            break;
-        }
-        dentry_unref(w->at.dentry);
-        w->at.dentry = child;
-        w->fresh = true;
-        if (has_mount(child)) {
-            err = cross_down(w);
-            w->fresh = false;
-            break;
-        }
+        dentry_set_seen(child, w->epoch);
+        done = go_down(w, run, i - 1, child, ret_link, &err);
     }
     for (; i < found; i++)
         inode_unref(inodes[i]);
+    return err;
+}
+
+/* How many names of the run lead to where they were found to lead in this epoch. */
+static int count_seen(const struct walk *w, const struct run *run)
+{
+    int count = 0;
+
+    while (count < run->count && run->known[count] &&
+           dentry_was_seen(run->known[count], w->epoch))
+        count++;
+    return count;
+}
+
+/* Along the first `count` names of the run, which need no look-up; ret_link as in advance(). */
+static int go_along(struct walk *w, const struct run *run, int count, struct dentry **ret_link)
+{
+    bool done = false;
+    int err = 0;
+
+    for (int i = 0; i < count && !done; i++) {
+        err = i > 0 ? walk_search_permission(&w->at) : 0;
+        if (err < 0)
+            break;
+        done = go_down(w, run, i, dentry_ref(run->known[i]), ret_link, &err);
+    }
     return err;
 }
 
@@ -312,7 +350,7 @@ static int step_down(struct walk *w, struct name first, struct dentry **ret_link
 {
     struct dentry *dir = w->at.dentry, *known;
     struct run run;
-    int err;
+    int err, seen;
 
     *ret_link = NULL;
     if (inode_type(dir->inode) != S_IFDIR || !dir->inode->ops->lookup)
@@ -323,9 +361,13 @@ static int step_down(struct walk *w, struct name first, struct dentry **ret_link
     if (err < 0)
         return err;
     collect_run(w, first, &run);
+    w->epoch = dir->sb->epoch ? dir->sb->epoch(dir->sb) : 0;
     known = run.known[0];
+    seen = count_seen(w, &run);
     if (known && has_mount(known))
         err = enter_mount(w, known);
+    else if (seen > 0)
+        err = go_along(w, &run, seen, ret_link);
     else if ((w->flags & WALK_CACHED) && dir->sb->far && !known)
         err =
             -EAGAIN; /* RESOLVE_CACHED: the name is not in use, and its file system not in memory */

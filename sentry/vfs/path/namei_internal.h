@@ -15,6 +15,7 @@ struct walk {
     const char *rest; /* what is left of the path */
     char *buffer;     /* owned: holds `rest` once a symbolic link was followed */
     int links;
+    uint64_t epoch; /* of where names are looked up, from before that */
     bool fresh;
     bool last_only_parent; /* path_walk_parent(): the last name is not looked up */
 };
