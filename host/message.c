@@ -11,8 +11,10 @@
 
 #define PASSED_ROOM (HOST_PASSED_MAX + 3) /* more than allowed, so that a surplus can be closed */
 #define LOOKS       150                   /* some 40 us */
+#define VAIN_SLEEPS 16                    /* without a look after looks in vain */
 
 static int looks_before_sleep;
+static int sleeps_left; /* atomic; of those */
 
 void host_message_setup(void)
 {
@@ -81,16 +83,34 @@ static int collect_passed(struct msghdr *msg, int room, int *ret)
     return total;
 }
 
+/*
+ * True: that was it. In vain, all processors may be busy, and the sender waits for this one: then
+ * it is left to it for the next messages.
+ */
+static bool look(int socket, struct msghdr *msg, ssize_t *ret)
+{
+    int left = __atomic_load_n(&sleeps_left, __ATOMIC_RELAXED);
+
+    if (left > 0) {
+        __atomic_store_n(&sleeps_left, left - 1, __ATOMIC_RELAXED);
+        return false;
+    }
+    for (int i = 0; i < looks_before_sleep; i++) {
+        *ret = recvmsg(socket, msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        if (*ret >= 0 || (errno != EAGAIN && errno != EINTR))
+            return true;
+        __builtin_ia32_pause();
+    }
+    __atomic_store_n(&sleeps_left, VAIN_SLEEPS, __ATOMIC_RELAXED);
+    return false;
+}
+
 static ssize_t receive(int socket, struct msghdr *msg)
 {
     ssize_t n = -1;
 
-    for (int i = 0; i < looks_before_sleep; i++) {
-        n = recvmsg(socket, msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-        if (n >= 0 || (errno != EAGAIN && errno != EINTR))
-            return n;
-        __builtin_ia32_pause();
-    }
+    if (look(socket, msg, &n))
+        return n;
     do {
         n = recvmsg(socket, msg, MSG_CMSG_CLOEXEC);
     } while (n < 0 && errno == EINTR);
