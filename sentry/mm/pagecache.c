@@ -1,8 +1,8 @@
 /*
  * A page cache over something that can be read at an offset. A miss reads the aligned 64 KiB
- * around it in one go, as far as nothing is cached there and the file reaches, with the small gaps
- * that would be left beside it; what lies behind
- * the end of the file on its last page is zero (mmap(2)).
+ * around it in one go, or 256 KiB where something of the same 2 MiB was read before, as far as nothing is
+ * cached there and the file reaches, with the small gaps that would be left beside it; what lies
+ * behind the end of the file on its last page is zero (mmap(2)).
  *
  * Neighbours in the file shall be neighbours in memory, whatever order they are read in, since a
  * platform maps a run of memory in one call: so the first miss in an aligned 2 MiB takes memory for
@@ -21,6 +21,7 @@
 #include "sentry/mm/pagecache_internal.h"
 
 #define CHUNK_SIZE   (64UL << 10)
+#define CHUNK_DENSE  (256UL << 10)
 #define REGION_SIZE  HUGE_PAGE_SIZE
 #define GAP_MAX      (256UL << 10)
 #define RESERVED_MAX (256UL << 20) /* bytes in all caches that wait for what is read later */
@@ -167,6 +168,14 @@ uint64_t pagecache_reserved(void)
     return __atomic_load_n(&reserved_bytes, __ATOMIC_RELAXED);
 }
 
+/* Who reads here and there in a file reads little, and who comes back to a region all of it. */
+static uint64_t chunk_size(struct pagecache *pc, uint64_t offset) __must_hold(pc->lock)
+{
+    uint64_t region = round_down(offset, REGION_SIZE), end = region + REGION_SIZE;
+
+    return pmap_next_used(&pc->pages, region, end) < end ? CHUNK_DENSE : CHUNK_SIZE;
+}
+
 /*
  * What to read at `offset`: its chunk, and small gaps between that and what is cached on either
  * side. Each gap makes two runs of what could be one, to be mapped by two calls in every program
@@ -175,9 +184,9 @@ uint64_t pagecache_reserved(void)
 static void choose(struct pagecache *pc, uint64_t offset, uint64_t file_end, uint64_t *ret_low,
                    uint64_t *ret_high) __must_hold(pc->lock)
 {
-    uint64_t region = round_down(offset, REGION_SIZE), chunk = round_down(offset, CHUNK_SIZE);
+    uint64_t region = round_down(offset, REGION_SIZE), size = chunk_size(pc, offset);
     uint64_t low = region, high = MIN(region + REGION_SIZE, file_end);
-    uint64_t end = MIN(chunk + CHUNK_SIZE, high);
+    uint64_t chunk = round_down(offset, size), end = MIN(chunk + size, high);
     bool above, below;
 
     free_stretch(&pc->pages, offset, &low, &high);
