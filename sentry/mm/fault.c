@@ -9,8 +9,8 @@
  *   an entry, too few rights   write to a page that others see: copy; map, with its neighbours
  *   an entry, all rights       another thread was faster, or the access is forbidden
  *
- * Runs are 64 KiB, aligned, cut at the VMA and at pages that exist; they grow fourfold up to 2 MiB
- * while faults come in ascending order, and with each fault where all of the VMA is but a few times
+ * Runs are 64 KiB, or 256 KiB where the host backs only what is touched of them, aligned, cut at
+ * the VMA and at pages that exist; they grow fourfold up to 2 MiB while faults come in ascending order, and with each fault where all of the VMA is but a few times
  * that (.bss). A fault costs much more than the run: its memory is not backed by the host until it
  * is touched. Copies grow likewise in ascending order, less far, since each page of them costs.
  *
@@ -29,6 +29,7 @@
 #include "sentry/mm/internal.h"
 
 #define RUN_SIZE      (64UL << 10)
+#define RUN_UNBACKED  (256UL << 10)
 #define RUN_GROWTH    4
 #define SMALL_SIZE    (2UL << 20)  /* all of a VMA of this size may be runs soon */
 #define COPY_SIZE     (16UL << 10) /* copy-on-write: this much around the fault ... */
@@ -139,7 +140,7 @@ static bool is_next(const struct vma *vma, uaddr_t addr)
 /* The size of the run that the VMA's history suggests: a power of two, 4 KiB to 2 MiB. */
 static uint64_t run_size(struct fault *f, struct vma *vma)
 {
-    uint64_t window = RUN_SIZE;
+    uint64_t window = f->mm->env->limits.maps_give_memory ? RUN_SIZE : RUN_UNBACKED;
 
     if (vma->flags & VMA_HUGEPAGE)
         window = HUGE_PAGE_SIZE;
