@@ -197,6 +197,11 @@ struct platform_ops {
      */
     void (*as_gather)(struct address_space *as, bool on);
     void (*as_settle)(struct address_space *as);
+    /*
+     * Own thread: where something is mapped in this call that was not before, nobody will look
+     * before the next call. NULL: that is no matter.
+     */
+    void (*as_defer)(struct address_space *as);
 
     int (*ctx_create)(struct platform *p, struct context **ret);
     void (*ctx_destroy)(struct context *ctx);

@@ -235,7 +235,8 @@ static bool take_interrupt(struct ptrace_context *ctx)
 static int resume(struct ptrace_context *ctx)
 {
     if (ctx->handover.inside) {
-        if (unlikely(orders_wait(ctx->space)) && helper_get(ctx) && space_carry_out(ctx->space) < 0)
+        if (unlikely(orders_wait(ctx->space)) && !space_is_deferred(ctx->space) &&
+            helper_get(ctx) && space_carry_out(ctx->space) < 0)
             return -ESRCH;
         if (likely(handover_answer(ctx)))
             return 0;

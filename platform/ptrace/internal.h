@@ -195,6 +195,7 @@ struct ptrace_space {
     unsigned int order_count; /* atomic */
     unsigned int gathering;   /* callers between as_gather(true) and false */
     bool urgent;              /* atomic; an order was put off that a running program must not see */
+    bool deferred;            /* atomic; the others may wait for the call after this one */
     bool retired;             /* atomic; space_sweep() is due */
 
     struct handover_slot *handover; /* atomic; HANDOVER_SLOTS, made at the first need; or NULL */
@@ -311,6 +312,9 @@ int space_map(struct address_space *as, uaddr_t addr, int prot, struct memfile_r
 int space_unmap(struct address_space *as, uaddr_t addr, uint64_t size);
 void space_gather(struct address_space *as, bool on);
 void space_settle(struct address_space *as);
+void space_defer(struct address_space *as);
+/* Was that said since it was asked last? */
+bool space_is_deferred(struct ptrace_space *s);
 /* A stopped member traced by the calling thread, holding a reference on the space. *ret_used: some
  * context ran in it before. */
 int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used);

@@ -5,7 +5,8 @@
  *
  *   no member yet (execve, fork), or only the caller's, which is stopped      all are put off
  *   only the caller's, which waits inside the stub for an answer (handover.c)
- *       a range where nothing is mapped     put off until it is answered, or stopped by a fault
+ *       a range where nothing is mapped     put off until it is answered, or stopped by a fault;
+ *                                           or that of the next call (as_defer)
  *       anything else                       done at once by the caller's helper, for a hostile
  *                                           program might as well be running, or together with
  *                                           what else the call changes (as_gather); without a

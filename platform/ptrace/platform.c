@@ -278,6 +278,7 @@ const struct platform_ops ptrace_platform_ops = {
     .as_destroy = space_destroy,
     .as_gather = space_gather,
     .as_settle = space_settle,
+    .as_defer = space_defer,
     .as_recall = space_recall,
     .as_thread = space_thread,
     .as_map = space_map,

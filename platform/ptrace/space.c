@@ -250,6 +250,19 @@ void space_settle(struct address_space *as)
         (void)space_carry_out(s); /* one whose stubs were killed has no mappings */
 }
 
+void space_defer(struct address_space *as)
+{
+    __atomic_store_n(&ptrace_space(as)->deferred, true, __ATOMIC_RELAXED);
+}
+
+bool space_is_deferred(struct ptrace_space *s)
+{
+    if (likely(!__atomic_load_n(&s->deferred, __ATOMIC_RELAXED)))
+        return false;
+    __atomic_store_n(&s->deferred, false, __ATOMIC_RELAXED);
+    return !__atomic_load_n(&s->urgent, __ATOMIC_ACQUIRE);
+}
+
 void space_gather(struct address_space *as, bool on)
 {
     struct ptrace_space *s = ptrace_space(as);

@@ -5,7 +5,6 @@
  * it. It is a cache: words are read without a lock, so that a call from a known place costs next to
  * nothing, and any may be overwritten.
  */
-#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -221,22 +220,10 @@ static int begin(struct mm *mm, struct vma *vma)
     return is_mapped ? map_again(mm, island, entry, entry & PMAP_RIGHTS) : 0;
 }
 
-static bool is_interpreter(struct mm *mm, uaddr_t addr)
-{
-    const struct mm_layout *layout = &mm->layout;
-    const struct vma *vma = vma_at(mm, addr), *interpreter = NULL;
-
-    for (uint32_t i = 0; i < layout->auxv_count; i++) {
-        if (layout->auxv[2 * i] == AT_BASE && layout->auxv[2 * i + 1] < PMAP_SPAN)
-            interpreter = vma_at(mm, layout->auxv[2 * i + 1]);
-    }
-    return vma && vma->object && interpreter && vma->object == interpreter->object;
-}
-
 void mm_call_sites_apply(struct mm *mm, struct vma *vma, uaddr_t caller)
 {
     if (mm->env->limits.call_entry && may_be_rewritten(mm, vma) && callsites_of(vma->object) &&
-        (caller == 0 || (caller < PMAP_SPAN && is_interpreter(mm, caller - 1))))
+        (caller == 0 || mm_is_loader(mm, caller)))
         (void)begin(mm, vma);
 }
 

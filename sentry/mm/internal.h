@@ -288,6 +288,8 @@ void mm_free_trash(struct mm *mm, struct trash *trash);
  */
 void mm_gather(struct mm *mm, bool on);
 void mm_settle(struct mm *mm);
+/* The program will not look at what this call maps before its next call (as_defer). */
+void mm_defer(struct mm *mm);
 
 /* ---- fault.c ---- */
 
@@ -313,6 +315,8 @@ void mm_anticipate(struct mm *mm, uaddr_t start, uint64_t size, bool all) __must
  * already comes at once, where that is cheaper than the faults it spares. `caller` as in struct
  * mm_map_args. Takes mm->lock.
  */
+/* Did the program's ELF interpreter make that call? With mm->lock held. */
+bool mm_is_loader(struct mm *mm, uaddr_t caller) __must_hold(mm->lock);
 #define MM_AHEAD_SMALL (64UL << 10) /* copied as a whole, if it may be written */
 #define MM_AHEAD_MAX   (4UL << 20)
 void mm_map_ahead(struct mm *mm, uaddr_t addr, uaddr_t caller);

@@ -225,6 +225,25 @@ static uint32_t simple_flags(int flags)
            (flags & MAP_NORESERVE && mm_overcommits() ? VMA_NORESERVE : 0);
 }
 
+/*
+ * Does the program's ELF interpreter map a part of a library? It maps all of it first, and then its
+ * parts over that, and looks at none before it is done. *ret_before: what was left of the whole, so
+ * the first part; or 0.
+ */
+static bool look_at_load(struct mm *mm, const struct mm_map_args *args, uaddr_t addr,
+                         uaddr_t *ret_before) __must_hold(mm->lock)
+{
+    bool fixed = args->flags & MAP_FIXED;
+    const struct vma *vma;
+
+    if ((!fixed && !args->object) || !mm_is_loader(mm, args->caller))
+        return false;
+    vma = fixed && args->object ? vma_at(mm, addr - 1) : NULL;
+    if (vma && vma->object == args->object)
+        *ret_before = vma->start;
+    return true;
+}
+
 int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
 {
     uint64_t size = round_up(args->size, PAGE_SIZE);
@@ -239,8 +258,8 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
         .flags = simple_flags(args->flags),
     };
     int err = check_hugetlb(mm, args);
-    bool fixed = args->flags & MAP_FIXED, populate;
-    uaddr_t addr = 0;
+    bool fixed = args->flags & MAP_FIXED, populate, loads = false;
+    uaddr_t addr = 0, before = 0;
 
     if (err)
         return err;
@@ -268,6 +287,8 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
         mm_gather(mm, true);
     lock_acquire(&mm->lock);
     err = map_locked(mm, args, size, &like, &trash, &addr);
+    if (!err)
+        loads = look_at_load(mm, args, addr, &before);
     lock_release(&mm->lock);
     populate = !err &&
                ((like.flags & (VMA_LOCKED | VMA_LOCKONFAULT)) == VMA_LOCKED ||
@@ -276,8 +297,12 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
     if (populate)
         (void)mm_populate(mm, addr, addr + size,
                           true); /* mmap(2): failing to populate is no failure */
-    else if (!err && args->object && (fixed || size <= MM_AHEAD_MAX))
+    else if (!err && args->object && (fixed || size <= (loads ? MM_AHEAD_SMALL : MM_AHEAD_MAX)))
         mm_map_ahead(mm, addr, args->caller);
+    if (before)
+        mm_map_ahead(mm, before, args->caller);
+    if (loads)
+        mm_defer(mm);
     if (fixed)
         mm_gather(mm, false);
     mm_free_trash(mm, &trash);

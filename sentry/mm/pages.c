@@ -26,6 +26,12 @@ void mm_settle(struct mm *mm)
         mm->as->ops->as_settle(mm->as);
 }
 
+void mm_defer(struct mm *mm)
+{
+    if (mm->as->ops->as_defer)
+        mm->as->ops->as_defer(mm->as);
+}
+
 static void free_ranges(struct mm *mm, struct trash *trash)
 {
     if (trash->count > 0)

@@ -3,12 +3,28 @@
  * the fault path, then the host is asked to back what came, since a run has no memory until it is
  * touched.
  */
+#include <elf.h>
 #include <errno.h>
 
 #include "sentry/mm/callsite.h"
 #include "sentry/mm/internal.h"
 
 #define AHEAD_MAX (64UL << 20) /* of one mapping */
+
+bool mm_is_loader(struct mm *mm, uaddr_t caller)
+{
+    const struct mm_layout *layout = &mm->layout;
+    const struct vma *vma, *interpreter = NULL;
+
+    if (caller == 0 || caller >= PMAP_SPAN)
+        return false;
+    vma = vma_at(mm, caller - 1);
+    for (uint32_t i = 0; i < layout->auxv_count; i++) {
+        if (layout->auxv[2 * i] == AT_BASE && layout->auxv[2 * i + 1] < PMAP_SPAN)
+            interpreter = vma_at(mm, layout->auxv[2 * i + 1]);
+    }
+    return vma && vma->object && interpreter && vma->object == interpreter->object;
+}
 
 /*
  * Whoever maps a file at a place of its choice is a loader, nearly always: text that will run, and
