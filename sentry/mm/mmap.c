@@ -227,7 +227,7 @@ static uint32_t simple_flags(int flags)
 
 /*
  * Does the program's ELF interpreter map a part of a library? It maps all of it first, and then its
- * parts over that, and looks at none before it is done. *ret_before: what was left of the whole, so
+ * parts over that, and looks at hardly any before it is done. *ret_before: what was left of the whole, so
  * the first part; or 0.
  */
 static bool look_at_load(struct mm *mm, const struct mm_map_args *args, uaddr_t addr,
@@ -301,7 +301,8 @@ int mm_map(struct mm *mm, const struct mm_map_args *args, uaddr_t *ret_addr)
         mm_map_ahead(mm, addr, args->caller);
     if (before)
         mm_map_ahead(mm, before, args->caller);
-    if (loads)
+    /* Where data ends and zeros begin within a page, it writes these at once. */
+    if (loads && !(args->object && (args->prot & PROT_WRITE)))
         mm_defer(mm);
     if (fixed)
         mm_gather(mm, false);
