@@ -96,9 +96,9 @@ static void leave(struct ptrace_context *ctx)
     if (!ctx->space)
         return;
     handover_close(ctx);
-    helper_release(ctx);
     if (orders_wait(ctx->space))
         space_carry_out(ctx->space);
+    helper_release(ctx);
     stub = detach_stub(ctx);
     space_leave(ctx->space, &stub);
     ctx->space = NULL;

@@ -150,8 +150,11 @@ void idle_reap_locked(struct ptrace_space *s)
     struct idle_member *m, *tmp;
 
     list_for_each_safe (m, tmp, &s->idle, node) {
+        pid_t tid = __atomic_load_n(&m->stub.tid, __ATOMIC_RELAXED);
+
         list_del_init(&m->node);
-        stub_reap(m->stub.tid);
+        if (tid) /* else it ended while its thread used it, and is reaped */
+            stub_reap(tid);
         __atomic_store_n(&m->gone, true, __ATOMIC_RELEASE);
     }
 }

@@ -159,7 +159,7 @@ static int run_until(struct stub *stub, uaddr_t done, struct host_user_regs *ret
         if (host_ptrace_cont(stub->tid) < 0 || await(stub, &status) < 0)
             return -ESRCH;
         if (status_is_end(status)) {
-            stub->tid = 0;
+            __atomic_store_n(&stub->tid, 0, __ATOMIC_RELAXED); /* the keeper may look: shell.c */
             return -ESRCH;
         }
         if (status >> 8 != SIGTRAP) /* a kick, or somebody's signal: the host restarts the call */

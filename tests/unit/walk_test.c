@@ -244,6 +244,8 @@ Test(walk, working_directory)
 
 /* A file system in which every name is a directory, and which counts its look-ups. */
 static int lookups;
+static uint64_t epoch;
+static bool lookups_make_news;
 static int living; /* inodes */
 
 static int count_lookup(struct dentry *dir, const struct name *names, int count,
@@ -270,6 +272,7 @@ static int count_lookup(struct dentry *dir, const struct name *names, int count,
                         struct inode **ret_inodes, int *ret_error)
 {
     lookups++;
+    epoch += lookups_make_news;
     *ret_error = 0;
     for (int i = 0; i < count; i++) {
         if (names[i].text[0] == '!') {
@@ -286,19 +289,32 @@ static void count_super_release(struct super_block *sb)
     free(sb);
 }
 
-Test(walk, one_round_trip_for_many_names)
+static uint64_t count_epoch(struct super_block *sb)
+{
+    return epoch;
+}
+
+/* It becomes the root. */
+static struct super_block *count_lookups(void)
 {
     struct super_block *sb = calloc(1, sizeof(*sb));
-    int err;
 
     cr_assert(sb);
+    sb->idle_limit = 8;
     cr_assert_eq(super_init(sb, count_inode(1), count_super_release), 0);
     fs_context_unref(fs);
     mount_ns_unref(ns);
     cr_assert_eq(mount_ns_create(sb, &ns), 0);
     super_unref(sb);
     cr_assert_eq(fs_context_create(ns, 0, &fs), 0);
+    return sb;
+}
 
+Test(walk, one_round_trip_for_many_names)
+{
+    int err;
+
+    count_lookups();
     cr_expect_str_eq(find("/a/b/c/d/e/f", 0, &err), "/a/b/c/d/e/f");
     cr_expect_eq(lookups, 1);
     find("/a/b/c/!/e", 0, &err);
@@ -306,6 +322,52 @@ Test(walk, one_round_trip_for_many_names)
     cr_expect_eq(lookups, 2);
     cr_expect_str_eq(find("/a/b/../c/d", 0, &err), "/a/c/d");
     cr_expect_eq(lookups, 4);
+}
+
+/* So many look-ups that takes. */
+static int cost(const char *name)
+{
+    int before = lookups, err;
+
+    find(name, 0, &err);
+    cr_expect_eq(err, 0);
+    return lookups - before;
+}
+
+Test(walk, what_was_seen_in_this_epoch_is_not_looked_up)
+{
+    struct super_block *sb = count_lookups();
+    struct dentry *a;
+    int err;
+
+    sb->epoch = count_epoch;
+    epoch = 5;
+    cr_expect_eq(cost("/a/b/c"), 1);
+    cr_expect_eq(cost("/a/b/c"), 0);
+    cr_expect_str_eq(find("/a/b", 0, &err), "/a/b");
+    cr_expect_eq(cost("/a/b"), 0);
+    cr_expect_eq(cost("/a/b/d/e"), 1, "from there on");
+    epoch = 6;
+    cr_expect_eq(cost("/a/b/c"), 1);
+    cr_expect_eq(cost("/a/b/d"), 1, "what is below may be news");
+    cr_expect_eq(cost("/a/b/d"), 0);
+
+    a = dentry_find(sb->root, (struct name){"a", 1});
+    cr_assert(a);
+    dentry_detach(a, (struct name){"b", 1});
+    dentry_unref(a);
+    cr_expect_eq(cost("/a"), 0);
+    cr_expect_eq(cost("/a/b"), 1, "it was removed here");
+
+    epoch = 0;
+    cr_expect_eq(cost("/a/b"), 1, "nobody knows");
+    cr_expect_eq(cost("/a/b"), 1);
+
+    epoch = 10;
+    lookups_make_news = true;
+    cr_expect_eq(cost("/a/b"), 1);
+    cr_expect_eq(cost("/a/b"), 1, "the epoch ended while it was looked up");
+    lookups_make_news = false;
 }
 
 /* What `name` in the root of `sb` is, as a walk finds it; its dentry is given back at once. */
