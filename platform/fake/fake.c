@@ -27,6 +27,7 @@ struct script {
 
 struct fake_platform {
     struct platform base;
+    struct memfile *memfile;             /* borrowed */
     struct script scripts[FAKE_SCRIPTS]; /* waiting for contexts */
     size_t script_count;
 };
@@ -76,8 +77,14 @@ static int create(struct memfile *mf, struct platform **ret)
     if (!p)
         return -ENOMEM;
     p->base.ops = &fake_platform_ops;
+    p->memfile = mf;
     *ret = &p->base;
     return 0;
+}
+
+struct memfile *fake_platform_memfile(struct platform *p)
+{
+    return platform(p)->memfile;
 }
 
 static void destroy(struct platform *p)
@@ -291,6 +298,8 @@ const struct platform_ops fake_platform_ops = {
     .as_recall = fake_space_recall,
     .as_map = fake_space_map,
     .as_unmap = fake_space_unmap,
+    .as_gather = fake_space_gather,
+    .as_settle = fake_space_settle,
     .ctx_create = ctx_create,
     .ctx_destroy = ctx_destroy,
     .ctx_switch = ctx_switch,

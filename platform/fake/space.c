@@ -16,6 +16,11 @@ struct fake_space {
     bool fail_always;
     bool offers;
     struct fake_space *like; /* borrowed: until as_recall(); NULL: one that does not offer */
+    struct memfile *memfile; /* borrowed */
+    /* Between as_gather(true) and false: what was mapped and is perhaps still there. */
+    unsigned int gathering;
+    struct memfile_range *stale;
+    size_t stale_count, stale_room;
 };
 
 static struct fake_space *space(const struct address_space *as)
@@ -36,6 +41,7 @@ int fake_space_create(struct platform *p, struct address_space *like, struct add
         return -ENOMEM;
     s->base.ops = p->ops;
     s->like = like && space(like)->offers ? space(like) : NULL;
+    s->memfile = fake_platform_memfile(p);
     *ret = &s->base;
     return 0;
 }
@@ -44,8 +50,44 @@ void fake_space_destroy(struct address_space *as)
 {
     struct fake_space *s = space(as);
 
+    BUG_ON(s->gathering);
+    free(s->stale);
     free(s->mappings);
     free(s);
+}
+
+static void note_stale(struct fake_space *s, struct memfile_range range)
+{
+    if (!s->gathering || !s->memfile)
+        return;
+    if (s->stale_count == s->stale_room) {
+        s->stale_room = 2 * s->stale_room + 8;
+        s->stale = realloc(s->stale, s->stale_room * sizeof(*s->stale));
+        BUG_ON(!s->stale);
+    }
+    s->stale[s->stale_count++] = range;
+}
+
+void fake_space_settle(struct address_space *as)
+{
+    struct fake_space *s = space(as);
+
+    while (s->stale_count > 0) {
+        struct memfile_range range = s->stale[--s->stale_count];
+
+        for (uint64_t at = 0; at < range.size; at += PAGE_SIZE)
+            BUG_ON(memfile_page_refs(s->memfile, range.start + at) == 0);
+    }
+}
+
+void fake_space_gather(struct address_space *as, bool on)
+{
+    struct fake_space *s = space(as);
+
+    BUG_ON(!on && s->gathering == 0);
+    s->gathering += on ? 1 : -1U;
+    if (!on)
+        fake_space_settle(as);
 }
 
 /* Opens a gap at index `at`, or closes `-by` entries there. */
@@ -101,6 +143,7 @@ static size_t carve(struct fake_space *s, uaddr_t addr, uaddr_t end)
         struct fake_mapping *m = &s->mappings[i];
         uint64_t cut = end - m->addr;
 
+        note_stale(s, (struct memfile_range){m->range.start, MIN(cut, m->range.size)});
         if (m->range.size <= cut) {
             shift(s, i, -1);
             continue;

@@ -13,10 +13,10 @@
  * Changing an address space. as_map() and as_unmap() are host calls injected into a stub of that
  * address space, or put off until its only member runs (orders.c). The calling thread's own member
  * does it when it has one there, being stopped while its thread is in the Sentry, or its helper
- * beside it (helper.c); else the keeper makes the leader do it, which always waits for that. So no change ever waits for a task thread,
- * which might be blocked on the very lock that the caller holds; and since all stubs of an address
- * space share one host mm, the host's own TLB shootdown has reached running members when the call
- * returns.
+ * beside it (helper.c); else the keeper makes the leader do it, which always waits for that. So no
+ * change ever waits for a task thread, which might be blocked on the very lock that the caller
+ * holds; and since all stubs of an address space share one host mm, the host's own TLB shootdown
+ * has reached running members when the call returns.
  *
  * The keeper takes no lock but its own and calls nothing above this folder: waiting for it under
  * any lock of the Sentry is safe.

@@ -10,9 +10,10 @@
  *   an entry, all rights       another thread was faster, or the access is forbidden
  *
  * Runs are 64 KiB, or 256 KiB where the host backs only what is touched of them, aligned, cut at
- * the VMA and at pages that exist; they grow fourfold up to 2 MiB while faults come in ascending order, and with each fault where all of the VMA is but a few times
- * that (.bss). A fault costs much more than the run: its memory is not backed by the host until it
- * is touched. Copies grow likewise in ascending order, less far, since each page of them costs.
+ * the VMA and at pages that exist; they grow fourfold up to 2 MiB while faults come in ascending
+ * order, and with each fault where all of the VMA is but a few times that (.bss). A fault costs
+ * much more than the run: its memory is not backed by the host until it is touched. Copies grow
+ * likewise in ascending order, less far, since each page of them costs.
  *
  * The last case matters with ACCESS_UNKNOWN (ptrace tells no access type). A thread that finds all
  * rights mapped returns to the program once and notes address and leaf epoch. If it comes back

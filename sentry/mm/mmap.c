@@ -227,8 +227,8 @@ static uint32_t simple_flags(int flags)
 
 /*
  * Does the program's ELF interpreter map a part of a library? It maps all of it first, and then its
- * parts over that, and looks at hardly any before it is done. *ret_before: what was left of the whole, so
- * the first part; or 0.
+ * parts over that, and looks at hardly any before it is done. *ret_before: what was left of the
+ * whole, so the first part; or 0.
  */
 static bool look_at_load(struct mm *mm, const struct mm_map_args *args, uaddr_t addr,
                          uaddr_t *ret_before) __must_hold(mm->lock)

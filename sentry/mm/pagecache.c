@@ -1,8 +1,8 @@
 /*
  * A page cache over something that can be read at an offset. A miss reads the aligned 64 KiB
- * around it in one go, or 256 KiB where something of the same 2 MiB was read before, as far as nothing is
- * cached there and the file reaches, with the small gaps that would be left beside it; what lies
- * behind the end of the file on its last page is zero (mmap(2)).
+ * around it in one go, or 256 KiB where something of the same 2 MiB was read before, as far as
+ * nothing is cached there and the file reaches, with the small gaps that would be left beside it;
+ * what lies behind the end of the file on its last page is zero (mmap(2)).
  *
  * Neighbours in the file shall be neighbours in memory, whatever order they are read in, since a
  * platform maps a run of memory in one call: so the first miss in an aligned 2 MiB takes memory for

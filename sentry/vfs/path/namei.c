@@ -294,8 +294,7 @@ static int count_seen(const struct walk *w, const struct run *run)
 {
     int count = 0;
 
-    while (count < run->count && run->known[count] &&
-           dentry_was_seen(run->known[count], w->epoch))
+    while (count < run->count && run->known[count] && dentry_was_seen(run->known[count], w->epoch))
         count++;
     return count;
 }
