@@ -7,6 +7,7 @@
  *
  * Made at the first need, and kept as members are (shell.c).
  */
+#include "host/thread.h"
 #include "platform/ptrace/internal.h"
 
 /* Where its thread is, which had better stay there: else the host wakes it elsewhere. */
@@ -18,19 +19,24 @@ static void settle(struct ptrace_context *ctx)
         ctx->helper.cpu = cpu;
 }
 
+static bool make(struct ptrace_context *ctx)
+{
+    struct helper *h = &ctx->helper;
+    struct stub stub = {0};
+
+    if (!h->failed && space_helper(ctx->space, &stub) == 0)
+        *h = (struct helper){.stub = stub, .cpu = -1};
+    else
+        h->failed = true;
+    return !h->failed;
+}
+
 struct stub *helper_get(struct ptrace_context *ctx)
 {
     struct helper *h = &ctx->helper;
 
-    if (!ctx->handover.listening)
+    if (!ctx->handover.listening || (unlikely(!h->stub.tid) && !make(ctx)))
         return NULL;
-    if (unlikely(!h->stub.tid)) {
-        if (h->failed || space_helper(ctx->space, &h->stub) < 0) {
-            h->failed = true;
-            return NULL;
-        }
-        h->cpu = -1;
-    }
     settle(ctx);
     return &h->stub;
 }
@@ -39,6 +45,8 @@ void helper_release(struct ptrace_context *ctx)
 {
     struct helper *h = &ctx->helper;
 
+    if (h->stub.tid && h->cpu >= 0) /* it may be a program's member next */
+        host_set_affinity(h->stub.tid, &ctx->cpus, sizeof(ctx->cpus));
     if (h->stub.tid && !idle_keep(ctx->space, &h->stub))
         stub_exit(&h->stub, false);
     *h = (struct helper){0};

@@ -86,8 +86,10 @@ static int order_now(struct ptrace_space *s, const struct order *one)
 static void set_count(struct ptrace_space *s, unsigned int count)
 {
     __atomic_store_n(&s->order_count, count, __ATOMIC_RELEASE);
-    if (count == 0)
-        __atomic_store_n(&s->urgent, false, __ATOMIC_RELEASE);
+    if (count > 0)
+        return;
+    __atomic_store_n(&s->urgent, false, __ATOMIC_RELEASE);
+    __atomic_store_n(&s->deferred, false, __ATOMIC_RELAXED);
 }
 
 int orders_carry_out(struct ptrace_space *s) __must_hold(s->map_lock)

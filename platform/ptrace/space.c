@@ -329,21 +329,8 @@ static int join_new(struct ptrace_space *s, struct stub *member)
 
 static int take_member(struct ptrace_space *s, struct stub *ret_member, bool *ret_used)
 {
-    struct stub member = {0};
-    bool used = idle_take(s, &member);
-
-    if (!used) {
-        int err = join_new(s, &member);
-
-        if (err < 0) {
-            if (!__atomic_load_n(&s->p->stopping, __ATOMIC_ACQUIRE))
-                log_error("ptrace: no new stub thread: error %d", -err);
-            return err;
-        }
-    }
-    *ret_member = member;
-    *ret_used = used;
-    return 0;
+    *ret_used = idle_take(s, ret_member);
+    return *ret_used ? 0 : join_new(s, ret_member);
 }
 
 int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used)
@@ -352,6 +339,8 @@ int space_join(struct ptrace_space *s, struct stub *ret_member, bool *ret_used)
 
     if (err == 0)
         refcount_get(&s->refs);
+    else if (!__atomic_load_n(&s->p->stopping, __ATOMIC_ACQUIRE))
+        log_error("ptrace: no new stub thread: error %d", -err);
     return err;
 }
 

@@ -178,6 +178,59 @@ static bool changes(struct world *w)
     return good;
 }
 
+/* What a call of the program does to its memory, by one change or by several. */
+static void change_memory(struct guest *g, bool together)
+{
+    const struct platform_ops *ops = g->s->w->ops;
+
+    together = together && ops->as_gather;
+    if (together)
+        ops->as_gather(g->s->as, true);
+    page_unmap(g->s, DATA_ADDR);
+    page_map(g->s, DATA_ADDR, PROT_READ | PROT_WRITE, g->s->data);
+    page_map(g->s, DATA_ADDR, PROT_READ, g->s->data);
+    if (together)
+        ops->as_gather(g->s->as, false);
+}
+
+/* The program, which waits for an answer, goes on there instead. */
+static enum trap load(struct guest *g, struct trap_info *info)
+{
+    g->ctx->regs.rip = guest_addr(guest_load);
+    g->ctx->regs.rdi = DATA_ADDR;
+    return go(g, info);
+}
+
+static bool memory(struct world *w)
+{
+    struct trap_info info;
+    struct space s;
+    struct guest g;
+    uint64_t stops;
+
+    space_make(w, &s);
+    guest_make(&g, &s, BASE);
+    page_words(w, s.data)[0] = 77;
+    CHECK(serve_until_handed_over(&g), "never");
+    stops = __atomic_load_n(&w->p->stops, __ATOMIC_RELAXED);
+    for (int i = 0; i < 1000; i++) {
+        change_memory(&g, i % 2);
+        if (!serve(&g))
+            return false;
+    }
+    stops = __atomic_load_n(&w->p->stops, __ATOMIC_RELAXED) - stops;
+    CHECK(stops < 1000, "stopped %lu times", (unsigned long)stops);
+
+    CHECK(serve_until_handed_over(&g), "never");
+    page_unmap(&s, DATA_ADDR);
+    CHECK(load(&g, &info) == TRAP_FAULT && info.addr == DATA_ADDR, "what was unmapped is there");
+    page_map(&s, DATA_ADDR, PROT_READ, s.data);
+    CHECK(load(&g, &info) == TRAP_SYSCALL && g.ctx->regs.rax == 77, "what was mapped is not there");
+    w->ops->ctx_destroy(g.ctx);
+    space_free(&s);
+    return true;
+}
+
 static void *interrupt_main(void *arg)
 {
     struct guest *g = arg;
@@ -331,13 +384,9 @@ static bool no_leftovers(struct world *w)
 }
 
 const struct test handover_tests[] = {
-    {"handover_in_a_row", in_a_row},
-    {"handover_late_answers", late_answers},
-    {"handover_changes", changes},
-    {"handover_interrupts", interrupts},
-    {"handover_threads", threads},
-    {"handover_same_base", same_base},
-    {"handover_hostile", hostile},
-    {"handover_no_leftovers", no_leftovers},
-    {0},
+    {"handover_in_a_row", in_a_row},         {"handover_late_answers", late_answers},
+    {"handover_changes", changes},           {"handover_memory", memory},
+    {"handover_interrupts", interrupts},     {"handover_threads", threads},
+    {"handover_same_base", same_base},       {"handover_hostile", hostile},
+    {"handover_no_leftovers", no_leftovers}, {0},
 };
