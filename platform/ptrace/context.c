@@ -110,6 +110,8 @@ void context_destroy(struct context *base)
 
     if (ctx->tracer) {
         BUG_ON(ctx->tracer != host_gettid());
+        if (current == ctx && ctx->stub.tid)
+            space_drain(ctx->space);
         if (current == ctx)
             current = NULL;
     }

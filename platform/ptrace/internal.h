@@ -305,6 +305,8 @@ void space_recall(struct address_space *as, platform_recall_fn keep, void *arg);
 int space_carry_out(struct ptrace_space *s);
 /* Before a member runs: the caller's. 0, -ESRCH. */
 int space_sweep(struct ptrace_space *s);
+/* Before the caller's context leaves it, as it ends. */
+void space_drain(struct ptrace_space *s);
 /* On the keeper: the end of a space without references. */
 int space_end(void *space);
 void space_destroy(struct address_space *as);

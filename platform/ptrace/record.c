@@ -120,6 +120,15 @@ bool record_overlaps(const struct record *r, uaddr_t addr, uint64_t size)
     return !r->complete || (at < r->count && r->runs[at].addr < addr + size);
 }
 
+uint64_t record_bytes(const struct record *r)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned int i = 0; i < r->count; i++)
+        bytes += r->runs[i].range.size;
+    return bytes;
+}
+
 void record_retire(struct record *r)
 {
     for (unsigned int i = 0; i < r->count; i++)

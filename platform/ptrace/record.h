@@ -36,6 +36,8 @@ void record_map(struct record *r, uaddr_t addr, int prot, struct memfile_range r
 void record_unmap(struct record *r, uaddr_t addr, uint64_t size);
 /* Is anything of the range mapped, or might it be? */
 bool record_overlaps(const struct record *r, uaddr_t addr, uint64_t size);
+/* All that is mapped. */
+uint64_t record_bytes(const struct record *r);
 void record_retire(struct record *r);
 bool record_is_full(const struct record *r);
 /* True when exactly this run is there and was retired; it is no more. */

@@ -21,7 +21,9 @@
  * is told to map them at once where that is all there is to do: where it has memory for all of
  * them.
  */
-#define READY_MAX (256UL << 10)
+#define READY_MAX   (256UL << 10)
+
+#define DRAIN_BYTES (8UL << 20)
 
 struct space_job {
     struct ptrace_space *space;
@@ -156,6 +158,19 @@ static int unmap_full(struct ptrace_space *s)
 {
     log_debug("ptrace: the host's limit of mappings is reached, all are dropped");
     return orders_unmap_all(s);
+}
+
+/*
+ * The caller's context is about to leave it. What a large program had mapped is of no use for the
+ * next one, and to unmap it takes milliseconds: better now, while nobody waits for that. A twin
+ * keeps it for the next twin (record.h).
+ */
+void space_drain(struct ptrace_space *s)
+{
+    lock_acquire(&s->map_lock);
+    if (!s->like && refcount_read(&s->refs) == 1 && record_bytes(&s->record) >= DRAIN_BYTES)
+        (void)orders_unmap_all(s);
+    lock_release(&s->map_lock);
 }
 
 static bool range_is_valid(const struct ptrace_space *s, uaddr_t addr, uint64_t size)
