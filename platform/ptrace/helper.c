@@ -2,7 +2,7 @@
  * A context's helper: a second member of its space, traced by the same thread, that never runs
  * guest code. While its thread listens (listen.c) the program's own member is on another processor,
  * and to stop it there, have it make a host call and send it on takes some 50 us. The helper waits
- * on the thread's own processor, where it makes that call in a tenth of the time; and the program,
+ * on the thread's own processor, where that call takes 14 to 25 us; and the program,
  * which waits for its answer in the stub's page, need not be stopped at all.
  *
  * Made at the first need, and kept as members are (shell.c).

@@ -1,4 +1,7 @@
-/* What a walk is made of: namei.c goes along a path, namei_last.c looks at its last name. */
+/*
+ * What a walk is made of: namei.c goes along a path, namei_run.c from one name to others below it,
+ * namei_last.c looks at the last one.
+ */
 #ifndef SENTRY_VFS_NAMEI_INTERNAL_H
 #define SENTRY_VFS_NAMEI_INTERNAL_H
 
@@ -44,6 +47,18 @@ static inline bool name_is(struct name name, const char *text)
     return name.size == strlen(text) && memcmp(name.text, text, name.size) == 0;
 }
 
+static inline bool walk_is_plain(struct name name)
+{
+    return !name_is(name, ".") && !name_is(name, "..");
+}
+
+/* `to` is taken over. */
+static inline void walk_go_to(struct walk *w, struct path to)
+{
+    path_unref(&w->at);
+    w->at = to;
+}
+
 /* Prepares a walk of `name`; the caller ends it with walk_end(), also after an error. */
 int walk_begin(struct walk *w, struct fs_context *fs, const struct path *start, const char *name,
                unsigned flags);
@@ -52,6 +67,13 @@ void walk_end(struct walk *w);
 int walk_names(struct walk *w, unsigned flags, struct file **ret_file);
 /* `link` (its reference is taken over) is a symbolic link in w->at; ret_file as walk_result. */
 int walk_follow(struct walk *w, struct dentry *link, struct file **ret_file);
+/* Enters what is mounted upon w->at. */
+int walk_cross_down(struct walk *w);
+/*
+ * Looks up `first` and, as far as that goes at once, what follows it in w->rest. *ret_link, if it
+ * stops at one: the symbolic link, referenced, with w->at its directory and w->rest behind it.
+ */
+int walk_step_down(struct walk *w, struct name first, struct dentry **ret_link);
 /* May `dir` be searched? Elsewhere the file system's lookup() checks it on the way. */
 int walk_search_permission(const struct path *dir);
 
