@@ -344,6 +344,7 @@ static int join_new(struct ptrace_space *s, struct stub *member)
 
 static int take_member(struct ptrace_space *s, struct stub *ret_member, bool *ret_used)
 {
+    *ret_member = (struct stub){0};
     *ret_used = idle_take(s, ret_member);
     return *ret_used ? 0 : join_new(s, ret_member);
 }
