@@ -219,6 +219,7 @@ static enum trap killed(struct ptrace_context *ctx, bool reaped)
 
     if (!reaped)
         stub_exit(&stub, false);
+    stub_exit(&ctx->helper.stub, false); /* the keeper cannot know of it any more */
     wait_if_stopping(ctx);
     log_warning("ptrace: stub %d was killed", tid);
     return TRAP_KILLED;

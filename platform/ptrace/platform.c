@@ -176,6 +176,7 @@ static int stop_all(void *arg)
     struct ptrace_platform *p = arg;
     struct ptrace_space *s;
     struct ptrace_context *ctx;
+    pid_t tid;
 
     lock_acquire(&p->stubs_lock);
     __atomic_store_n(&p->stopping, true, __ATOMIC_RELEASE);
@@ -187,6 +188,9 @@ static int stop_all(void *arg)
         list_for_each (ctx, &s->contexts, member_node) {
             if (ctx->stub.tid)
                 stub_reap(ctx->stub.tid);
+            tid = __atomic_load_n(&ctx->helper.stub.tid, __ATOMIC_RELAXED);
+            if (tid)
+                stub_reap(tid);
         }
         idle_reap_locked(s);
     }
