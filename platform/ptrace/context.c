@@ -85,6 +85,7 @@ static struct stub detach_stub(struct ptrace_context *ctx)
 void context_lost(struct ptrace_context *ctx)
 {
     __atomic_store_n(&ctx->space->dead, true, __ATOMIC_RELAXED);
+    helper_end(ctx);
     detach_stub(ctx);
 }
 
@@ -212,14 +213,15 @@ static int store_regs(struct ptrace_context *ctx)
 /* The stub was killed from outside; reaped: its end has been waited for already. */
 static enum trap killed(struct ptrace_context *ctx, bool reaped)
 {
-    struct stub stub = detach_stub(ctx);
-    pid_t tid = stub.tid;
+    struct stub stub;
+    pid_t tid;
 
+    helper_end(ctx);
+    stub = detach_stub(ctx);
+    tid = stub.tid;
     __atomic_store_n(&ctx->space->dead, true, __ATOMIC_RELAXED);
-
     if (!reaped)
         stub_exit(&stub, false);
-    stub_exit(&ctx->helper.stub, false); /* the keeper cannot know of it any more */
     wait_if_stopping(ctx);
     log_warning("ptrace: stub %d was killed", tid);
     return TRAP_KILLED;

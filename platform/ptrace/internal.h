@@ -386,6 +386,8 @@ void context_lost(struct ptrace_context *ctx);
 struct stub *helper_get(struct ptrace_context *ctx);
 /* Before the context leaves its space. */
 void helper_release(struct ptrace_context *ctx);
+/* The same where the space's process is dead: it is reaped. */
+void helper_end(struct ptrace_context *ctx);
 
 /* --- handover.c: calls without a stop; by the context's own thread --- */
 

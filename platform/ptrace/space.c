@@ -23,7 +23,7 @@
  */
 #define READY_MAX   (256UL << 10)
 
-#define DRAIN_BYTES (8UL << 20)
+#define DRAIN_BYTES (8UL << 20) /* mapped: a large program */
 
 struct space_job {
     struct ptrace_space *space;

@@ -213,12 +213,30 @@ static bool signalled_inside(struct world *w)
     return true;
 }
 
+/*
+ * The sandbox ends while a program waits for an answer, with a helper beside it. The last test:
+ * nothing runs after it.
+ */
+static bool stopped_inside(struct world *w)
+{
+    struct context *ctx;
+    struct space s;
+
+    space_make(w, &s);
+    ctx = handing_over(w, &s);
+    CHECK(ctx, "no call was handed over");
+    page_unmap(&s, DATA_ADDR);
+    CHECK(ptrace_context(ctx)->helper.stub.tid, "it has no helper");
+    w->ops->stop(w->p);
+    return true;
+}
+
 int main(void)
 {
     static const struct test tests[] = {
         {"signals_from_outside", signals_from_outside}, {"killed_running", killed_running},
         {"killed_standing", killed_standing},           {"killed_inside", killed_inside},
-        {"signalled_inside", signalled_inside},
+        {"signalled_inside", signalled_inside},         {"stopped_inside", stopped_inside},
     };
     struct platform_report report;
     struct world w;
@@ -238,6 +256,5 @@ int main(void)
         printf("%s %s\n", good ? "ok" : "FAILED", tests[i].name);
         failed += !good;
     }
-    world_destroy(&w);
     return failed != 0;
 }
